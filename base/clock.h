@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Time as a parameter. Whatever needs the time takes a Clock, so that a test or the simulator owns it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace godwit {
+
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  // Nanoseconds since an arbitrary start; never goes back.
+  [[nodiscard]] virtual uint64_t now_ns() const = 0;
+};
+
+class SteadyClock final : public Clock {
+ public:
+  [[nodiscard]] uint64_t now_ns() const override {
+    return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                     std::chrono::steady_clock::now().time_since_epoch())
+                                     .count());
+  }
+};
+
+class ManualClock final : public Clock {
+ public:
+  [[nodiscard]] uint64_t now_ns() const override { return now_ns_; }
+  void advance_ns(uint64_t ns) { now_ns_ += ns; }
+
+ private:
+  uint64_t now_ns_ = 0;
+};
+
+}  // namespace godwit

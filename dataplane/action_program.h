@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A rule's actions, compiled: names resolved to ids, arguments checked, in the order written.
+//
+// Semantics, from rte_flow: actions run in order; `jump`, `drop`, outputs and `normal` decide the packet's fate;
+// `passthru` goes on with the next rule in order. Several outputs each get the packet as it is at that point.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "dataplane/drop.h"
+#include "dataplane/packet.h"
+#include "dataplane/parse.h"
+#include "dataplane/rule.h"
+
+namespace godwit::dataplane {
+
+enum class OpCode : uint8_t {
+  kInvalid = 0,
+  kDrop,
+  kPassthru,
+  kJump,        // number = group
+  kOutput,      // endpoint
+  kNormal,
+  kMark,        // number
+  kCount,
+  // rewrites
+  kPushVlan,    // number = TPID
+  kPopVlan,
+  kSetVlanVid,  // number
+  kSetVlanPcp,  // number
+  kSetMacSrc,   // value
+  kSetMacDst,
+  kMacSwap,
+  kSetIpv4Src,
+  kSetIpv4Dst,
+  kSetIpv6Src,
+  kSetIpv6Dst,
+  kSetTpSrc,    // number
+  kSetTpDst,
+  kSetTtl,      // number
+  kDecTtl,
+};
+
+struct Op {
+  OpCode code = OpCode::kInvalid;
+  uint32_t number = 0;
+  EndpointId endpoint;
+  FieldBytes value{};
+};
+
+[[nodiscard]] constexpr bool is_rewrite(OpCode code) { return code >= OpCode::kPushVlan; }
+
+struct ActionProgram {
+  std::vector<Op> ops;
+};
+
+using EndpointResolver = std::function<Result<EndpointId>(std::string_view name)>;
+
+// Refuses: more than 64 actions, values out of range (VID 4095, PCP > 7), an endpoint that resolve() refuses, actions after a final
+// `drop` or `jump`, `jump` to the rule's own group or a lower one (loops), set_ipv4 on a pattern without ipv4 is allowed (the packet decides).
+Result<ActionProgram> compile_actions(const Rule& rule, const EndpointResolver& resolve);
+
+// Runs one rewriting op on the packet: bytes, lengths and every checksum that covers them. `parsed` is of the
+// packet as it is now; after a success the caller parses again before the next lookup. On failure (rewrite_impossible,
+// ttl_exceeded, bad_offload) the packet is unchanged.
+std::optional<Drop> apply_rewrite(const Op& op, Packet& packet, const Parsed& parsed);
+
+}  // namespace godwit::dataplane

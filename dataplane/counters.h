@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Packets and bytes for each rule and endpoint: a slot has one cell for each worker, so that a worker adds
+// without an atomic read-modify-write and nobody shares a line with another worker.
+//
+// Memory comes in chunks of kChunkSlots slots, made by the control thread before a slot is handed out, and
+// never moved. Cells of a worker lie together.
+//
+// Thread safety: add() by the cell's worker only; allocate/free/read by the control thread. A slot is freed
+// only after a grace period (caller's duty), so that no late add() hits its next owner.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace godwit::dataplane {
+
+struct Count {
+  uint64_t packets = 0;
+  uint64_t bytes = 0;
+  Count& operator+=(const Count& other) {
+    packets += other.packets;
+    bytes += other.bytes;
+    return *this;
+  }
+  bool operator==(const Count&) const = default;
+};
+
+class CounterBank {
+ public:
+  static constexpr size_t kChunkSlots = 4096;
+  static constexpr size_t kMaxChunks = 4096;  // 16 M slots
+
+  explicit CounterBank(uint16_t workers) : workers_(workers) {}
+  ~CounterBank();
+  CounterBank(const CounterBank&) = delete;
+  CounterBank& operator=(const CounterBank&) = delete;
+
+  // An invalid id when all slots are taken. The slot reads zero.
+  [[nodiscard]] CounterId allocate();
+  void free(CounterId id);
+  [[nodiscard]] Count read(CounterId id) const;
+  void reset(CounterId id);  // moves the zero point: cells are the workers'
+  [[nodiscard]] size_t in_use() const { return in_use_; }
+
+  void add(WorkerId worker, CounterId id, uint64_t packets, uint64_t bytes) {
+    Cell& c = cell(worker, id);
+    c.packets.store(c.packets.load(std::memory_order_relaxed) + packets, std::memory_order_relaxed);
+    c.bytes.store(c.bytes.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+  }
+
+ private:
+  struct Cell {
+    std::atomic<uint64_t> packets{0};
+    std::atomic<uint64_t> bytes{0};
+  };
+  struct Chunk {
+    std::vector<std::unique_ptr<Cell[]>> cells;  // by worker
+    std::array<Count, kChunkSlots> base{};       // subtracted when read
+  };
+  [[nodiscard]] Cell& cell(WorkerId worker, CounterId id) const {
+    const Chunk* chunk = chunks_[id.value / kChunkSlots].load(std::memory_order_acquire);
+    return chunk->cells[worker.value][id.value % kChunkSlots];
+  }
+  [[nodiscard]] Count raw(CounterId id) const;
+
+  const uint16_t workers_;
+  std::array<std::atomic<Chunk*>, kMaxChunks> chunks_{};
+  std::vector<CounterId> free_;
+  size_t made_ = 0;  // slots ever made
+  size_t in_use_ = 0;
+};
+
+}  // namespace godwit::dataplane
