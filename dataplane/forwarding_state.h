@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The forwarding state: everything a worker needs to decide about a packet, behind one pointer.
+//
+// A worker loads the pointer once a burst (StateCell::load, one acquire load) and uses what it saw for the
+// whole burst. The control thread never changes what is published: it builds what is new aside and
+// publishes a new ForwardingState with one release store; the old one is retired. Two things behind
+// the pointer do change in place, and are made for it: the classifiers (rules visible by generation) and the
+// counters (one cell per worker).
+//
+// Shared parts (endpoint table, ports, pinned addresses) are reused by the next state when nothing in them
+// changed, so a change of rules alone allocates this small header and no more.
+#pragma once
+
+#include <atomic>
+#include <bitset>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/net.h"
+#include "dataplane/classifier.h"
+#include "dataplane/rcu.h"
+
+namespace godwit::dataplane {
+
+enum class EndpointKind : uint8_t { kInvalid = 0, kVm, kUplink };
+
+enum class LocationKind : uint8_t {
+  kNone = 0,
+  kPort,      // a port of this switch
+  kUplink,    // on another host, behind an uplink
+  kParked,    // held, in order, until a later location releases it. With a port: what a peer redirects goes
+              // to the port, ahead of what is parked.
+  kRedirect,  // handed to the control thread for the peers' session
+};
+
+// Where an endpoint is today.
+struct Location {
+  LocationKind kind = LocationKind::kNone;
+  PortId port;        // kPort, and kParked at a destination
+  EndpointId uplink;  // kUplink: the uplink's endpoint
+  bool operator==(const Location&) const = default;
+};
+
+enum class MissPolicy : uint8_t { kNormal = 0, kDrop = 1 };
+
+// The rules of one partition (an endpoint's direction, or the shared transfer rules), one classifier a group.
+// Written by the control thread in place; groups are found in a small sorted array that is replaced when a
+// group appears (RCU).
+class RuleTable {
+ public:
+  explicit RuleTable(Reclaimer& reclaimer);
+  ~RuleTable();
+  RuleTable(const RuleTable&) = delete;
+  RuleTable& operator=(const RuleTable&) = delete;
+
+  // Readers. The classifier of a group, or nullptr.
+  [[nodiscard]] const Classifier* group(uint32_t number) const {
+    if (number == 0) return root_.load(std::memory_order_acquire);
+    const Groups* groups = groups_.load(std::memory_order_acquire);
+    for (const auto& [id, classifier] : *groups) {
+      if (id == number) return classifier;
+    }
+    return nullptr;
+  }
+
+  // Writer.
+  Result<void> insert(const RuleEntry& entry);
+  void remove(const RuleEntry& entry);
+  [[nodiscard]] size_t size() const { return size_; }
+  [[nodiscard]] size_t memory_bytes() const;
+
+ private:
+  using Groups = std::vector<std::pair<uint32_t, const Classifier*>>;
+  Reclaimer& reclaimer_;
+  std::map<uint32_t, std::unique_ptr<Classifier>> owned_;
+  std::atomic<const Classifier*> root_{nullptr};
+  std::atomic<const Groups*> groups_;
+  size_t size_ = 0;
+};
+
+using VlanSet = std::bitset<4096>;
+
+// One endpoint as workers see it.
+struct EndpointEntry {
+  EndpointKind kind = EndpointKind::kInvalid;  // kInvalid: a free place in the table
+  // Its policy is in place. An endpoint that is not active neither sends nor receives: its port is not polled.
+  bool active = false;
+  MissPolicy miss = MissPolicy::kNormal;
+  Location location;
+  const RuleTable* ingress = nullptr;   // nullptr: none
+  const RuleTable* egress = nullptr;
+  const RuleTable* transfer = nullptr;  // transfer rules that name it as origin
+  const VlanSet* vlans = nullptr;       // nullptr: all
+  CounterId sent;      // packets accepted from it
+  CounterId received;  // packets delivered to it or sent towards it
+};
+
+// A port and whose it is.
+struct PortBinding {
+  EndpointId endpoint;
+};
+
+// Frames for (VLAN, MAC) of a profile go to its endpoint, whatever was learned. Key: vlan << 48 | MAC.
+using PinnedTable = std::unordered_map<uint64_t, EndpointId>;
+[[nodiscard]] constexpr uint64_t pinned_key(uint16_t vlan, const MacAddress& mac) {
+  return static_cast<uint64_t>(vlan) << 48 | mac.to_u64();
+}
+
+struct ForwardingState {
+  uint64_t generation = 0;
+  const std::vector<EndpointEntry>* endpoints = nullptr;  // by EndpointId
+  const std::vector<PortBinding>* ports = nullptr;        // by PortId
+  const PinnedTable* pinned = nullptr;
+  const std::vector<EndpointId>* flood = nullptr;  // active or parked here, and the uplinks: who hears a flood
+  const RuleTable* transfer = nullptr;             // transfer rules that name no origin; never nullptr
+
+  [[nodiscard]] const EndpointEntry* endpoint(EndpointId id) const {
+    return id.value < endpoints->size() ? &(*endpoints)[id.value] : nullptr;
+  }
+  // Whose port this is; an invalid id: nobody's.
+  [[nodiscard]] EndpointId owner(PortId port) const {
+    return port.value < ports->size() ? (*ports)[port.value].endpoint : EndpointId{};
+  }
+  // May a worker poll this port? Only when it belongs to an active endpoint.
+  [[nodiscard]] bool polled(PortId port) const {
+    const EndpointEntry* entry = endpoint(owner(port));
+    return entry != nullptr && entry->active;
+  }
+};
+
+// The one pointer.
+class StateCell {
+ public:
+  [[nodiscard]] const ForwardingState* load() const { return state_.load(std::memory_order_acquire); }
+  // Control thread. Returns the state that was there, to be retired.
+  const ForwardingState* publish(const ForwardingState* next) {
+    return state_.exchange(next, std::memory_order_acq_rel);
+  }
+
+ private:
+  alignas(64) std::atomic<const ForwardingState*> state_{nullptr};
+};
+
+}  // namespace godwit::dataplane

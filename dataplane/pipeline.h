@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The life of a packet between rx burst and tx burst, for one worker (ARCHITECTURE.md has the walk):
+//
+//   parse -> ingress and transfer tables -> actions -> endpoint -> location -> egress table -> output batch
+//
+// Every packet that enters leaves by exactly one of: the output batch, a park, the redirect, a named drop.
+// Copies (floods, several outputs) count from their making.
+//
+// Thread safety: a Pipeline belongs to one worker. Its counts may be read by the control thread at any time.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+#include "dataplane/counters.h"
+#include "dataplane/drop.h"
+#include "dataplane/fdb.h"
+#include "dataplane/forwarding_state.h"
+#include "dataplane/packet.h"
+#include "dataplane/parking.h"
+#include "dataplane/parse.h"
+
+namespace godwit::dataplane {
+
+inline constexpr size_t kBurst = 32;
+inline constexpr size_t kMaxPorts = 2048;  // PortIds are below this
+
+// A packet that goes out by a port. The receiver of the batch owns the packets.
+struct Output {
+  Packet* packet = nullptr;
+  PortId port;
+  PortId origin;  // the port it came in by; invalid for injected ones
+};
+
+// What the worker offers its pipeline. Calls are for batches, or rare.
+class PipelineHost {
+ public:
+  virtual ~PipelineHost() = default;
+  // A deep copy with headroom, for floods; nullptr: no buffer free.
+  virtual Packet* clone(const Packet& packet) = 0;
+  virtual void free(std::span<Packet* const> packets) = 0;
+  // Takes all; drops on the way out (queue full, port gone, too big) are the receiver's to count.
+  virtual void transmit(std::span<const Output> outputs) = 0;
+  // Hands a packet for `endpoint` to the control thread; false: full, the caller keeps it.
+  virtual bool redirect(EndpointId endpoint, Packet* packet) = 0;
+  // Shows the control thread a RARP frame that came in by an uplink (a copy; the packet goes on).
+  virtual void punt(EndpointId uplink, const Packet& packet) = 0;
+};
+
+// Per-port counts of one worker, read by control.
+struct PortCounts {
+  std::array<std::atomic<uint64_t>, kDropCount> drops{};
+};
+
+struct PipelineCounts {
+  std::atomic<uint64_t> unpoliced{0};   // forwarded for a VM whose policy was not in place: must stay 0
+  std::atomic<uint64_t> parked{0};
+  std::atomic<uint64_t> unparked{0};
+  std::atomic<uint64_t> redirected{0};
+  std::atomic<uint64_t> injected{0};
+};
+
+class Pipeline {
+ public:
+  Pipeline(WorkerId worker, PipelineHost& host, Fdb& fdb, CounterBank& counters, ParkLimits park_limits);
+  ~Pipeline();
+
+  // An rx burst of one port, at most kBurst packets, all owned by the pipeline from here on. now_s: for the FDB.
+  void process(const ForwardingState& state, PortId in, std::span<Packet* const> packets, uint32_t now_s);
+  // Packets for `endpoint` that a peer redirected: delivered to its port, ahead of what is parked for it.
+  // Their rules before "endpoint -> location" ran on the peer.
+  void inject(const ForwardingState& state, EndpointId endpoint, std::span<Packet* const> packets);
+  // A frame of the switch's own making, out by an uplink's or an endpoint's location (announcements).
+  void emit(const ForwardingState& state, EndpointId to, std::span<Packet* const> packets);
+  // Lets go what is parked for endpoints that can receive now. Call each loop when holding() is true.
+  void drain(const ForwardingState& state);
+  [[nodiscard]] bool holding() const { return !parking_.empty(); }
+
+  void count_drop(PortId origin, Drop reason, uint64_t packets = 1);
+  [[nodiscard]] uint64_t drops(PortId port, Drop reason) const;
+  [[nodiscard]] const PipelineCounts& counts() const { return counts_; }
+  [[nodiscard]] const Parking& parking() const { return parking_; }
+
+ private:
+  struct Walk;  // one packet on its way
+
+  void classify_and_act(Walk& walk);
+  bool run_program(Walk& walk, const RuleEntry& rule, uint32_t& group, bool& jumped);
+  void normal(Walk& walk);
+  void flood(Walk& walk, uint16_t vlan, EndpointId source_owner);
+  void send_copy(Walk& walk, EndpointId to);
+  void to_endpoint(Walk& walk, EndpointId to, Packet* packet);
+  void deliver(Walk& walk, EndpointId to, const EndpointEntry& entry, Packet* packet);
+  bool egress(Walk& walk, const EndpointEntry& entry, Packet* packet);
+  void output(Packet* packet, PortId port, PortId origin);
+  void drop(Packet* packet, PortId origin, Drop reason);
+  void park(Walk& walk, EndpointId to, Packet* packet);
+  void flush();
+
+  const WorkerId worker_;
+  PipelineHost& host_;
+  Fdb& fdb_;
+  CounterBank& counters_;
+  Parking parking_;
+  std::vector<Output> outputs_;
+  std::vector<Packet*> garbage_;
+  std::unique_ptr<std::atomic<PortCounts*>[]> port_counts_;  // by PortId; the last one: no port
+  PipelineCounts counts_;
+};
+
+}  // namespace godwit::dataplane
