@@ -90,7 +90,7 @@ using VlanSet = std::bitset<4096>;
 // One endpoint as workers see it.
 struct EndpointEntry {
   EndpointKind kind = EndpointKind::kInvalid;  // kInvalid: a free place in the table
-  // Its policy is in place. An endpoint that is not active neither sends nor receives: its port is not polled.
+  // Its policy is in place and its port may be polled. What is sent *to* it follows its location either way.
   bool active = false;
   MissPolicy miss = MissPolicy::kNormal;
   Location location;
@@ -102,7 +102,7 @@ struct EndpointEntry {
   CounterId received;  // packets delivered to it or sent towards it
 };
 
-// A port and whose it is.
+// Whose port this is: also while it is staged, and its location still leads elsewhere.
 struct PortBinding {
   EndpointId endpoint;
 };
