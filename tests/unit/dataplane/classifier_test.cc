@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/classifier.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "tests/support/linear_classifier.h"
+#include "tests/support/test_rcu.h"
+
+namespace godwit::dataplane {
+namespace {
+
+using testing::LinearClassifier;
+using testing::TestRcu;
+using Random = std::mt19937_64;
+
+constexpr uint64_t kGeneration = 5;
+
+uint32_t pick(Random& random, uint32_t below) { return static_cast<uint32_t>(random() % below); }
+
+void mask_bytes(FlowKey& key, const FlowKey& mask) {
+  for (size_t i = 0; i < kFlowKeyWords; ++i) key.set_word(i, key.word(i) & mask.word(i));
+}
+
+void prefix(uint8_t* bytes, size_t bits) {
+  for (size_t i = 0; i < bits; ++i) bytes[i / 8] = static_cast<uint8_t>(bytes[i / 8] | (0x80u >> (i % 8)));
+}
+
+// A packet from a small world, so that rules overlap and keys hit.
+FlowKey random_key(Random& random) {
+  FlowKey key;
+  key.eth_dst.bytes = {2, 0, 0, 0, 0, static_cast<uint8_t>(pick(random, 4))};
+  key.eth_src.bytes = {2, 0, 0, 0, 1, static_cast<uint8_t>(pick(random, 4))};
+  const bool six = pick(random, 3) == 0;
+  uint16_t layers = kLayerEth | (six ? kLayerIpv6 : kLayerIpv4);
+  const uint32_t address[2] = {0x0a000000u | pick(random, 4) << 16 | pick(random, 3) << 8 | pick(random, 5),
+                               0xc0a80000u | pick(random, 3) << 12 | pick(random, 9)};
+  if (six) {
+    for (size_t i = 0; i < 2; ++i) {
+      auto& bytes = (i == 0 ? key.ipv6_src : key.ipv6_dst).bytes;
+      bytes[0] = 0xfd;
+      for (size_t b = 0; b < 4; ++b) bytes[12 + b] = bytes[4 + b] = static_cast<uint8_t>(address[i] >> (24 - 8 * b));
+    }
+  } else {
+    key.ipv4_src = to_be32(address[0]);
+    key.ipv4_dst = to_be32(address[1]);
+  }
+  const bool tcp = pick(random, 2) == 0;
+  layers = static_cast<uint16_t>(layers | (tcp ? kLayerTcp : kLayerUdp));
+  key.ip_proto = tcp ? 6 : 17;
+  key.ip_ttl = static_cast<uint8_t>(pick(random, 3) + 62);
+  key.l4_src = to_be16(static_cast<uint16_t>(pick(random, 4) == 0 ? pick(random, 65536) : 1020 + pick(random, 8)));
+  key.l4_dst = to_be16(static_cast<uint16_t>(pick(random, 12) + 76));
+  key.layers = to_be16(layers);
+  if (pick(random, 5) == 0) {
+    key.vlan_tci = to_be16(static_cast<uint16_t>(pick(random, 3)));
+    key.layers = to_be16(static_cast<uint16_t>(layers | kLayerVlan));
+  }
+  if (pick(random, 6) == 0) key.mark = to_be32(pick(random, 3));
+  return key;
+}
+
+void random_range(Random& random, Match& match, const FlowKey& key, size_t offset, size_t size, uint32_t spread) {
+  KeyRange range;
+  range.offset = static_cast<uint8_t>(offset);
+  range.size = static_cast<uint8_t>(size);
+  const bool holed = pick(random, 5) == 0;  // a mask that isn't all ones
+  for (size_t i = 0; i < size; ++i) {
+    range.mask[i] = holed ? static_cast<uint8_t>(random()) : 0xff;
+    range.low[i] = range.high[i] = static_cast<uint8_t>(key.bytes()[offset + i] & range.mask[i]);
+  }
+  uint8_t& low = range.low[size - 1];
+  uint8_t& high = range.high[size - 1];
+  low = static_cast<uint8_t>((low - std::min<uint32_t>(low, pick(random, spread))) & range.mask[size - 1]);
+  if (pick(random, 3) == 0) high = range.mask[size - 1];
+  if (pick(random, 4) == 0) range.low[0] = 0;
+  match.ranges.push_back(range);
+}
+
+// A rule that at least one key of that world matches.
+void random_match(Random& random, Match& match) {
+  const FlowKey key = random_key(random);
+  FlowKey& mask = match.mask;
+  const bool six = key.has(kLayerIpv6);
+  if (pick(random, 10) != 0) mask.layers = to_be16(six ? kLayerIpv6 : kLayerIpv4);
+  if (six) {
+    if (pick(random, 2) == 0) prefix(mask.ipv6_src.bytes.data(), pick(random, 129));
+    if (pick(random, 2) == 0) prefix(mask.ipv6_dst.bytes.data(), pick(random, 129));
+  } else {
+    if (pick(random, 2) == 0) prefix(mask.bytes() + offsetof(FlowKey, ipv4_src), pick(random, 33));
+    if (pick(random, 2) == 0) prefix(mask.bytes() + offsetof(FlowKey, ipv4_dst), pick(random, 33));
+  }
+  if (pick(random, 3) == 0) mask.ip_proto = 0xff;
+  if (pick(random, 3) == 0) mask.l4_dst = to_be16(0xffff);
+  if (pick(random, 5) == 0) mask.l4_src = to_be16(0xffff);
+  if (pick(random, 8) == 0) mask.vlan_tci = to_be16(0x0fff);
+  if (pick(random, 8) == 0) mask.eth_dst.bytes.fill(0xff);
+  if (pick(random, 12) == 0) mask.mark = to_be32(0xffffffff);
+  if (pick(random, 20) == 0) mask.set_word(pick(random, kFlowKeyWords), random());
+  if (pick(random, 4) == 0) random_range(random, match, key, offsetof(FlowKey, l4_dst), 2, 6);
+  if (pick(random, 8) == 0) random_range(random, match, key, offsetof(FlowKey, l4_src), 2, 200);
+  if (pick(random, 16) == 0) random_range(random, match, key, offsetof(FlowKey, ip_ttl), 1, 3);
+  if (pick(random, 16) == 0) random_range(random, match, key, offsetof(FlowKey, ipv4_dst), 4, 9);
+  if (pick(random, 24) == 0) random_range(random, match, key, offsetof(FlowKey, ipv6_src), 16, 9);
+  match.value = key;
+  mask_bytes(match.value, mask);
+}
+
+std::unique_ptr<RuleEntry> random_entry(Random& random, uint64_t sequence) {
+  auto entry = std::make_unique<RuleEntry>();
+  random_match(random, entry->match);
+  entry->order = {pick(random, 2) == 0 ? pick(random, 4) : pick(random, 1000), static_cast<uint8_t>(pick(random, 2)),
+                  sequence};
+  entry->id = RuleId{static_cast<uint32_t>(sequence)};
+  return entry;
+}
+
+void make_visible(RuleEntry& entry, uint64_t from, uint64_t until = kNever) {
+  entry.visible_until.store(until, std::memory_order_relaxed);
+  entry.visible_from.store(from, std::memory_order_relaxed);
+}
+
+// Both, with the same entries, and what keeps those alive.
+struct Pair {
+  explicit Pair(Reclaimer& reclaimer) : fast(reclaimer) {}
+  RuleEntry& add(std::unique_ptr<RuleEntry> entry) {
+    EXPECT_TRUE(fast.insert(*entry).has_value());
+    slow.insert(*entry);
+    entries.push_back(std::move(entry));
+    return *entries.back();
+  }
+  void remove(size_t i) {
+    fast.remove(*entries[i]);
+    slow.remove(*entries[i]);
+    std::swap(entries[i], entries.back());
+    entries.pop_back();
+  }
+  Classifier fast;
+  LinearClassifier slow;
+  std::vector<std::unique_ptr<RuleEntry>> entries;
+};
+
+// Keys: random ones, and ones that a rule matches by construction.
+std::vector<FlowKey> keys_for(Random& random, const Pair& pair, size_t count) {
+  std::vector<FlowKey> keys(count);
+  for (FlowKey& key : keys) {
+    key = random_key(random);
+    if (pair.entries.empty() || pick(random, 2) == 0) continue;
+    const Match& match = pair.entries[pick(random, static_cast<uint32_t>(pair.entries.size()))]->match;
+    for (size_t i = 0; i < kFlowKeyWords; ++i) {
+      key.set_word(i, (key.word(i) & ~match.mask.word(i)) | match.value.word(i));
+    }
+  }
+  return keys;
+}
+
+::testing::AssertionResult same(const Pair& pair, const std::vector<FlowKey>& keys, uint64_t generation) {
+  for (const FlowKey& key : keys) {
+    const RuleEntry* got = pair.fast.lookup(key, generation);
+    const RuleEntry* want = pair.slow.lookup(key, generation);
+    if (got != want) {
+      return ::testing::AssertionFailure() << "of " << pair.slow.size() << " rules, found "
+                                           << (got == nullptr ? -1 : static_cast<int64_t>(got->id.value)) << ", not "
+                                           << (want == nullptr ? -1 : static_cast<int64_t>(want->id.value));
+    }
+  }
+  for (size_t start = 0; start < keys.size(); start += 32) {
+    const size_t count = std::min<size_t>(32, keys.size() - start);
+    const FlowKey* batch[32];
+    const RuleEntry* out[32];
+    for (size_t i = 0; i < count; ++i) batch[i] = &keys[start + i];
+    pair.fast.lookup_batch({batch, count}, generation, {out, count});
+    for (size_t i = 0; i < count; ++i) {
+      if (out[i] != pair.slow.lookup(*batch[i], generation)) {
+        return ::testing::AssertionFailure() << "a batch differs at " << i;
+      }
+    }
+  }
+  return ::testing::AssertionSuccess();
+}
+
+class ClassifierTest : public ::testing::Test {
+ protected:
+  NoWorkers grace_;
+  Reclaimer reclaimer_{grace_};
+};
+
+TEST_F(ClassifierTest, AnEmptyOneMatchesNothing) {
+  const Classifier classifier(reclaimer_);
+  EXPECT_EQ(classifier.lookup(FlowKey{}, kGeneration), nullptr);
+  EXPECT_EQ(classifier.size(), 0u);
+}
+
+TEST_F(ClassifierTest, TheLowestPriorityThenRankThenAgeWins) {
+  Pair pair(reclaimer_);
+  const Order orders[] = {{7, 0, 1}, {5, 1, 2}, {5, 1, 1}, {5, 0, 9}, {3, 1, 100}, {3, 0, 200}};
+  const RuleEntry* best = nullptr;
+  for (const Order& order : orders) {  // all match everything; each beats those before it
+    auto entry = std::make_unique<RuleEntry>();
+    entry->order = order;
+    make_visible(*entry, 1);
+    best = &pair.add(std::move(entry));
+    EXPECT_EQ(pair.fast.lookup(FlowKey{}, kGeneration), best);
+  }
+  EXPECT_EQ(pair.fast.size(), 6u);
+}
+
+TEST_F(ClassifierTest, AStagedEntryIsInvisibleUntilItsGenerationAndAfterItsLast) {
+  Pair pair(reclaimer_);
+  RuleEntry& entry = pair.add(std::make_unique<RuleEntry>());
+  EXPECT_EQ(pair.fast.lookup(FlowKey{}, kNever - 1), nullptr);
+  make_visible(entry, 10, 20);
+  EXPECT_EQ(pair.fast.lookup(FlowKey{}, 9), nullptr);
+  EXPECT_EQ(pair.fast.lookup(FlowKey{}, 10), &entry);
+  EXPECT_EQ(pair.fast.lookup(FlowKey{}, 19), &entry);
+  EXPECT_EQ(pair.fast.lookup(FlowKey{}, 20), nullptr);
+}
+
+TEST_F(ClassifierTest, InsertsOfRandomRulesAgreeWithTheOracle) {
+  for (uint64_t seed = 1; seed <= 12; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    Pair pair(reclaimer_);
+    const size_t rules = size_t{1} << seed;
+    for (size_t i = 0; i < rules; ++i) make_visible(pair.add(random_entry(random, i)), 1);
+    EXPECT_EQ(pair.fast.size(), rules);
+    ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
+  }
+}
+
+TEST_F(ClassifierTest, AnyMixOfInsertsRemovalsAndGenerationsAgreesWithTheOracle) {
+  for (uint64_t seed = 100; seed < 112; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    Pair pair(reclaimer_);
+    uint64_t sequence = 0;
+    for (size_t round = 0; round < 30; ++round) {
+      const bool growing = pick(random, 3) != 0;
+      for (size_t i = pick(random, 120); i > 0; --i) {
+        if (growing || pair.entries.empty()) {
+          RuleEntry& entry = pair.add(random_entry(random, sequence++));
+          const uint64_t from = pick(random, 8);
+          if (pick(random, 8) != 0) make_visible(entry, from, pick(random, 2) == 0 ? kNever : from + pick(random, 8));
+        } else {
+          pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
+        }
+      }
+      reclaimer_.collect();
+      ASSERT_EQ(pair.fast.size(), pair.slow.size());
+      ASSERT_TRUE(same(pair, keys_for(random, pair, 64), pick(random, 12)));
+    }
+    while (!pair.entries.empty()) pair.remove(pair.entries.size() - 1);
+    EXPECT_EQ(pair.fast.size(), 0u);
+    EXPECT_EQ(pair.fast.lookup(random_key(random), kGeneration), nullptr);
+  }
+}
+
+TEST_F(ClassifierTest, SteppingWithAfterGivesEveryMatchInOrder) {
+  for (uint64_t seed = 200; seed < 206; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    Pair pair(reclaimer_);
+    for (size_t i = 0; i < 700; ++i) {
+      RuleEntry& entry = pair.add(random_entry(random, i));
+      if (pick(random, 5) != 0) make_visible(entry, 1);
+    }
+    for (const FlowKey& key : keys_for(random, pair, 60)) {
+      std::vector<const RuleEntry*> got;
+      for (const RuleEntry* entry = pair.fast.lookup(key, kGeneration); entry != nullptr && got.size() <= 700;
+           entry = pair.fast.lookup(key, kGeneration, &entry->order)) {
+        got.push_back(entry);
+      }
+      ASSERT_EQ(got, pair.slow.all(key, kGeneration));
+    }
+  }
+}
+
+TEST_F(ClassifierTest, AnOrderThatNoEntryHasIsAPlaceToStartAfterToo) {
+  Pair pair(reclaimer_);
+  for (uint32_t priority : {10u, 20u}) {
+    auto entry = std::make_unique<RuleEntry>();
+    entry->order.priority = priority;
+    make_visible(*entry, 1);
+    pair.add(std::move(entry));
+  }
+  const Order between{15, 0, 0};
+  EXPECT_EQ(pair.fast.lookup(FlowKey{}, kGeneration, &between), pair.entries[1].get());
+}
+
+TEST_F(ClassifierTest, ManyEntriesOfOneMaskedValueKeepTheirOrder) {
+  Random random(300);
+  Pair pair(reclaimer_);
+  for (size_t i = 0; i < 600; ++i) {  // same value, different priorities, versions and ranges
+    auto entry = std::make_unique<RuleEntry>();
+    entry->match.mask.l4_dst = entry->match.value.l4_dst = to_be16(0x00ff);
+    KeyRange range;
+    range.offset = offsetof(FlowKey, l4_src);
+    range.size = 2;
+    range.mask[0] = range.mask[1] = 0xff;
+    range.low[1] = static_cast<uint8_t>(pick(random, 200));
+    range.high[1] = static_cast<uint8_t>(range.low[1] + pick(random, 4));
+    entry->match.ranges.push_back(range);
+    entry->order = {pick(random, 50), 0, i};
+    make_visible(*entry, pick(random, 8));
+    pair.add(std::move(entry));
+  }
+  std::vector<FlowKey> keys(256);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    keys[i].l4_dst = to_be16(0xff);
+    keys[i].l4_src = to_be16(static_cast<uint16_t>(i));
+  }
+  ASSERT_TRUE(same(pair, keys, kGeneration));
+  while (pair.entries.size() > 20) pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
+  ASSERT_TRUE(same(pair, keys, kGeneration));
+}
+
+TEST_F(ClassifierTest, PrefixesNestedRoundOneAddressAgreeWithTheOracle) {
+  Pair pair(reclaimer_);
+  uint64_t sequence = 0;
+  for (uint32_t source = 0; source <= 32; ++source) {
+    for (uint32_t destination = 0; destination <= 32; ++destination) {
+      auto entry = std::make_unique<RuleEntry>();
+      Match& match = entry->match;
+      prefix(match.mask.bytes() + offsetof(FlowKey, ipv4_src), source);
+      prefix(match.mask.bytes() + offsetof(FlowKey, ipv4_dst), destination);
+      match.value.ipv4_src = to_be32(0x0a0b0c0d);
+      match.value.ipv4_dst = to_be32(0xc0a80102);
+      mask_bytes(match.value, match.mask);
+      entry->order = {64 - source - destination, 0, sequence++};
+      make_visible(*entry, 1);
+      pair.add(std::move(entry));
+    }
+  }
+  Random random(400);
+  std::vector<FlowKey> keys(500);
+  for (FlowKey& key : keys) {
+    key.ipv4_src = to_be32(0x0a0b0c0du ^ (uint32_t{1} << pick(random, 32)) ^ pick(random, 2));
+    key.ipv4_dst = to_be32(0xc0a80102u ^ (uint32_t{1} << pick(random, 32)) ^ pick(random, 2));
+  }
+  ASSERT_TRUE(same(pair, keys, kGeneration));
+}
+
+TEST_F(ClassifierTest, MemoryIsReportedAndGivenBack) {
+  Random random(500);
+  Pair pair(reclaimer_);
+  const size_t empty = pair.fast.memory_bytes();
+  for (size_t i = 0; i < 3000; ++i) pair.add(random_entry(random, i));
+  const size_t full = pair.fast.memory_bytes();
+  EXPECT_GT(full, empty + 3000 * 8);
+  while (!pair.entries.empty()) pair.remove(pair.entries.size() - 1);
+  reclaimer_.collect();
+  EXPECT_LT(pair.fast.memory_bytes(), empty + (full - empty) / 4);
+}
+
+// Readers look up while the writer inserts and removes. Each generation g shows exactly one of two rules for a key,
+// by the parity of g, at all times; besides, random rules of worse priority come and go.
+TEST(ClassifierThreads, ReadersSeeOneWholeGenerationWhileTheWriterWorks) {
+  constexpr uint64_t kSeed = 600;
+  constexpr size_t kReaders = 2;
+  TestRcu rcu;
+  Reclaimer reclaimer(rcu);
+  Random random(kSeed);
+  Classifier classifier(reclaimer);
+  std::deque<RuleEntry> steady(64);  // never removed: always found
+  for (size_t i = 0; i < steady.size(); ++i) {
+    steady[i].match.mask.l4_dst = to_be16(0xffff);
+    steady[i].match.value.l4_dst = to_be16(static_cast<uint16_t>(40000 + i));
+    steady[i].order = {1, 0, i};
+    make_visible(steady[i], 1);
+    ASSERT_TRUE(classifier.insert(steady[i]).has_value());
+  }
+  std::atomic<uint64_t> published{1};
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> wrong{0}, lookups{0};
+  std::vector<std::thread> readers;
+  for (size_t r = 0; r < kReaders; ++r) {
+    const size_t slot = rcu.register_reader();
+    readers.emplace_back([&, slot, r] {
+      Random mine(kSeed + 1 + r);
+      while (!stop.load(std::memory_order_relaxed)) {
+        const uint64_t generation = published.load(std::memory_order_acquire);
+        FlowKey keys[32];
+        const FlowKey* batch[32];
+        const RuleEntry* out[32];
+        for (size_t i = 0; i < 32; ++i) {
+          keys[i] = random_key(mine);
+          if (i % 2 == 0) keys[i].l4_dst = to_be16(static_cast<uint16_t>(40000 + pick(mine, 64)));
+          batch[i] = &keys[i];
+        }
+        classifier.lookup_batch(batch, generation, out);
+        for (size_t i = 0; i < 32; ++i) {
+          const RuleEntry* found = i % 3 == 0 ? classifier.lookup(keys[i], generation) : out[i];
+          if (found != nullptr && (!found->visible(generation) || !found->match.matches(keys[i]))) ++wrong;
+          if (i % 2 == 0 && found != &steady[keys[i].l4_dst.host() - 40000u]) {
+            // Only the moving rule of this generation may win over a steady one.
+            if (found == nullptr || found->order.priority != 0 || found->order.sequence != generation) ++wrong;
+          } else if (i % 2 == 0 && keys[i].l4_dst.host() == 40000 && generation > 1) {
+            ++wrong;  // it should have won
+          }
+        }
+        lookups.fetch_add(32, std::memory_order_relaxed);
+        rcu.quiescent(slot);
+      }
+      rcu.offline(slot);
+    });
+  }
+  // The moving rule: each generation has its own entry for port 40000, handed over in one store.
+  std::deque<std::unique_ptr<RuleEntry>> noise;
+  std::unique_ptr<RuleEntry> moving;
+  uint64_t sequence = 1000;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(1500);
+  while (std::chrono::steady_clock::now() < end) {
+    const uint64_t next = published.load(std::memory_order_relaxed) + 1;
+    auto fresh = std::make_unique<RuleEntry>();
+    fresh->match.mask.l4_dst = to_be16(0xffff);
+    fresh->match.value.l4_dst = to_be16(40000);
+    fresh->order = {0, 0, next};
+    ASSERT_TRUE(classifier.insert(*fresh).has_value());
+    for (size_t i = pick(random, 12); i > 0; --i) {
+      auto entry = random_entry(random, sequence++);
+      entry->order.priority += 10;
+      make_visible(*entry, next);
+      ASSERT_TRUE(classifier.insert(*entry).has_value());
+      noise.push_back(std::move(entry));
+    }
+    if (moving) moving->visible_until.store(next, std::memory_order_relaxed);
+    fresh->visible_from.store(next, std::memory_order_relaxed);
+    published.store(next, std::memory_order_release);
+    const uint64_t token = rcu.start();
+    rcu.wait(token);  // nobody reads the last generation any more
+    if (moving) {
+      classifier.remove(*moving);
+      reclaimer.retire(std::move(moving));
+    }
+    moving = std::move(fresh);
+    const size_t keep = pick(random, 40) == 0 ? 50 : 2500;
+    while (noise.size() > keep) {
+      const size_t i = pick(random, static_cast<uint32_t>(noise.size()));
+      std::swap(noise[i], noise.front());
+      classifier.remove(*noise.front());
+      reclaimer.retire(std::move(noise.front()));
+      noise.pop_front();
+    }
+    reclaimer.collect();
+  }
+  stop.store(true);
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(wrong.load(), 0u) << "seed " << kSeed;
+  EXPECT_GT(lookups.load(), 1000u);
+  EXPECT_GT(published.load(), 10u);
+  reclaimer.drain();
+}
+
+}  // namespace
+}  // namespace godwit::dataplane
