@@ -22,7 +22,6 @@ namespace godwit::dataplane {
   X(egress_rule_drop, "a rule's action `drop` in the egress table of where it was going")      \
   X(no_rule, "no rule matched and the profile's miss policy is drop")                          \
   X(no_egress_rule, "the receiver has egress rules and none matched")                          \
-  X(no_fate, "the rules that matched name no destination")                                     \
   X(group_loop, "more jumps between groups than allowed")                                       \
   X(no_location, "the endpoint is nowhere: no port, no uplink")                                \
   X(not_active, "its policy is not in place yet")                                               \

@@ -109,6 +109,7 @@ struct PortBinding {
 
 // Frames for (VLAN, MAC) of a profile go to its endpoint, whatever was learned. Key: vlan << 48 | MAC.
 using PinnedTable = std::unordered_map<uint64_t, EndpointId>;
+inline constexpr uint16_t kAnyVlan = 0xfff;  // reserved on the wire (802.1Q), here: an endpoint that hears all VLANs
 [[nodiscard]] constexpr uint64_t pinned_key(uint16_t vlan, const MacAddress& mac) {
   return static_cast<uint64_t>(vlan) << 48 | mac.to_u64();
 }

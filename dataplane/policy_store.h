@@ -19,6 +19,7 @@
 // Thread safety: the control thread only. Workers see what StateCell holds.
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -28,6 +29,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -39,10 +41,10 @@
 #include "dataplane/forwarding_state.h"
 #include "dataplane/rcu.h"
 #include "dataplane/rule.h"
+#include "dataplane/rule_table.h"
 
 namespace godwit::dataplane {
 
-inline constexpr size_t kMaxEndpointName = 63;
 inline constexpr size_t kMaxEndpoints = 1u << 20;
 inline constexpr size_t kMaxRules = 8u << 20;
 
@@ -72,14 +74,27 @@ struct RuleRecord {
   Rule rule;
   std::vector<EndpointId> outputs;  // endpoints its actions send to
   EndpointId origin;                // transfer rules: where the packet comes from, if named
+  EndpointId inside;                // whose tables it lives in; invalid: the shared one
+  RuleTable* table = nullptr;       // where its entry is
+  bool staged = false;              // in a DetachedPolicy: built, not in force
   std::unique_ptr<RuleEntry> entry;
+};
+
+// One direction's rules of an endpoint. `live`: rules that the next state shows; a table without any is not
+// published, since an egress table with no rule means "deliver" and one without a match means "drop".
+struct LiveTable {
+  std::unique_ptr<RuleTable> table;
+  size_t live = 0;
 };
 
 // The rules in the tables of one endpoint.
 struct EndpointTables {
-  std::unique_ptr<RuleTable> ingress;
-  std::unique_ptr<RuleTable> egress;
-  std::unique_ptr<RuleTable> transfer;
+  LiveTable ingress;
+  LiveTable egress;
+  LiveTable transfer;
+  [[nodiscard]] LiveTable& of(Direction direction) {
+    return direction == Direction::kIngress ? ingress : direction == Direction::kEgress ? egress : transfer;
+  }
 };
 
 struct EndpointRecord {
@@ -172,6 +187,7 @@ class Transaction {
  private:
   friend class PolicyStore;
   struct Pending;
+  void roll_back_to(size_t mark);
   PolicyStore& store_;
   std::unique_ptr<Pending> pending_;
   bool override_guards_ = false;
@@ -208,7 +224,7 @@ class PolicyStore {
 
   [[nodiscard]] Count count(const RuleRecord& record) const { return counters_.read(record.entry->counter); }
   void reset_count(const RuleRecord& record) { counters_.reset(record.entry->counter); }
-  [[nodiscard]] uint64_t generation() const;
+  [[nodiscard]] uint64_t generation() const { return generation_; }
   [[nodiscard]] size_t rule_count() const { return rules_.size(); }
 
   // Tables built aside for `endpoint` from `specs`. Each endpoint that the rules name must exist (see missing_endpoints).
@@ -222,6 +238,8 @@ class PolicyStore {
 
   // Called after each commit for each rule created or destroyed one by one (not for attach and detach).
   void on_rule_change(std::function<void(const RuleChange&)> listener) { listener_ = std::move(listener); }
+  // Called when an endpoint's id is about to be given to another one: whoever keeps ids (the FDB) forgets it.
+  void on_endpoint_gone(std::function<void(EndpointId)> listener) { gone_listener_ = std::move(listener); }
 
  private:
   friend class Transaction;
@@ -229,13 +247,18 @@ class PolicyStore {
   struct Published;  // the parts of the state that is out now
 
   EndpointRecord* record(EndpointId id);
+  // Compiles; names are resolved, the entry is staged (never visible) and in no table yet.
   Result<std::unique_ptr<RuleRecord>> make_record(EndpointId owner, RuleId id, const Rule& rule);
   Result<EndpointId> resolve(std::string_view name) const;
-  void link(RuleRecord& record);
+  [[nodiscard]] Result<RuleId> pick_id(EndpointRecord& owner, RuleId wanted);
+  LiveTable& table_for(const RuleRecord& record);
+  void name_endpoints(const RuleRecord& record, bool named);  // what keeps endpoints alive
+  void link(RuleRecord& record);    // into owner's rules, receive, inside
   void unlink(RuleRecord& record);
-  void name_endpoints(const RuleRecord& record, int delta);
+  std::unique_ptr<RuleRecord> take(const RuleRecord& record);
   void retire(std::unique_ptr<RuleRecord> record);
-  void republish(bool endpoints_changed);
+  void forget_counts(const RuleRecord& record);
+  void publish(bool endpoints_changed, uint64_t generation);
 
   StateCell& cell_;
   Reclaimer& reclaimer_;
@@ -245,9 +268,11 @@ class PolicyStore {
   std::vector<uint32_t> free_endpoints_;
   std::map<std::string, EndpointId, std::less<>> names_;
   std::unordered_map<const RuleRecord*, std::unique_ptr<RuleRecord>> rules_;
-  std::unique_ptr<RuleTable> shared_transfer_;
+  LiveTable shared_transfer_;
   std::unique_ptr<Published> published_;
   std::function<void(const RuleChange&)> listener_;
+  std::function<void(EndpointId)> gone_listener_;
+  uint64_t generation_ = 0;
   uint64_t next_sequence_ = 1;
   bool transaction_open_ = false;
 };

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Transaction: each operation changes the records at once and notes how to undo it; what workers see changes
+// only in commit(). New rules sit in their tables, visible "never", until commit() stamps them.
+#include <algorithm>
+
+#include "dataplane/policy_store.h"
+
+namespace godwit::dataplane {
+
+struct Transaction::Pending {
+  std::vector<std::function<void()>> undo;
+  std::vector<RuleRecord*> created;
+  std::vector<std::unique_ptr<RuleRecord>> destroyed;
+  std::vector<std::unique_ptr<EndpointRecord>> removed;
+  // Whole tables that went, with what was in them.
+  std::vector<EndpointTables> detached_tables;
+  std::vector<std::unique_ptr<RuleRecord>> detached;
+  std::vector<RuleId> created_ids;
+  bool endpoints_changed = false;
+};
+
+namespace {
+
+Unexpected unknown_endpoint() { return fail("no such endpoint"); }
+
+}  // namespace
+
+Transaction::Transaction(PolicyStore& store) : store_(store), pending_(std::make_unique<Pending>()) {
+  assert(!store_.transaction_open_);
+  store_.transaction_open_ = true;
+}
+
+Transaction::~Transaction() {
+  if (pending_ == nullptr) return;
+  roll_back_to(0);
+  store_.transaction_open_ = false;
+}
+
+void Transaction::roll_back_to(size_t mark) {
+  while (pending_->undo.size() > mark) {
+    auto undo = std::move(pending_->undo.back());
+    pending_->undo.pop_back();
+    undo();
+  }
+}
+
+Result<EndpointId> Transaction::add_endpoint(const Profile& profile, const Location& location, bool implicit) {
+  if (auto good = check_endpoint_name(profile.name); !good) return fail(std::move(good).error());
+  const size_t mark = pending_->undo.size();
+  if (const EndpointRecord* known = store_.find(profile.name)) {
+    if (!known->implicit || implicit) return fail("endpoint " + profile.name + " exists already");
+    EndpointRecord* known_record = store_.record(known->id);
+    known_record->implicit = false;
+    pending_->undo.push_back([known_record] { known_record->implicit = true; });
+    Result<void> set = set_profile(known->id, profile);
+    if (set) set = set_location(known->id, location);
+    if (set) return known->id;
+    roll_back_to(mark);
+    return fail(std::move(set).error());
+  }
+  if (store_.names_.size() >= kMaxEndpoints) return fail("the switch knows its most endpoints already");
+
+  EndpointId id;
+  if (store_.free_endpoints_.empty()) {
+    id = EndpointId{static_cast<uint32_t>(store_.endpoints_.size())};
+    store_.endpoints_.emplace_back();
+    store_.tables_.emplace_back();
+  } else {
+    id = EndpointId{store_.free_endpoints_.back()};
+    store_.free_endpoints_.pop_back();
+  }
+  auto made = std::make_unique<EndpointRecord>();
+  made->id = id;
+  made->profile.name = profile.name;
+  made->profile.kind = profile.kind;
+  made->implicit = implicit;
+  made->sent = store_.counters_.allocate();
+  made->received = store_.counters_.allocate();
+  if (!made->received.valid()) {
+    if (made->sent.valid()) store_.counters_.free(made->sent);
+    store_.free_endpoints_.push_back(id.value);
+    return fail("no counter is free for another endpoint");
+  }
+  store_.endpoints_[id.value] = std::move(made);
+  store_.names_.emplace(profile.name, id);
+  pending_->endpoints_changed = true;
+  pending_->undo.push_back([this, id] {
+    std::unique_ptr<EndpointRecord> gone = std::move(store_.endpoints_[id.value]);
+    store_.names_.erase(gone->profile.name);
+    store_.counters_.free(gone->sent);
+    store_.counters_.free(gone->received);
+    store_.tables_[id.value] = {};
+    store_.free_endpoints_.push_back(id.value);
+  });
+  Result<void> set = set_profile(id, profile);
+  if (set) set = set_location(id, location);
+  if (set) return id;
+  roll_back_to(mark);
+  return fail(std::move(set).error());
+}
+
+Result<void> Transaction::remove_endpoint(EndpointId id) {
+  EndpointRecord* found = store_.record(id);
+  if (found == nullptr) return unknown_endpoint();
+  const std::string& name = found->profile.name;
+  if (!found->rules.empty()) return fail(name + " still owns " + std::to_string(found->rules.size()) + " rules");
+  if (!found->receive.empty() || found->origin_uses > 0 || !found->inside.empty()) {
+    return fail(std::to_string(found->receive.size() + found->origin_uses) + " rules still name " + name);
+  }
+  if (found->pins > 0) return fail(name + " is part of a migration");
+  if (found->port.valid()) return fail(name + " still has port " + std::to_string(found->port.value));
+  for (const auto& other : store_.endpoints_) {
+    if (other != nullptr && other->id != id && other->location.kind == LocationKind::kUplink &&
+        other->location.uplink == id) {
+      return fail(other->profile.name + " is reached by " + name);
+    }
+  }
+  store_.names_.erase(name);
+  pending_->removed.push_back(std::move(store_.endpoints_[id.value]));
+  pending_->endpoints_changed = true;
+  pending_->undo.push_back([this, id] {
+    store_.endpoints_[id.value] = std::move(pending_->removed.back());
+    pending_->removed.pop_back();
+    store_.names_.emplace(store_.endpoints_[id.value]->profile.name, id);
+  });
+  return {};
+}
+
+Result<void> Transaction::set_profile(EndpointId id, const Profile& profile) {
+  EndpointRecord* found = store_.record(id);
+  if (found == nullptr) return unknown_endpoint();
+  if (profile.name != found->profile.name) return fail("an endpoint's name cannot change");
+  if (profile.kind != found->profile.kind) {
+    return fail(profile.name + " is " + (found->profile.kind == EndpointKind::kVm ? "a VM's" : "an uplink") +
+                " here and cannot become the other");
+  }
+  for (uint16_t vlan : profile.vlans) {
+    if (vlan >= kAnyVlan) return fail("VLAN " + std::to_string(vlan) + " is not in 0..4094");
+  }
+  for (const MacAddress& mac : profile.macs) {
+    if (mac.is_group() || mac.is_zero()) return fail(to_string(mac) + " cannot be a station's MAC");
+    for (const auto& other : store_.endpoints_) {
+      if (other == nullptr || other->id == id || std::ranges::find(other->profile.macs, mac) == other->profile.macs.end()) continue;
+      const bool apart = !profile.vlans.empty() && !other->profile.vlans.empty() &&
+                         std::ranges::none_of(profile.vlans, [&](uint16_t v) {
+                           return std::ranges::find(other->profile.vlans, v) != other->profile.vlans.end();
+                         });
+      if (!apart) return fail("MAC " + to_string(mac) + " belongs to " + other->profile.name + " already");
+    }
+  }
+  pending_->undo.push_back([found, old = found->profile] { found->profile = old; });
+  found->profile = profile;
+  pending_->endpoints_changed = true;
+  return {};
+}
+
+Result<void> Transaction::set_location(EndpointId id, const Location& location) {
+  EndpointRecord* found = store_.record(id);
+  if (found == nullptr) return unknown_endpoint();
+  if (location.kind == LocationKind::kPort && !location.port.valid()) return fail("a port is needed");
+  if (location.kind == LocationKind::kUplink) {
+    const EndpointRecord* uplink = store_.endpoint(location.uplink);
+    if (uplink == nullptr || uplink->profile.kind != EndpointKind::kUplink) return fail("no such uplink");
+    if (found->profile.kind == EndpointKind::kUplink) return fail("an uplink is not behind another");
+  }
+  pending_->undo.push_back([found, old = found->location] { found->location = old; });
+  found->location = location;
+  pending_->endpoints_changed = true;
+  return {};
+}
+
+Result<void> Transaction::bind_port(EndpointId id, PortId port) {
+  EndpointRecord* found = store_.record(id);
+  if (found == nullptr) return unknown_endpoint();
+  if (port.valid()) {
+    for (const auto& other : store_.endpoints_) {
+      if (other != nullptr && other->id != id && other->port == port) {
+        return fail("port " + std::to_string(port.value) + " belongs to " + other->profile.name);
+      }
+    }
+  }
+  pending_->undo.push_back([found, old = found->port] { found->port = old; });
+  found->port = port;
+  pending_->endpoints_changed = true;
+  return {};
+}
+
+Result<void> Transaction::set_active(EndpointId id, bool active) {
+  EndpointRecord* found = store_.record(id);
+  if (found == nullptr) return unknown_endpoint();
+  pending_->undo.push_back([found, old = found->active] { found->active = old; });
+  found->active = active;
+  pending_->endpoints_changed = true;
+  return {};
+}
+
+Result<RuleId> Transaction::create_rule(EndpointId owner, const Rule& rule, RuleId id) {
+  EndpointRecord* owner_record = store_.record(owner);
+  if (owner_record == nullptr) return unknown_endpoint();
+  auto made = store_.make_record(owner, id, rule);
+  if (!made) return fail(std::move(made).error());
+  RuleRecord& record = **made;
+  const auto refuse = [&](Error error) {
+    store_.counters_.free(record.entry->counter);
+    return fail(std::move(error));
+  };
+  const EndpointRecord* inside = store_.endpoint(record.inside);
+  for (const EndpointRecord* touched : {static_cast<const EndpointRecord*>(owner_record), inside}) {
+    if (touched != nullptr && !touched->guarded_by.empty() && !override_guards_) return refuse(Error{touched->guarded_by});
+  }
+  const uint32_t next_id = owner_record->next_rule_id;
+  auto picked = store_.pick_id(*owner_record, id);
+  if (!picked) return refuse(picked.error());
+  record.id = record.entry->id = *picked;
+  LiveTable& live = store_.table_for(record);
+  record.table = live.table.get();
+  if (auto inserted = record.table->insert(*record.entry); !inserted) {
+    owner_record->next_rule_id = next_id;
+    return refuse(inserted.error());
+  }
+  if (live.live++ == 0) pending_->endpoints_changed = true;
+  store_.link(record);
+  store_.rules_.emplace(&record, std::move(*made));
+  pending_->created.push_back(&record);
+  pending_->created_ids.push_back(record.id);
+  pending_->undo.push_back([this, &record, owner_record, next_id] {
+    record.table->remove(*record.entry);
+    --store_.table_for(record).live;
+    store_.unlink(record);
+    owner_record->next_rule_id = next_id;
+    // Workers may be looking at the invisible entry.
+    store_.retire(store_.take(record));
+  });
+  return record.id;
+}
+
+Result<void> Transaction::destroy_rule(EndpointId owner, RuleId id) {
+  const RuleRecord* found = store_.rule(owner, id);
+  if (found == nullptr) {
+    const EndpointRecord* owner_record = store_.endpoint(owner);
+    return fail("no rule " + std::to_string(id.value) + " of " +
+                (owner_record == nullptr ? "that endpoint" : owner_record->profile.name));
+  }
+  const EndpointRecord* inside = store_.endpoint(found->inside);
+  for (const EndpointRecord* touched : {store_.endpoint(owner), inside}) {
+    if (touched != nullptr && !touched->guarded_by.empty() && !override_guards_) return fail(touched->guarded_by);
+  }
+  if (std::ranges::find(pending_->created, found) != pending_->created.end()) {
+    return fail("rule " + std::to_string(id.value) + " was created in the same transaction");
+  }
+  auto taken = store_.take(*found);
+  RuleRecord* record = taken.get();
+  store_.unlink(*record);
+  if (--store_.table_for(*record).live == 0) pending_->endpoints_changed = true;
+  pending_->destroyed.push_back(std::move(taken));
+  pending_->undo.push_back([this, record] {
+    ++store_.table_for(*record).live;
+    store_.link(*record);
+    store_.rules_.emplace(record, std::move(pending_->destroyed.back()));
+    pending_->destroyed.pop_back();
+  });
+  return {};
+}
+
+Result<void> Transaction::detach(EndpointId id) {
+  EndpointRecord* found = store_.record(id);
+  if (found == nullptr) return unknown_endpoint();
+  if (!found->guarded_by.empty() && !override_guards_) return fail(found->guarded_by);
+  for (const RuleRecord* created : pending_->created) {
+    if (created->inside == id) return fail("rules of the same transaction are in " + found->profile.name);
+  }
+  pending_->detached_tables.push_back(std::move(store_.tables_[id.value]));
+  store_.tables_[id.value] = {};
+  const std::vector<const RuleRecord*> inside(found->inside.begin(), found->inside.end());
+  const size_t count = inside.size();
+  for (const RuleRecord* record : inside) {
+    auto taken = store_.take(*record);
+    store_.unlink(*taken);
+    pending_->detached.push_back(std::move(taken));
+  }
+  pending_->endpoints_changed = true;
+  pending_->undo.push_back([this, id, count] {
+    store_.tables_[id.value] = std::move(pending_->detached_tables.back());
+    pending_->detached_tables.pop_back();
+    for (size_t i = 0; i < count; ++i) {
+      RuleRecord* record = pending_->detached.back().get();
+      store_.link(*record);
+      store_.rules_.emplace(record, std::move(pending_->detached.back()));
+      pending_->detached.pop_back();
+    }
+  });
+  return {};
+}
+
+Result<void> Transaction::attach(std::unique_ptr<DetachedPolicy> policy) {
+  const EndpointId id = policy->endpoint();
+  EndpointRecord* found = store_.record(id);
+  if (found == nullptr) return unknown_endpoint();
+  if (!found->inside.empty()) return fail(found->profile.name + " has rules of its own here already");
+  auto shared_policy = std::shared_ptr<DetachedPolicy>(std::move(policy));
+  std::vector<std::pair<RuleRecord*, RuleId>> attached;  // and the id each came with
+  for (auto& owned : shared_policy->records_) {
+    RuleRecord* record = owned.get();
+    EndpointRecord* owner = store_.record(record->owner);
+    attached.emplace_back(record, record->id);
+    const bool keep = record->owner == id && record->id.valid() && !owner->rules.contains(record->id.value);
+    // pick_id refuses only an id that is taken.
+    record->id = record->entry->id = *store_.pick_id(*owner, keep ? record->id : RuleId{});
+    record->staged = false;
+    --owner->pins;
+    store_.name_endpoints(*record, false);
+    store_.link(*record);
+    store_.rules_.emplace(record, std::move(owned));
+  }
+  shared_policy->records_.clear();
+  store_.tables_[id.value] = std::move(shared_policy->tables_);
+  pending_->endpoints_changed = true;
+  pending_->undo.push_back([this, id, attached, shared_policy] {
+    shared_policy->tables_ = std::move(store_.tables_[id.value]);
+    store_.tables_[id.value] = {};
+    for (const auto& [record, old_id] : attached) {
+      store_.unlink(*record);
+      record->id = record->entry->id = old_id;
+      record->staged = true;
+      ++store_.record(record->owner)->pins;
+      store_.name_endpoints(*record, true);
+      shared_policy->records_.push_back(store_.take(*record));
+    }
+  });
+  return {};
+}
+
+CommitInfo Transaction::commit() {
+  const uint64_t generation = store_.generation_ + 1;
+  for (RuleRecord* record : pending_->created) record->entry->visible_from.store(generation, std::memory_order_relaxed);
+  for (const auto& record : pending_->destroyed) {
+    record->entry->visible_until.store(generation, std::memory_order_relaxed);
+  }
+  store_.publish(pending_->endpoints_changed, generation);
+
+  CommitInfo info{generation, std::move(pending_->created_ids)};
+  if (store_.listener_) {
+    for (const RuleRecord* record : pending_->created) {
+      store_.listener_({RuleChangeKind::kCreated, record->inside, record});
+    }
+    for (const auto& record : pending_->destroyed) {
+      store_.listener_({RuleChangeKind::kDestroyed, record->inside, record.get()});
+    }
+  }
+  // A burst that began before the store may still need the destroyed ones: they leave their tables after a
+  // grace period, and are freed after one more.
+  for (auto& record : pending_->destroyed) {
+    store_.reclaimer_.defer([&store = store_, holder = std::make_shared<std::unique_ptr<RuleRecord>>(std::move(record))] {
+      (*holder)->table->remove(*(*holder)->entry);
+      store.retire(std::move(*holder));
+    });
+  }
+  if (!pending_->detached_tables.empty()) {
+    auto tables = std::make_shared<std::vector<EndpointTables>>(std::move(pending_->detached_tables));
+    auto records = std::make_shared<std::vector<std::unique_ptr<RuleRecord>>>(std::move(pending_->detached));
+    store_.reclaimer_.defer([&store = store_, tables, records] {
+      tables->clear();
+      for (const auto& record : *records) store.forget_counts(*record);
+      records->clear();
+    });
+  }
+  for (auto& removed : pending_->removed) {
+    // Its id is given out again when no worker can still learn it.
+    store_.reclaimer_.defer([&store = store_, gone = std::shared_ptr<EndpointRecord>(std::move(removed))] {
+      if (store.gone_listener_) store.gone_listener_(gone->id);
+      store.counters_.free(gone->sent);
+      store.counters_.free(gone->received);
+      store.tables_[gone->id.value] = {};
+      store.free_endpoints_.push_back(gone->id.value);
+    });
+  }
+  pending_.reset();
+  store_.transaction_open_ = false;
+  return info;
+}
+
+}  // namespace godwit::dataplane
