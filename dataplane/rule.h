@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A rule as its author wrote it: rte_flow's attributes, pattern items and actions, with endpoints by
-// name. This is what text is parsed to and printed from (rule_text.h), what travels between hosts, and
+// name. This is what text is parsed to and printed from (flow_command.h), what travels between hosts, and
 // what is compiled to a Match (match.h) and an ActionProgram (action_program.h).
 //
 // Values are in network byte order, left-aligned in 16 bytes at the width the field has in the item table
 // (rule_table.h). Plain data, copied freely on the control thread; never seen by a worker.
+//
+// The parser leaves a rule in normal form, so that equal meaning in an item is equal bytes: spec and last are
+// masked, a `last` that is zero or equal to spec is no range, fields with an empty mask are left out, and
+// rte_flow's default masks are written out in full.
 #pragma once
 
 #include <array>
@@ -62,5 +66,16 @@ struct Rule {
   std::vector<Action> actions;
   bool operator==(const Rule&) const = default;
 };
+
+// Calls fn with each endpoint that the rule names: `std::string&` of a Rule, to rewrite it, or `const std::string&`.
+template <typename AnyRule, typename Function>
+void for_each_endpoint_name(AnyRule& rule, Function&& fn) {
+  for (auto& item : rule.pattern) {
+    if (!item.endpoint.empty()) fn(item.endpoint);
+  }
+  for (auto& action : rule.actions) {
+    if (!action.endpoint.empty()) fn(action.endpoint);
+  }
+}
 
 }  // namespace godwit::dataplane

@@ -119,7 +119,7 @@ struct ItemInfo {
 struct ActionInfo {
   std::string_view name;
   OpCode op;                  // kInvalid: nothing to do (`void`)
-  uint8_t width;              // bits of the argument, 0 = no argument or an endpoint
+  uint8_t width;              // bits of the argument (of an endpoint: of a port's number), 0 = no argument
   std::string_view argument;  // its name, empty = takes none
   Format format;
   bool argument_optional;     // printed only when it is not zero

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reads `flow` lines from standard input and says of each what the parser makes of it, for tests in other languages:
+// "ok TAB canonical text" or "err TAB column TAB token TAB message TAB expected".
+#include <iostream>
+#include <string>
+
+#include "dataplane/flow_command.h"
+
+int main() {
+  std::string line;
+  while (std::getline(std::cin, line)) {
+    const auto parsed = godwit::dataplane::parse_flow_command(line);
+    if (parsed) {
+      std::cout << "ok\t" << to_text(*parsed) << '\n';
+    } else {
+      const godwit::Error& error = parsed.error();
+      std::cout << "err\t" << error.column << '\t' << error.token << '\t' << error.message << '\t' << error.expected
+                << '\n';
+    }
+  }
+  return 0;
+}
