@@ -45,7 +45,7 @@ class Fdb {
  private:
   static constexpr size_t kWays = 4;
   struct Slot {
-    std::atomic<uint64_t> key{0};    // 0 = free; bit 60 set in a used key
+    std::atomic<uint64_t> key{0};    // 0 = free; bit 63 in a used one; only bit 63: being replaced
     std::atomic<uint64_t> value{0};  // endpoint << 32 | last seen, seconds
   };
   struct alignas(64) Set {

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -22,6 +23,7 @@
 #include "dataplane/drop.h"
 #include "dataplane/fdb.h"
 #include "dataplane/forwarding_state.h"
+#include "dataplane/group_dedupe.h"
 #include "dataplane/packet.h"
 #include "dataplane/parking.h"
 #include "dataplane/parse.h"
@@ -68,7 +70,8 @@ struct PipelineCounts {
 
 class Pipeline {
  public:
-  Pipeline(WorkerId worker, PipelineHost& host, Fdb& fdb, CounterBank& counters, ParkLimits park_limits);
+  Pipeline(WorkerId worker, PipelineHost& host, Fdb& fdb, CounterBank& counters, GroupDedupe& dedupe,
+           ParkLimits park_limits);
   ~Pipeline();
 
   // An rx burst of one port, at most kBurst packets, all owned by the pipeline from here on. now_s: for the FDB.
@@ -96,10 +99,11 @@ class Pipeline {
   void flood(Walk& walk, uint16_t vlan, EndpointId source_owner);
   void send_copy(Walk& walk, EndpointId to);
   void to_endpoint(Walk& walk, EndpointId to, Packet* packet);
-  void deliver(Walk& walk, EndpointId to, const EndpointEntry& entry, Packet* packet);
+  void deliver(Walk& walk, const EndpointEntry& entry, Packet* packet);
   bool egress(Walk& walk, const EndpointEntry& entry, Packet* packet);
   void output(Packet* packet, PortId port, PortId origin);
   void drop(Packet* packet, PortId origin, Drop reason);
+  bool second_copy(EndpointId to, const EndpointEntry& entry, const Packet& packet, bool redirected);
   void park(Walk& walk, EndpointId to, Packet* packet);
   void flush();
 
@@ -107,6 +111,7 @@ class Pipeline {
   PipelineHost& host_;
   Fdb& fdb_;
   CounterBank& counters_;
+  GroupDedupe& dedupe_;
   Parking parking_;
   std::vector<Output> outputs_;
   std::vector<Packet*> garbage_;

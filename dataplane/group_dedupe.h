@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Pairs up frames that reach a moved VM twice: directly, and redirected by the host it left.
+//
+// A frame to a group floods to both hosts. While the window of a move is open the destination remembers a
+// digest of each such frame with the way it came; the copy that comes the other way is the second one, and
+// takes the memory with it, so that equal frames sent again (an ARP request repeated) pair up one by one.
+//
+// Bounded: a full set forgets its oldest place in turn; a forgotten frame is delivered twice, none is lost.
+// Only the window's frames are told apart (`salt`), so what an earlier move left behind never matches.
+//
+// Thread safety: any worker at any time; lock-free.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+
+namespace godwit::dataplane {
+
+class GroupDedupe {
+ public:
+  GroupDedupe() : sets_(std::make_unique<Set[]>(kSets)) {}
+
+  // head: the frame's contiguous bytes; length: of the whole frame. True: its twin was here before.
+  bool second_copy(std::span<const uint8_t> head, uint32_t length, uint64_t salt, bool redirected) {
+    const uint64_t digest = hash(head, length, salt) | 2;  // never 0
+    const uint64_t mine = (digest & ~uint64_t{1}) | (redirected ? 1 : 0);
+    const uint64_t twin = mine ^ 1;
+    Set& set = sets_[digest >> 32 & (kSets - 1)];
+    for (auto& place : set.places) {
+      uint64_t expected = twin;
+      if (place.load(std::memory_order_relaxed) == twin && place.compare_exchange_strong(expected, 0)) return true;
+    }
+    for (auto& place : set.places) {
+      uint64_t expected = 0;
+      if (place.compare_exchange_strong(expected, mine)) return false;
+    }
+    set.places[set.oldest.fetch_add(1, std::memory_order_relaxed) % kPlaces].store(mine);
+    return false;
+  }
+
+ private:
+  static constexpr size_t kSets = 2048;
+  static constexpr size_t kPlaces = 7;
+  struct alignas(64) Set {
+    std::array<std::atomic<uint64_t>, kPlaces> places{};
+    std::atomic<uint64_t> oldest{0};
+  };
+
+  static uint64_t hash(std::span<const uint8_t> bytes, uint32_t length, uint64_t salt) {
+    uint64_t h = (salt ^ 0x9e3779b97f4a7c15ull) + length;
+    while (!bytes.empty()) {
+      uint64_t word = 0;
+      const size_t take = bytes.size() < 8 ? bytes.size() : 8;
+      std::memcpy(&word, bytes.data(), take);
+      h = (h ^ word) * 0xff51afd7ed558ccdull;
+      h ^= h >> 32;
+      bytes = bytes.subspan(take);
+    }
+    h *= 0xc4ceb9fe1a85ec53ull;
+    return h ^ h >> 29;
+  }
+
+  std::unique_ptr<Set[]> sets_;
+};
+
+}  // namespace godwit::dataplane

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/parking.h"
+
+#include <algorithm>
+
+namespace godwit::dataplane {
+
+bool Parking::push(EndpointId endpoint, Packet* packet, EndpointId origin) {
+  auto [found, fresh] = fifos_.try_emplace(endpoint);
+  Fifo& fifo = found->second;
+  const size_t held = fifo.ring.size() - fifo.first;
+  if (held >= limits_.packets || fifo.bytes + packet->len > limits_.bytes) {
+    if (held == 0) fifos_.erase(found);
+    return false;
+  }
+  if (fresh) order_.push_back(endpoint);
+  fifo.ring.push_back({packet, origin});
+  fifo.bytes += packet->len;
+  parked_total_.store(parked_total_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  held_.store(held_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  return true;
+}
+
+Packet* Parking::front(EndpointId endpoint, EndpointId* origin) const {
+  const auto found = fifos_.find(endpoint);
+  if (found == fifos_.end()) return nullptr;
+  const Held& held = found->second.ring[found->second.first];
+  if (origin != nullptr) *origin = held.origin;
+  return held.packet;
+}
+
+Packet* Parking::pop(EndpointId endpoint) {
+  const auto found = fifos_.find(endpoint);
+  if (found == fifos_.end()) return nullptr;
+  Fifo& fifo = found->second;
+  Packet* packet = fifo.ring[fifo.first++].packet;
+  fifo.bytes -= packet->len;
+  held_.store(held_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+  if (fifo.first == fifo.ring.size()) {
+    fifos_.erase(found);
+    std::erase(order_, endpoint);
+  } else if (fifo.first >= 1024 && fifo.first * 2 >= fifo.ring.size()) {
+    // A FIFO that is filled as fast as it drains would grow for ever.
+    fifo.ring.erase(fifo.ring.begin(), fifo.ring.begin() + static_cast<std::ptrdiff_t>(fifo.first));
+    fifo.first = 0;
+  }
+  return packet;
+}
+
+}  // namespace godwit::dataplane
