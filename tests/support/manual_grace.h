@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A GracePeriod that passes when the test says so.
+#pragma once
+
+#include "dataplane/rcu.h"
+
+namespace godwit::support {
+
+class ManualGrace final : public dataplane::GracePeriod {
+ public:
+  uint64_t start() override { return now_; }
+  bool elapsed(uint64_t token) override { return passed_ > token; }
+  void wait(uint64_t token) override {
+    if (passed_ <= token) passed_ = now_ = token + 1;
+  }
+  // What began before now has passed; what starts from now on has not.
+  void pass() { passed_ = ++now_; }
+
+ private:
+  uint64_t now_ = 1;
+  uint64_t passed_ = 0;
+};
+
+}  // namespace godwit::support
