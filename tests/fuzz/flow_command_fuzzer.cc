@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// libFuzzer target: any bytes as a flow line. What is read must come back from its own text, compile or be refused,
+// and completion must take the same bytes.
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "dataplane/flow_command.h"
+#include "dataplane/match.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace godwit::dataplane;
+  const std::string_view line(reinterpret_cast<const char*>(data), size);
+  const auto command = parse_flow_command(line);
+  if (command) {
+    const auto again = parse_flow_command(to_text(*command));
+    if (!again || !(*again == *command)) std::abort();
+    (void)compile_match(command->rule).has_value();
+  }
+  const std::vector<std::string> names = {"vm1/net0"};
+  (void)complete_flow_command(line, size, names);
+  return 0;
+}
