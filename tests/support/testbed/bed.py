@@ -18,20 +18,21 @@ class TestbedError(Exception):
 class Testbed(contextlib.ExitStack):
     """Everything of one run. Leaving it, by whatever way, stops the processes and removes the directory.
 
-    SIGTERM and SIGHUP end the run as an exception does, and SIGINT already is one. To be made in the main thread.
+    SIGINT, SIGTERM and SIGHUP end the run as an exception does. To be made in the main thread.
     """
 
     __test__ = False
 
     # Unix socket paths hold 107 bytes, so the directory's name is short.
     _PREFIX = "godwit-"
-    _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self, keep_logs=None, log=None):
         """keep_logs: a directory that receives the logs and configurations at the end. log: called with each
         line worth telling."""
         super().__init__()
         self.directory = None
+        self._former_handlers = {}
         self._keep_logs = keep_logs
         self._log = log or (lambda text: None)
 
@@ -39,17 +40,18 @@ class Testbed(contextlib.ExitStack):
         super().__enter__()
         self.directory = tempfile.mkdtemp(prefix=self._PREFIX)
         self.callback(self._remove_directory)
-        former = {number: signal.signal(number, self._on_signal) for number in self._SIGNALS}
-        self.callback(lambda: [signal.signal(number, handler) for number, handler in former.items()])
+        self._former_handlers = {number: signal.signal(number, self._on_signal) for number in self._SIGNALS}
         return self
 
     def __exit__(self, *exception):
         # A second signal must not cut the cleaning short.
-        ignored = {number: signal.signal(number, signal.SIG_IGN) for number in (*self._SIGNALS, signal.SIGINT)}
+        for number in self._SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
         try:
             return super().__exit__(*exception)
         finally:
-            signal.signal(signal.SIGINT, ignored[signal.SIGINT])
+            for number, handler in self._former_handlers.items():
+                signal.signal(number, handler)
 
     def log(self, text):
         self._log(text)
