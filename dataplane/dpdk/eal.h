@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// EAL: its arguments made from RuntimeOptions, its log brought to ours, its errors said in words.
+//
+// lcore 0 is the thread that starts EAL (control); lcore i + 1 is worker i, pinned to its CPU. Nothing is written to
+// the file system: --in-memory, or without hugepages a runtime directory that stop() removes.
+//
+// Thread safety: the control thread's. The log callback is called from any thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "dataplane/dpdk/runtime.h"
+
+namespace godwit::dataplane {
+
+class Eal {
+ public:
+  static constexpr unsigned lcore_of(uint16_t worker) { return worker + 1u; }
+
+  static Result<std::unique_ptr<Eal>> start(const RuntimeOptions& options, const std::vector<uint16_t>& worker_cpus);
+  ~Eal();
+  Eal(const Eal&) = delete;
+  Eal& operator=(const Eal&) = delete;
+
+  void log(RuntimeLogLevel level, const std::string& line) const;
+
+ private:
+  struct LogSink;
+  Eal();
+  std::unique_ptr<LogSink> sink_;
+  std::string runtime_dir_;  // to be removed; empty: none
+};
+
+// The arguments, for start() and its tests.
+std::vector<std::string> eal_arguments(const RuntimeOptions& options, const std::vector<uint16_t>& worker_cpus,
+                                       const std::vector<uint16_t>& allowed_cpus);
+
+}  // namespace godwit::dataplane

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/dpdk/tx_stage.h"
+
+#include <rte_cycles.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/bytes.h"
+#include "dataplane/checksum.h"
+#include "dataplane/dpdk/mbuf_packet.h"
+
+namespace godwit::dataplane {
+namespace {
+
+// A guest that is running empties its ring within a few microseconds; one that is not would cost this each time.
+constexpr unsigned kRetries = 8;
+constexpr unsigned kRetryPauseUs = 1;
+
+// The MTU counts from behind the Ethernet header and its tags.
+bool fits(const Packet& packet, uint32_t mtu) {
+  uint32_t allowed = mtu + kEthernetBytes;
+  if (packet.len <= allowed) return true;
+  for (uint32_t at = 12; at <= 16 && at + 6 <= packet.head_len; at += kVlanTagBytes) {
+    be16 type;
+    std::memcpy(&type, packet.data + at, sizeof type);
+    if (type.host() != 0x8100 && type.host() != 0x88a8) break;
+    allowed += kVlanTagBytes;
+  }
+  return packet.len <= allowed;
+}
+
+}  // namespace
+
+void TxStage::drop(Packet* packet, PortId port, Drop reason) {
+  pipeline_.count_drop(port, reason);
+  host_.free({&packet, 1});
+}
+
+void TxStage::add(Packet* packet, PortId to, PortId origin) {
+  priv_of(mbuf_of(*packet)).origin = origin.value;
+  Port* port = ports_.find(to);
+  if (port == nullptr) return drop(packet, to, Drop::k_tx_down);
+  if (!fits(*packet, port->mtu())) return drop(packet, to, Drop::k_too_big);
+  const Port::Route route = port->route(self_, packet->flow_hash);
+  const WorkerId owner = port->owner(route.queue, self_);
+  if (owner == self_) return enqueue(*port, route.queue, route.up, packet);
+  rte_mbuf* mbuf = mbuf_of(*packet);
+  MbufPriv& priv = priv_of(mbuf);
+  priv.kind = MailKind::kTransmit;
+  priv.target = to.value;
+  priv.serial = port->serial;
+  if (!mail_.send(self_.value, owner, mbuf)) drop(packet, to, Drop::k_tx_ring_full);
+}
+
+void TxStage::add_mail(Packet* packet, PortId to, uint32_t serial) {
+  Port* port = ports_.find(to);
+  if (port == nullptr || port->serial != serial) return drop(packet, to, Drop::k_tx_down);
+  const Port::Route route = port->route(self_, packet->flow_hash);
+  // Ours even if the queue's owner changed since: a second writer for an instant waits for a lock, that is all.
+  enqueue(*port, route.queue, route.up, packet);
+}
+
+void TxStage::enqueue(Port& port, uint16_t queue, bool up, Packet* packet) {
+  if (!up || (!holds_.empty() && find_hold(port) != nullptr)) return hold(port, packet);
+  rte_mbuf* mbuf = to_mbuf(*packet);
+  if ((packet->flags & Packet::kPartialChecksum) != 0 &&
+      !(port.takes_partial_checksums() && request_partial_checksum(*packet, *mbuf))) {
+    if (finish_partial_checksum(*packet)) return drop(packet, port.id, Drop::k_bad_offload);
+  }
+  TxBatch& batch = port.batch(self_, queue);
+  if (batch.count == 0) dirty_.push_back({&port, queue});
+  batch.mbufs[batch.count++] = mbuf;
+  if (batch.count == batch.mbufs.size()) send_batch(port, queue);
+}
+
+void TxStage::flush() {
+  for (const Dirty& dirty : dirty_) send_batch(*dirty.port, dirty.queue);
+  dirty_.clear();
+}
+
+void TxStage::send_batch(Port& port, uint16_t queue) {
+  TxBatch& batch = port.batch(self_, queue);
+  const uint16_t count = std::exchange(batch.count, 0);
+  if (count == 0) return;
+  std::array<uint32_t, kBurst> lengths;  // a device may free what it takes
+  for (uint16_t i = 0; i < count; ++i) lengths[i] = batch.mbufs[i]->pkt_len;
+  uint16_t done = 0;
+  for (unsigned tries = 0;;) {
+    const uint16_t sent = port.send(queue, batch.mbufs.data() + done, static_cast<uint16_t>(count - done));
+    done = static_cast<uint16_t>(done + sent);
+    if (sent > 0) batch.stalled = false;
+    if (done == count) break;
+    if (sent > 0) continue;
+    if (batch.stalled || ++tries > kRetries || !port.ready(queue)) break;
+    rte_delay_us_block(kRetryPauseUs);
+  }
+  if (done > 0) {
+    uint64_t bytes = 0;
+    for (uint16_t i = 0; i < done; ++i) bytes += lengths[i];
+    PortCell& cell = port.cell(self_);
+    PortCell::add(cell.tx_packets, done);
+    PortCell::add(cell.tx_bytes, bytes);
+    sent_ += done;
+    port.note_traffic();
+  }
+  if (done == count) return;
+  const bool down = !port.ready(queue);
+  batch.stalled = !down;
+  for (uint16_t i = done; i < count; ++i) {
+    Packet* packet = packet_of(batch.mbufs[i]);
+    if (down) {
+      hold(port, packet);
+    } else {
+      drop(packet, port.id, Drop::k_tx_queue_full);
+    }
+  }
+}
+
+TxStage::Hold* TxStage::find_hold(const Port& port) {
+  for (Hold& hold : holds_) {
+    if (hold.serial == port.serial) return &hold;
+  }
+  return nullptr;
+}
+
+bool TxStage::holds(EndpointId endpoint) const {
+  return std::any_of(holds_.begin(), holds_.end(), [&](const Hold& hold) { return hold.endpoint == endpoint; });
+}
+
+void TxStage::list_holds(std::vector<EndpointId>& out) const {
+  for (const Hold& hold : holds_) out.push_back(hold.endpoint);
+}
+
+void TxStage::hold(Port& port, Packet* packet) {
+  Hold* hold = find_hold(port);
+  if (hold == nullptr) {
+    if (now_ns_ >= port.hold_until_ns()) return drop(packet, port.id, Drop::k_tx_down);
+    hold = &holds_.emplace_back(Hold{port.id, port.serial, state_->owner(port.id), {}, 0});
+  }
+  if (hold->packets.size() >= limits_.packets || hold->bytes + packet->len > limits_.bytes) {
+    return drop(packet, port.id, Drop::k_tx_down);
+  }
+  hold->packets.push_back(packet);
+  hold->bytes += packet->len;
+  set_held();
+}
+
+void TxStage::set_held() {
+  size_t packets = 0;
+  for (const Hold& hold : holds_) packets += hold.packets.size();
+  held_.store(static_cast<uint32_t>(packets), std::memory_order_relaxed);
+}
+
+void TxStage::begin(const ForwardingState& state, uint64_t now_ns) {
+  state_ = &state;
+  now_ns_ = now_ns;
+  if (holds_.empty()) return;
+  std::vector<Hold> before = std::exchange(holds_, {});
+  for (Hold& hold : before) {
+    if (!release(hold)) holds_.push_back(std::move(hold));
+  }
+  set_held();
+}
+
+// True: nothing of it is left here, or it was begun anew.
+bool TxStage::release(Hold& hold) {
+  Port* port = ports_.find(hold.port);
+  if (port != nullptr && port->serial != hold.serial) port = nullptr;
+  const EndpointEntry* entry = state_->endpoint(hold.endpoint);
+  const LocationKind kind = entry == nullptr ? LocationKind::kNone : entry->location.kind;
+  switch (kind) {
+    case LocationKind::kPort:
+    case LocationKind::kParked:
+      if (port != nullptr && entry->location.port == hold.port && port->route(self_, 0).up) {
+        for (Packet* packet : hold.packets) add(packet, hold.port, PortId(priv_of(mbuf_of(*packet)).origin));
+        return true;
+      }
+      if (kind == LocationKind::kParked) return false;
+      if (port != nullptr && entry->location.port == hold.port && now_ns_ < port->hold_until_ns()) return false;
+      break;
+    case LocationKind::kRedirect:
+      return redirect(hold);
+    case LocationKind::kUplink:
+      return follow_uplink(hold, entry->location.redirect_late);
+    case LocationKind::kNone:
+      break;
+  }
+  drop_all(hold);
+  return true;
+}
+
+bool TxStage::redirect(Hold& hold) {
+  size_t done = 0;
+  for (; done < hold.packets.size(); ++done) {
+    const uint32_t length = hold.packets[done]->len;
+    if (!gate_.push_redirected(self_, hold.endpoint, hold.packets[done])) break;
+    hold.bytes -= length;
+  }
+  redirected_.store(redirected_.load(std::memory_order_relaxed) + done, std::memory_order_relaxed);
+  hold.packets.erase(hold.packets.begin(), hold.packets.begin() + static_cast<std::ptrdiff_t>(done));
+  return hold.packets.empty();
+}
+
+// What an uplink brought cannot go back out by an uplink: it takes the peers' session while that is open.
+bool TxStage::follow_uplink(Hold& hold, bool redirect_late) {
+  std::vector<Packet*> waiting;
+  for (Packet* packet : hold.packets) {
+    const EndpointEntry* from = state_->endpoint(state_->owner(PortId(priv_of(mbuf_of(*packet)).origin)));
+    if (from == nullptr || from->kind != EndpointKind::kUplink) {
+      pipeline_.emit(*state_, hold.endpoint, {&packet, 1});
+    } else if (redirect_late) {
+      waiting.push_back(packet);
+    } else {
+      drop(packet, hold.port, Drop::k_uplink_to_uplink);
+    }
+  }
+  hold.packets = std::move(waiting);
+  return redirect(hold);
+}
+
+void TxStage::drop_all(Hold& hold) {
+  for (Packet* packet : hold.packets) drop(packet, hold.port, Drop::k_tx_down);
+}
+
+void TxStage::abandon() {
+  for (Hold& hold : holds_) drop_all(hold);
+  holds_.clear();
+  set_held();
+}
+
+}  // namespace godwit::dataplane

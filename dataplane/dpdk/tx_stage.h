@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The last stage of a worker: frames that the pipeline sent out by a port, on their way to its device.
+//
+//   add -> size check -> the queue's owner: us, or another worker's mailbox
+//       -> checksum finished, or handed over as partial -> batch -> device
+//
+// Hold: a VM's rings stop an instant before the control thread can publish that it is frozen. Frames sent to its port
+// in that instant are kept, in order and bounded, and go where the endpoint's location says next: to the port when its
+// rings run again, to the peer when it is redirected, to the uplink when it moved. They passed the egress table, so they
+// don't pass it again. A port that stays down without a freeze loses them after VhostPort::kHoldNs (tx_down).
+//
+// Every frame that enters leaves by exactly one of: the device, another worker's mailbox, the redirect, the pipeline's
+// emit, a named drop counted for the port it was to leave by.
+//
+// Thread safety: belongs to one worker. held() and redirected() by anyone.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "base/ids.h"
+#include "dataplane/dpdk/gate.h"
+#include "dataplane/dpdk/mailboxes.h"
+#include "dataplane/dpdk/port.h"
+#include "dataplane/forwarding_state.h"
+#include "dataplane/parking.h"
+#include "dataplane/pipeline.h"
+
+namespace godwit::dataplane {
+
+class TxStage {
+ public:
+  TxStage(WorkerId self, const PortDirectory& ports, Mailboxes& mail, Gate& gate, Pipeline& pipeline, PipelineHost& host,
+          ParkLimits limits)
+      : self_(self), ports_(ports), mail_(mail), gate_(gate), pipeline_(pipeline), host_(host), limits_(limits) {}
+  TxStage(const TxStage&) = delete;
+  TxStage& operator=(const TxStage&) = delete;
+
+  // At the start of each loop: what is published, and the time; then what was held and can go now, goes.
+  void begin(const ForwardingState& state, uint64_t now_ns);
+  void add(Packet* packet, PortId to, PortId origin);
+  // From another worker, which found us to own the queue.
+  void add_mail(Packet* packet, PortId to, uint32_t serial);
+  // Sends all batches. At the end of each loop, before the quiescent state.
+  void flush();
+  // Frees what is held, at the worker's end.
+  void abandon();
+  // Frames for the endpoint are held: nothing newer for it may go by another way.
+  [[nodiscard]] bool holds(EndpointId endpoint) const;
+  void list_holds(std::vector<EndpointId>& out) const;
+  [[nodiscard]] uint32_t held() const { return held_.load(std::memory_order_relaxed); }
+  [[nodiscard]] uint64_t redirected() const { return redirected_.load(std::memory_order_relaxed); }
+  [[nodiscard]] uint64_t sent() const { return sent_; }
+
+ private:
+  struct Hold {
+    PortId port;
+    uint32_t serial = 0;
+    EndpointId endpoint;  // whose port it was
+    std::vector<Packet*> packets;
+    uint64_t bytes = 0;
+  };
+  struct Dirty {
+    Port* port;
+    uint16_t queue;
+  };
+  void enqueue(Port& port, uint16_t queue, bool up, Packet* packet);
+  void send_batch(Port& port, uint16_t queue);
+  bool release(Hold& hold);
+  bool redirect(Hold& hold);
+  bool follow_uplink(Hold& hold, bool redirect_late);
+  void drop_all(Hold& hold);
+  void hold(Port& port, Packet* packet);
+  Hold* find_hold(const Port& port);
+  void drop(Packet* packet, PortId port, Drop reason);
+  void set_held();
+
+  const WorkerId self_;
+  const PortDirectory& ports_;
+  Mailboxes& mail_;
+  Gate& gate_;
+  Pipeline& pipeline_;
+  PipelineHost& host_;
+  const ParkLimits limits_;
+  const ForwardingState* state_ = nullptr;  // of this loop
+  uint64_t now_ns_ = 0;
+  std::vector<Dirty> dirty_;  // batches with something in them; empty between loops
+  std::vector<Hold> holds_;
+  std::atomic<uint32_t> held_{0};
+  std::atomic<uint64_t> redirected_{0};
+  uint64_t sent_ = 0;
+};
+
+}  // namespace godwit::dataplane

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/dpdk/vhost_port.h"
+
+#include <rte_mempool.h>
+#include <rte_vhost.h>
+
+#include <algorithm>
+
+#include "dataplane/dpdk/mbuf_packet.h"
+#include "dataplane/dpdk/vhost_driver.h"
+#include "dataplane/dpdk/vhost_messages.h"
+
+namespace godwit::dataplane {
+namespace {
+
+constexpr uint16_t rx_ring(uint16_t queue) { return static_cast<uint16_t>(queue * 2 + 1); }  // the guest sends by it
+constexpr uint16_t tx_ring(uint16_t queue) { return static_cast<uint16_t>(queue * 2); }
+
+}  // namespace
+
+VhostPort::VhostPort(PortId port, const VhostPortSpec& spec, uint16_t workers, EventQueue& events, GracePeriod& grace)
+    : Port(port, PortKind::kVhost, spec.name, spec.socket_path, spec.mtu, workers),
+      spec_(spec),
+      events_(events),
+      grace_(grace) {
+  set_queues(spec.queue_pairs, spec.queue_pairs, false);
+}
+
+bool VhostPort::on_connection(int vid) {
+  if (connection_.load() != -1) return false;
+  connection_.store(vid);
+  ran_rings_ = 0;
+  events_.post(PortEventKind::kConnected, id);
+  return true;
+}
+
+void VhostPort::on_disconnect(int vid) {
+  if (connection_.load() != vid) return;
+  connection_.store(-1);
+  ready_rings_.store(0);
+  ran_rings_ = 0;
+  features_.store(0);
+  rings_running_.store(false);
+  logging_.store(false);
+  events_.post(PortEventKind::kDisconnected, id);
+}
+
+void VhostPort::on_device_ready(int vid) {
+  uint64_t features = 0;
+  rte_vhost_get_negotiated_features(vid, &features);
+  partial_.store((features & kFeatureGuestCsum) != 0, std::memory_order_relaxed);
+  uint16_t guest_mtu = 0;
+  const bool has_mtu = rte_vhost_get_mtu(vid, &guest_mtu) == 0 && guest_mtu != 0;
+  mtu_.store(has_mtu ? std::min(guest_mtu, spec_.mtu) : spec_.mtu, std::memory_order_relaxed);
+  numa_node_.store(rte_vhost_get_numa_node(vid), std::memory_order_relaxed);
+  silenced_rings_.store(0);
+  const bool starts = !rings_running_.exchange(true);
+  if (starts) {
+    first_delivery_ns_.store(0, std::memory_order_relaxed);
+    // Before the first frame can pass, so that the event's time is no later than the frame's.
+    events_.post(PortEventKind::kRingsRunning, id);
+  }
+  vid_.store(vid, std::memory_order_release);
+  publish_tx_mask();
+}
+
+void VhostPort::on_device_gone(int vid) {
+  if (vid_.load() != vid) return;
+  hold_until_ns_.store(monotonic_ns() + kHoldNs, std::memory_order_release);
+  vid_.store(-1);
+  publish_tx_mask();
+  // librte_vhost frees the rings, and gives the number to another device, once this returns.
+  grace_.wait(grace_.start());
+}
+
+void VhostPort::on_ring(uint16_t ring, bool ready) {
+  if (ring >= 2 * spec_.queue_pairs) return;
+  const uint64_t bit = uint64_t{1} << ring;
+  if (ready) {
+    ran_rings_ |= bit;
+    silenced_rings_.fetch_and(~bit);
+    ready_rings_.fetch_or(bit);
+  } else {
+    hold_until_ns_.store(monotonic_ns() + kHoldNs, std::memory_order_release);
+    ready_rings_.fetch_and(~bit);
+  }
+  publish_tx_mask();
+}
+
+void VhostPort::on_ring_base(uint32_t ring) {
+  if (ring >= 2u * spec_.queue_pairs) return;
+  ran_rings_ &= ~(uint64_t{1} << ring);
+  if (ran_rings_ == 0) all_stopped();
+}
+
+void VhostPort::on_reset_owner() {
+  ran_rings_ = 0;
+  all_stopped();
+}
+
+void VhostPort::all_stopped() {
+  if (rings_running_.exchange(false)) events_.post(PortEventKind::kRingsStopped, id);
+}
+
+void VhostPort::on_features(uint64_t features) {
+  // librte_vhost drops all rings but the first pair when multi-queue was not negotiated.
+  if ((features & kFeatureMq) == 0) ran_rings_ &= 3;
+  const uint64_t before = features_.exchange(features);
+  if (((before ^ features) & ~kFeatureLogAll) != 0) events_.post(PortEventKind::kFeaturesChanged, id);
+  const bool logging = (features & kFeatureLogAll) != 0;
+  if (logging_.exchange(logging) != logging) {
+    events_.post(logging ? PortEventKind::kLoggingStarted : PortEventKind::kLoggingStopped, id);
+  }
+}
+
+void VhostPort::publish_tx_mask() {
+  const uint64_t rings = ready_rings_.load();
+  uint32_t mask = 0;
+  for (uint16_t queue = 0; queue < spec_.queue_pairs; ++queue) {
+    if ((rings >> tx_ring(queue) & 1) != 0) mask |= 1u << queue;
+  }
+  const uint32_t before = tx_mask_.load(std::memory_order_relaxed);
+  const bool up = vid_.load() != -1 && mask != 0;
+  // While it is down, flows stay with the queues, and so the workers, that they had: order survives a stop.
+  tx_mask_.store(up ? mask : (before | kDownBit), std::memory_order_release);
+}
+
+void VhostPort::silence_kicks(int vid, uint16_t ring) {
+  // Rings are polled. Done here, since a ring's lock is held where it becomes ready.
+  silenced_rings_.fetch_or(uint64_t{1} << ring);
+  rte_vhost_enable_guest_notification(vid, ring, 0);
+}
+
+uint16_t VhostPort::receive(uint16_t queue, rte_mempool* pool, rte_mbuf** out, uint16_t most) {
+  const int vid = vid_.load(std::memory_order_acquire);
+  const uint16_t ring = rx_ring(queue);
+  if (vid < 0 || (ready_rings_.load(std::memory_order_relaxed) >> ring & 1) == 0) return 0;
+  if ((silenced_rings_.load(std::memory_order_relaxed) >> ring & 1) == 0) silence_kicks(vid, ring);
+  const uint16_t count = rte_vhost_dequeue_burst(vid, ring, pool, out, most);
+  for (uint16_t i = 0; i < count; ++i) {
+    Packet* packet = to_packet(out[i]);
+    note_partial_checksum(*out[i], *packet);
+  }
+  return count;
+}
+
+uint16_t VhostPort::send(uint16_t queue, rte_mbuf** mbufs, uint16_t count) {
+  const int vid = vid_.load(std::memory_order_acquire);
+  if (vid < 0) return 0;
+  const uint16_t ring = tx_ring(queue);
+  if ((silenced_rings_.load(std::memory_order_relaxed) >> ring & 1) == 0) silence_kicks(vid, ring);
+  const uint16_t sent = rte_vhost_enqueue_burst(vid, ring, mbufs, count);
+  if (sent > 0) rte_pktmbuf_free_bulk(mbufs, sent);  // copied
+  return sent;
+}
+
+void VhostPort::describe(PortInfo& info) const {
+  info.driver = "vhost-user";
+  info.link_up = vid_.load() != -1;
+  info.rings_running = rings_running_.load();
+  info.dirty_logging = logging_.load();
+  info.features = features_.load();
+}
+
+void VhostPort::close() { unregister_vhost(*this); }
+
+}  // namespace godwit::dataplane

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A VM's NIC: one vhost-user socket, through librte_vhost. Ring 2q is what the guest receives from (we send to it),
+// ring 2q+1 what it sends by.
+//
+// A front-end connects (on_connection), sets its rings up and starts them (on_ring ready, then on_device_ready), stops
+// them one by one (on_device_gone at the first, on_ring_base for each), may start them again, and leaves
+// (on_disconnect). The VM runs here from the first on_device_ready until GET_VRING_BASE has come for each ring that was
+// ready: that is kRingsRunning and kRingsStopped.
+//
+// Thread safety: on_*() come from librte_vhost's threads and, where a call into librte_vhost is under way, from the control
+// thread; librte_vhost serialises them for one connection. on_ring() is called with librte_vhost's queue locks held:
+// it waits for nothing. on_device_gone() waits for a grace period, since the device's rings are freed afterwards.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "dataplane/dpdk/event_queue.h"
+#include "dataplane/dpdk/port.h"
+#include "dataplane/rcu.h"
+
+namespace godwit::dataplane {
+
+class VhostPort final : public Port {
+ public:
+  static constexpr uint16_t kMaxQueuePairs = 16;
+  // Frames for a port whose rings have just stopped are kept this long, so that a freeze finds them.
+  static constexpr uint64_t kHoldNs = 250'000'000;
+
+  VhostPort(PortId id, const VhostPortSpec& spec, uint16_t workers, EventQueue& events, GracePeriod& grace);
+
+  [[nodiscard]] const VhostPortSpec& spec() const { return spec_; }
+
+  // From librte_vhost's callbacks (vhost_driver.cc). False: there is a front-end already.
+  bool on_connection(int vid);
+  void on_disconnect(int vid);
+  void on_device_ready(int vid);
+  void on_device_gone(int vid);
+  void on_ring(uint16_t ring, bool ready);
+  void on_ring_base(uint32_t ring);  // GET_VRING_BASE was answered
+  void on_reset_owner();
+  void on_features(uint64_t features);
+
+  uint16_t receive(uint16_t queue, rte_mempool* pool, rte_mbuf** out, uint16_t most) override;
+  uint16_t send(uint16_t queue, rte_mbuf** mbufs, uint16_t count) override;
+  [[nodiscard]] int numa_node() const override { return numa_node_.load(std::memory_order_relaxed); }
+  void describe(PortInfo& info) const override;
+  void close() override;
+
+ private:
+  void all_stopped();
+  void publish_tx_mask();
+  void silence_kicks(int vid, uint16_t ring);
+
+  const VhostPortSpec spec_;
+  EventQueue& events_;
+  GracePeriod& grace_;
+
+  // Workers: the device whose rings may be used, -1 none; which of its rings.
+  std::atomic<int> vid_{-1};
+  std::atomic<uint64_t> ready_rings_{0};
+  std::atomic<uint64_t> silenced_rings_{0};  // the guest was told not to kick them
+
+  // librte_vhost's threads; read by control.
+  std::atomic<int> connection_{-1};
+  std::atomic<uint64_t> features_{0};
+  std::atomic<bool> rings_running_{false};
+  std::atomic<bool> logging_{false};
+  std::atomic<int> numa_node_{-1};
+  uint64_t ran_rings_ = 0;  // ready at some time since, and not stopped by GET_VRING_BASE
+};
+
+}  // namespace godwit::dataplane

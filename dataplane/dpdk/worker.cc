@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/dpdk/worker.h"
+
+#include <rte_cycles.h>
+#include <rte_prefetch.h>
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+#include <utility>
+
+#include "dataplane/dpdk/event_queue.h"
+#include "dataplane/dpdk/mbuf_packet.h"
+
+namespace godwit::dataplane {
+namespace {
+
+constexpr uint32_t kSilentVisits = 256;  // without a frame, then a queue is visited in turn
+constexpr size_t kSilentPerLoop = 16;    // of those, while others are busy
+
+void bump(std::atomic<uint64_t>& count, uint64_t by) {
+  count.store(count.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+Worker::Worker(const Config& config, const WorkerDeps& deps)
+    : config_(config),
+      deps_(deps),
+      pipeline_(std::make_unique<Pipeline>(config.id, *this, deps.fdb, deps.counters, deps.dedupe, config.park)),
+      tx_(std::make_unique<TxStage>(config.id, deps.ports, deps.mail, deps.gate, *pipeline_, *this, config.park)),
+      plan_(new WorkerPlan) {}
+
+Worker::~Worker() { delete plan_.load(); }
+
+std::unique_ptr<WorkerPlan> Worker::set_plan(std::unique_ptr<WorkerPlan> plan) {
+  rx_queues_.store(static_cast<uint32_t>(plan->queues.size()), std::memory_order_relaxed);
+  return std::unique_ptr<WorkerPlan>(plan_.exchange(plan.release(), std::memory_order_acq_rel));
+}
+
+void Worker::run() {
+  prctl(PR_SET_TIMERSLACK, 1UL);  // else the kernel adds 50 us to each sleep
+  running_.store(true);
+  deps_.grace.enter(config_.id);
+  uint64_t before = rte_rdtsc();
+  uint64_t last_busy = before;
+  while (!stop_.load(std::memory_order_acquire)) {
+    const bool busy = loop_once();
+    deps_.grace.quiescent(config_.id);
+    const uint64_t now = rte_rdtsc();
+    bump(stats_.loops, 1);
+    bump(busy ? stats_.busy_cycles : stats_.idle_cycles, now - before);
+    before = now;
+    if (busy) {
+      last_busy = now;
+      sleep_us_ = 0;
+    } else {
+      idle(last_busy, now);
+      if (sleep_us_ != 0) before = rte_rdtsc();
+    }
+  }
+  deps_.grace.leave(config_.id);
+  running_.store(false);
+}
+
+void Worker::idle(uint64_t idle_since, uint64_t now) {
+  if (config_.max_sleep_us == 0 || (now - idle_since) * 1'000'000 < uint64_t{config_.spin_us} * rte_get_tsc_hz()) {
+    rte_pause();
+    return;
+  }
+  sleep_us_ = std::min(std::max(sleep_us_ * 2, 1u), config_.max_sleep_us);
+  const timespec nap{sleep_us_ / 1'000'000, static_cast<long>(sleep_us_ % 1'000'000) * 1000};
+  const uint64_t began = monotonic_ns();
+  deps_.grace.leave(config_.id);
+  nanosleep(&nap, nullptr);
+  deps_.grace.enter(config_.id);
+  bump(stats_.sleeps, 1);
+  bump(stats_.slept_ns, monotonic_ns() - began);
+}
+
+// True: there was something to do.
+bool Worker::loop_once() {
+  // One state for the whole loop: what is held or parked and what arrives now must agree on where it goes, or newer
+  // frames would overtake older ones.
+  const ForwardingState* state = deps_.state.load();
+  if (state == nullptr) return false;
+  WorkerPlan* plan = plan_.load(std::memory_order_acquire);
+  const uint64_t now_ns = coarse_ns();
+  tx_->begin(*state, now_ns);
+  unsigned work = take_mail(*state);
+  if (pipeline_->holding()) {
+    const uint32_t held = pipeline_->parking().held();
+    pipeline_->drain(*state);
+    work += held - pipeline_->parking().held();
+  }
+  work += poll(*state, *plan, static_cast<uint32_t>(now_ns / 1'000'000'000u));
+  tx_->flush();
+  bump(stats_.tx_packets, tx_->sent() - stats_.tx_packets.load(std::memory_order_relaxed));
+  show_waiting();
+  deps_.gate.notify(config_.id);
+  return work != 0;
+}
+
+unsigned Worker::take_mail(const ForwardingState& state) {
+  std::array<rte_mbuf*, Mailboxes::kBurstFrames> mbufs;
+  unsigned total = 0;
+  for (uint16_t sender = 0; sender <= deps_.mail.workers(); ++sender) {
+    if (sender == config_.id.value) continue;
+    const unsigned count = deps_.mail.receive(sender, config_.id, mbufs.data(), mbufs.size());
+    if (count > 0) handle_mail(state, mbufs.data(), count);
+    total += count;
+  }
+  return total;
+}
+
+void Worker::handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigned count) {
+  std::array<Packet*, kBurst> run;
+  for (unsigned i = 0; i < count;) {
+    const MbufPriv& first = priv_of(mbufs[i]);
+    if (first.kind == MailKind::kTransmit) {
+      tx_->add_mail(packet_of(mbufs[i]), PortId(static_cast<uint16_t>(first.target)), first.serial);
+      ++i;
+      continue;
+    }
+    const MailKind kind = first.kind;
+    const EndpointId endpoint(first.target);
+    size_t length = 0;
+    for (; i < count && length < run.size(); ++i, ++length) {
+      const MbufPriv& next = priv_of(mbufs[i]);
+      if (next.kind != kind || next.target != endpoint.value) break;
+      run[length] = packet_of(mbufs[i]);
+    }
+    const std::span<Packet* const> packets(run.data(), length);
+    if (kind == MailKind::kInject) {
+      pipeline_->inject(state, endpoint, packets);
+    } else {
+      pipeline_->emit(state, endpoint, packets);
+    }
+  }
+}
+
+unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t now_s) {
+  unsigned total = 0;
+  std::vector<WorkerPlan::RxQueue>& queues = plan.queues;
+  for (WorkerPlan::RxQueue& rx : queues) {
+    if (rx.silent < kSilentVisits) total += poll_queue(state, rx, now_s);
+  }
+  // The silent ones: all of them while nothing else happens, else some, in turn.
+  const size_t visits = total == 0 ? queues.size() : std::min(kSilentPerLoop, queues.size());
+  for (size_t i = 0; i < visits; ++i) {
+    next_silent_ = next_silent_ + 1 < queues.size() ? next_silent_ + 1 : 0;
+    if (queues[next_silent_].silent >= kSilentVisits) total += poll_queue(state, queues[next_silent_], now_s);
+  }
+  bump(stats_.rx_packets, total);
+  return total;
+}
+
+unsigned Worker::poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t now_s) {
+  Port& port = *rx.port;
+  std::array<rte_mbuf*, kBurst> mbufs;
+  // A port whose policy is not in place waits: its frames stay in the guest's ring.
+  const uint16_t count = state.polled(port.id) ? port.receive(rx.queue, rx.pool, mbufs.data(), kBurst) : uint16_t{0};
+  if (count == 0) {
+    if (rx.silent < kSilentVisits) ++rx.silent;
+    return 0;
+  }
+  rx.silent = 0;
+  std::array<Packet*, kBurst> packets;
+  size_t whole = 0;
+  uint64_t bytes = 0;
+  for (uint16_t i = 0; i < count; ++i) {
+    Packet* packet = packet_of(mbufs[i]);
+    bytes += packet->len;
+    if (mbufs[i]->nb_segs > 1) {
+      pipeline_->count_drop(port.id, Drop::k_too_big);
+      rte_pktmbuf_free(mbufs[i]);
+      continue;
+    }
+    rte_prefetch0(packet->data);
+    packets[whole++] = packet;
+  }
+  PortCell& cell = port.cell(config_.id);
+  PortCell::add(cell.rx_packets, count);
+  PortCell::add(cell.rx_bytes, bytes);
+  port.note_traffic();
+  if (whole > 0) pipeline_->process(state, port.id, {packets.data(), whole}, now_s);
+  return count;
+}
+
+void Worker::show_waiting() {
+  if (waiting_shown_.empty() && !pipeline_->holding() && tx_->held() == 0) return;
+  const std::vector<EndpointId>& parked = pipeline_->parking().endpoints();
+  waiting_now_.assign(parked.begin(), parked.end());
+  tx_->list_holds(waiting_now_);
+  if (waiting_now_ == waiting_shown_) return;
+  const uint32_t sequence = waiting_.sequence.load(std::memory_order_relaxed);
+  waiting_.sequence.store(sequence + 1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  waiting_.count.store(static_cast<uint32_t>(waiting_now_.size()), std::memory_order_relaxed);
+  for (size_t i = 0; i < std::min(waiting_now_.size(), kWaitingShown); ++i) {
+    waiting_.endpoints[i].store(waiting_now_[i].value, std::memory_order_relaxed);
+  }
+  waiting_.sequence.store(sequence + 2, std::memory_order_release);
+  waiting_shown_.swap(waiting_now_);
+}
+
+uint64_t Worker::parked(EndpointId endpoint) const {
+  bool there = false;
+  for (;;) {
+    const uint32_t before = waiting_.sequence.load(std::memory_order_acquire);
+    const uint32_t count = waiting_.count.load(std::memory_order_relaxed);
+    there = count > kWaitingShown;
+    for (size_t i = 0; i < std::min<size_t>(count, kWaitingShown); ++i) {
+      there |= waiting_.endpoints[i].load(std::memory_order_relaxed) == endpoint.value;
+    }
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if ((before & 1) == 0 && waiting_.sequence.load(std::memory_order_relaxed) == before) break;
+  }
+  if (!there) return 0;
+  return std::max<uint64_t>(1, uint64_t{pipeline_->parking().held()} + tx_->held());
+}
+
+WorkerInfo Worker::info() const {
+  WorkerInfo out;
+  out.id = config_.id;
+  out.cpu = config_.cpu;
+  out.numa_node = config_.node;
+  out.running = running_.load();
+  out.rx_queues = rx_queues_.load(std::memory_order_relaxed);
+  out.loops = stats_.loops.load(std::memory_order_relaxed);
+  out.rx_packets = stats_.rx_packets.load(std::memory_order_relaxed);
+  out.tx_packets = stats_.tx_packets.load(std::memory_order_relaxed);
+  out.busy_cycles = stats_.busy_cycles.load(std::memory_order_relaxed);
+  out.idle_cycles = stats_.idle_cycles.load(std::memory_order_relaxed);
+  out.sleeps = stats_.sleeps.load(std::memory_order_relaxed);
+  out.slept_ns = stats_.slept_ns.load(std::memory_order_relaxed);
+  out.cycles_per_second = rte_get_tsc_hz();
+  out.held = pipeline_->parking().held() + tx_->held();
+  return out;
+}
+
+Packet* Worker::clone(const Packet& packet) {
+  Packet* copy = deps_.pools.copy_of(config_.node, packet.data, packet.len);
+  if (copy == nullptr) return nullptr;
+  copy->csum_start = packet.csum_start;
+  copy->csum_offset = packet.csum_offset;
+  copy->flags = packet.flags;
+  copy->mark = packet.mark;
+  copy->flow_hash = packet.flow_hash;
+  return copy;
+}
+
+void Worker::free(std::span<Packet* const> packets) {
+  std::array<rte_mbuf*, kBurst> mbufs;
+  while (!packets.empty()) {
+    const size_t count = std::min(packets.size(), mbufs.size());
+    for (size_t i = 0; i < count; ++i) mbufs[i] = mbuf_of(*packets[i]);
+    rte_pktmbuf_free_bulk(mbufs.data(), static_cast<unsigned>(count));
+    packets = packets.subspan(count);
+  }
+}
+
+void Worker::transmit(std::span<const Output> outputs) {
+  for (const Output& output : outputs) tx_->add(output.packet, output.port, output.origin);
+}
+
+bool Worker::redirect(EndpointId endpoint, Packet* packet) {
+  // What was held is older: it goes first.
+  if (tx_->held() != 0 && tx_->holds(endpoint)) return false;
+  return deps_.gate.push_redirected(config_.id, endpoint, packet);
+}
+
+void Worker::punt(EndpointId uplink, const Packet& packet) {
+  Packet* copy = clone(packet);
+  if (copy != nullptr && !deps_.gate.push_announcement(config_.id, uplink, copy)) free({&copy, 1});
+}
+
+void Worker::finish() {
+  std::array<rte_mbuf*, Mailboxes::kBurstFrames> mbufs;
+  for (uint16_t sender = 0; sender <= deps_.mail.workers(); ++sender) {
+    if (sender == config_.id.value) continue;
+    while (const unsigned count = deps_.mail.receive(sender, config_.id, mbufs.data(), mbufs.size())) {
+      rte_pktmbuf_free_bulk(mbufs.data(), count);
+    }
+  }
+  tx_->abandon();
+}
+
+}  // namespace godwit::dataplane
