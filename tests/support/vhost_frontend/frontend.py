@@ -75,6 +75,14 @@ class Frontend:
     def pid(self):
         return self._process.pid
 
+    def quit(self):
+        """Asks the tool to end; its exit code."""
+        try:
+            self.command("quit")
+            return self._process.wait(timeout=10)
+        finally:
+            self.kill()
+
     def kill(self):
         """Ends the process, by its id, and waits for it."""
         if self._process.poll() is None:

@@ -381,16 +381,15 @@ json CommandInterpreter::stop(CommandWords& words) {
 }
 
 json CommandInterpreter::move_and_start(Device& from, Device& to, Engine::Move how, uint64_t timeout_ms) {
-  GuestNic::CopyResult copied;
-  check(engine_.move_guest(from, to, how, &copied));
+  check(engine_.move_guest(from, to, how));
   const int64_t asked_ns = monotonic_ns();
   to.frontend->start();
   wait_for(timeout_ms, {&to}, "running", [](const VhostFrontend& one) { return one.running(); });
   json result = {{"asked_ns", asked_ns}, {"running_ns", monotonic_ns()}};
   if (how == Engine::Move::kDirty) {
-    result["pages_logged"] = copied.pages_logged;
-    result["pages_copied"] = copied.pages_copied;
-    result["pages_missed"] = copied.pages_missed;
+    result["pages_logged"] = to.copied.pages_logged;
+    result["pages_copied"] = to.copied.pages_copied;
+    result["pages_missed"] = to.copied.pages_missed;
   }
   return result;
 }

@@ -68,7 +68,7 @@ Device* Engine::find(const std::string& name) {
   return at == by_name_.end() ? nullptr : at->second;
 }
 
-Status Engine::move_guest(Device& from, Device& to, Move how, GuestNic::CopyResult* result) {
+Status Engine::move_guest(Device& from, Device& to, Move how) {
   if (&from == &to || !from.frontend->stopped() || from.frontend->guest() == nullptr) {
     return Status::error("the guest of '" + from.name + "' must be stopped");
   }
@@ -83,7 +83,7 @@ Status Engine::move_guest(Device& from, Device& to, Move how, GuestNic::CopyResu
     if (from.copy == nullptr || from.frontend->log() == nullptr) {
       return Status::error("no copy was begun: log " + from.name + " on");
     }
-    *result = from.frontend->guest()->finish_copy(*from.copy, from.frontend->log()->read(true));
+    to.copied = from.frontend->guest()->finish_copy(*from.copy, from.frontend->log()->read(true));
     moved = std::move(from.copy);
   }
   if (!status.ok()) {

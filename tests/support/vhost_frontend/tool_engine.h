@@ -56,6 +56,7 @@ struct Device {
   std::unique_ptr<VhostFrontend> frontend;
   std::unique_ptr<GuestSide> side;
   std::unique_ptr<GuestNic> copy;  // made when logging began, for a move by dirty pages
+  GuestNic::CopyResult copied;     // how its guest came, where by dirty pages
   bool hot = false;
   int64_t busy_ns = 0;  // when it last had frames
 };
@@ -92,7 +93,7 @@ class Engine {
   const std::vector<std::unique_ptr<Device>>& devices() const { return devices_; }
   // Guest, guest side and streams go from one to the other. `how`: shared, copy or dirty.
   enum class Move { kShared, kCopy, kDirty };
-  Status move_guest(Device& from, Device& to, Move how, GuestNic::CopyResult* result);
+  Status move_guest(Device& from, Device& to, Move how);
 
   Status add_stream(Stream stream);
   Stream* find_stream(uint32_t id);

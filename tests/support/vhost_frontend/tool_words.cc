@@ -175,6 +175,7 @@ nlohmann::json describe_device(const Device& device) {
       {"capture_overflow", side.capture_overflow},
       {"arp_replies", side.arp_replies},
       {"first_rx_ns", side.first_rx_ns},
+      {"pages_missed", device.copied.pages_missed},
   };
   if (guest != nullptr) {
     about["features"] = guest->features();
