@@ -120,7 +120,8 @@ bool parse_header(const char* line, FlowKey& key) {
 Result<std::deque<RuleEntry>> read_classbench_rules(const std::string& path) {
   std::deque<RuleEntry> rules;
   const Result<void> read = each_line(path, [&](const char* line) {
-    return parse_rule(line, rules.emplace_back(), rules.size() - 1);
+    const size_t number = rules.size();
+    return parse_rule(line, rules.emplace_back(), number);
   });
   if (!read) return fail(read.error());
   return rules;

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Inside the classifier. Only classifier*.{h,cc} and their tests include this.
+//
+// The problem: hash tables by mask cost a probe for each distinct mask, and rule sets have tens to ten thousands of
+// those. The answer here is a tree of few, short masks, with an exact bit matrix for what has no common bits:
+//
+//   Layout    which 16 of the key's 112 bytes the tree works on: those that the rules' masks use most. Each lookup
+//             first picks these bytes (Bits). A rule that also cares for other bytes is verified against its whole
+//             Match when it is found; others are decided by their Record alone, one cache line.
+//   Record    a rule as the tree compares it: masked value, two native 16-bit ranges, order, and the entry.
+//   Ref       a tagged pointer to a leaf, a node or a ternary set; null is "no rule".
+//   leaf      up to kLeafMax records in Order, scanned.
+//   Node      up to kMaxTables hash tables, each with a mask of its own, and a rest. A rule is in the first table
+//             whose mask it cares for wholly, or in the rest, so no rule is in two places. A lookup probes every table
+//             that can still beat what it has. A slot that holds many rules leads to a node again, with a mask chosen
+//             for those rules: crowded buckets split by the bits that tell their rules apart.
+//   Ternary   what can't be told apart by common bits (prefixes nested round one address, rules that differ in ranges
+//             only): a matrix of bits, a column for each rule, a row for each value of each 4 bits of the key. A
+//             lookup ANDs one row per nibble: 256 rules in some 30 loads of 32 bytes, whatever their masks are. So any
+//             set of rules costs at most about an eighth of a load a rule and a bounded 100 odd bytes a rule, without
+//             ever expanding a rule.
+//
+// Masks are chosen by classifier_plan.h: bit after bit, the one that lowers the estimated cost of a lookup most,
+// where a bit that not all rules care for costs a further place to look at. A range counts as the prefix that its
+// ends have in common.
+//
+// Early exit: slots, tables, and blocks of a ternary set carry a lower bound of the priorities below them, so most of
+// what can't win isn't looked at. A slot also carries 32 bits of its hash, which saves reading what isn't it.
+//
+// Batches go wave by wave: all nodes of all keys are hashed and their slots prefetched, then all slots read and their
+// targets prefetched, then leaves scanned. Each loop does one thing, and 32 keys hide each other's cache misses.
+//
+// Concurrency. One writer. Readers load Refs with acquire. A leaf is replaced by a changed copy; slots, tables' bounds
+// and ternary columns change in place in an order that is safe, since
+//   - a hit is only believed after the Record and visible() agree: what is found in excess does no harm;
+//   - an entry is inserted before the store that publishes the generation it is visible from, and removed only when no
+//     reader uses a generation that it is visible in: what is missed during a change wasn't to be seen.
+// So bounds and hash tags are only ever loosened while anything is below them. What is unlinked is freed in batches
+// after a grace period. When a node holds twice (or a quarter) of what it was built for, it is built anew aside and
+// replaced by one store; when the whole does, so is the Root, with its Layout and its memory.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "dataplane/classifier.h"
+
+namespace godwit::dataplane::classifier {
+
+inline constexpr size_t kCompactBytes = 16;
+inline constexpr size_t kCompactBits = kCompactBytes * 8;
+inline constexpr size_t kNibbles = kCompactBytes * 2;
+inline constexpr size_t kLeafMax = 8;
+inline constexpr size_t kMaxTables = 8;
+inline constexpr size_t kMaxDepth = 24;  // of nodes in nodes; below that, ternary sets
+inline constexpr uint64_t kMaxSequence = (uint64_t{1} << 56) - 1;
+
+// The 16 bytes of a key, or of a mask, that the tree works on, as two words.
+struct Bits {
+  std::array<uint64_t, 2> word{};
+  bool operator==(const Bits&) const = default;
+  [[nodiscard]] Bits operator&(const Bits& other) const {
+    return {{word[0] & other.word[0], word[1] & other.word[1]}};
+  }
+  [[nodiscard]] bool test(size_t bit) const { return ((word[bit / 64] >> (bit % 64)) & 1) != 0; }
+  void set(size_t bit) { word[bit / 64] |= uint64_t{1} << (bit % 64); }
+  [[nodiscard]] bool contains(const Bits& mask) const {
+    return (mask.word[0] & ~word[0]) == 0 && (mask.word[1] & ~word[1]) == 0;
+  }
+  [[nodiscard]] unsigned nibble(size_t i) const { return static_cast<unsigned>(word[i / 16] >> (i % 16 * 4)) & 15; }
+  [[nodiscard]] uint16_t be16_at(size_t byte) const {
+    uint8_t b[2];
+    std::memcpy(b, reinterpret_cast<const uint8_t*>(word.data()) + byte, 2);
+    return static_cast<uint16_t>(b[0] << 8 | b[1]);
+  }
+  void or_be16_at(size_t byte, uint16_t value) {
+    uint8_t* b = reinterpret_cast<uint8_t*>(word.data()) + byte;
+    b[0] = static_cast<uint8_t>(b[0] | value >> 8);
+    b[1] = static_cast<uint8_t>(b[1] | (value & 0xff));
+  }
+};
+
+// Which byte of the FlowKey each of the 16 is; ascending, so that a 16-bit field whose two bytes are in stays whole.
+struct Layout {
+  std::array<uint8_t, kCompactBytes> offset{};
+  size_t used = 0;
+  std::array<uint8_t, kFlowKeyBytes> place;  // the inverse; kNone: not in
+
+  static constexpr uint8_t kNone = 0xff;
+  Layout() { place.fill(kNone); }
+  bool operator==(const Layout&) const = default;
+  void add(uint8_t byte) {
+    place[byte] = static_cast<uint8_t>(used);
+    offset[used++] = byte;
+  }
+  [[nodiscard]] Bits compact(const FlowKey& key) const {
+    alignas(8) uint8_t bytes[kCompactBytes] = {};
+    const uint8_t* from = key.bytes();
+    for (size_t i = 0; i < used; ++i) bytes[i] = from[offset[i]];
+    Bits bits;
+    std::memcpy(bits.word.data(), bytes, kCompactBytes);
+    return bits;
+  }
+};
+
+// Allocated at a multiple of 64.
+struct Record {
+  Bits value;
+  Bits mask;
+  const RuleEntry* entry = nullptr;
+  uint64_t age = 0;  // direction_rank, then sequence: Order without the priority
+  uint32_t priority = 0;
+  bool verify = false;  // the entry's Match says more than this record
+  uint8_t ranges = 0;   // 0..2 native ranges on 16-bit fields
+  std::array<uint8_t, 2> range_at{};
+  std::array<uint16_t, 2> low{};
+  std::array<uint16_t, 2> high{};
+
+  [[nodiscard]] bool before(const Record& other) const {
+    return priority != other.priority ? priority < other.priority : age < other.age;
+  }
+};
+static_assert(sizeof(Record) == 64);
+
+inline uint64_t age_of(const Order& order) {
+  return uint64_t{order.direction_rank} << 56 | std::min(order.sequence, kMaxSequence);
+}
+
+inline Record make_record(const RuleEntry& entry, const Layout& layout) {
+  Record record;
+  record.entry = &entry;
+  record.priority = entry.order.priority;
+  record.age = age_of(entry.order);
+  record.mask = layout.compact(entry.match.mask);
+  record.value = layout.compact(entry.match.value);
+  for (size_t i = 0; i < kFlowKeyBytes; ++i) {
+    if (layout.place[i] == Layout::kNone && entry.match.mask.bytes()[i] != 0) record.verify = true;
+  }
+  for (const KeyRange& range : entry.match.ranges) {
+    const bool whole = range.size == 2 && range.offset + 1u < kFlowKeyBytes && range.mask[0] == 0xff && range.mask[1] == 0xff;
+    if (!whole || record.ranges == 2 || layout.place[range.offset] == Layout::kNone ||
+        layout.place[range.offset + 1u] != layout.place[range.offset] + 1) {
+      record.verify = true;
+      continue;
+    }
+    record.range_at[record.ranges] = layout.place[range.offset];
+    record.low[record.ranges] = static_cast<uint16_t>(range.low[0] << 8 | range.low[1]);
+    record.high[record.ranges++] = static_cast<uint16_t>(range.high[0] << 8 | range.high[1]);
+  }
+  return record;
+}
+
+// A record on its way into the tree: with the bits by which it may be told apart, common prefixes of ranges included.
+struct Item {
+  explicit Item(const Record& r) : record(r), care(r.mask), bits(r.value) {
+    for (size_t i = 0; i < r.ranges; ++i) {
+      const int common = std::countl_zero(static_cast<uint16_t>(r.low[i] ^ r.high[i]));
+      const auto prefix = static_cast<uint16_t>(0xffff0000u >> common);
+      const auto fresh = static_cast<uint16_t>(prefix & ~care.be16_at(r.range_at[i]));
+      care.or_be16_at(r.range_at[i], fresh);
+      bits.or_be16_at(r.range_at[i], r.low[i] & fresh);
+    }
+  }
+  Record record;
+  Bits care;
+  Bits bits;
+};
+
+// What a lookup has so far.
+struct Search {
+  Bits key;
+  const FlowKey* flow = nullptr;
+  uint64_t generation = 0;
+  const RuleEntry* best = nullptr;
+  uint32_t best_priority = UINT32_MAX;
+  uint64_t best_age = UINT64_MAX;
+  const Order* after = nullptr;
+
+  // True if the record has become the best.
+  bool consider(const Record& record) {
+    const uint64_t differs =
+        ((key.word[0] & record.mask.word[0]) ^ record.value.word[0]) |
+        ((key.word[1] & record.mask.word[1]) ^ record.value.word[1]);
+    if (differs != 0) return false;
+    if (record.priority > best_priority || (record.priority == best_priority && record.age >= best_age)) return false;
+    for (size_t i = 0; i < record.ranges; ++i) {
+      const uint16_t at = key.be16_at(record.range_at[i]);
+      if (at < record.low[i] || at > record.high[i]) return false;
+    }
+    if (after != nullptr && (record.priority != after->priority ? record.priority < after->priority
+                                                                : record.age <= age_of(*after))) {
+      return false;
+    }
+    if (!record.entry->visible(generation)) return false;
+    if (record.verify && !record.entry->match.matches(*flow)) return false;
+    best = record.entry;
+    best_priority = record.priority;
+    best_age = record.age;
+    return true;
+  }
+};
+
+enum class Kind : uint8_t { kNull = 0, kLeaf = 1, kNode = 2, kTernary = 3 };
+
+// A pointer, its kind in the low bits, and for a leaf its count in the high byte.
+using Ref = uint64_t;
+inline Kind kind_of(Ref ref) { return static_cast<Kind>(ref & 3); }
+inline size_t leaf_count(Ref ref) { return ref >> 56; }
+template <typename T>
+T* target(Ref ref) {
+  return reinterpret_cast<T*>(ref & 0x00ff'ffff'ffff'fff8);
+}
+inline Ref make_ref(const void* pointer, Kind kind, size_t count = 0) {
+  return reinterpret_cast<uintptr_t>(pointer) | static_cast<uint64_t>(kind) | uint64_t{count} << 56;
+}
+
+// Where a Ref hangs. Written by the writer; ref is stored last, and loaded first.
+struct Slot {
+  std::atomic<Ref> ref{0};
+  std::atomic<uint32_t> best{UINT32_MAX};  // no priority below is lower
+  std::atomic<uint32_t> tag{0};            // of the one masked value below, or 0: several
+};
+static_assert(sizeof(Slot) == 16);
+
+struct Table {
+  Bits mask;
+  Slot* slots = nullptr;
+  std::atomic<uint32_t> best{UINT32_MAX};
+  uint16_t salt = 0;
+  uint16_t shift = 0;  // 64 - log2 of the number of slots
+
+  [[nodiscard]] uint64_t hash(const Bits& key) const {
+    uint64_t h = (key.word[0] & mask.word[0]) * 0x9fb21c651e98df25 + salt;
+    h ^= std::rotl((key.word[1] & mask.word[1]) * 0xc2b2ae3d27d4eb4f, 31);
+    h ^= h >> 32;
+    h *= 0x9e3779b97f4a7c15;
+    return h ^ (h >> 29);
+  }
+  [[nodiscard]] size_t index(uint64_t h) const { return h >> shift; }
+  [[nodiscard]] static uint32_t tag(uint64_t h) { return static_cast<uint32_t>(h) | 1; }
+  [[nodiscard]] size_t slot_count() const { return size_t{1} << (64 - shift); }
+};
+static_assert(sizeof(Table) == 32);
+
+// One allocation with its tables behind it, which are constant but for what their slots hold.
+struct Node {
+  Slot rest;
+  uint32_t count = 0;  // writer only: records below
+  uint32_t built = 0;  // writer only: when it was built
+  uint16_t table_count = 0;
+  uint16_t depth = 0;
+  uint32_t unused = 0;
+  [[nodiscard]] Table* tables() { return reinterpret_cast<Table*>(this + 1); }
+  [[nodiscard]] const Table* tables() const { return reinterpret_cast<const Table*>(this + 1); }
+  [[nodiscard]] static size_t bytes(size_t tables) { return sizeof(Node) + tables * sizeof(Table); }
+};
+static_assert(sizeof(Node) == 32);
+
+}  // namespace godwit::dataplane::classifier

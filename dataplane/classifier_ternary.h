@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A set of rules as a matrix of bits: in blocks of up to 256, a column for each rule, and for each 4 bits of the key
+// that any of them cares for, 16 rows: bit c of row v says that rule c accepts the value v there. The AND of the rows
+// that a key picks leaves the candidates; the Record decides. See classifier_internal.h for what it is used for.
+//
+// A column is filled in place and its valid bit is set last; an emptied column may be filled again at once, since a
+// reader that mixes the two believes nothing that the Record and visible() don't confirm. Columns are in Order when a
+// block is built, so the first hit is its best; one filled later clears `sorted`, and then all hits are looked at.
+//
+// Thread safety: as the classifier. Rows are read with plain vector loads where AVX2 is used, which on x86 don't tear
+// within aligned words.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "dataplane/classifier_internal.h"
+#include "dataplane/classifier_pool.h"
+
+namespace godwit::dataplane::classifier {
+
+inline constexpr size_t kBlockWords = 4;
+inline constexpr size_t kBlockColumns = kBlockWords * 64;
+
+struct alignas(64) TernaryBlock {
+  std::atomic<uint32_t> best{UINT32_MAX};  // no priority in here is lower
+  std::atomic<bool> sorted{true};
+  uint8_t words = 0;  // a row's: 1, 2 or 4
+  uint8_t nibble_count = 0;
+  uint32_t used = 0;  // writer only: valid columns
+  uint64_t* rows = nullptr;                 // [nibble_count][16][words]
+  std::atomic<const Record*>* records = nullptr;  // [words * 64]
+  alignas(32) uint64_t valid[kBlockWords] = {};
+  std::array<uint8_t, kNibbles> nibbles{};  // which, the most selective first
+
+  [[nodiscard]] const uint64_t* row(size_t i, const Bits& key) const {
+    return rows + (i * 16 + key.nibble(nibbles[i])) * words;
+  }
+  [[nodiscard]] size_t columns() const { return size_t{words} * 64; }
+  [[nodiscard]] static size_t bytes(size_t words, size_t nibbles) {
+    return sizeof(TernaryBlock) + nibbles * 16 * words * 8 + words * 64 * 8;
+  }
+};
+
+// One allocation with pointers to its blocks behind it; the array is replaced when a block is added.
+struct TernarySet {
+  uint32_t block_count = 0;
+  uint32_t count = 0;  // writer only
+  uint32_t built = 0;  // writer only
+  uint32_t unused = 0;
+  [[nodiscard]] TernaryBlock** blocks() { return reinterpret_cast<TernaryBlock**>(this + 1); }
+  [[nodiscard]] TernaryBlock* const* blocks() const { return reinterpret_cast<TernaryBlock* const*>(this + 1); }
+  [[nodiscard]] static size_t bytes(size_t blocks) { return sizeof(TernarySet) + blocks * sizeof(TernaryBlock*); }
+};
+
+inline uint64_t load_word(const uint64_t& word) {
+  return std::atomic_ref<uint64_t>(const_cast<uint64_t&>(word)).load(std::memory_order_relaxed);
+}
+inline void store_word(uint64_t& word, uint64_t value, std::memory_order order = std::memory_order_relaxed) {
+  std::atomic_ref<uint64_t>(word).store(value, order);
+}
+
+// The columns whose rows all hold the key. out has kBlockWords words.
+inline void candidates_portable(const TernaryBlock& block, const Bits& key, uint64_t* out) {
+  for (size_t w = 0; w < kBlockWords; ++w) out[w] = w < block.words ? load_word(block.valid[w]) : 0;
+  for (size_t i = 0; i < block.nibble_count; ++i) {
+    const uint64_t* row = block.row(i, key);
+    uint64_t any = 0;
+    for (size_t w = 0; w < block.words; ++w) any |= out[w] &= load_word(row[w]);
+    if (any == 0) return;
+  }
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"), no_sanitize("thread"))) inline void candidates_avx2(const TernaryBlock& block,
+                                                                                     const Bits& key, uint64_t* out) {
+  if (block.words != kBlockWords) return candidates_portable(block, key, out);
+  __m256i left = _mm256_load_si256(reinterpret_cast<const __m256i*>(block.valid));
+  size_t i = 0;
+  const auto row = [&](size_t n) { return reinterpret_cast<const __m256i*>(block.row(n, key)); };
+  for (; i + 4 <= block.nibble_count; i += 4) {
+    const __m256i a = _mm256_and_si256(_mm256_load_si256(row(i)), _mm256_load_si256(row(i + 1)));
+    const __m256i b = _mm256_and_si256(_mm256_load_si256(row(i + 2)), _mm256_load_si256(row(i + 3)));
+    left = _mm256_and_si256(left, _mm256_and_si256(a, b));
+    if (_mm256_testz_si256(left, left) != 0) break;
+  }
+  if (i + 4 > block.nibble_count) {
+    for (; i < block.nibble_count; ++i) left = _mm256_and_si256(left, _mm256_load_si256(row(i)));
+  }
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), left);
+}
+#endif
+
+using Candidates = void (*)(const TernaryBlock&, const Bits&, uint64_t*);
+
+inline Candidates best_candidates() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") != 0) return candidates_avx2;
+#endif
+  return candidates_portable;
+}
+
+inline void search_ternary(const TernarySet& set, Search& search, Candidates candidates) {
+  for (size_t b = 0; b < set.block_count; ++b) {
+    const TernaryBlock& block = *set.blocks()[b];
+    if (block.best.load(std::memory_order_relaxed) > search.best_priority) continue;
+    uint64_t hits[kBlockWords];
+    candidates(block, search.key, hits);
+    if ((hits[0] | hits[1] | hits[2] | hits[3]) == 0) continue;
+    const bool sorted = block.sorted.load(std::memory_order_relaxed);
+    bool done = false;
+    for (size_t w = 0; w < block.words && !done; ++w) {
+      for (uint64_t left = hits[w]; left != 0 && !done; left &= left - 1) {
+        const auto column = w * 64 + static_cast<size_t>(std::countr_zero(left));
+        const Record* record = block.records[column].load(std::memory_order_acquire);
+        if (record != nullptr && search.consider(*record)) done = sorted;
+      }
+    }
+  }
+}
+
+// Writer: the rows' bits of one column. Nibbles that the block has no rows for are left to the Record.
+inline void fill_column(TernaryBlock& block, size_t column, const Item& item) {
+  const uint64_t bit = uint64_t{1} << (column % 64);
+  for (size_t i = 0; i < block.nibble_count; ++i) {
+    const unsigned care = item.care.nibble(block.nibbles[i]);
+    const unsigned want = item.bits.nibble(block.nibbles[i]);
+    for (unsigned value = 0; value < 16; ++value) {
+      uint64_t& word = block.rows[(i * 16 + value) * block.words + column / 64];
+      store_word(word, (value & care) == want ? load_word(word) | bit : load_word(word) & ~bit);
+    }
+  }
+}
+
+// Writer: a block of up to 256 items, which are in Order; with room for `columns` at least.
+inline TernaryBlock* make_block(std::span<const Item> items, size_t columns, Pool& pool) {
+  const size_t words = columns <= 64 ? 1 : columns <= 128 ? 2 : kBlockWords;
+  std::array<double, kNibbles> density{};  // the share of rows' bits that are set
+  for (const Item& item : items) {
+    for (size_t n = 0; n < kNibbles; ++n) density[n] += 1.0 / (1u << std::popcount(item.care.nibble(n)));
+  }
+  std::array<uint8_t, kNibbles> nibbles{};
+  size_t count = 0;
+  for (size_t n = 0; n < kNibbles; ++n) {
+    if (density[n] < static_cast<double>(items.size())) nibbles[count++] = static_cast<uint8_t>(n);
+  }
+  std::sort(nibbles.begin(), nibbles.begin() + static_cast<std::ptrdiff_t>(count),
+            [&](uint8_t a, uint8_t b) { return density[a] < density[b]; });
+  const size_t row_bytes = count * 16 * words * 8;
+  auto* memory = static_cast<uint8_t*>(pool.allocate(TernaryBlock::bytes(words, count)));
+  auto* block = new (memory) TernaryBlock;
+  block->words = static_cast<uint8_t>(words);
+  block->nibble_count = static_cast<uint8_t>(count);
+  block->nibbles = nibbles;
+  block->rows = reinterpret_cast<uint64_t*>(memory + sizeof(TernaryBlock));
+  std::memset(block->rows, 0, row_bytes);
+  block->records = reinterpret_cast<std::atomic<const Record*>*>(memory + sizeof(TernaryBlock) + row_bytes);
+  for (size_t c = 0; c < words * 64; ++c) new (&block->records[c]) std::atomic<const Record*>(nullptr);
+  for (size_t c = 0; c < items.size(); ++c) {
+    fill_column(*block, c, items[c]);
+    block->records[c].store(new (pool.allocate(sizeof(Record))) Record(items[c].record), std::memory_order_relaxed);
+    block->valid[c / 64] |= uint64_t{1} << (c % 64);
+  }
+  block->used = static_cast<uint32_t>(items.size());
+  if (!items.empty()) block->best.store(items.front().record.priority, std::memory_order_relaxed);
+  return block;
+}
+
+// Writer: into a free column, if there is one.
+inline bool insert_ternary(TernarySet& set, const Item& item, Pool& pool) {
+  for (size_t b = set.block_count; b-- > 0;) {
+    TernaryBlock& block = *set.blocks()[b];
+    if (block.used == block.columns()) continue;
+    size_t column = 0;
+    while (((block.valid[column / 64] >> (column % 64)) & 1) != 0) ++column;
+    if (item.record.priority < block.best.load(std::memory_order_relaxed)) {
+      block.best.store(item.record.priority, std::memory_order_relaxed);
+    }
+    block.sorted.store(false, std::memory_order_relaxed);
+    fill_column(block, column, item);
+    block.records[column].store(new (pool.allocate(sizeof(Record))) Record(item.record), std::memory_order_release);
+    store_word(block.valid[column / 64], block.valid[column / 64] | uint64_t{1} << (column % 64),
+               std::memory_order_release);
+    ++block.used;
+    ++set.count;
+    return true;
+  }
+  return false;
+}
+
+// Writer: unlinks the entry's record and returns it, for the caller to retire; nullptr: not in here.
+inline const Record* remove_ternary(TernarySet& set, const RuleEntry& entry) {
+  for (size_t b = 0; b < set.block_count; ++b) {
+    TernaryBlock& block = *set.blocks()[b];
+    for (size_t column = 0; column < block.columns(); ++column) {
+      if (((block.valid[column / 64] >> (column % 64)) & 1) == 0) continue;
+      const Record* record = block.records[column].load(std::memory_order_relaxed);
+      if (record->entry != &entry) continue;
+      store_word(block.valid[column / 64], block.valid[column / 64] & ~(uint64_t{1} << (column % 64)));
+      block.records[column].store(nullptr, std::memory_order_relaxed);
+      --block.used;
+      --set.count;
+      return record;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace godwit::dataplane::classifier

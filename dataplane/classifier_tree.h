@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The writer's side of the classifier's tree: builds it, changes it in place, takes it down. classifier_internal.h has
+// the structure and why readers may look on.
+//
+// Thread safety: the writer's alone, but for `layout` and `top`, which readers load.
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "dataplane/classifier_internal.h"
+#include "dataplane/classifier_plan.h"
+#include "dataplane/classifier_pool.h"
+#include "dataplane/classifier_ternary.h"
+
+namespace godwit::dataplane::classifier {
+
+// What lookups start from, with the memory of all below. Replaced whole when it holds twice what it was built for.
+class Root {
+ public:
+  Root(const Layout& chosen, std::vector<Item>& items) : layout(chosen), built_(items.size()), count_(items.size()) {
+    if (!items.empty()) top.best.store(best_of(items), std::memory_order_relaxed);
+    top.ref.store(build(items, 0), std::memory_order_release);
+  }
+
+  const Layout layout;  // constant after construction
+  Slot top;
+
+  void insert(const RuleEntry& entry) {
+    const Item item(make_record(entry, layout));
+    insert_at(top, item, 0);
+    ++count_;
+  }
+
+  // False if it isn't in here.
+  bool remove(const RuleEntry& entry) {
+    const Item item(make_record(entry, layout));
+    if (!remove_at(top, item, 0)) return false;
+    --count_;
+    return true;
+  }
+
+  void collect_entries(std::vector<const RuleEntry*>& entries) const {
+    std::vector<Item> items;
+    collect(top.ref.load(std::memory_order_relaxed), items);
+    for (const Item& item : items) entries.push_back(item.record.entry);
+  }
+
+  // What has been unlinked since the last call, for the caller to free() after a grace period.
+  struct Garbage {
+    void* block;
+    size_t bytes;
+  };
+  [[nodiscard]] size_t garbage_count() const { return garbage_.size(); }
+  [[nodiscard]] std::vector<Garbage> take_garbage() { return std::exchange(garbage_, {}); }
+  void free(const std::vector<Garbage>& blocks) {
+    for (const Garbage& garbage : blocks) pool_.free(garbage.block, garbage.bytes);
+  }
+
+  [[nodiscard]] size_t count() const { return count_; }
+  [[nodiscard]] size_t built() const { return built_; }
+  [[nodiscard]] size_t memory_bytes() const { return sizeof(*this) + pool_.bytes(); }
+
+ private:
+  static uint32_t best_of(const std::vector<Item>& items) {
+    uint32_t best = UINT32_MAX;
+    for (const Item& item : items) best = std::min(best, item.record.priority);
+    return best;
+  }
+  static void lower(std::atomic<uint32_t>& bound, uint32_t priority) {
+    if (priority < bound.load(std::memory_order_relaxed)) bound.store(priority, std::memory_order_relaxed);
+  }
+
+  // ---- building ----
+
+  Ref build(std::vector<Item>& items, size_t depth) {
+    if (items.empty()) return 0;
+    if (items.size() <= kLeafMax) return make_leaf(items);
+    std::vector<Bits> masks;
+    std::vector<std::vector<Item>> parts;
+    std::vector<Item> rest = std::move(items);
+    while (depth < kMaxDepth && masks.size() < kMaxTables && rest.size() > kLeafMax) {
+      const Plan plan = planner_.plan(rest);
+      if (plan.cost >= ternary_cost(rest.size())) break;
+      masks.push_back(plan.mask);
+      const auto middle =
+          std::stable_partition(rest.begin(), rest.end(), [&](const Item& i) { return !i.care.contains(plan.mask); });
+      parts.emplace_back(middle, rest.end());
+      rest.erase(middle, rest.end());
+    }
+    if (masks.empty()) return make_ternary(rest);
+    return make_node(masks, parts, rest, depth);
+  }
+
+  Ref make_leaf(std::vector<Item>& items) {
+    std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.record.before(b.record); });
+    auto* records = static_cast<Record*>(pool_.allocate(items.size() * sizeof(Record)));
+    for (size_t i = 0; i < items.size(); ++i) new (records + i) Record(items[i].record);
+    return make_ref(records, Kind::kLeaf, items.size());
+  }
+
+  Ref make_ternary(std::vector<Item>& items) {
+    std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.record.before(b.record); });
+    const size_t blocks = (items.size() + kBlockColumns - 1) / kBlockColumns;
+    auto* set = new (pool_.allocate(TernarySet::bytes(blocks))) TernarySet;
+    set->block_count = static_cast<uint32_t>(blocks);
+    set->count = set->built = static_cast<uint32_t>(items.size());
+    for (size_t b = 0; b < blocks; ++b) {
+      const size_t from = b * kBlockColumns;
+      const size_t size = std::min(kBlockColumns, items.size() - from);
+      set->blocks()[b] = make_block({items.data() + from, size}, size, pool_);
+    }
+    return make_ref(set, Kind::kTernary);
+  }
+
+  Ref make_node(const std::vector<Bits>& masks, std::vector<std::vector<Item>>& parts, std::vector<Item>& rest,
+                size_t depth) {
+    auto* node = new (pool_.allocate(Node::bytes(masks.size()))) Node;
+    node->depth = static_cast<uint16_t>(depth);
+    node->table_count = static_cast<uint16_t>(masks.size());
+    size_t count = rest.size();
+    for (size_t t = 0; t < masks.size(); ++t) {
+      auto* table = new (node->tables() + t) Table;
+      table->mask = masks[t];
+      table->salt = static_cast<uint16_t>(depth);
+      count += parts[t].size();
+      fill_table(*table, parts[t], depth);
+    }
+    node->count = node->built = static_cast<uint32_t>(count);
+    if (!rest.empty()) {
+      node->rest.best.store(best_of(rest), std::memory_order_relaxed);
+      node->rest.ref.store(rest.size() <= kLeafMax || masks.size() < kMaxTables ? make_rest(rest) : build(rest, depth + 1),
+                           std::memory_order_relaxed);
+    }
+    return make_ref(node, Kind::kNode);
+  }
+  Ref make_rest(std::vector<Item>& rest) { return rest.size() <= kLeafMax ? make_leaf(rest) : make_ternary(rest); }
+
+  void fill_table(Table& table, std::vector<Item>& items, size_t depth) {
+    struct Place {
+      uint64_t hash;
+      uint32_t item;
+    };
+    std::vector<Place> places(items.size());
+    for (uint32_t i = 0; i < items.size(); ++i) places[i] = {table.hash(items[i].bits), i};
+    std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.hash < b.hash; });
+    size_t values = 0;
+    for (size_t i = 0; i < places.size(); ++i) values += i == 0 || places[i].hash != places[i - 1].hash;
+    const size_t slots = std::bit_ceil(std::max<size_t>(2, values + values / 2));
+    table.shift = static_cast<uint16_t>(64 - std::countr_zero(slots));
+    table.slots = static_cast<Slot*>(pool_.allocate(slots * sizeof(Slot)));
+    for (size_t s = 0; s < slots; ++s) new (table.slots + s) Slot;
+    table.best.store(best_of(items), std::memory_order_relaxed);
+    for (size_t i = 0; i < places.size();) {
+      const size_t index = table.index(places[i].hash);
+      std::vector<Item> bucket;
+      bool several = false;
+      const uint64_t first = places[i].hash;
+      for (; i < places.size() && table.index(places[i].hash) == index; ++i) {
+        several = several || Table::tag(places[i].hash) != Table::tag(first);
+        bucket.push_back(items[places[i].item]);
+      }
+      Slot& slot = table.slots[index];
+      slot.tag.store(several ? 0 : Table::tag(first), std::memory_order_relaxed);
+      slot.best.store(best_of(bucket), std::memory_order_relaxed);
+      slot.ref.store(build(bucket, depth + 1), std::memory_order_relaxed);
+    }
+  }
+
+  // ---- taking down ----
+
+  void discard(void* block, size_t bytes) { garbage_.push_back({block, bytes}); }
+  void discard_record(const Record* record) { discard(const_cast<Record*>(record), sizeof(Record)); }
+
+  void discard_tree(Ref ref) {
+    switch (kind_of(ref)) {
+      case Kind::kNull:
+        return;
+      case Kind::kLeaf:
+        return discard(target<Record>(ref), leaf_count(ref) * sizeof(Record));
+      case Kind::kNode: {
+        auto* node = target<Node>(ref);
+        for (size_t t = 0; t < node->table_count; ++t) {
+          Table& table = node->tables()[t];
+          for (size_t s = 0; s < table.slot_count(); ++s) {
+            discard_tree(table.slots[s].ref.load(std::memory_order_relaxed));
+          }
+          discard(table.slots, table.slot_count() * sizeof(Slot));
+        }
+        discard_tree(node->rest.ref.load(std::memory_order_relaxed));
+        return discard(node, Node::bytes(node->table_count));
+      }
+      case Kind::kTernary: {
+        auto* set = target<TernarySet>(ref);
+        for (size_t b = 0; b < set->block_count; ++b) {
+          TernaryBlock* block = set->blocks()[b];
+          for (size_t c = 0; c < block->columns(); ++c) {
+            if (const Record* record = block->records[c].load(std::memory_order_relaxed)) discard_record(record);
+          }
+          discard(block, TernaryBlock::bytes(block->words, block->nibble_count));
+        }
+        return discard(set, TernarySet::bytes(set->block_count));
+      }
+    }
+  }
+
+  static void collect(Ref ref, std::vector<Item>& items) {
+    switch (kind_of(ref)) {
+      case Kind::kNull:
+        return;
+      case Kind::kLeaf:
+        for (size_t i = 0; i < leaf_count(ref); ++i) items.emplace_back(target<Record>(ref)[i]);
+        return;
+      case Kind::kNode: {
+        auto* node = target<Node>(ref);
+        for (size_t t = 0; t < node->table_count; ++t) {
+          const Table& table = node->tables()[t];
+          for (size_t s = 0; s < table.slot_count(); ++s) {
+            collect(table.slots[s].ref.load(std::memory_order_relaxed), items);
+          }
+        }
+        return collect(node->rest.ref.load(std::memory_order_relaxed), items);
+      }
+      case Kind::kTernary: {
+        auto* set = target<TernarySet>(ref);
+        for (size_t b = 0; b < set->block_count; ++b) {
+          const TernaryBlock& block = *set->blocks()[b];
+          for (size_t c = 0; c < block.columns(); ++c) {
+            if (const Record* record = block.records[c].load(std::memory_order_relaxed)) items.emplace_back(*record);
+          }
+        }
+        return;
+      }
+    }
+  }
+
+  // Replaces what hangs at the slot by a tree built for it, with one item more if given.
+  void rebuild(Slot& slot, size_t depth, const Item* extra) {
+    const Ref old = slot.ref.load(std::memory_order_relaxed);
+    std::vector<Item> items;
+    collect(old, items);
+    if (extra != nullptr) items.push_back(*extra);
+    slot.ref.store(build(items, depth), std::memory_order_release);
+    discard_tree(old);
+  }
+
+  // ---- changing ----
+
+  void insert_at(Slot& slot, const Item& item, size_t depth) {
+    const Ref ref = slot.ref.load(std::memory_order_relaxed);
+    if (ref == 0) {
+      slot.best.store(item.record.priority, std::memory_order_relaxed);
+    } else {
+      lower(slot.best, item.record.priority);
+    }
+    switch (kind_of(ref)) {
+      case Kind::kNull: {
+        std::vector<Item> one(1, item);
+        slot.ref.store(make_leaf(one), std::memory_order_release);
+        return;
+      }
+      case Kind::kLeaf:
+        return insert_in_leaf(slot, ref, item, depth);
+      case Kind::kNode:
+        return insert_in_node(slot, *target<Node>(ref), item, depth);
+      case Kind::kTernary: {
+        auto* set = target<TernarySet>(ref);
+        if (set->count >= 2 * set->built) return rebuild(slot, depth, &item);
+        if (insert_ternary(*set, item, pool_)) return;
+        return add_block(slot, *set, item);
+      }
+    }
+  }
+
+  void insert_in_leaf(Slot& slot, Ref ref, const Item& item, size_t depth) {
+    const size_t count = leaf_count(ref);
+    if (count == kLeafMax) return rebuild(slot, depth, &item);
+    const Record* old = target<Record>(ref);
+    auto* records = static_cast<Record*>(pool_.allocate((count + 1) * sizeof(Record)));
+    size_t i = 0;
+    for (; i < count && old[i].before(item.record); ++i) new (records + i) Record(old[i]);
+    new (records + i) Record(item.record);
+    for (; i < count; ++i) new (records + i + 1) Record(old[i]);
+    slot.ref.store(make_ref(records, Kind::kLeaf, count + 1), std::memory_order_release);
+    discard_tree(ref);
+  }
+
+  void insert_in_node(Slot& slot, Node& node, const Item& item, size_t depth) {
+    if (node.count >= 2 * node.built + kLeafMax) return rebuild(slot, depth, &item);
+    ++node.count;
+    for (size_t t = 0; t < node.table_count; ++t) {
+      Table& table = node.tables()[t];
+      if (!item.care.contains(table.mask)) continue;
+      lower(table.best, item.record.priority);
+      const uint64_t hash = table.hash(item.bits);
+      Slot& next = table.slots[table.index(hash)];
+      if (next.ref.load(std::memory_order_relaxed) == 0) {
+        next.tag.store(Table::tag(hash), std::memory_order_relaxed);
+      } else if (next.tag.load(std::memory_order_relaxed) != Table::tag(hash)) {
+        next.tag.store(0, std::memory_order_relaxed);
+      }
+      return insert_at(next, item, depth + 1);
+    }
+    insert_at(node.rest, item, depth + 1);
+  }
+
+  void add_block(Slot& slot, TernarySet& set, const Item& item) {
+    const size_t blocks = set.block_count;
+    auto* grown = new (pool_.allocate(TernarySet::bytes(blocks + 1))) TernarySet;
+    grown->block_count = static_cast<uint32_t>(blocks + 1);
+    grown->built = set.built;
+    grown->count = set.count + 1;
+    std::copy_n(set.blocks(), blocks, grown->blocks());
+    grown->blocks()[blocks] = make_block({&item, 1}, std::min<size_t>(set.built, kBlockColumns), pool_);
+    slot.ref.store(make_ref(grown, Kind::kTernary), std::memory_order_release);
+    discard(&set, TernarySet::bytes(blocks));
+  }
+
+  bool remove_at(Slot& slot, const Item& item, size_t depth) {
+    const Ref ref = slot.ref.load(std::memory_order_relaxed);
+    switch (kind_of(ref)) {
+      case Kind::kNull:
+        return false;
+      case Kind::kLeaf:
+        return remove_from_leaf(slot, ref, item);
+      case Kind::kNode:
+        return remove_from_node(slot, *target<Node>(ref), item, depth);
+      case Kind::kTernary: {
+        auto* set = target<TernarySet>(ref);
+        const Record* record = remove_ternary(*set, *item.record.entry);
+        if (record == nullptr) return false;
+        discard_record(record);
+        if (set->count <= set->built / 4) rebuild(slot, depth, nullptr);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  bool remove_from_leaf(Slot& slot, Ref ref, const Item& item) {
+    const size_t count = leaf_count(ref);
+    const Record* old = target<Record>(ref);
+    size_t found = 0;
+    while (found < count && old[found].entry != item.record.entry) ++found;
+    if (found == count) return false;
+    Ref fresh = 0;
+    if (count > 1) {
+      auto* records = static_cast<Record*>(pool_.allocate((count - 1) * sizeof(Record)));
+      for (size_t i = 0; i < count; ++i) {
+        if (i != found) new (records + i - (i > found ? 1 : 0)) Record(old[i]);
+      }
+      fresh = make_ref(records, Kind::kLeaf, count - 1);
+    }
+    slot.ref.store(fresh, std::memory_order_release);
+    discard_tree(ref);
+    return true;
+  }
+
+  bool remove_from_node(Slot& slot, Node& node, const Item& item, size_t depth) {
+    bool removed = false;
+    size_t t = 0;
+    while (t < node.table_count && !item.care.contains(node.tables()[t].mask)) ++t;
+    if (t < node.table_count) {
+      const Table& table = node.tables()[t];
+      removed = remove_at(table.slots[table.index(table.hash(item.bits))], item, depth + 1);
+    } else {
+      removed = remove_at(node.rest, item, depth + 1);
+    }
+    if (removed && --node.count <= node.built / 4) rebuild(slot, depth, nullptr);
+    return removed;
+  }
+
+  Pool pool_;
+  Planner planner_;
+  size_t built_ = 0;
+  size_t count_ = 0;
+  std::vector<Garbage> garbage_;
+};
+
+}  // namespace godwit::dataplane::classifier
