@@ -14,7 +14,7 @@ bool Parking::push(EndpointId endpoint, Packet* packet, EndpointId origin) {
     return false;
   }
   if (fresh) order_.push_back(endpoint);
-  fifo.ring.push_back({packet, origin});
+  fifo.ring.push_back({packet, origin, packet->len});
   fifo.bytes += packet->len;
   parked_total_.store(parked_total_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   held_.store(held_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
@@ -33,8 +33,9 @@ Packet* Parking::pop(EndpointId endpoint) {
   const auto found = fifos_.find(endpoint);
   if (found == fifos_.end()) return nullptr;
   Fifo& fifo = found->second;
-  Packet* packet = fifo.ring[fifo.first++].packet;
-  fifo.bytes -= packet->len;
+  const Held held = fifo.ring[fifo.first++];
+  Packet* packet = held.packet;
+  fifo.bytes -= held.len;
   held_.store(held_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
   if (fifo.first == fifo.ring.size()) {
     fifos_.erase(found);

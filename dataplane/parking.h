@@ -46,6 +46,7 @@ class Parking {
   struct Held {
     Packet* packet;
     EndpointId origin;
+    uint32_t len;  // when it was parked; the packet itself may be gone when it is popped
   };
   struct Fifo {
     std::vector<Held> ring;  // grows to the limit

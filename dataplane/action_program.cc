@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/action_program.h"
+
+#include <string>
+
+#include "dataplane/rule_table.h"
+
+namespace godwit::dataplane {
+
+namespace {
+
+// A number held big-endian in the first bytes of a value `width` bits wide.
+uint32_t number_of(const FieldBytes& value, uint8_t width) {
+  uint32_t number = 0;
+  const size_t bytes = (width + 7u) / 8u;
+  for (size_t i = 0; i < bytes && i < value.size(); ++i) number = number << 8 | value[i];
+  return number;
+}
+
+Unexpected refuse(const ActionInfo& info, std::string message, std::string token, std::string expected) {
+  Error error;
+  error.message = "action " + std::string(info.name) + ": " + std::move(message);
+  error.token = std::move(token);
+  error.expected = std::move(expected);
+  return fail(std::move(error));
+}
+
+Result<void> check_number(const Op& op, const ActionInfo& info, const Rule& rule) {
+  const std::string text = std::to_string(op.number);
+  switch (op.code) {
+    case OpCode::kSetVlanVid:
+      if (op.number > 4095) return refuse(info, "no such VLAN", text, "0 to 4095");
+      break;
+    case OpCode::kSetVlanPcp:
+      if (op.number > 7) return refuse(info, "no such priority code point", text, "0 to 7");
+      break;
+    case OpCode::kPushVlan:
+      if (op.number != 0x8100 && op.number != 0x88a8) return refuse(info, "not a VLAN's ethertype", text, "0x8100 or 0x88a8");
+      break;
+    case OpCode::kJump:
+      // Upwards only, so that no packet can go round.
+      if (op.number <= rule.attributes.group) {
+        return refuse(info, "a rule jumps to a higher group", text, "a group above " + std::to_string(rule.attributes.group));
+      }
+      break;
+    default:
+      break;
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ActionProgram> compile_actions(const Rule& rule, const EndpointResolver& resolve) {
+  if (rule.actions.size() > kMaxActions) return fail("a rule has at most " + std::to_string(kMaxActions) + " actions");
+  ActionProgram program;
+  bool ended = false;
+  for (const Action& action : rule.actions) {
+    const ActionInfo& info = action_info(action.action);
+    Op op;
+    op.code = info.op;
+    op.value = action.value;
+    if (op.code == OpCode::kInvalid) continue;
+    if (ended) return refuse(info, "never reached", std::string(info.name), "nothing after drop, jump or passthru");
+    if (info.format == Format::kEndpoint) {
+      auto endpoint = resolve(action.endpoint);
+      if (!endpoint) return fail(std::move(endpoint).error());
+      op.endpoint = *endpoint;
+    } else if (info.width > 0 && info.width <= 32) {
+      op.number = number_of(action.value, info.width);
+      if (auto good = check_number(op, info, rule); !good) return fail(std::move(good).error());
+    }
+    ended = op.code == OpCode::kDrop || op.code == OpCode::kJump || op.code == OpCode::kPassthru;
+    program.ops.push_back(op);
+  }
+  return program;
+}
+
+}  // namespace godwit::dataplane
