@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The migration driver: owns the peers' sockets and timers, feeds what happens to the state machines
+// (source.h, destination.h) and carries out what they decide on the policy store, the ports and the packet gate.
+//
+// Thread safety: everything on the control thread, that is in the io_context's handlers.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "dataplane/packet_gate.h"
+#include "dataplane/policy_store.h"
+#include "dataplane/ports.h"
+#include "migration/document.h"
+
+namespace asio {
+class io_context;
+}
+
+namespace godwit::migration {
+
+struct DriverOptions {
+  std::string host;                          // this host's id
+  std::string listen;                        // "address:port", empty: does not listen
+  bool plaintext_anywhere = false;           // else peers only over loopback
+  std::map<std::string, std::string> peers;  // host id -> "address:port"
+  std::string vhost_template;                // "/run/x/{vm}-{nic}.sock"
+  std::string uplink;                        // endpoint that leads to the other hosts
+  uint64_t prepare_timeout_ms = 10000;
+  uint64_t window_timeout_ms = 2000;         // longest redirect window when no proof comes
+};
+
+// One move, as `migrate status` shows it. Times are CLOCK_MONOTONIC nanoseconds, 0 = not yet.
+struct MoveStatus {
+  std::string vm, peer, role, state, id, error;  // role "source" | "destination"; error empty = none
+  uint64_t rules_exported = 0, rules_rewritten = 0, rules_imported = 0;
+  uint64_t parked = 0, redirected = 0, park_overflow = 0, redirect_duplicate = 0;
+  uint64_t freeze_ns = 0, handover_ns = 0, active_ns = 0, proof_ns = 0, done_ns = 0;
+  uint64_t rings_running_ns = 0, first_packet_ns = 0;
+};
+
+struct PeerStatus {
+  std::string host, address;
+  bool connected = false;
+  std::string error;  // of the last attempt
+};
+
+// By hand (`migration export|rewrite|import`): DESIGN 7.1.
+struct RewriteReport {
+  uint64_t transmit_rules_removed = 0;
+  uint64_t receive_rules_rewritten = 0;
+  uint64_t uplink_rules_removed = 0;
+  std::map<std::string, uint16_t> old_ports;  // endpoint -> the port it had
+};
+struct ImportBinding {
+  std::string socket_path;       // make a vhost port there, or
+  dataplane::PortId port;        // use this one; neither: the template
+};
+struct ImportReport {
+  uint64_t rules_imported = 0;
+  uint64_t receive_rules_rewritten = 0;
+  uint64_t uplink_rules_added = 0;
+  std::map<std::string, uint16_t> new_ports;
+  Epoch epoch;
+};
+
+class Driver {
+ public:
+  using Log = std::function<void(const std::string& line)>;
+  Driver(asio::io_context& context, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
+         dataplane::PacketGate& gate, const Clock& clock, Log log);
+  ~Driver();
+  Driver(const Driver&) = delete;
+  Driver& operator=(const Driver&) = delete;
+
+  Result<void> listen();  // opens the listening socket, if one is configured
+  void stop();            // closes all sockets; moves in progress are aborted as far as they can be
+
+  // By hand. Errors list every reason, one a line, and nothing has changed.
+  Result<Document> export_vm(const std::string& vm);
+  Result<RewriteReport> rewrite_vm(const std::string& vm);
+  Result<ImportReport> import_vm(const Document& document, const std::map<std::string, ImportBinding>& bindings);
+
+  // Between peers. start() returns the move's id at once; status() tells how it goes.
+  Result<std::string> start(const std::string& vm, const std::string& peer);
+  Result<void> cancel(const std::string& vm);
+  [[nodiscard]] std::vector<MoveStatus> status(const std::string& vm = {}) const;  // and the last 64 finished
+  [[nodiscard]] std::vector<PeerStatus> peers() const;
+
+  // From the daemon's wiring.
+  void on_port_event(const dataplane::PortEvent& event);
+  void on_gate_ready();  // redirected frames or announcements wait
+  // Which VM is moving, so that other commands can refuse (empty: none). E.g. endpoint changes.
+  [[nodiscard]] bool moving(const std::string& vm) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace godwit::migration
