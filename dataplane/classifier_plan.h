@@ -7,6 +7,7 @@
 // Thread safety: none needed; pure functions.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -149,9 +150,16 @@ class Planner {
     groups_.swap(groups);
   }
 
+  // Of this table, and of what it leaves out: in further tables that take the same share each, or in a ternary set.
   [[nodiscard]] double total_cost(double groups, size_t covered) const {
     const size_t out = left_out_ + members_.size() - covered;
-    return kProbeCost + groups / static_cast<double>(covered) + tree_cost(static_cast<double>(out) * scale_);
+    const double table = kProbeCost + groups / static_cast<double>(covered);
+    if (out == 0) return table;
+    const double rest = static_cast<double>(out) * scale_;
+    const double share = static_cast<double>(covered) / static_cast<double>(covered + out);
+    const double tables = std::max(0.0, std::log(rest / static_cast<double>(kLeafMax)) / -std::log1p(-share));
+    return table + std::min(tables * table + tree_cost(std::min(rest, static_cast<double>(kLeafMax))),
+                            ternary_cost(static_cast<size_t>(rest)));
   }
   [[nodiscard]] double current_cost() const {
     double groups = 0;
