@@ -156,7 +156,7 @@ Result<std::unique_ptr<Eal>> Eal::start(const RuntimeOptions& options, const std
   if (sink.stream == nullptr) return fail("no memory for the log stream");
   setvbuf(sink.stream, nullptr, _IOLBF, 1024);
   rte_openlog_stream(sink.stream);
-  rte_log_set_global_level(RTE_LOG_NOTICE);
+  rte_log_set_global_level(RTE_LOG_WARNING);
   // librte_vhost says each message and each attempt to connect; what matters of it comes as port events.
   rte_log_set_level_pattern("lib.vhost.*", RTE_LOG_ERR);
 
