@@ -197,6 +197,11 @@ class Frontend:
     def sink(self, names, on=True):
         return self.command("sink", names_of(names), "on" if on else "off")
 
+    def sink_wait(self, names, stream_id, count, timeout_ms=5000):
+        """Until the sinks have `count` different packets of the stream, together; how many they have."""
+        return self.command("sink-wait", names_of(names), stream_id, count, timeout_ms,
+                            timeout_s=timeout_ms / 1000 + 30)["received"]
+
     def stats(self, name, reset=False):
         """Of one device: {"streams": {"1": {received, lost, duplicates, ...}}, "rx_frames", ...}."""
         return self.command("stats", name, "reset" if reset else None)["devices"][name]

@@ -30,14 +30,14 @@ def free_hugepages():
 class Switch:
     """A testpmd with two net_vhost ports as vhost-user clients, frames crossing from one to the other."""
 
-    def __init__(self, paths, queues=1, vhost_options=""):
+    def __init__(self, paths, queues=1, client=1):
         if os.geteuid() != 0 or shutil.which("dpdk-testpmd") is None:
             pytest.skip("needs root and dpdk-testpmd")
         if free_hugepages() < PAGES_EACH:
             pytest.skip(f"needs {PAGES_EACH} free hugepages, there are {free_hugepages()}")
         devices = []
         for i, path in enumerate(paths):
-            devices += ["--vdev", f"net_vhost{i},iface={path},client=1,queues={queues}{vhost_options}"]
+            devices += ["--vdev", f"net_vhost{i},iface={path},client={client},queues={queues}"]
         self._log = open(paths[0] + ".testpmd.log", "w+b")
         self.process = subprocess.Popen(
             ["stdbuf", "-oL", "dpdk-testpmd", "--lcores", "0@0,1@0", "--main-lcore", "0", "--no-pci", "--in-memory",
@@ -92,7 +92,7 @@ def switches():
 def open_pair(vms, tmp_path, names=("a", "b"), **options):
     paths = [tmp_path / f"{name}.sock" for name in names]
     for i, (name, path) in enumerate(zip(names, paths)):
-        vms.open(name, path, mac=MACS[i], **options)
+        vms.open(name, path, mac=MACS[i], **{"size": 1024, **options})
     return paths
 
 
@@ -115,11 +115,12 @@ def check_no_loss(account, count):
         assert account[what] == 0, (what, account)
 
 
-def stream_across(vms, source, sink, count=2000, pps=20000, stream_id=1, **options):
+def stream_across(vms, source, sink, count=2000, pps=10000, stream_id=1, **options):
     vms.sink(sink)
     vms.stream(stream_id, source, dst=MACS[1], pps=pps, count=count, **options)
     vms.stream_wait(stream_id)
-    vms.run(50)
+    vms.sink_wait(sink, stream_id, count)
+    vms.run(20)
     return vms.stats(sink)["streams"][str(stream_id)]
 
 
@@ -186,6 +187,12 @@ def test_each_queue_pair_carries_frames(vms, switches, tmp_path):
         assert received[0].header["queue"] == queue
 
 
+def test_the_front_end_connects_where_the_switch_listens(vms, switches, tmp_path):
+    switches(open_pair(vms, tmp_path, server=0), client=0)
+    vms.wait("all", 20000)
+    check_no_loss(stream_across(vms, "a", "b"), 2000)
+
+
 def test_numbered_packets_are_all_accounted_for(vms, switches, tmp_path):
     switches(open_pair(vms, tmp_path))
     vms.wait("all", 20000)
@@ -208,7 +215,7 @@ def test_rings_stop_and_resume_on_the_same_switch_without_loss(vms, switches, tm
         assert vms.streams()[1]["sent"] == before
         vms.resume("a")
     vms.stream_wait(1)
-    vms.run(50)
+    vms.sink_wait("b", 1, 5000)
     account = vms.stats("b")["streams"]["1"]
     check_no_loss(account, 5000)
     assert account["longest_gap_ns"] > 40_000_000
@@ -230,7 +237,7 @@ def test_a_guest_moves_to_another_switch_and_goes_on(vms, switches, tmp_path, mo
     here = open_pair(vms, tmp_path)
     there = [tmp_path / "a2.sock", tmp_path / "c.sock"]
     vms.open("a2", there[0], incoming=1)
-    vms.open("c", there[1], mac=MACS[2])
+    vms.open("c", there[1], mac=MACS[2], size=1024)
     switches(here)
     switches(there)
     vms.wait("a,b,c", 20000)
@@ -247,7 +254,8 @@ def test_a_guest_moves_to_another_switch_and_goes_on(vms, switches, tmp_path, mo
     vms.stream(3, "c", dst=MACS[0], pps=5000, count=1000)
     vms.stream_wait(1)
     vms.stream_wait(3)
-    vms.run(50)
+    vms.sink_wait("b,c", 1, 3000)
+    vms.sink_wait("a2", 3, 1000)
     at_b = vms.stats("b")["streams"]["1"]
     at_c = vms.stats("c")["streams"]["1"]
     at_a = vms.stats("a2")["streams"]

@@ -328,6 +328,24 @@ json CommandInterpreter::sink(CommandWords& words) {
   return json::object();
 }
 
+json CommandInterpreter::sink_wait(CommandWords& words) {
+  const auto which = devices(words.word("NAMES"));
+  const uint32_t id = static_cast<uint32_t>(words.number_or(0, 0, UINT32_MAX));
+  const uint64_t count = words.number_or(1, 1, StreamAccount::kMaxSequence);
+  const uint64_t timeout_ms = words.number_or(kDefaultTimeoutMs, 0, kMaxWaitMs);
+  words.finish();
+  uint64_t received = 0;
+  const bool done = engine_.run_until(deadline_in(timeout_ms), [&] {
+    received = 0;
+    for (const Device* one : which) {
+      const auto at = one->side->accounts.find(id);
+      received += at == one->side->accounts.end() ? 0 : at->second.received;
+    }
+    return received >= count;
+  });
+  return {{"done", done}, {"received", received}};
+}
+
 json CommandInterpreter::stats(CommandWords& words) {
   const auto which = devices(words.word_or("all"));
   const std::string reset = words.word_or("");
@@ -561,6 +579,7 @@ const std::vector<CommandInterpreter::Command>& CommandInterpreter::commands() {
       {"stream-wait", &Self::stream_wait, "ID|all [TIMEOUT_MS]"},
       {"stream-stop", &Self::stream_stop, "ID|all"},
       {"sink", &Self::sink, "NAMES|all [on|off]"},
+      {"sink-wait", &Self::sink_wait, "NAMES|all ID COUNT [TIMEOUT_MS]   until so many came, together"},
       {"stats", &Self::stats, "[NAMES|all] [reset]"},
       {"stop", &Self::stop, "NAMES|all [timeout_ms=5000]   rings stop, as in a paused VM"},
       {"resume", &Self::resume, "NAMES|all [on=NAME2] [mode=shared|copy|dirty] [timeout_ms=5000]"},

@@ -78,6 +78,7 @@ class CommandInterpreter {
   nlohmann::json stream_wait(CommandWords& words);
   nlohmann::json stream_stop(CommandWords& words);
   nlohmann::json sink(CommandWords& words);
+  nlohmann::json sink_wait(CommandWords& words);
   nlohmann::json stats(CommandWords& words);
   nlohmann::json stop(CommandWords& words);
   nlohmann::json resume(CommandWords& words);

@@ -6,7 +6,7 @@
 // A device is a front-end and what its guest does with frames (`GuestSide`). The guest side goes with the guest when
 // that moves to another front-end, so streams, accounts and captured frames go on under the new name.
 //
-// The loop sleeps whenever it can: a receive ring that was quiet for a millisecond is armed and left to its eventfd;
+// The loop sleeps whenever it can: a receive ring that was quiet for `kQuietNs` is armed and left to its eventfd;
 // busy ones are polled each `kPollNs`. Not thread safe. Times are CLOCK_MONOTONIC nanoseconds.
 #pragma once
 
@@ -79,7 +79,7 @@ struct Stream {
 class Engine {
  public:
   static constexpr int64_t kPollNs = 50'000;
-  static constexpr int64_t kQuietNs = 1'000'000;
+  static constexpr int64_t kQuietNs = 200'000;
   static constexpr size_t kMaxDevices = 1024;
   static constexpr size_t kMaxStreams = 4096;
 
