@@ -322,6 +322,9 @@ json CommandInterpreter::sink(CommandWords& words) {
   const auto which = devices(words.word("NAME"));
   const std::string on = words.word_or("on");
   words.finish();
+  if (on != "on" && on != "off") {
+    throw CommandError("on or off");
+  }
   for (Device* one : which) {
     one->side->sink = on == "on";
   }
