@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/control_socket.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <asio/io_context.hpp>
+#include <asio/local/stream_protocol.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/write.hpp>
+#include <cstring>
+#include <filesystem>
+#include <unordered_set>
+
+#include "control/jsonrpc.h"
+
+namespace godwit::control {
+namespace {
+
+using Protocol = asio::local::stream_protocol;
+
+constexpr size_t kReadBytes = 64 * 1024;
+constexpr size_t kKeptBytes = 1u << 20;  // a buffer that grew past this is given back
+
+std::string system_error(const std::string& what, int error) { return what + ": " + std::strerror(error); }
+
+bool may_connect(int descriptor) {
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return false;
+  return peer.uid == 0 || peer.uid == geteuid() || peer.gid == getegid();
+}
+
+// Makes the way free for bind(): nothing there, or a socket nobody listens on.
+Result<void> clear_path(const std::string& path) {
+  struct stat status{};
+  if (lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) return {};
+    return fail(system_error(path, errno));
+  }
+  if (!S_ISSOCK(status.st_mode)) return fail(path + " is there and is no socket");
+  const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (descriptor < 0) return fail(system_error("socket", errno));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const int result = connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const int error = result == 0 ? 0 : errno;
+  ::close(descriptor);
+  // EAGAIN: somebody's backlog is full, so somebody is there.
+  if (error == 0 || error == EAGAIN) return fail("another daemon is running on " + path);
+  if (error != ECONNREFUSED) return fail(system_error(path, error));
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return fail(system_error(path, errno));
+  return {};
+}
+
+}  // namespace
+
+struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
+  // One client. Alive as long as one of its operations is under way.
+  struct Connection : std::enable_shared_from_this<Connection> {
+    Connection(Impl& owner, Protocol::socket connected)
+        : impl(&owner), socket(std::move(connected)), timer(socket.get_executor()) {}
+
+    void begin() {
+      impl->all.insert(this);
+      read();
+    }
+    void end() {
+      if (impl == nullptr) return;
+      impl->all.erase(this);
+      forget();
+    }
+    void forget() {
+      impl = nullptr;
+      asio::error_code ignored;
+      socket.close(ignored);
+      timer.cancel();
+    }
+    void read() {
+      const size_t used = input.size();
+      input.resize(used + kReadBytes);
+      socket.async_read_some(asio::buffer(input.data() + used, kReadBytes),
+                             [self = shared_from_this(), used](asio::error_code error, size_t bytes) {
+                               if (self->impl == nullptr) return;
+                               self->input.resize(used + bytes);
+                               if (error) return self->end();
+                               self->next_line();
+                             });
+    }
+    // Answers the first whole line there is, else reads on.
+    void next_line() {
+      const size_t newline = input.find('\n', searched);
+      if (newline == std::string::npos) {
+        searched = input.size();
+        if (input.size() <= kMaxLineBytes) return read();
+        closing = true;
+        return write(error_line(kParseError, "a line is at most 64 MiB long"));
+      }
+      // A byte past the limit may have come with the block that the newline came in.
+      std::string answer = newline > kMaxLineBytes ? error_line(kParseError, "a line is at most 64 MiB long")
+                                                   : impl->handler(std::string_view(input).substr(0, newline));
+      if (impl == nullptr) return;
+      input.erase(0, newline + 1);
+      searched = 0;
+      if (input.capacity() > kKeptBytes && input.size() < kReadBytes) input.shrink_to_fit();
+      if (!answer.empty()) return write(std::move(answer));
+      asio::post(socket.get_executor(), [self = shared_from_this()] {
+        if (self->impl != nullptr) self->next_line();
+      });
+    }
+    void write(std::string answer) {
+      output = std::move(answer);
+      output += '\n';
+      timer.expires_after(std::chrono::seconds(kWriteTimeout_s));
+      timer.async_wait([self = shared_from_this()](asio::error_code error) {
+        if (!error) self->end();
+      });
+      asio::async_write(socket, asio::buffer(output), [self = shared_from_this()](asio::error_code error, size_t) {
+        if (self->impl == nullptr) return;
+        self->timer.cancel();
+        if (error || self->closing) return self->end();
+        std::string().swap(self->output);
+        self->next_line();
+      });
+    }
+
+    Impl* impl;
+    Protocol::socket socket;
+    asio::steady_timer timer;  // of the write under way
+    std::string input;
+    size_t searched = 0;  // of input, without a newline so far
+    std::string output;
+    bool closing = false;
+  };
+
+  explicit Impl(asio::io_context& io) : context(io), acceptor(io), pause(io) {}
+
+  void accept() {
+    acceptor.async_accept([this, self = shared_from_this()](asio::error_code error, Protocol::socket socket) {
+      if (error == asio::error::operation_aborted || !acceptor.is_open()) return;
+      if (error) {  // out of descriptors, most likely: not in a tight loop
+        pause.expires_after(std::chrono::milliseconds(100));
+        return pause.async_wait([this, self](asio::error_code cancelled) {
+          if (!cancelled && acceptor.is_open()) accept();
+        });
+      }
+      welcome(std::move(socket));
+      accept();
+    });
+  }
+  void welcome(Protocol::socket socket) {
+    const auto turn_away = [&](std::string_view why) {
+      const std::string line = error_line(kRefused, why) + "\n";
+      (void)send(socket.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    };
+    if (!may_connect(socket.native_handle())) return turn_away("not permitted: root, or the daemon's user or group");
+    if (all.size() >= kMaxConnections) return turn_away("too many connections");
+    std::make_shared<Connection>(*this, std::move(socket))->begin();
+  }
+
+  asio::io_context& context;
+  Protocol::acceptor acceptor;
+  asio::steady_timer pause;
+  std::string path;
+  Handler handler;
+  std::unordered_set<Connection*> all;
+};
+
+Result<std::unique_ptr<ControlSocket>> ControlSocket::open(asio::io_context& context, const std::string& path) {
+  if (path.empty() || path.size() > sizeof(sockaddr_un::sun_path) - 1) return fail("a socket's path has 1 to 107 bytes");
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  std::error_code made;
+  if (!parent.empty()) std::filesystem::create_directory(parent, made);
+  if (auto clear = clear_path(path); !clear) return fail(clear.error());
+
+  auto impl = std::make_shared<Impl>(context);
+  asio::error_code error;
+  impl->acceptor.open(Protocol(), error);
+  if (!error) {
+    const mode_t before = umask(0117);
+    impl->acceptor.bind(Protocol::endpoint(path), error);
+    umask(before);
+  }
+  if (!error) {
+    impl->path = path;
+    impl->acceptor.listen(asio::socket_base::max_listen_connections, error);
+  }
+  if (error) {
+    if (!impl->path.empty()) unlink(path.c_str());
+    return fail("control socket " + path + ": " + error.message());
+  }
+  return std::unique_ptr<ControlSocket>(new ControlSocket(std::move(impl)));
+}
+
+ControlSocket::ControlSocket(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ControlSocket::~ControlSocket() { close(); }
+
+void ControlSocket::start(Handler handler) {
+  impl_->handler = std::move(handler);
+  impl_->accept();
+}
+
+void ControlSocket::close() {
+  if (!impl_->acceptor.is_open()) return;
+  asio::error_code ignored;
+  impl_->acceptor.close(ignored);
+  impl_->pause.cancel();
+  unlink(impl_->path.c_str());
+  for (Impl::Connection* connection : impl_->all) connection->forget();
+  impl_->all.clear();
+}
+
+size_t ControlSocket::connections() const { return impl_->all.size(); }
+
+}  // namespace godwit::control

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/jsonrpc.h"
+
+#include <nlohmann/json.hpp>
+
+namespace godwit::control {
+namespace {
+
+using nlohmann::json;
+
+// Before parsing: what is nested deeper than this needs a stack of its own.
+bool too_deep(std::string_view text) {
+  size_t depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        in_string = false;
+      }
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kMaxDepth) return true;
+    } else if ((c == '}' || c == ']') && depth > 0) {
+      --depth;
+    }
+  }
+  return false;
+}
+
+std::string to_line(const json& answer) { return answer.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+json error_answer(const json& id, const RpcError& refused) {
+  const Error& error = refused.error;
+  json object{{"code", refused.code}, {"message", error.message}};
+  json data = json::object();
+  if (error.line > 0) data["line"] = error.line;
+  if (error.column > 0) data["column"] = error.column;
+  if (!error.token.empty()) data["token"] = error.token;
+  if (!error.expected.empty()) data["expected"] = error.expected;
+  if (!data.empty()) object["data"] = std::move(data);
+  return json{{"jsonrpc", "2.0"}, {"id", id}, {"error", std::move(object)}};
+}
+
+std::string refuse(const json& id, int code, std::string message) {
+  return to_line(error_answer(id, RpcError{code, Error{std::move(message)}}));
+}
+
+// What is wrong with the request, or nullptr.
+const char* fault_of(const json& request) {
+  if (!request.is_object()) return request.is_array() ? "batches are not taken: one object a line" : "a request is an object";
+  const auto version = request.find("jsonrpc");
+  if (version == request.end() || *version != "2.0") return "\"jsonrpc\" must be \"2.0\"";
+  const auto method = request.find("method");
+  if (method == request.end() || !method->is_string()) return "\"method\" must be a string";
+  const auto params = request.find("params");
+  if (params != request.end() && !params->is_object()) return "\"params\" must be an object";
+  const auto id = request.find("id");
+  if (id != request.end() && !id->is_string() && !id->is_number() && !id->is_null()) return "\"id\" must be a string or a number";
+  for (const auto& [key, value] : request.items()) {
+    if (key != "jsonrpc" && key != "method" && key != "params" && key != "id") return "a request has jsonrpc, id, method and params only";
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string answer_line(std::string_view line, const RpcHandler& handler) {
+  if (too_deep(line)) return error_line(kParseError, "nested deeper than " + std::to_string(kMaxDepth));
+  const json request = json::parse(line, nullptr, false);
+  if (request.is_discarded()) return error_line(kParseError, "not JSON");
+  json id = nullptr;
+  if (request.is_object()) {
+    const auto found = request.find("id");
+    if (found != request.end() && (found->is_string() || found->is_number())) id = *found;
+  }
+  if (const char* fault = fault_of(request)) return refuse(id, kInvalidRequest, fault);
+
+  const auto params = request.find("params");
+  json result = nullptr;
+  RpcError error;
+  const bool done = handler(request.at("method").get_ref<const std::string&>(),
+                            params == request.end() ? json::object() : *params, result, error);
+  if (!request.contains("id")) return {};
+  if (!done) return to_line(error_answer(id, error));
+  return to_line(json{{"jsonrpc", "2.0"}, {"id", std::move(id)}, {"result", std::move(result)}});
+}
+
+std::string error_line(int code, std::string_view message) { return refuse(nullptr, code, std::string(message)); }
+
+}  // namespace godwit::control

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/control_socket.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <asio/io_context.hpp>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace godwit::control {
+namespace {
+
+using namespace std::chrono_literals;
+
+class ControlSocketTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/godwit-control-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    folder = name;
+    path = folder + "/a.sock";
+  }
+  void TearDown() override {
+    for (const int client : clients) ::close(client);
+    server.reset();
+    context.poll();
+    std::filesystem::remove_all(folder);
+  }
+  void serve(ControlSocket::Handler handler) {
+    auto opened = ControlSocket::open(context, path);
+    ASSERT_TRUE(opened) << opened.error().message;
+    server = std::move(*opened);
+    server->start(std::move(handler));
+  }
+  int client() {
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0) << std::strerror(errno);
+    clients.push_back(fd);
+    return fd;
+  }
+  // Runs the server until `done` or five seconds have passed.
+  bool until(const std::function<bool()>& done) {
+    const auto end = std::chrono::steady_clock::now() + 5s;
+    while (!done()) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      context.run_for(1ms);
+      context.restart();
+    }
+    return true;
+  }
+  void say(int fd, std::string_view text) {
+    while (!text.empty()) {
+      const ssize_t sent = send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+      if (sent > 0) {
+        text.remove_prefix(static_cast<size_t>(sent));
+      } else if (errno != EAGAIN) {
+        return;
+      }
+      context.poll();
+      context.restart();
+    }
+  }
+  // What came; ended: the server hung up.
+  std::string hear(int fd, bool& ended) {
+    std::string out;
+    char block[65536];
+    ended = false;
+    for (;;) {
+      const ssize_t got = recv(fd, block, sizeof block, 0);
+      if (got == 0 || (got < 0 && errno != EAGAIN)) ended = true;
+      if (got <= 0) return out;
+      out.append(block, static_cast<size_t>(got));
+    }
+  }
+  std::string hear_lines(int fd, size_t lines) {
+    std::string out;
+    bool ended = false;
+    until([&] {
+      out += hear(fd, ended);
+      return ended || static_cast<size_t>(std::count(out.begin(), out.end(), '\n')) >= lines;
+    });
+    return out;
+  }
+
+  std::string folder, path;
+  asio::io_context context;
+  std::unique_ptr<ControlSocket> server;
+  std::vector<int> clients;
+};
+
+std::string echo(std::string_view line) { return "<" + std::string(line) + ">"; }
+
+TEST_F(ControlSocketTest, AnswersLinesInOrderHoweverTheyAreCut) {
+  serve(echo);
+  const int fd = client();
+  say(fd, "a\nbb\nc");
+  EXPECT_EQ(hear_lines(fd, 2), "<a>\n<bb>\n");
+  say(fd, "cc\n\n");
+  EXPECT_EQ(hear_lines(fd, 2), "<ccc>\n<>\n");
+}
+
+TEST_F(ControlSocketTest, AnEmptyAnswerIsNotSent) {
+  serve([](std::string_view line) { return line == "quiet" ? std::string() : std::string(line); });
+  const int fd = client();
+  say(fd, "quiet\nquiet\nloud\n");
+  EXPECT_EQ(hear_lines(fd, 1), "loud\n");
+}
+
+TEST_F(ControlSocketTest, TheFileIsForOwnerAndGroupOnly) {
+  serve(echo);
+  struct stat status{};
+  ASSERT_EQ(stat(path.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0660u);
+}
+
+TEST_F(ControlSocketTest, ALiveOwnerIsRespectedAndAStaleSocketReplaced) {
+  serve(echo);
+  auto second = ControlSocket::open(context, path);
+  ASSERT_FALSE(second);
+  EXPECT_NE(second.error().message.find("another daemon"), std::string::npos);
+  server.reset();
+  EXPECT_FALSE(std::filesystem::exists(path));
+
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(fd, 1), 0);
+  ::close(fd);
+  serve(echo);
+  const int talker = client();
+  say(talker, "x\n");
+  EXPECT_EQ(hear_lines(talker, 1), "<x>\n");
+}
+
+TEST_F(ControlSocketTest, AFileThatIsNoSocketIsLeftAlone) {
+  ::close(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  EXPECT_FALSE(ControlSocket::open(context, path));
+  EXPECT_TRUE(std::filesystem::exists(path));
+}
+
+TEST_F(ControlSocketTest, OneTooManyIsTurnedAwayWithAWord) {
+  serve(echo);
+  for (size_t i = 0; i < kMaxConnections; ++i) client();
+  ASSERT_TRUE(until([&] { return server->connections() == kMaxConnections; }));
+  const int extra = client();
+  EXPECT_NE(hear_lines(extra, 1).find("too many connections"), std::string::npos);
+  ::close(clients.front());
+  clients.erase(clients.begin());
+  ASSERT_TRUE(until([&] { return server->connections() == kMaxConnections - 1; }));
+  const int again = client();
+  say(again, "x\n");
+  EXPECT_EQ(hear_lines(again, 1), "<x>\n");
+}
+
+TEST_F(ControlSocketTest, AnEndlessLineIsCutOff) {
+  serve(echo);
+  const int fd = client();
+  const std::string block(1u << 20, 'x');
+  for (size_t sent = 0; sent < kMaxLineBytes + (2u << 20); sent += block.size()) say(fd, block);
+  EXPECT_NE(hear_lines(fd, 1).find("at most 64 MiB"), std::string::npos);
+  EXPECT_TRUE(until([&] { return server->connections() == 0; }));
+}
+
+TEST_F(ControlSocketTest, WhoDoesNotReadGetsNoMoreWorkDone) {
+  size_t answered = 0;
+  serve([&](std::string_view) {
+    ++answered;
+    return std::string(1u << 20, 'x');
+  });
+  const int slow = client();
+  say(slow, "1\n2\n3\n4\n5\n6\n7\n8\n");
+  const int quick = client();
+  say(quick, "q\n");
+  EXPECT_EQ(hear_lines(quick, 1).size(), (1u << 20) + 1);
+  EXPECT_LE(answered, 3u);  // the quick one's, the slow one's first, perhaps one that the socket took whole
+}
+
+TEST_F(ControlSocketTest, ClosingInTheMiddleOfEverythingIsFine) {
+  serve(echo);
+  for (int i = 0; i < 10; ++i) say(client(), "half a line");
+  say(client(), "whole\nand a half");
+  server.reset();
+  context.poll();
+  bool ended = false;
+  hear(clients.front(), ended);
+  EXPECT_TRUE(ended);
+}
+
+}  // namespace
+}  // namespace godwit::control
