@@ -87,7 +87,7 @@ struct Eal::LogSink {
   FILE* stream = nullptr;
   std::mutex mutex;
   std::string partial;     // protected by mutex
-  std::string last_error;  // protected by mutex: for messages of start()
+  std::string first_error;  // protected by mutex
 
   void line(RuntimeLogLevel level, std::string_view text) const {
     if (callback) {
@@ -106,7 +106,7 @@ struct Eal::LogSink {
       const std::string text = self->partial.substr(0, end);
       self->partial.erase(0, end + 1);
       if (text.empty()) continue;
-      if (level == RuntimeLogLevel::kError) self->last_error = text;
+      if (level == RuntimeLogLevel::kError && self->first_error.empty()) self->first_error = text;
       self->line(level, text);
     }
     return static_cast<ssize_t>(size);
@@ -165,12 +165,10 @@ Result<std::unique_ptr<Eal>> Eal::start(const RuntimeOptions& options, const std
   for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
   if (rte_eal_init(static_cast<int>(args.size()), argv.data()) < 0) {
-    std::string message = std::string("DPDK cannot start: ") + rte_strerror(rte_errno);
-    const std::lock_guard lock(sink.mutex);
-    if (!sink.last_error.empty()) message += " (" + sink.last_error + ")";
-    return fail(message);
+    const std::string why = eal->first_error();
+    return fail(std::string("DPDK cannot start: ") + rte_strerror(rte_errno) + (why.empty() ? "" : " (" + why + ")"));
   }
-  if (!options.hugepages) eal->runtime_dir_ = runtime_dir(options);
+  eal->runtime_dir_ = runtime_dir(options);
   return eal;
 }
 
@@ -178,8 +176,22 @@ Eal::~Eal() {
   rte_eal_cleanup();
   rte_openlog_stream(nullptr);
   if (sink_->stream != nullptr) fclose(sink_->stream);
+  if (runtime_dir_.empty()) return;
   std::error_code ignored;
-  if (!runtime_dir_.empty()) std::filesystem::remove_all(runtime_dir_, ignored);
+  for (const auto& entry : std::filesystem::directory_iterator(runtime_dir_, ignored)) {
+    if (entry.is_regular_file(ignored)) std::filesystem::remove(entry.path(), ignored);
+  }
+  std::filesystem::remove(runtime_dir_, ignored);
+}
+
+void Eal::forget_errors() {
+  const std::lock_guard lock(sink_->mutex);
+  sink_->first_error.clear();
+}
+
+std::string Eal::first_error() const {
+  const std::lock_guard lock(sink_->mutex);
+  return sink_->first_error;
 }
 
 void Eal::log(RuntimeLogLevel level, const std::string& line) const { sink_->line(level, line); }

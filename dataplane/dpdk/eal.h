@@ -3,7 +3,7 @@
 // EAL: its arguments made from RuntimeOptions, its log brought to ours, its errors said in words.
 //
 // lcore 0 is the thread that starts EAL (control); lcore i + 1 is worker i, pinned to its CPU. Nothing is written to
-// the file system: --in-memory, or without hugepages a runtime directory that stop() removes.
+// the file system but EAL's runtime directory, which goes with the process.
 //
 // Thread safety: the control thread's. The log callback is called from any thread.
 #pragma once
@@ -28,12 +28,15 @@ class Eal {
   Eal& operator=(const Eal&) = delete;
 
   void log(RuntimeLogLevel level, const std::string& line) const;
+  // DPDK says why something failed in its log only. The first error that it has logged since forget_errors(), or empty.
+  void forget_errors();
+  [[nodiscard]] std::string first_error() const;
 
  private:
   struct LogSink;
   Eal();
   std::unique_ptr<LogSink> sink_;
-  std::string runtime_dir_;  // to be removed; empty: none
+  std::string runtime_dir_;  // to be removed; empty: EAL did not start
 };
 
 // The arguments, for start() and its tests.

@@ -24,7 +24,8 @@ constexpr std::array<std::string_view, 4> kQueuesByDevargs{"net_af_packet", "net
 // Their other end decides how many of our tx queues lead anywhere.
 constexpr std::array<std::string_view, 2> kOneTxQueue{"net_memif", "net_virtio_user"};
 
-std::string reason(int error) { return rte_strerror(error < 0 ? -error : error); }
+// -1 is a driver's "no", not EPERM.
+std::string reason(int error) { return error == -1 ? "refused" : rte_strerror(error < 0 ? -error : error); }
 
 bool among(std::string_view name, const auto& names) { return std::find(names.begin(), names.end(), name) != names.end(); }
 
@@ -41,6 +42,9 @@ std::vector<uint16_t> matching(const std::string& devargs) {
 Result<uint16_t> probe(const std::string& devargs, bool pci_available) {
   if (Runtime::is_pci_devargs(devargs) && !pci_available) {
     return fail("PCI devices were not asked for when the switch started: name one of them in the configuration's uplinks");
+  }
+  if (devargs.find("net_virtio_user") != std::string::npos && devargs.find("server=1") != std::string::npos) {
+    return fail("net_virtio_user with server=1 would halt the switch until its peer connects: let the peer be the server");
   }
   if (!matching(devargs).empty()) return fail("device " + devargs + " is there already");
   if (rte_eth_dev_count_avail() >= RTE_MAX_ETHPORTS) {

@@ -26,6 +26,7 @@ struct MbufPriv {
   uint32_t serial = 0;  // in a mailbox, kTransmit: Port::serial, since port numbers are used again
   uint16_t origin = 0;  // on its way out: the port it came in by
   MailKind kind = MailKind::kInvalid;
+  bool patient = false;  // on its way out: it was parked or redirected, so it waits where others would be dropped
 };
 inline constexpr uint16_t kMbufPrivBytes = 64;
 static_assert(sizeof(MbufPriv) <= kMbufPrivBytes);

@@ -27,13 +27,18 @@ Result<void> check_mtu(uint16_t mtu) {
 
 }  // namespace
 
-PortTable::PortTable(PortDirectory& directory, QsbrGrace& grace, Mempools& pools, bool pci_available,
+PortTable::PortTable(Eal& eal, PortDirectory& directory, QsbrGrace& grace, Mempools& pools, bool pci_available,
                      std::function<void()> wake)
-    : directory_(directory), grace_(grace), pools_(pools), pci_available_(pci_available), events_(std::move(wake)) {}
+    : eal_(eal), directory_(directory), grace_(grace), pools_(pools), pci_available_(pci_available), events_(std::move(wake)) {}
 
 PortTable::~PortTable() { remove_all(); }
 
 Port* PortTable::find(PortId port) const { return port.value < slots_.size() ? slots_[port.value].port.get() : nullptr; }
+
+Unexpected PortTable::with_reason(const Error& error) const {
+  const std::string why = eal_.first_error();
+  return fail(why.empty() ? error.message : error.message + " (" + why + ")");
+}
 
 Result<PortId> PortTable::free_number() const {
   for (uint16_t number = 0; number < kMaxPorts; ++number) {
@@ -67,10 +72,11 @@ Result<PortId> PortTable::add_vhost(const VhostPortSpec& spec) {
   VhostPort& vhost = *port;
   publish(std::move(port));
   // Last: from here on front-ends come, and their frames must find a worker.
+  eal_.forget_errors();
   if (auto opened = register_vhost(vhost); !opened) {
     unpublish(*number);
     events_.forget(*number);
-    return fail(opened.error());
+    return with_reason(opened.error());
   }
   return number;
 }
@@ -83,8 +89,9 @@ Result<PortId> PortTable::add_ethdev(const EthdevPortSpec& spec) {
   if (spec.mtu + kEthernetBytes + 2 * kVlanTagBytes > kSmallFrameBytes) {
     if (auto made = pools_.need_large(); !made) return fail(made.error());
   }
+  eal_.forget_errors();
   auto port = EthdevPort::open(*number, spec, static_cast<uint16_t>(workers_.size()), pools_, pci_available_);
-  if (!port) return fail(port.error());
+  if (!port) return with_reason(port.error());
   publish(std::move(*port));
   return number;
 }

@@ -14,6 +14,7 @@
 #include <memory>
 #include <vector>
 
+#include "dataplane/dpdk/eal.h"
 #include "dataplane/dpdk/ethdev_port.h"
 #include "dataplane/dpdk/event_queue.h"
 #include "dataplane/dpdk/mempools.h"
@@ -28,7 +29,8 @@ namespace godwit::dataplane {
 
 class PortTable final : public Ports {
  public:
-  PortTable(PortDirectory& directory, QsbrGrace& grace, Mempools& pools, bool pci_available, std::function<void()> wake);
+  PortTable(Eal& eal, PortDirectory& directory, QsbrGrace& grace, Mempools& pools, bool pci_available,
+            std::function<void()> wake);
   ~PortTable() override;
 
   // Once, before the first port.
@@ -61,6 +63,9 @@ class PortTable final : public Ports {
   void follow_numa(PortId port);
   void publish_plans();
 
+  Unexpected with_reason(const Error& error) const;
+
+  Eal& eal_;
   PortDirectory& directory_;
   QsbrGrace& grace_;
   Mempools& pools_;

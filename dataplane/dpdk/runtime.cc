@@ -104,7 +104,7 @@ Result<void> Runtime::Impl::build(const std::vector<uint16_t>& cpus, StateCell& 
     all.push_back(workers.back().get());
   }
   gate->set_workers({all.begin(), all.end()});
-  ports = std::make_unique<PortTable>(directory, *grace, *pools, options.pci, wake);
+  ports = std::make_unique<PortTable>(*eal, directory, *grace, *pools, options.pci, wake);
   ports->set_workers(all);
   return {};
 }

@@ -38,19 +38,19 @@ void TxStage::drop(Packet* packet, PortId port, Drop reason) {
 }
 
 void TxStage::add(Packet* packet, PortId to, PortId origin) {
-  priv_of(mbuf_of(*packet)).origin = origin.value;
+  MbufPriv& priv = priv_of(mbuf_of(*packet));
+  priv.origin = origin.value;
+  priv.patient = patient_;
   Port* port = ports_.find(to);
   if (port == nullptr) return drop(packet, to, Drop::k_tx_down);
   if (!fits(*packet, port->mtu())) return drop(packet, to, Drop::k_too_big);
   const Port::Route route = port->route(self_, packet->flow_hash);
   const WorkerId owner = port->owner(route.queue, self_);
   if (owner == self_) return enqueue(*port, route.queue, route.up, packet);
-  rte_mbuf* mbuf = mbuf_of(*packet);
-  MbufPriv& priv = priv_of(mbuf);
   priv.kind = MailKind::kTransmit;
   priv.target = to.value;
   priv.serial = port->serial;
-  if (!mail_.send(self_.value, owner, mbuf)) drop(packet, to, Drop::k_tx_ring_full);
+  if (!mail_.send(self_.value, owner, mbuf_of(*packet))) drop(packet, to, Drop::k_tx_ring_full);
 }
 
 void TxStage::add_mail(Packet* packet, PortId to, uint32_t serial) {
@@ -62,7 +62,12 @@ void TxStage::add_mail(Packet* packet, PortId to, uint32_t serial) {
 }
 
 void TxStage::enqueue(Port& port, uint16_t queue, bool up, Packet* packet) {
-  if (!up || (!holds_.empty() && find_hold(port) != nullptr)) return hold(port, packet);
+  if (!up || (!holds_.empty() && find_hold(port) != nullptr)) {
+    const bool patient = priv_of(mbuf_of(*packet)).patient;
+    const uint64_t until_ns = std::max(port.hold_until_ns(), patient ? now_ns_ + kHoldNs : 0);
+    if (!try_hold(port, packet, until_ns > now_ns_, until_ns)) drop(packet, port.id, up ? Drop::k_tx_queue_full : Drop::k_tx_down);
+    return;
+  }
   rte_mbuf* mbuf = to_mbuf(*packet);
   if ((packet->flags & Packet::kPartialChecksum) != 0 &&
       !(port.takes_partial_checksums() && request_partial_checksum(*packet, *mbuf))) {
@@ -75,7 +80,7 @@ void TxStage::enqueue(Port& port, uint16_t queue, bool up, Packet* packet) {
 }
 
 void TxStage::flush() {
-  for (const Dirty& dirty : dirty_) send_batch(*dirty.port, dirty.queue);
+  for (size_t i = 0; i < dirty_.size(); ++i) send_batch(*dirty_[i].port, dirty_[i].queue);
   dirty_.clear();
 }
 
@@ -107,13 +112,11 @@ void TxStage::send_batch(Port& port, uint16_t queue) {
   if (done == count) return;
   const bool down = !port.ready(queue);
   batch.stalled = !down;
+  const uint64_t until_ns = std::max(port.hold_until_ns(), now_ns_ + kHoldNs);
   for (uint16_t i = done; i < count; ++i) {
     Packet* packet = packet_of(batch.mbufs[i]);
-    if (down) {
-      hold(port, packet);
-    } else {
-      drop(packet, port.id, Drop::k_tx_queue_full);
-    }
+    const bool may_begin = down || priv_of(batch.mbufs[i]).patient;
+    if (!try_hold(port, packet, may_begin, until_ns)) drop(packet, port.id, down ? Drop::k_tx_down : Drop::k_tx_queue_full);
   }
 }
 
@@ -132,18 +135,30 @@ void TxStage::list_holds(std::vector<EndpointId>& out) const {
   for (const Hold& hold : holds_) out.push_back(hold.endpoint);
 }
 
-void TxStage::hold(Port& port, Packet* packet) {
+// False: the packet stays the caller's. A hold that is there takes all, so that nothing overtakes.
+bool TxStage::try_hold(Port& port, Packet* packet, bool may_begin, uint64_t until_ns) {
   Hold* hold = find_hold(port);
   if (hold == nullptr) {
-    if (now_ns_ >= port.hold_until_ns()) return drop(packet, port.id, Drop::k_tx_down);
-    hold = &holds_.emplace_back(Hold{port.id, port.serial, state_->owner(port.id), {}, 0});
+    if (!may_begin) return false;
+    flush_port(port);  // what is batched is older; it may begin the hold itself
+    hold = find_hold(port);
   }
-  if (hold->packets.size() >= limits_.packets || hold->bytes + packet->len > limits_.bytes) {
-    return drop(packet, port.id, Drop::k_tx_down);
+  if (hold == nullptr) {
+    hold = &holds_.emplace_back(Hold{.port = port.id, .serial = port.serial, .endpoint = state_->owner(port.id), .until_ns = until_ns});
   }
+  if (hold->packets.size() >= limits_.packets || hold->bytes + packet->len > limits_.bytes) return false;
+  // Released at once when the port is up again, so it waits then, too.
+  if (!port.ready(0)) priv_of(mbuf_of(*packet)).patient = true;
   hold->packets.push_back(packet);
   hold->bytes += packet->len;
   set_held();
+  return true;
+}
+
+void TxStage::flush_port(Port& port) {
+  for (size_t i = 0; i < dirty_.size(); ++i) {  // sending may append
+    if (dirty_[i].port == &port) send_batch(port, dirty_[i].queue);
+  }
 }
 
 void TxStage::set_held() {
@@ -169,25 +184,43 @@ bool TxStage::release(Hold& hold) {
   if (port != nullptr && port->serial != hold.serial) port = nullptr;
   const EndpointEntry* entry = state_->endpoint(hold.endpoint);
   const LocationKind kind = entry == nullptr ? LocationKind::kNone : entry->location.kind;
+  bool up = false;
   switch (kind) {
     case LocationKind::kPort:
     case LocationKind::kParked:
-      if (port != nullptr && entry->location.port == hold.port && port->route(self_, 0).up) {
-        for (Packet* packet : hold.packets) add(packet, hold.port, PortId(priv_of(mbuf_of(*packet)).origin));
-        return true;
+      if (kind == LocationKind::kPort && entry->location.port != hold.port) return follow(hold, false);
+      if (port != nullptr && entry->location.port == hold.port) {
+        up = port->route(self_, 0).up;
+        if (up && now_ns_ < hold.until_ns) {
+          refill(*port, hold);
+          return true;
+        }
       }
-      if (kind == LocationKind::kParked) return false;
-      if (port != nullptr && entry->location.port == hold.port && now_ns_ < port->hold_until_ns()) return false;
+      // Frozen: as long as that takes, and then some until its rings run.
+      if (kind == LocationKind::kParked) hold.until_ns = now_ns_ + kHoldNs;
+      if (port != nullptr && now_ns_ < hold.until_ns) return false;
       break;
     case LocationKind::kRedirect:
       return redirect(hold);
     case LocationKind::kUplink:
-      return follow_uplink(hold, entry->location.redirect_late);
+      return follow(hold, entry->location.redirect_late);
     case LocationKind::kNone:
       break;
   }
-  drop_all(hold);
+  drop_all(hold, up ? Drop::k_tx_queue_full : Drop::k_tx_down);
   return true;
+}
+
+// Tries the port again with all of it; what it does not take makes the next hold, which keeps its time unless some went.
+void TxStage::refill(Port& port, Hold& hold) {
+  const uint64_t sent_before = sent_;
+  for (Packet* packet : hold.packets) {
+    const Port::Route route = port.route(self_, packet->flow_hash);
+    enqueue(port, route.queue, route.up, packet);
+  }
+  flush();
+  Hold* again = find_hold(port);
+  if (again != nullptr && sent_ == sent_before) again->until_ns = hold.until_ns;
 }
 
 bool TxStage::redirect(Hold& hold) {
@@ -202,12 +235,13 @@ bool TxStage::redirect(Hold& hold) {
   return hold.packets.empty();
 }
 
-// What an uplink brought cannot go back out by an uplink: it takes the peers' session while that is open.
-bool TxStage::follow_uplink(Hold& hold, bool redirect_late) {
+// To where the endpoint is now. What an uplink brought cannot go back out by one: it takes the peers' session while that is open.
+bool TxStage::follow(Hold& hold, bool redirect_late) {
+  const bool leaves = state_->endpoint(hold.endpoint)->location.kind == LocationKind::kUplink;
   std::vector<Packet*> waiting;
   for (Packet* packet : hold.packets) {
     const EndpointEntry* from = state_->endpoint(state_->owner(PortId(priv_of(mbuf_of(*packet)).origin)));
-    if (from == nullptr || from->kind != EndpointKind::kUplink) {
+    if (!leaves || from == nullptr || from->kind != EndpointKind::kUplink) {
       pipeline_.emit(*state_, hold.endpoint, {&packet, 1});
     } else if (redirect_late) {
       waiting.push_back(packet);
@@ -219,12 +253,12 @@ bool TxStage::follow_uplink(Hold& hold, bool redirect_late) {
   return redirect(hold);
 }
 
-void TxStage::drop_all(Hold& hold) {
-  for (Packet* packet : hold.packets) drop(packet, hold.port, Drop::k_tx_down);
+void TxStage::drop_all(Hold& hold, Drop reason) {
+  for (Packet* packet : hold.packets) drop(packet, hold.port, reason);
 }
 
 void TxStage::abandon() {
-  for (Hold& hold : holds_) drop_all(hold);
+  for (Hold& hold : holds_) drop_all(hold, Drop::k_tx_down);
   holds_.clear();
   set_held();
 }

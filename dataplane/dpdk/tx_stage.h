@@ -5,10 +5,13 @@
 //   add -> size check -> the queue's owner: us, or another worker's mailbox
 //       -> checksum finished, or handed over as partial -> batch -> device
 //
-// Hold: a VM's rings stop an instant before the control thread can publish that it is frozen. Frames sent to its port
-// in that instant are kept, in order and bounded, and go where the endpoint's location says next: to the port when its
-// rings run again, to the peer when it is redirected, to the uplink when it moved. They passed the egress table, so they
-// don't pass it again. A port that stays down without a freeze loses them after VhostPort::kHoldNs (tx_down).
+// Hold: frames that wait here for their port, in order and bounded, after the egress table.
+// - A VM's rings stop an instant before the control thread can publish that it is frozen. What is sent to its port
+//   in that instant is held, and goes where the endpoint's location says next: to the port when its rings run again,
+//   to the peer when it is redirected, to the uplink when it moved.
+// - What was parked, or comes from a peer, arrives at once, in numbers that no guest ring takes. Such frames are
+//   patient: where the ring is full they wait, and what follows them waits behind them.
+// A hold ends when it is empty, or kHoldNs after its last progress: then its frames are dropped, as tx_queue_full or tx_down.
 //
 // Every frame that enters leaves by exactly one of: the device, another worker's mailbox, the redirect, the pipeline's
 // emit, a named drop counted for the port it was to leave by.
@@ -41,6 +44,8 @@ class TxStage {
   // At the start of each loop: what is published, and the time; then what was held and can go now, goes.
   void begin(const ForwardingState& state, uint64_t now_ns);
   void add(Packet* packet, PortId to, PortId origin);
+  // Frames added from here on are patient, or not. They are not, at first.
+  void set_patient(bool patient) { patient_ = patient; }
   // From another worker, which found us to own the queue.
   void add_mail(Packet* packet, PortId to, uint32_t serial);
   // Sends all batches. At the end of each loop, before the quiescent state.
@@ -59,20 +64,25 @@ class TxStage {
     PortId port;
     uint32_t serial = 0;
     EndpointId endpoint;  // whose port it was
-    std::vector<Packet*> packets;
+    std::vector<Packet*> packets = {};
     uint64_t bytes = 0;
+    uint64_t until_ns = 0;  // when its frames are given up
   };
   struct Dirty {
     Port* port;
     uint16_t queue;
   };
+  static constexpr uint64_t kHoldNs = 250'000'000;
+
   void enqueue(Port& port, uint16_t queue, bool up, Packet* packet);
   void send_batch(Port& port, uint16_t queue);
+  void flush_port(Port& port);
   bool release(Hold& hold);
   bool redirect(Hold& hold);
-  bool follow_uplink(Hold& hold, bool redirect_late);
-  void drop_all(Hold& hold);
-  void hold(Port& port, Packet* packet);
+  bool follow(Hold& hold, bool redirect_late);
+  void drop_all(Hold& hold, Drop reason);
+  bool try_hold(Port& port, Packet* packet, bool may_begin, uint64_t until_ns);
+  void refill(Port& port, Hold& hold);
   Hold* find_hold(const Port& port);
   void drop(Packet* packet, PortId port, Drop reason);
   void set_held();
@@ -86,6 +96,7 @@ class TxStage {
   const ParkLimits limits_;
   const ForwardingState* state_ = nullptr;  // of this loop
   uint64_t now_ns_ = 0;
+  bool patient_ = false;
   std::vector<Dirty> dirty_;  // batches with something in them; empty between loops
   std::vector<Hold> holds_;
   std::atomic<uint32_t> held_{0};

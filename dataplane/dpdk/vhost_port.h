@@ -25,7 +25,7 @@ namespace godwit::dataplane {
 class VhostPort final : public Port {
  public:
   static constexpr uint16_t kMaxQueuePairs = 16;
-  // Frames for a port whose rings have just stopped are kept this long, so that a freeze finds them.
+  // Frames for a port whose rings have just stopped are held this long (tx_stage.h), so that a freeze finds them.
   static constexpr uint64_t kHoldNs = 250'000'000;
 
   VhostPort(PortId id, const VhostPortSpec& spec, uint16_t workers, EventQueue& events, GracePeriod& grace);

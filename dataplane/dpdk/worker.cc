@@ -17,7 +17,8 @@ namespace godwit::dataplane {
 namespace {
 
 constexpr uint32_t kSilentVisits = 256;  // without a frame, then a queue is visited in turn
-constexpr size_t kSilentPerLoop = 16;    // of those, while others are busy
+constexpr size_t kSilentPerBusyLoop = 16;
+constexpr size_t kSilentPerIdleLoop = 64;  // else some hundred idle ports alone would keep a CPU busy
 
 void bump(std::atomic<uint64_t>& count, uint64_t by) {
   count.store(count.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
@@ -91,7 +92,9 @@ bool Worker::loop_once() {
   unsigned work = take_mail(*state);
   if (pipeline_->holding()) {
     const uint32_t held = pipeline_->parking().held();
+    tx_->set_patient(true);
     pipeline_->drain(*state);
+    tx_->set_patient(false);
     work += held - pipeline_->parking().held();
   }
   work += poll(*state, *plan, static_cast<uint32_t>(now_ns / 1'000'000'000u));
@@ -133,7 +136,9 @@ void Worker::handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigne
     }
     const std::span<Packet* const> packets(run.data(), length);
     if (kind == MailKind::kInject) {
+      tx_->set_patient(true);
       pipeline_->inject(state, endpoint, packets);
+      tx_->set_patient(false);
     } else {
       pipeline_->emit(state, endpoint, packets);
     }
@@ -146,8 +151,8 @@ unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t n
   for (WorkerPlan::RxQueue& rx : queues) {
     if (rx.silent < kSilentVisits) total += poll_queue(state, rx, now_s);
   }
-  // The silent ones: all of them while nothing else happens, else some, in turn.
-  const size_t visits = total == 0 ? queues.size() : std::min(kSilentPerLoop, queues.size());
+  // The silent ones, in turn.
+  const size_t visits = std::min(total == 0 ? kSilentPerIdleLoop : kSilentPerBusyLoop, queues.size());
   for (size_t i = 0; i < visits; ++i) {
     next_silent_ = next_silent_ + 1 < queues.size() ? next_silent_ + 1 : 0;
     if (queues[next_silent_].silent >= kSilentVisits) total += poll_queue(state, queues[next_silent_], now_s);

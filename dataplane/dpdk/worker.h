@@ -6,8 +6,8 @@
 //         held frames that can go, mail, parked frames, then each rx queue -> pipeline -> tx batches
 //         send the batches; report quiescent; idle: spin, then sleep longer and longer (offline for RCU)
 //
-// Queues that have been silent for long are visited in turn, a few each loop, while others are busy, so that hundreds of
-// idle ports cost a busy one little.
+// Queues that have been silent for long are visited in turn, a few each loop, so that hundreds of idle ports cost a busy
+// one, and an idle switch, little.
 //
 // Invariants: what the worker found by the state, the plan or the port directory is not kept across loops.
 //
