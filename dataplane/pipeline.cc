@@ -36,6 +36,11 @@ bool decides(OpCode code) {
          code == OpCode::kPassthru || is_rewrite(code);
 }
 
+bool is_rarp(const FlowKey& key) {
+  const be16 rarp = to_be16(kRarpEtherType);
+  return key.eth_type == rarp || key.vlan_inner_type == rarp || key.vlan2_inner_type == rarp;
+}
+
 // Which tables a lookup consults.
 struct Tables {
   const RuleTable* first = nullptr;   // the origin's ingress (or egress) rules
@@ -151,7 +156,7 @@ void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet
       drop(packet, in, Drop::k_vlan_not_allowed);
       continue;
     }
-    if (entry->kind == EndpointKind::kUplink && walk.parsed.key.eth_type.host() == kRarpEtherType) {
+    if (entry->kind == EndpointKind::kUplink && is_rarp(walk.parsed.key)) {
       host_.punt(origin, *packet);
     }
     classify_and_act(walk);

@@ -235,6 +235,8 @@ class PolicyStore {
   void collect_implicit();
 
   void set_guard(EndpointId endpoint, std::string reason);  // empty: none
+  // Runs on the control thread once no worker can still act on what was published before now.
+  void after_grace(std::function<void()> action) { reclaimer_.defer(std::move(action)); }
 
   // Called after each commit for each rule created or destroyed one by one (not for attach and detach).
   void on_rule_change(std::function<void(const RuleChange&)> listener) { listener_ = std::move(listener); }

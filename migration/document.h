@@ -6,7 +6,7 @@
 // and rules in canonical order, and neither counts, features, sequence nor ids of other owners' rules, so that the
 // source's and the destination's documents of one VM have one digest.
 //
-// JSON form (format 1): {"format":1,"vm","host","epoch":{"counter","host"},"profiles":[...],"rules":[...],"uplink_rules":[...],"digest"}.
+// JSON form (format 1): {"format":1,"vm","host","epoch":{"counter","host"},"profiles":[...],"rules":[...],"uplink_rules":[...],"uplinks":[...],"digest"}.
 // Unknown keys, wrong types, excess and a digest that does not fit are refused with the JSON pointer and what was expected.
 #pragma once
 
@@ -48,6 +48,7 @@ struct Document {
   std::vector<dataplane::Profile> profiles;      // one for each endpoint of the VM, by name
   std::vector<DocumentRule> rules;               // in the VM's tables; canonical order
   std::vector<DocumentRule> uplink_rules;        // on uplinks, leading to nobody else
+  std::vector<std::string> uplinks;              // uplinks that the rules name: they must exist where it goes
   std::string digest;                            // SHA-256, lower-case hex
 };
 

@@ -61,7 +61,7 @@ struct RewriteReport {
 };
 struct ImportBinding {
   std::string socket_path;       // make a vhost port there, or
-  dataplane::PortId port;        // use this one; neither: the template
+  PortId port;        // use this one; neither: the template
 };
 struct ImportReport {
   uint64_t rules_imported = 0;

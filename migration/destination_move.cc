@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "migration/destination_move.h"
+
+#include <algorithm>
+#include <iterator>
+
+#include "migration/announce.h"
+
+namespace godwit::migration {
+
+using dataplane::EndpointRecord;
+using dataplane::Location;
+using dataplane::LocationKind;
+using dataplane::PortEventKind;
+
+namespace {
+
+constexpr uint64_t kHoldMs = 50;          // DESIGN 7.4: direct arrivals wait this long at most
+constexpr uint64_t kOrphanMs = 30'000;    // a handover without its source, and rings that do not run
+constexpr uint64_t kWindowSlackMs = 5000; // beyond the source's own limits
+constexpr size_t kMaxWaitingIn = 4096;    // redirected frames that wait for the worker's ring
+
+}  // namespace
+
+DestinationMove::DestinationMove(MoveContext& context, std::string vm, std::string peer, std::string id)
+    : context_(context), hold_timer_(context.io), window_timer_(context.io), announce_timer_(context.io), pump_timer_(context.io) {
+  status_.vm = std::move(vm);
+  status_.peer = std::move(peer);
+  status_.id = std::move(id);
+  status_.role = "destination";
+}
+
+void DestinationMove::attach(std::shared_ptr<Session> session) {
+  const bool again = session_ != nullptr || machine_.state() != DestinationState::kOffered;
+  if (session_ != nullptr && session_ != session) session_->close("the source opened another session for the move");
+  session_ = std::move(session);
+  if (again) step(DestinationEvent::kReconnected);
+}
+
+wire::Envelope DestinationMove::envelope() const {
+  wire::Envelope message;
+  message.set_vm(status_.vm);
+  message.set_move(status_.id);
+  to_wire(new_epoch_, *message.mutable_epoch());
+  return message;
+}
+
+void DestinationMove::step(DestinationEvent event, const std::string& why) {
+  const auto keep = shared_from_this();
+  const DestinationState before = machine_.state();
+  const DestinationTransition* transition = machine_.step(event);
+  if (transition == nullptr) return;
+  if (!why.empty()) why_ = why;
+  if (before != transition->to) {
+    context_.log("move " + status_.id + " of " + status_.vm + " from " + status_.peer + ": " + std::string(name_of(before)) + " -> " +
+                 std::string(name_of(transition->to)) + " on " + std::string(name_of(event)) + (why.empty() ? "" : " (" + why + ")"));
+  }
+  for (DestinationAction action : transition->actions) {
+    if (action == DestinationAction::kNone) break;
+    act(action);
+  }
+}
+
+void DestinationMove::act(DestinationAction action) {
+  using A = DestinationAction;
+  const auto send = [&](auto fill) {
+    if (session_ == nullptr) return;
+    wire::Envelope message = envelope();
+    fill(message);
+    session_->send(message);
+  };
+  switch (action) {
+    case A::kSendPrepared: return send([this](auto& m) { m.mutable_prepared()->set_digest(staged_->digest()); });
+    case A::kSendRefused:
+      return send([this](auto& m) {
+        size_t at = 0;
+        while (at <= why_.size() && static_cast<size_t>(m.refused().reasons_size()) < kMaxReasons) {
+          const size_t end = std::min(why_.find('\n', at), why_.size());
+          m.mutable_refused()->add_reasons(why_.substr(at, end - at));
+          at = end + 1;
+        }
+      });
+    case A::kSendActive: return send([this](auto& m) { m.mutable_active()->set_rules_imported(status_.rules_imported); });
+    case A::kSendRevoked: return send([this](auto& m) { m.mutable_revoked()->set_reason(why_); });
+    case A::kSendBarrierAck: return send([this](auto& m) { m.mutable_barrier_ack()->set_number(barrier_); });
+    case A::kSendDoneAck: return send([](auto& m) { m.mutable_done_ack(); });
+    case A::kDiscard:
+      staged_.reset();
+      return;
+    case A::kKeepHandover:
+      if (status_.handover_ns == 0) status_.handover_ns = context_.clock.now_ns();
+      return;
+    case A::kDropHandover:
+      status_.handover_ns = 0;
+      return;
+    case A::kPublish: return publish();
+    case A::kAnnounce: return announce(0);
+    case A::kReleaseDirect:
+      hold_timer_.cancel();
+      return locate(LocationKind::kPort, true);
+    case A::kCloseWindow: return locate(LocationKind::kPort, false);
+    case A::kStartHoldTimer: return hold_timer_.set(kHoldMs, [this] { step(DestinationEvent::kHoldTimeout); });
+    case A::kStartWindowTimer: {
+      const bool orphan = machine_.state() == DestinationState::kOrphaned;
+      return window_timer_.set(orphan ? kOrphanMs : context_.options.window_timeout_ms + kWindowSlackMs,
+                               [this] { step(DestinationEvent::kWindowTimeout, "the source has not been heard in time"); });
+    }
+    case A::kStopTimers:
+      window_timer_.cancel();
+      hold_timer_.cancel();
+      return;
+    case A::kCloseSession:
+      if (auto session = std::move(session_)) session->close_when_sent();
+      session_.reset();
+      return;
+    case A::kReportAborted:
+      status_.error = why_.empty() ? "aborted" : why_;
+      return;
+    case A::kReportDone:
+      status_.done_ns = context_.clock.now_ns();
+      return;
+    case A::kNone:
+    case A::kCount: return;
+  }
+}
+
+void DestinationMove::on_offer(const wire::Offer& offer) {
+  auto document = from_wire(status_.vm, offer);
+  if (!document) return step(DestinationEvent::kStageFailed, document.error().message);
+  const Epoch& known = context_.epochs[status_.vm];
+  if (document->epoch < known) {
+    return step(DestinationEvent::kStageFailed, "epoch (" + std::to_string(document->epoch.counter) + ", " + document->epoch.host +
+                                                    ") is older than (" + std::to_string(known.counter) + ", " + known.host + ") seen here");
+  }
+  offered_epoch_ = document->epoch;
+  nonce_ = offer.nonce();
+  document_ = *document;
+  StagedImport::Bindings bindings;
+  for (const dataplane::Profile& profile : document->profiles) {
+    const std::string path = context_.socket_for(profile.name);
+    if (path.empty()) return step(DestinationEvent::kStageFailed, "no vhost_template is configured: there is no port for " + profile.name);
+    bindings[profile.name] = {path, PortId{}};
+  }
+  auto staged = StagedImport::stage(context_.store, context_.ports, context_.uplink(), *document, bindings);
+  if (!staged) return step(DestinationEvent::kStageFailed, staged.error().message);
+  staged_ = std::move(*staged);
+  step(DestinationEvent::kStaged);
+}
+
+void DestinationMove::on_message(wire::Envelope& message) {
+  const auto keep = shared_from_this();
+  switch (message.body_case()) {
+    case wire::Envelope::kDelta: return on_delta(message.delta());
+    case wire::Envelope::kHandover: return on_handover(message.handover());
+    case wire::Envelope::kRevoke: return step(DestinationEvent::kRevoke);
+    case wire::Envelope::kAbort: return step(DestinationEvent::kAbort, "aborted by " + status_.peer + ": " + message.abort().reason().substr(0, 512));
+    case wire::Envelope::kRedirect: return on_redirect(message.redirect());
+    case wire::Envelope::kBarrier:
+      in_.emplace_back(message.barrier().number());
+      return pump_in();
+    case wire::Envelope::kDone: return step(DestinationEvent::kDone);
+    default:
+      if (session_ != nullptr) session_->close("peer: a message that only a destination sends");
+  }
+}
+
+void DestinationMove::on_delta(const wire::Delta& delta) {
+  if (staged_ == nullptr || published_) return;
+  Result<void> done;
+  if (delta.has_created()) {
+    if (delta.created().text().size() > dataplane::kMaxRuleText) return step(DestinationEvent::kCancel, "a rule is too long");
+    done = staged_->add_rule(from_wire(delta.created()));
+  } else if (delta.has_destroyed()) {
+    done = staged_->remove_rule(delta.destroyed().owner(), delta.destroyed().id());
+  }
+  if (!done) step(DestinationEvent::kCancel, "a rule change cannot be followed here: " + done.error().message);
+}
+
+void DestinationMove::on_handover(const wire::Handover& handover) {
+  const Epoch epoch = from_wire(handover.epoch());
+  if (published_) return step(DestinationEvent::kHandover);
+  if (staged_ == nullptr || handover.epoch().host().size() > kMaxHostName || epoch <= offered_epoch_) {
+    return step(DestinationEvent::kBadHandover, "the handover's epoch is not newer than the offer's");
+  }
+  if (const std::string digest = staged_->digest(); digest != handover.digest()) {
+    return step(DestinationEvent::kBadHandover, "the rules handed over have digest " + handover.digest().substr(0, 64) + ", those prepared " + digest);
+  }
+  new_epoch_ = epoch;
+  step(DestinationEvent::kHandover);
+}
+
+void DestinationMove::publish() {
+  window_ = context_.next_window++;
+  if (window_ == 0) window_ = context_.next_window++;
+  auto report = staged_->publish([this](const EndpointRecord& endpoint) {
+    Location location{LocationKind::kParked, endpoint.port, {}};
+    location.dedupe = window_;
+    return location;
+  });
+  if (!report) return context_.log("move " + status_.id + ": cannot publish: " + report.error().message);
+  published_ = true;
+  context_.epochs[status_.vm] = new_epoch_;
+  status_.active_ns = context_.clock.now_ns();
+  status_.rules_imported = report->rules + document_.uplink_rules.size();
+  status_.rules_rewritten = report->receive_rules;
+}
+
+void DestinationMove::locate(LocationKind kind, bool pairing) {
+  if (!published_) return;
+  (void)relocate(context_.store, status_.vm, true, [&](const EndpointRecord& endpoint) {
+    if (!endpoint.port.valid()) return endpoint.location;
+    Location location{kind, endpoint.port, {}};
+    location.dedupe = pairing ? window_ : uint16_t{0};
+    return location;
+  });
+}
+
+void DestinationMove::announce(size_t round) {
+  const EndpointId uplink = context_.uplink();
+  for (const dataplane::Profile& profile : document_.profiles) {
+    for (auto& bytes : announcements(profile, nonce_)) {
+      dataplane::Frame frame;
+      frame.endpoint = uplink;
+      frame.bytes = std::move(bytes);
+      // A full ring loses one of several announcements; the next round follows.
+      (void)context_.gate.emit(frame);
+    }
+  }
+  if (round + 1 < std::size(kAnnounceAtMs)) {
+    announce_timer_.set(kAnnounceAtMs[round + 1] - kAnnounceAtMs[round], [this, round] { announce(round + 1); });
+  }
+}
+
+void DestinationMove::on_redirect(const wire::Redirect& redirect) {
+  if (!published_) return;
+  for (const wire::Frame& in : redirect.frames()) {
+    auto frame = from_wire(in);
+    const EndpointRecord* endpoint = frame ? context_.store.find(in.endpoint()) : nullptr;
+    if (!frame || endpoint == nullptr || dataplane::vm_of(in.endpoint()) != status_.vm) {
+      if (session_ != nullptr) session_->close(frame ? "peer: a frame for another VM" : frame.error().message);
+      return;
+    }
+    frame->endpoint = endpoint->id;
+    in_.emplace_back(std::move(*frame));
+    ++status_.redirected;
+  }
+  pump_in();
+}
+
+// To the worker as far as its ring has room; the session is not read while much waits.
+void DestinationMove::pump_in() {
+  while (!in_.empty()) {
+    if (const auto* frame = std::get_if<dataplane::Frame>(&in_.front())) {
+      if (!context_.gate.inject(*frame)) {
+        pump_timer_.set(1, [this] { pump_in(); });
+        break;
+      }
+      in_.pop_front();
+    } else {
+      barrier_ = std::get<uint32_t>(in_.front());
+      in_.pop_front();
+      step(DestinationEvent::kBarrier);
+    }
+  }
+  if (session_ != nullptr) session_->pause_reading(in_.size() > kMaxWaitingIn);
+}
+
+void DestinationMove::on_port_event(const dataplane::PortEvent& event) {
+  if (over() || staged_ == nullptr || !staged_->owns(event.port)) return;
+  if (event.kind == PortEventKind::kRingsRunning) {
+    rings_run_ = true;
+    if (status_.rings_running_ns == 0 || !published_) status_.rings_running_ns = event.time_ns;
+    step(DestinationEvent::kRingsRunning);
+  } else if (event.kind == PortEventKind::kRingsStopped || event.kind == PortEventKind::kDisconnected) {
+    rings_run_ = false;
+    step(DestinationEvent::kRingsStopped);
+  }
+}
+
+void DestinationMove::on_connection_lost(const std::string& reason, const Session* session) {
+  if (session_.get() != session) return;
+  session_.reset();
+  step(DestinationEvent::kConnectionLost, reason);
+}
+
+Result<void> DestinationMove::cancel() {
+  const DestinationState before = machine_.state();
+  if (published_ && !over()) return fail(status_.vm + " runs here already: too late to cancel");
+  if (before == DestinationState::kHandedOver) {
+    return fail(status_.vm + " is handed over to this host: cancel at " + status_.peer + ", which then asks for it back");
+  }
+  step(DestinationEvent::kCancel, "cancelled at the destination");
+  return {};
+}
+
+void DestinationMove::stop() {
+  for (MoveTimer* timer : {&hold_timer_, &window_timer_, &announce_timer_, &pump_timer_}) timer->cancel();
+  if (auto session = std::move(session_)) session->close("the switch ends");
+  if (!published_) staged_.reset();
+}
+
+MoveStatus DestinationMove::status() const {
+  MoveStatus status = status_;
+  status.state = std::string(name_of(machine_.state()));
+  if (published_ && staged_ != nullptr) {
+    for (const dataplane::Profile& profile : document_.profiles) {
+      const PortId port = staged_->port(profile.name);
+      const uint64_t first = context_.ports.first_delivery_ns(port);
+      if (first != 0 && (status.first_packet_ns == 0 || first < status.first_packet_ns)) status.first_packet_ns = first;
+    }
+  }
+  return status;
+}
+
+}  // namespace godwit::migration

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "migration/driver.h"
+
+#include <algorithm>
+#include <asio/ip/tcp.hpp>
+#include <asio/post.hpp>
+#include <cstdio>
+#include <deque>
+#include <random>
+#include <set>
+
+#include "migration/announce.h"
+#include "migration/destination_move.h"
+#include "migration/move_context.h"
+#include "migration/source_move.h"
+
+namespace godwit::migration {
+
+using asio::ip::tcp;
+using dataplane::EndpointKind;
+using dataplane::EndpointRecord;
+using dataplane::Location;
+using dataplane::LocationKind;
+
+namespace {
+
+constexpr size_t kMaxFinished = 64;
+constexpr size_t kMaxStrangers = 32;     // connections that have not said what they want
+constexpr size_t kMaxIncoming = 256;     // moves to here at once
+constexpr size_t kTakeAtOnce = 256;
+
+std::string new_move_id() {
+  std::random_device random;
+  char text[17];
+  std::snprintf(text, sizeof(text), "%08x%08x", random(), random());
+  return text;
+}
+
+}  // namespace
+
+EndpointId MoveContext::uplink() const {
+  if (!options.uplink.empty()) {
+    const EndpointRecord* found = store.find(options.uplink);
+    return found != nullptr && found->profile.kind == EndpointKind::kUplink ? found->id : EndpointId{};
+  }
+  EndpointId only;
+  for (const EndpointRecord* endpoint : store.endpoints()) {
+    if (endpoint->profile.kind != EndpointKind::kUplink) continue;
+    if (only.valid()) return EndpointId{};
+    only = endpoint->id;
+  }
+  return only;
+}
+
+std::string MoveContext::socket_for(const std::string& endpoint) const {
+  std::string path = options.vhost_template;
+  const std::string vm(dataplane::vm_of(endpoint));
+  const std::string nic = endpoint.size() > vm.size() ? endpoint.substr(vm.size() + 1) : "net0";
+  for (const auto& [key, value] : {std::pair<std::string, std::string>{"{vm}", vm}, {"{nic}", nic}}) {
+    for (size_t at = path.find(key); at != std::string::npos; at = path.find(key, at + value.size())) path.replace(at, key.size(), value);
+  }
+  return path;
+}
+
+struct Driver::Impl {
+  MoveContext context;
+  tcp::acceptor acceptor;
+  MoveTimer gate_timer;
+  std::vector<std::shared_ptr<SourceMove>> outgoing;
+  std::vector<std::shared_ptr<DestinationMove>> incoming;
+  std::deque<MoveStatus> finished;
+  std::set<std::shared_ptr<Session>> strangers;
+  std::vector<dataplane::Frame> taken;
+  std::shared_ptr<int> alive = std::make_shared<int>(0);
+
+  Impl(asio::io_context& io, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
+       dataplane::PacketGate& gate, const Clock& clock, Driver::Log log)
+      : context{io, std::move(options), store, ports, gate, clock, std::move(log), {}, 1, {}}, acceptor(io), gate_timer(io) {
+    context.pump = [this] { pump(); };
+    context.store.on_rule_change([this](const dataplane::RuleChange& change) {
+      for (const auto& move : outgoing) move->on_rule_change(change);
+    });
+  }
+  ~Impl() { context.store.on_rule_change(nullptr); }
+
+  void accept() {
+    acceptor.async_accept([this, watch = std::weak_ptr<int>(alive)](const std::error_code& error, tcp::socket socket) {
+      if (watch.expired() || !acceptor.is_open()) return;
+      if (!error) welcome(std::move(socket));
+      accept();
+    });
+  }
+
+  // Somebody connected. Until it says which move it means it is one of a bounded number of strangers.
+  void welcome(tcp::socket socket) {
+    if (strangers.size() >= kMaxStrangers) {
+      context.log("peer: too many connections at once, one more is closed");
+      return;
+    }
+    auto session = std::make_shared<Session>(std::move(socket));
+    strangers.insert(session);
+    const std::weak_ptr<Session> weak = session;
+    session->start(
+        [this, weak](wire::Envelope& message) {
+          if (auto stranger = weak.lock()) introduce(stranger, message);
+        },
+        [this, weak, watch = std::weak_ptr<int>(alive)](const std::string& reason) {
+          if (watch.expired()) return;
+          if (auto stranger = weak.lock()) strangers.erase(stranger);
+          context.log("peer: a connection ended before it was of use: " + reason);
+        });
+  }
+
+  void introduce(const std::shared_ptr<Session>& session, wire::Envelope& message) {
+    if (message.has_hello()) {
+      if (!context.options.peers.contains(message.hello().host())) {
+        return session->close("peer: host " + message.hello().host().substr(0, kMaxHostName) + " is not among this switch's peers");
+      }
+      wire::Envelope hello;
+      *hello.mutable_hello() = make_hello(context.options.host);
+      return session->send(hello);
+    }
+    auto move = find_incoming(message.vm(), message.move());
+    if (message.has_offer()) {
+      if (move != nullptr) return session->close("peer: move " + message.move() + " was offered before");
+      move = std::make_shared<DestinationMove>(context, message.vm(), session->host(), message.move());
+      own(session, move);
+      move->attach(session);
+      if (const std::string reason = refuse_offer(message); !reason.empty()) {
+        wire::Envelope refused;
+        refused.set_vm(message.vm());
+        refused.set_move(message.move());
+        refused.mutable_refused()->add_reasons(reason);
+        session->send(refused);
+        return session->close_when_sent();
+      }
+      incoming.push_back(move);
+      move->on_offer(message.offer());
+    } else if (move != nullptr) {
+      own(session, move);
+      move->attach(session);
+      move->on_message(message);
+    } else {
+      answer_unknown(session, message);
+    }
+    sweep();
+  }
+
+  std::string refuse_offer(const wire::Envelope& message) const {
+    if (auto good = dataplane::check_endpoint_name(message.vm()); !good) return "bad VM name: expected " + good.error().expected;
+    if (moving(message.vm())) return message.vm() + " is part of another move at " + context.options.host;
+    if (incoming.size() >= kMaxIncoming) return context.options.host + " takes no more moves at once than " + std::to_string(kMaxIncoming);
+    return {};
+  }
+
+  // From here on the session's messages go to the move.
+  void own(const std::shared_ptr<Session>& session, const std::shared_ptr<DestinationMove>& move) {
+    strangers.erase(session);
+    const std::weak_ptr<DestinationMove> weak = move;
+    session->hand_over(
+        [this, weak](wire::Envelope& message) {
+          auto found = weak.lock();
+          if (found == nullptr || message.vm() != found->vm() || message.move() != found->id()) return;
+          found->on_message(message);
+          sweep();
+        },
+        [this, weak, raw = session.get(), watch = std::weak_ptr<int>(alive)](const std::string& reason) {
+          if (watch.expired()) return;
+          if (auto found = weak.lock()) found->on_connection_lost(reason, raw);
+          sweep_later();
+        });
+  }
+
+  // A source that comes back after this switch has settled the move, or has never heard of it.
+  void answer_unknown(const std::shared_ptr<Session>& session, const wire::Envelope& message) {
+    wire::Envelope answer;
+    answer.set_vm(message.vm());
+    answer.set_move(message.move());
+    const auto done = std::ranges::find_if(finished, [&](const MoveStatus& s) { return s.id == message.move() && s.role == "destination"; });
+    if (done != finished.end() && done->error.empty()) {
+      answer.mutable_active()->set_rules_imported(done->rules_imported);
+    } else {
+      answer.mutable_revoked()->set_reason("move " + message.move() + " is not known at " + context.options.host);
+    }
+    session->send(answer);
+    session->close_when_sent();
+  }
+
+  std::shared_ptr<DestinationMove> find_incoming(const std::string& vm, const std::string& id) const {
+    for (const auto& move : incoming) {
+      if (move->vm() == vm && move->id() == id) return move;
+    }
+    return nullptr;
+  }
+
+  [[nodiscard]] bool moving(const std::string& vm) const {
+    return std::ranges::any_of(outgoing, [&](const auto& m) { return m->vm() == vm && !m->over(); }) ||
+           std::ranges::any_of(incoming, [&](const auto& m) { return m->vm() == vm && !m->over(); });
+  }
+
+  // Redirected frames to the sessions, as long as these take them.
+  void pump() {
+    for (;;) {
+      // Frames of all moves share the ring: one slow peer holds them all back, in order.
+      const bool room = std::ranges::all_of(outgoing, [](const auto& move) { return move->can_take(); });
+      if (!room) {
+        gate_timer.set(1, [this] { pump(); });
+        break;
+      }
+      taken.clear();
+      if (context.gate.take_redirected(taken, kTakeAtOnce) == 0) break;
+      for (const dataplane::Frame& frame : taken) {
+        for (const auto& move : outgoing) {
+          if (!move->over() && move->owns(frame.endpoint)) {
+            move->redirect(frame);
+            break;
+          }
+        }
+      }
+    }
+    for (const auto& move : outgoing) move->flush_redirect();
+  }
+
+  void remember(MoveStatus status) {
+    finished.push_back(std::move(status));
+    if (finished.size() > kMaxFinished) finished.pop_front();
+  }
+
+  // Moves that are over go to the list of the finished. Not called from within a move's own step.
+  void sweep() {
+    std::erase_if(outgoing, [&](const auto& move) {
+      if (move->over()) remember(move->status());
+      return move->over();
+    });
+    std::erase_if(incoming, [&](const auto& move) {
+      if (move->over()) remember(move->status());
+      return move->over();
+    });
+  }
+  void sweep_later() {
+    asio::post(context.io, [this, watch = std::weak_ptr<int>(alive)] {
+      if (!watch.expired()) sweep();
+    });
+  }
+};
+
+Driver::Driver(asio::io_context& context, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
+               dataplane::PacketGate& gate, const Clock& clock, Log log)
+    : impl_(std::make_unique<Impl>(context, std::move(options), store, ports, gate, clock, std::move(log))) {}
+
+Driver::~Driver() { stop(); }
+
+Result<void> Driver::listen() {
+  const DriverOptions& options = impl_->context.options;
+  if (options.listen.empty()) return {};
+  auto address = parse_address(options.listen);
+  if (!address) return fail(address.error());
+  if (!address->address().is_loopback() && !options.plaintext_anywhere) {
+    return fail("migration.listen " + options.listen + " is not a loopback address: plaintext beyond it needs `plaintext: anywhere`");
+  }
+  std::error_code error;
+  impl_->acceptor.open(address->protocol(), error);
+  if (!error) impl_->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) impl_->acceptor.bind(*address, error);
+  if (!error) impl_->acceptor.listen(64, error);
+  if (error) return fail("cannot listen on " + options.listen + ": " + error.message());
+  impl_->accept();
+  return {};
+}
+
+void Driver::stop() {
+  std::error_code ignored;
+  impl_->acceptor.close(ignored);
+  impl_->alive.reset();
+  const auto strangers = std::move(impl_->strangers);
+  impl_->strangers.clear();
+  for (const auto& session : strangers) session->close("the switch ends");
+  for (const auto& move : impl_->outgoing) move->stop();
+  for (const auto& move : impl_->incoming) move->stop();
+  impl_->outgoing.clear();
+  impl_->incoming.clear();
+}
+
+Result<Document> Driver::export_vm(const std::string& vm) {
+  return migration::export_vm(impl_->context.store, vm, impl_->context.options.host, impl_->context.epochs[vm]);
+}
+
+Result<RewriteReport> Driver::rewrite_vm(const std::string& vm) {
+  if (moving(vm)) return fail(vm + " is moving: `migrate cancel` first");
+  const EndpointId uplink = impl_->context.uplink();
+  if (!uplink.valid()) return fail("no uplink leads to the other hosts: receive rules have nowhere to go");
+  for (const EndpointRecord* endpoint : impl_->context.store.endpoints_of_vm(vm)) {
+    if (!endpoint->port.valid()) return fail(endpoint->profile.name + " is not local here: there is nothing to move out");
+  }
+  RewriteReport report;
+  auto taken = take_out(impl_->context.store, vm, LocationKind::kUplink, uplink, false);
+  if (!taken) return fail(taken.error());
+  report.uplink_rules_removed = remove_uplink_rules(impl_->context.store, vm);
+  report.transmit_rules_removed = taken->transmit_rules;
+  report.receive_rules_rewritten = taken->receive_rules;
+  report.old_ports = taken->old_ports;
+  return report;
+}
+
+Result<ImportReport> Driver::import_vm(const Document& document, const std::map<std::string, ImportBinding>& bindings) {
+  MoveContext& context = impl_->context;
+  if (moving(document.vm)) return fail(document.vm + " is moving: `migrate cancel` first");
+  Epoch& known = context.epochs[document.vm];
+  if (document.epoch < known) {
+    return fail("epoch (" + std::to_string(document.epoch.counter) + ", " + document.epoch.host + ") of the document is older than (" +
+                std::to_string(known.counter) + ", " + known.host + ") seen here");
+  }
+  StagedImport::Bindings places;
+  for (const dataplane::Profile& profile : document.profiles) {
+    const auto given = bindings.find(profile.name);
+    StagedImport::Binding place;
+    if (given != bindings.end()) place = {given->second.socket_path, given->second.port};
+    if (!place.port.valid() && place.socket_path.empty()) place.socket_path = context.socket_for(profile.name);
+    if (!place.port.valid() && place.socket_path.empty()) {
+      return fail("no port for " + profile.name + ": give one, or configure migration.vhost_template");
+    }
+    places[profile.name] = place;
+  }
+  for (const auto& [name, binding] : bindings) {
+    if (!places.contains(name)) return fail(name + " is bound to a port but is not in the document");
+  }
+  auto staged = StagedImport::stage(context.store, context.ports, context.uplink(), document, places);
+  if (!staged) return fail(staged.error());
+  auto published = (*staged)->publish([](const EndpointRecord& endpoint) { return Location{LocationKind::kPort, endpoint.port, {}}; });
+  if (!published) return fail(published.error());
+  known = {document.epoch.counter + 1, context.options.host};
+  return ImportReport{published->rules, published->receive_rules, published->uplink_rules, published->new_ports, known};
+}
+
+Result<std::string> Driver::start(const std::string& vm, const std::string& peer) {
+  const MoveContext& context = impl_->context;
+  const auto found = context.options.peers.find(peer);
+  if (found == context.options.peers.end()) return fail(Error{"no such peer", 0, 0, peer, "a peer of `peer list`"});
+  auto address = parse_address(found->second);
+  if (!address) return fail(address.error());
+  if (!address->address().is_loopback() && !context.options.plaintext_anywhere) {
+    return fail("peer " + peer + " at " + found->second + " is not on loopback: plaintext beyond it needs `plaintext: anywhere`");
+  }
+  if (moving(vm)) return fail(vm + " is moving already");
+  if (!context.uplink().valid()) return fail("no uplink leads to the other hosts: receive rules have nowhere to go");
+  impl_->sweep();
+  auto move = std::make_shared<SourceMove>(impl_->context, vm, peer, new_move_id(), *address);
+  if (auto begun = move->begin(); !begun) return fail(begun.error());
+  impl_->outgoing.push_back(move);
+  return move->status().id;
+}
+
+Result<void> Driver::cancel(const std::string& vm) {
+  Result<void> result = fail(Error{"no move of that VM is going on", 0, 0, vm, "a VM of `migrate status`"});
+  for (const auto& move : impl_->outgoing) {
+    if (move->vm() == vm && !move->over()) result = move->cancel();
+  }
+  for (const auto& move : impl_->incoming) {
+    if (move->vm() == vm && !move->over()) result = move->cancel();
+  }
+  impl_->sweep();
+  return result;
+}
+
+std::vector<MoveStatus> Driver::status(const std::string& vm) const {
+  std::vector<MoveStatus> all(impl_->finished.begin(), impl_->finished.end());
+  for (const auto& move : impl_->outgoing) all.push_back(move->status());
+  for (const auto& move : impl_->incoming) all.push_back(move->status());
+  if (!vm.empty()) std::erase_if(all, [&](const MoveStatus& status) { return status.vm != vm; });
+  return all;
+}
+
+std::vector<PeerStatus> Driver::peers() const {
+  std::vector<PeerStatus> all;
+  for (const auto& [host, address] : impl_->context.options.peers) {
+    PeerStatus status{host, address, false, {}};
+    for (const MoveStatus& move : this->status()) {
+      if (move.peer != host) continue;
+      status.connected = move.state != "done" && move.state != "aborted" && move.state != "connecting" && move.state != "in-doubt";
+      status.error = move.error;
+    }
+    all.push_back(status);
+  }
+  return all;
+}
+
+void Driver::on_port_event(const dataplane::PortEvent& event) {
+  const auto outgoing = impl_->outgoing;
+  const auto incoming = impl_->incoming;
+  for (const auto& move : outgoing) move->on_port_event(event);
+  for (const auto& move : incoming) move->on_port_event(event);
+  impl_->sweep();
+}
+
+void Driver::on_gate_ready() {
+  std::vector<dataplane::Frame> announcements_seen;
+  impl_->context.gate.take_announcements(announcements_seen);
+  for (const dataplane::Frame& frame : announcements_seen) {
+    if (const auto nonce = announced_nonce(frame.bytes)) {
+      const auto outgoing = impl_->outgoing;
+      for (const auto& move : outgoing) move->on_announcement(*nonce);
+    }
+  }
+  impl_->pump();
+  impl_->sweep();
+}
+
+bool Driver::moving(const std::string& vm) const { return impl_->moving(vm); }
+
+}  // namespace godwit::migration

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "migration/rewrite.h"
+
+#include <algorithm>
+#include <set>
+
+#include "dataplane/flow_command.h"
+
+namespace godwit::migration {
+
+using dataplane::DetachedPolicy;
+using dataplane::Direction;
+using dataplane::EndpointKind;
+using dataplane::EndpointRecord;
+using dataplane::Location;
+using dataplane::LocationKind;
+using dataplane::PolicyStore;
+using dataplane::Profile;
+using dataplane::Rule;
+using dataplane::RuleRecord;
+using dataplane::RuleSpec;
+using dataplane::Transaction;
+
+namespace {
+
+std::vector<EndpointId> ids_of(const std::vector<const EndpointRecord*>& endpoints) {
+  std::vector<EndpointId> ids;
+  for (const EndpointRecord* endpoint : endpoints) ids.push_back(endpoint->id);
+  return ids;
+}
+
+DocumentRule document_rule(const PolicyStore& store, const RuleRecord& record) {
+  const dataplane::Count count = store.count(record);
+  return {store.endpoint(record.owner)->profile.name, record.id.value, dataplane::to_text(record.rule), count.packets, count.bytes};
+}
+
+// Names of uplinks that a rule sends to, comes from or belongs to.
+void note_uplinks(const PolicyStore& store, const RuleRecord& record, std::set<std::string>& out) {
+  const auto note = [&](EndpointId id) {
+    const EndpointRecord* endpoint = store.endpoint(id);
+    if (endpoint != nullptr && endpoint->profile.kind == EndpointKind::kUplink) out.insert(endpoint->profile.name);
+  };
+  for (EndpointId output : record.outputs) note(output);
+  note(record.owner);
+  note(record.origin);
+}
+
+// Where a rule of the document would live: the endpoint of the VM whose table it belongs to.
+std::string inside_of(const DocumentRule& owned, const Rule& rule) {
+  if (rule.attributes.direction != Direction::kTransfer) return owned.owner;
+  for (const dataplane::PatternItem& item : rule.pattern) {
+    if (!item.endpoint.empty()) return item.endpoint;
+  }
+  return {};
+}
+
+uint64_t receive_rules_of(const PolicyStore& store, const std::vector<const EndpointRecord*>& endpoints) {
+  std::set<const RuleRecord*> rules;
+  for (const EndpointRecord* endpoint : endpoints) {
+    for (const RuleRecord* record : store.receive_rules(endpoint->id)) {
+      // A VM's NICs may send to each other: those rules go with it.
+      const EndpointRecord* inside = store.endpoint(record->inside);
+      if (inside == nullptr || std::ranges::find(endpoints, inside) == endpoints.end()) rules.insert(record);
+    }
+  }
+  return rules.size();
+}
+
+}  // namespace
+
+Result<Document> export_vm(const PolicyStore& store, const std::string& vm, const std::string& host, const Epoch& epoch) {
+  const auto endpoints = store.endpoints_of_vm(vm);
+  if (endpoints.empty()) return fail(Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
+  if (endpoints.size() > kMaxDocumentProfiles) return fail(vm + " has more endpoints than a document takes");
+  Document document;
+  document.vm = vm;
+  document.host = host;
+  document.epoch = epoch;
+  std::set<std::string> uplinks;
+  for (const EndpointRecord* endpoint : endpoints) {
+    document.profiles.push_back(endpoint->profile);
+    for (const RuleRecord* record : store.rules_inside(endpoint->id)) {
+      document.rules.push_back(document_rule(store, *record));
+      note_uplinks(store, *record, uplinks);
+    }
+  }
+  for (const RuleRecord* record : store.uplink_rules_to(ids_of(endpoints))) {
+    document.uplink_rules.push_back(document_rule(store, *record));
+    note_uplinks(store, *record, uplinks);
+  }
+  document.uplinks.assign(uplinks.begin(), uplinks.end());
+  document.digest = digest_of(document);
+  return document;
+}
+
+Result<TakenOut> take_out(PolicyStore& store, const std::string& vm, LocationKind kind, EndpointId uplink, bool keep_port) {
+  const auto endpoints = store.endpoints_of_vm(vm);
+  if (endpoints.empty()) return fail(Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
+  TakenOut report;
+  report.receive_rules = receive_rules_of(store, endpoints);
+  Transaction transaction(store);
+  transaction.override_guards();
+  for (const EndpointRecord* endpoint : endpoints) {
+    if (endpoint->port.valid()) report.old_ports[endpoint->profile.name] = endpoint->port.value;
+    report.transmit_rules += endpoint->inside.size();
+    Result<void> done = transaction.detach(endpoint->id);
+    Location location;
+    location.kind = kind;
+    if (kind == LocationKind::kUplink) location.uplink = uplink;
+    if (done) done = transaction.set_location(endpoint->id, location);
+    if (done) done = transaction.set_active(endpoint->id, false);
+    if (done && !keep_port) done = transaction.bind_port(endpoint->id, PortId{});
+    if (!done) return fail(done.error());
+  }
+  transaction.commit();
+  return report;
+}
+
+uint64_t remove_uplink_rules(PolicyStore& store, const std::string& vm) {
+  const auto records = store.uplink_rules_to(ids_of(store.endpoints_of_vm(vm)));
+  if (records.empty()) return 0;
+  Transaction transaction(store);
+  transaction.override_guards();
+  uint64_t removed = 0;
+  for (const RuleRecord* record : records) removed += transaction.destroy_rule(record->owner, record->id).has_value();
+  transaction.commit();
+  return removed;
+}
+
+Result<void> relocate(PolicyStore& store, const std::string& vm, bool active,
+                      const std::function<Location(const EndpointRecord&)>& make) {
+  Transaction transaction(store);
+  for (const EndpointRecord* endpoint : store.endpoints_of_vm(vm)) {
+    if (auto set = transaction.set_location(endpoint->id, make(*endpoint)); !set) return set;
+    if (auto set = transaction.set_active(endpoint->id, active && endpoint->port.valid()); !set) return set;
+  }
+  transaction.commit();
+  return {};
+}
+
+Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store, dataplane::Ports& ports, EndpointId uplink,
+                                                          const Document& document, const Bindings& bindings) {
+  std::vector<std::string> reasons;
+  std::set<std::string> ours;
+  for (const Profile& profile : document.profiles) {
+    ours.insert(profile.name);
+    const EndpointRecord* known = store.find(profile.name);
+    if (known == nullptr) continue;
+    if (known->profile.kind != EndpointKind::kVm) reasons.push_back(profile.name + " is an uplink here");
+    if (known->port.valid()) reasons.push_back(profile.name + " is local here already: port " + std::to_string(known->port.value));
+    if (!known->inside.empty()) reasons.push_back(profile.name + " has rules of its own here already");
+  }
+  for (const std::string& name : document.uplinks) {
+    const EndpointRecord* known = store.find(name);
+    if (known == nullptr || known->profile.kind != EndpointKind::kUplink) reasons.push_back("no uplink " + name + " is here, and rules name it");
+  }
+  const auto check_rules = [&](const std::vector<DocumentRule>& rules, bool of_uplinks) {
+    for (const DocumentRule& rule : rules) {
+      const std::string what = (of_uplinks ? "uplink rule " : "rule ") + std::to_string(rule.id) + " of " + rule.owner + ": ";
+      auto parsed = dataplane::parse_rule(rule.text);
+      if (!parsed) {
+        reasons.push_back(what + parsed.error().message + " at column " + std::to_string(parsed.error().column) + ": expected " +
+                          parsed.error().expected);
+      } else if (!of_uplinks && !ours.contains(inside_of(rule, *parsed))) {
+        reasons.push_back(what + "does not belong to " + document.vm);
+      }
+      if (reasons.size() > 100) return;
+    }
+  };
+  check_rules(document.rules, false);
+  check_rules(document.uplink_rules, true);
+  if (uplink == EndpointId{} || store.endpoint(uplink) == nullptr) reasons.push_back("no uplink leads to the other hosts");
+
+  std::unique_ptr<StagedImport> staged(new StagedImport(store, ports, document));
+  if (reasons.empty()) {
+    Result<void> done = staged->make_ports(bindings);
+    if (done) done = staged->enter_endpoints(uplink);
+    if (done) done = staged->build();
+    if (!done) reasons.push_back(done.error().message + (done.error().token.empty() ? "" : " (" + done.error().token + ")"));
+  }
+  if (reasons.empty()) return staged;
+  staged.reset();
+  std::string all;
+  for (const std::string& reason : reasons) all += (all.empty() ? "" : "\n") + reason;
+  return fail(std::move(all));
+}
+
+Result<void> StagedImport::make_ports(const Bindings& bindings) {
+  for (const Profile& profile : document_.profiles) {
+    const auto binding = bindings.find(profile.name);
+    if (binding == bindings.end()) return fail("no port is given for " + profile.name);
+    Place& place = places_[profile.name];
+    place.port = binding->second.port;
+    if (place.port.valid()) {
+      auto info = ports_.info(place.port);
+      if (!info) return fail(info.error());
+      if (const EndpointRecord* owner = store_.by_port(place.port)) {
+        return fail("port " + std::to_string(place.port.value) + " belongs to " + owner->profile.name);
+      }
+      if (info->mtu != 0 && info->mtu < profile.mtu) {
+        return fail("port " + std::to_string(place.port.value) + " has MTU " + std::to_string(info->mtu) + ", " + profile.name + " needs " +
+                    std::to_string(profile.mtu));
+      }
+      continue;
+    }
+    auto port = ports_.add_vhost({profile.name, binding->second.socket_path, false, profile.queues, profile.mtu});
+    if (!port) return fail(port.error());
+    place.port = *port;
+    place.made_port = true;
+  }
+  return {};
+}
+
+// The VM's endpoints and the names its rules use. All lead to the uplink until publish().
+Result<void> StagedImport::enter_endpoints(EndpointId uplink) {
+  Transaction transaction(store_);
+  const Location away{LocationKind::kUplink, {}, uplink};
+  for (const Profile& profile : document_.profiles) {
+    Place& place = places_[profile.name];
+    if (const EndpointRecord* known = store_.find(profile.name)) {
+      place.id = known->id;
+      place.old_profile = known->profile;
+      place.old_implicit = known->implicit;
+      if (auto set = transaction.set_profile(known->id, profile); !set) return set;
+    } else {
+      auto added = transaction.add_endpoint(profile, away, true);
+      if (!added) return fail(added.error());
+      place.id = *added;
+      place.made_endpoint = true;
+    }
+    if (auto bound = transaction.bind_port(place.id, place.port); !bound) return bound;
+  }
+  std::vector<RuleSpec> specs;
+  for (const auto* rules : {&document_.rules, &document_.uplink_rules}) {
+    for (const DocumentRule& rule : *rules) specs.push_back({rule.owner, RuleId{rule.id}, *dataplane::parse_rule(rule.text)});
+  }
+  for (const std::string& name : store_.missing_endpoints(specs)) {
+    Profile profile;
+    profile.name = name;
+    if (auto added = transaction.add_endpoint(profile, away, true); !added) return fail(added.error());
+    made_implicit_.push_back(name);
+  }
+  transaction.commit();
+  return {};
+}
+
+Result<void> StagedImport::build() {
+  std::map<std::string, std::vector<RuleSpec>> by_endpoint;
+  for (const DocumentRule& rule : document_.rules) {
+    RuleSpec spec{rule.owner, RuleId{rule.id}, *dataplane::parse_rule(rule.text)};
+    by_endpoint[inside_of(rule, spec.rule)].push_back(std::move(spec));
+  }
+  for (auto& [name, place] : places_) {
+    auto policy = store_.build(place.id, by_endpoint[name]);
+    if (!policy) return fail(policy.error());
+    place.policy = std::move(*policy);
+  }
+  return {};
+}
+
+StagedImport::~StagedImport() {
+  if (published_) return;
+  for (auto& [name, place] : places_) place.policy.reset();
+  {
+    Transaction transaction(store_);
+    transaction.override_guards();
+    for (auto& [name, place] : places_) {
+      if (!place.id.valid() || store_.endpoint(place.id) == nullptr) continue;
+      (void)transaction.bind_port(place.id, PortId{});
+      if (!place.made_endpoint) (void)transaction.set_profile(place.id, place.old_profile);
+    }
+    transaction.commit();
+  }
+  for (auto& [name, place] : places_) {
+    if (place.made_port) (void)ports_.remove(place.port);
+  }
+  store_.collect_implicit();
+}
+
+Result<void> StagedImport::add_rule(const DocumentRule& rule) {
+  auto parsed = dataplane::parse_rule(rule.text);
+  if (!parsed) return fail(parsed.error());
+  const std::string inside = inside_of(rule, *parsed);
+  const auto place = places_.find(inside);
+  if (place == places_.end()) return fail("rule " + std::to_string(rule.id) + " does not belong to " + document_.vm);
+  const RuleSpec spec{rule.owner, RuleId{rule.id}, *parsed};
+  const auto missing = store_.missing_endpoints({&spec, 1});
+  if (!missing.empty()) {
+    const EndpointRecord* record = store_.endpoint(place->second.id);
+    Transaction transaction(store_);
+    for (const std::string& name : missing) {
+      Profile profile;
+      profile.name = name;
+      if (auto added = transaction.add_endpoint(profile, record->location, true); !added) return fail(added.error());
+    }
+    transaction.commit();
+  }
+  if (auto added = place->second.policy->add(spec); !added) return added;
+  document_.rules.push_back(rule);
+  return {};
+}
+
+Result<void> StagedImport::remove_rule(const std::string& owner, uint32_t id) {
+  const auto found = std::ranges::find_if(document_.rules, [&](const DocumentRule& r) { return r.owner == owner && r.id == id; });
+  if (found == document_.rules.end()) return fail("no rule " + std::to_string(id) + " of " + owner + " is staged");
+  auto parsed = dataplane::parse_rule(found->text);
+  const auto place = places_.find(inside_of(*found, *parsed));
+  if (auto removed = place->second.policy->remove(owner, RuleId{id}); !removed) return removed;
+  document_.rules.erase(found);
+  return {};
+}
+
+std::string StagedImport::digest() const {
+  // Deltas were appended: bring the rules into the order export_vm gives them.
+  struct Key {
+    std::string inside;
+    Direction direction;
+    uint32_t group, priority;
+    size_t position;
+  };
+  std::vector<std::pair<Key, const DocumentRule*>> order;
+  for (const DocumentRule& rule : document_.rules) {
+    const Rule parsed = *dataplane::parse_rule(rule.text);
+    order.push_back({{inside_of(rule, parsed), parsed.attributes.direction, parsed.attributes.group, parsed.attributes.priority, order.size()}, &rule});
+  }
+  std::ranges::sort(order, [](const auto& a, const auto& b) {
+    const auto key = [](const Key& k) { return std::tie(k.inside, k.direction, k.group, k.priority, k.position); };
+    return key(a.first) < key(b.first);
+  });
+  Document canonical = document_;
+  canonical.rules.clear();
+  for (const auto& [key, rule] : order) canonical.rules.push_back(*rule);
+  return digest_of(canonical);
+}
+
+Result<StagedImport::Report> StagedImport::publish(const std::function<Location(const EndpointRecord&)>& make) {
+  Report report;
+  const auto endpoints = store_.endpoints_of_vm(document_.vm);
+  report.receive_rules = receive_rules_of(store_, endpoints);
+  report.rules = document_.rules.size();
+  Transaction transaction(store_);
+  transaction.override_guards();
+  for (auto& [name, place] : places_) {
+    const EndpointRecord* record = store_.endpoint(place.id);
+    if (record->implicit) {
+      // It is here to stay now.
+      if (auto added = transaction.add_endpoint(record->profile, record->location); !added) return fail(added.error());
+    }
+    if (auto attached = transaction.attach(std::move(place.policy)); !attached) return fail(attached.error());
+    if (auto set = transaction.set_location(place.id, make(*record)); !set) return fail(set.error());
+    if (auto set = transaction.set_active(place.id, true); !set) return fail(set.error());
+    report.new_ports[name] = place.port.value;
+  }
+  std::set<std::string> here;
+  for (const RuleRecord* record : store_.uplink_rules_to(ids_of(endpoints))) {
+    here.insert(store_.endpoint(record->owner)->profile.name + " " + dataplane::to_text(record->rule));
+  }
+  for (const DocumentRule& rule : document_.uplink_rules) {
+    if (!here.insert(rule.owner + " " + rule.text).second) continue;
+    if (!transaction.create_rule(store_.find(rule.owner)->id, *dataplane::parse_rule(rule.text))) continue;
+    ++report.uplink_rules;
+  }
+  transaction.commit();
+  published_ = true;
+  return report;
+}
+
+PortId StagedImport::port(const std::string& endpoint) const {
+  const auto found = places_.find(endpoint);
+  return found == places_.end() ? PortId{} : found->second.port;
+}
+
+bool StagedImport::owns(PortId port) const {
+  return std::ranges::any_of(places_, [&](const auto& place) { return place.second.port == port; });
+}
+
+}  // namespace godwit::migration

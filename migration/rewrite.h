@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The patent's operations on a policy store: note and export a VM's rules; take its transmit rules away and turn its
+// receive rules to the uplink (one transaction); stage an import beside what is in force, and publish it with
+// everything bound to the new ports (one transaction). Undoing either gives back what was there before.
+//
+// Nothing here knows of peers, sockets or time. Thread safety: the control thread only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "dataplane/policy_store.h"
+#include "dataplane/ports.h"
+#include "migration/document.h"
+
+namespace godwit::migration {
+
+// The VM's policy as it is now. Refused when no endpoint of that name is here.
+Result<Document> export_vm(const dataplane::PolicyStore& store, const std::string& vm, const std::string& host, const Epoch& epoch);
+
+// What take_out() did, for reports and for what remains to be done at the end.
+struct TakenOut {
+  uint64_t transmit_rules = 0;   // removed with the VM's tables
+  uint64_t receive_rules = 0;    // elsewhere on this host, turned by the new location
+  std::map<std::string, uint16_t> old_ports;
+};
+
+// Rules out, location to `kind` (kUplink or kRedirect), port no longer polled: one transaction. The port stays bound
+// when keep_port (a move still needs its place), else it is free.
+Result<TakenOut> take_out(dataplane::PolicyStore& store, const std::string& vm, dataplane::LocationKind kind,
+                          EndpointId uplink, bool keep_port);
+
+// The uplinks' rules that led to the VM only go from this host. Returns how many.
+uint64_t remove_uplink_rules(dataplane::PolicyStore& store, const std::string& vm);
+
+// The location of all the VM's endpoints; `make` fills it for each. Also sets whether their ports are polled.
+Result<void> relocate(dataplane::PolicyStore& store, const std::string& vm, bool active,
+                      const std::function<dataplane::Location(const dataplane::EndpointRecord&)>& make);
+
+// An import on its way: checked, its ports made, its tables built aside. Nothing forwards by it yet.
+class StagedImport {
+ public:
+  struct Binding {
+    std::string socket_path;     // make a vhost port there, or
+    PortId port;      // take this one
+  };
+  using Bindings = std::map<std::string, Binding>;  // by endpoint name
+
+  // Every reason for a refusal, one a line; then nothing has changed.
+  static Result<std::unique_ptr<StagedImport>> stage(dataplane::PolicyStore& store, dataplane::Ports& ports,
+                                                     EndpointId uplink, const Document& document,
+                                                     const Bindings& bindings);
+  // Not published: everything is as before stage().
+  ~StagedImport();
+  StagedImport(const StagedImport&) = delete;
+  StagedImport& operator=(const StagedImport&) = delete;
+
+  // Rule changes that the source made after its offer.
+  Result<void> add_rule(const DocumentRule& rule);
+  Result<void> remove_rule(const std::string& owner, uint32_t id);
+  // Of what is staged, in canonical order.
+  [[nodiscard]] std::string digest() const;
+
+  struct Report {
+    uint64_t rules = 0;
+    uint64_t receive_rules = 0;
+    uint64_t uplink_rules = 0;
+    std::map<std::string, uint16_t> new_ports;
+  };
+  // One transaction: tables attached, locations as `make` says, ports polled, uplink rules that are not here yet.
+  Result<Report> publish(const std::function<dataplane::Location(const dataplane::EndpointRecord&)>& make);
+
+  [[nodiscard]] const Document& document() const { return document_; }
+  [[nodiscard]] PortId port(const std::string& endpoint) const;
+  [[nodiscard]] bool owns(PortId port) const;
+
+ private:
+  struct Place {  // one endpoint of the VM here
+    EndpointId id;
+    PortId port;
+    bool made_port = false;
+    bool made_endpoint = false;
+    dataplane::Profile old_profile;
+    bool old_implicit = false;
+    std::unique_ptr<dataplane::DetachedPolicy> policy;
+  };
+  StagedImport(dataplane::PolicyStore& store, dataplane::Ports& ports, const Document& document)
+      : store_(store), ports_(ports), document_(document) {}
+  Result<void> make_ports(const Bindings& bindings);
+  Result<void> enter_endpoints(EndpointId uplink);
+  Result<void> build();
+
+  dataplane::PolicyStore& store_;
+  dataplane::Ports& ports_;
+  Document document_;
+  std::vector<std::string> made_implicit_;
+  std::map<std::string, Place> places_;
+  bool published_ = false;
+};
+
+}  // namespace godwit::migration

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "migration/source.h"
+
+#include <iterator>
+
+namespace godwit::migration {
+
+namespace {
+
+using S = SourceState;
+using E = SourceEvent;
+using A = SourceAction;
+
+constexpr SourceTransition kTransitions[] = {
+    {S::kConnecting, E::kConnected, S::kOffered, {A::kSendOffer, A::kStartStepTimer}},
+    {S::kConnecting, E::kConnectionLost, S::kAborted, {A::kStopTimers, A::kReportAborted}},
+    {S::kConnecting, E::kStepTimeout, S::kAborted, {A::kStopTimers, A::kCloseSession, A::kReportAborted}},
+    {S::kConnecting, E::kCancel, S::kAborted, {A::kStopTimers, A::kCloseSession, A::kReportAborted}},
+
+    {S::kOffered, E::kPrepared, S::kPrepared, {A::kStopTimers}},
+    {S::kOffered, E::kRefused, S::kAborted, {A::kStopTimers, A::kCloseSession, A::kReportAborted}},
+    {S::kOffered, E::kConnectionLost, S::kAborted, {A::kStopTimers, A::kReportAborted}},
+    {S::kOffered, E::kStepTimeout, S::kAborted, {A::kStopTimers, A::kSendAbort, A::kCloseSession, A::kReportAborted}},
+    {S::kOffered, E::kCancel, S::kAborted, {A::kStopTimers, A::kSendAbort, A::kCloseSession, A::kReportAborted}},
+
+    // The VM runs here; its policy is ready there. This may take as long as QEMU takes.
+    {S::kPrepared, E::kStopped, S::kHandedOver, {A::kPark, A::kGuardRules, A::kSendHandover}},
+    {S::kPrepared, E::kRefused, S::kAborted, {A::kCloseSession, A::kThaw, A::kReportAborted}},
+    {S::kPrepared, E::kConnectionLost, S::kAborted, {A::kThaw, A::kReportAborted}},
+    {S::kPrepared, E::kCancel, S::kAborted, {A::kSendAbort, A::kCloseSession, A::kThaw, A::kReportAborted}},
+    {S::kPrepared, E::kRunning, S::kPrepared, {A::kThaw}},
+
+    // Only the destination's word, or the VM running here, decides from now on.
+    {S::kHandedOver, E::kActive, S::kRedirecting, {A::kRewriteOut, A::kSealEpoch, A::kSendBarrier, A::kStartWindowTimer}},
+    {S::kHandedOver, E::kRunning, S::kRevoking, {A::kSendRevoke, A::kStartStepTimer}},
+    {S::kHandedOver, E::kRevoked, S::kAborted, {A::kThaw, A::kCloseSession, A::kReportAborted}},
+    {S::kHandedOver, E::kCancel, S::kCancelRevoking, {A::kSendRevoke, A::kStartStepTimer}},
+    {S::kHandedOver, E::kConnectionLost, S::kInDoubt, {A::kReconnect}},
+
+    {S::kRevoking, E::kRevoked, S::kPrepared, {A::kStopTimers, A::kThaw}},
+    {S::kRevoking, E::kActive, S::kRedirecting, {A::kStopTimers, A::kRewriteOut, A::kSealEpoch, A::kSendBarrier, A::kStartWindowTimer}},
+    {S::kRevoking, E::kCancel, S::kCancelRevoking, {}},
+    {S::kRevoking, E::kConnectionLost, S::kInDoubt, {A::kReconnect, A::kStartStepTimer}},
+    {S::kRevoking, E::kStepTimeout, S::kInDoubt, {A::kCloseSession, A::kReconnect, A::kStartStepTimer}},
+
+    {S::kCancelRevoking, E::kRevoked, S::kAborted, {A::kStopTimers, A::kThaw, A::kSendAbort, A::kCloseSession, A::kReportAborted}},
+    {S::kCancelRevoking, E::kActive, S::kRedirecting, {A::kStopTimers, A::kRewriteOut, A::kSealEpoch, A::kSendBarrier, A::kStartWindowTimer}},
+    {S::kCancelRevoking, E::kConnectionLost, S::kInDoubt, {A::kReconnect}},
+    {S::kCancelRevoking, E::kStepTimeout, S::kInDoubt, {A::kCloseSession, A::kReconnect}},
+
+    // What is for the VM stays parked. Back in touch, the handover is said again: the answer settles it.
+    {S::kInDoubt, E::kConnected, S::kHandedOver, {A::kStopTimers, A::kSendHandover}},
+    {S::kInDoubt, E::kConnectionLost, S::kInDoubt, {A::kReconnect}},
+    {S::kInDoubt, E::kRunning, S::kInDoubt, {A::kStartStepTimer}},
+    // It runs here and the peer cannot be asked: ours, by a newer epoch.
+    {S::kInDoubt, E::kStepTimeout, S::kAborted, {A::kMintEpoch, A::kThaw, A::kCloseSession, A::kReportAborted}},
+    {S::kInDoubt, E::kCancel, S::kAborted, {A::kStopTimers, A::kMintEpoch, A::kThaw, A::kCloseSession, A::kReportAborted}},
+
+    // The VM runs there. Nothing goes back from here.
+    {S::kRedirecting, E::kProof, S::kHolding, {A::kStopTimers, A::kHold}},
+    {S::kRedirecting, E::kWindowTimeout, S::kHolding, {A::kHold}},
+    {S::kRedirecting, E::kConnectionLost, S::kDone, {A::kStopTimers, A::kCloseWindow, A::kReportDone}},
+    {S::kHolding, E::kHeld, S::kFlushing, {A::kSendLastBarrier, A::kStartStepTimer}},
+    {S::kHolding, E::kConnectionLost, S::kDone, {A::kStopTimers, A::kCloseWindow, A::kReportDone}},
+    {S::kFlushing, E::kBarrierAck, S::kWindow, {A::kStopTimers, A::kRelease, A::kStartLateTimer}},
+    {S::kFlushing, E::kStepTimeout, S::kWindow, {A::kRelease, A::kStartLateTimer}},
+    {S::kFlushing, E::kConnectionLost, S::kDone, {A::kStopTimers, A::kCloseWindow, A::kReportDone}},
+    {S::kWindow, E::kWindowTimeout, S::kFinishing, {A::kCloseWindow, A::kSendDone, A::kStartStepTimer}},
+    {S::kWindow, E::kConnectionLost, S::kDone, {A::kStopTimers, A::kCloseWindow, A::kReportDone}},
+    {S::kFinishing, E::kDoneAck, S::kDone, {A::kStopTimers, A::kCloseSession, A::kReportDone}},
+    {S::kFinishing, E::kStepTimeout, S::kDone, {A::kCloseSession, A::kReportDone}},
+    {S::kFinishing, E::kConnectionLost, S::kDone, {A::kStopTimers, A::kReportDone}},
+};
+
+constexpr std::string_view kStateNames[] = {"invalid", "connecting", "offered", "prepared", "handed-over", "revoking",
+                                            "cancel-revoking", "in-doubt", "redirecting", "holding", "flushing",
+                                            "window", "finishing", "done", "aborted"};
+static_assert(std::size(kStateNames) == static_cast<size_t>(SourceState::kCount));
+constexpr std::string_view kEventNames[] = {"invalid", "connected", "connection-lost", "prepared", "refused", "stopped",
+                                            "running", "active", "revoked", "proof", "held", "barrier-ack", "done-ack",
+                                            "cancel", "step-timeout", "window-timeout"};
+static_assert(std::size(kEventNames) == static_cast<size_t>(SourceEvent::kCount));
+
+}  // namespace
+
+std::span<const SourceTransition> source_transitions() { return kTransitions; }
+std::string_view name_of(SourceState state) { return kStateNames[static_cast<size_t>(state)]; }
+std::string_view name_of(SourceEvent event) { return kEventNames[static_cast<size_t>(event)]; }
+
+const SourceTransition* SourceMachine::step(SourceEvent event) {
+  for (const SourceTransition& transition : kTransitions) {
+    if (transition.from == state_ && transition.event == event) {
+      state_ = transition.to;
+      return &transition;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace godwit::migration

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The source's side of a move, as a table. step() does no I/O, reads no clock and allocates nothing: it says
+// what is to be done, and the driver does it in order.
+//
+//   connecting -> offered -> prepared -> handed_over -> redirecting -> holding -> flushing -> window -> finishing -> done
+//                    |          |            |  ^
+//                    v          v            v  | revoked
+//                 aborted    aborted      revoking -> (thawed: prepared | aborted) | active: redirecting
+//                                            in_doubt: the session was lost after the handover
+//
+// "Stopped" is for the whole VM: every NIC that ever ran. A single NIC's stop only parks that NIC (the driver).
+// An event without a row changes nothing: late and repeated messages are absorbed.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace godwit::migration {
+
+enum class SourceState : uint8_t {
+  kInvalid = 0,
+  kConnecting,
+  kOffered,
+  kPrepared,
+  kHandedOver,
+  kRevoking,        // the VM runs here after all
+  kCancelRevoking,  // the operator wants it back
+  kInDoubt,         // handed over, and the session is lost
+  kRedirecting,     // the destination is active
+  kHolding,         // proof seen: what is for the VM waits for the switch-over
+  kFlushing,        // last redirected frames and their barrier are on the way
+  kWindow,          // local senders use the uplink, late frames are still redirected
+  kFinishing,       // done said, waiting to hear it
+  kDone,
+  kAborted,
+  kCount
+};
+
+enum class SourceEvent : uint8_t {
+  kInvalid = 0,
+  kConnected,
+  kConnectionLost,
+  kPrepared,
+  kRefused,
+  kStopped,        // all rings that ran have stopped
+  kRunning,        // one of its rings runs (again)
+  kActive,
+  kRevoked,
+  kProof,          // the announcement came in on our own uplink
+  kHeld,           // a grace period after the hold: nobody redirects any more
+  kBarrierAck,     // of the last barrier
+  kDoneAck,
+  kCancel,
+  kStepTimeout,    // the current step took too long
+  kWindowTimeout,  // no proof came, or the window is over
+  kCount
+};
+
+enum class SourceAction : uint8_t {
+  kNone = 0,
+  kSendOffer,
+  kSendHandover,    // and the epoch it carries is on its way
+  kSendRevoke,
+  kSendAbort,
+  kSendBarrier,     // of the backlog, once it has drained
+  kSendLastBarrier,
+  kSendDone,
+  kReconnect,
+  kPark,            // all its endpoints: hold what arrives, poll nothing
+  kThaw,            // its endpoints as before the move
+  kRewriteOut,      // one transaction: rules out, location to the redirect
+  kHold,            // location to the park, and tell when a grace period is over
+  kRelease,         // location to the uplink; what an uplink still brings is redirected
+  kCloseWindow,     // location to the uplink, plainly; uplink rules that led to it go; the port is freed
+  kGuardRules,      // rule changes are the destination's now
+  kStartStepTimer,
+  kStartWindowTimer,
+  kStartLateTimer,  // the second in which the redirect stays open
+  kStopTimers,
+  kCloseSession,
+  kSealEpoch,       // the new epoch is in force, and it is the destination's
+  kMintEpoch,       // one newer than what was handed over: the VM is ours
+  kReportAborted,
+  kReportDone,
+  kCount
+};
+
+struct SourceTransition {
+  SourceState from;
+  SourceEvent event;
+  SourceState to;
+  std::array<SourceAction, 6> actions;  // kNone ends the list
+};
+
+[[nodiscard]] std::span<const SourceTransition> source_transitions();
+[[nodiscard]] std::string_view name_of(SourceState state);
+[[nodiscard]] std::string_view name_of(SourceEvent event);
+
+class SourceMachine {
+ public:
+  [[nodiscard]] SourceState state() const { return state_; }
+  [[nodiscard]] bool over() const { return state_ == SourceState::kDone || state_ == SourceState::kAborted; }
+  // Takes the event; what is to be done, in order. nullptr: the event means nothing here.
+  const SourceTransition* step(SourceEvent event);
+
+ private:
+  SourceState state_ = SourceState::kConnecting;
+};
+
+}  // namespace godwit::migration

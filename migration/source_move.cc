@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "migration/source_move.h"
+
+#include <algorithm>
+#include <random>
+
+#include "dataplane/flow_command.h"
+
+namespace godwit::migration {
+
+using dataplane::EndpointRecord;
+using dataplane::Location;
+using dataplane::LocationKind;
+using dataplane::PortEventKind;
+
+namespace {
+
+constexpr uint64_t kLateMs = 1000;        // DESIGN 7.4: the redirect stays open for a second after proof
+constexpr uint64_t kBarrierLimitMs = 40;  // a backlog that never drains must not hold direct arrivals longer
+constexpr uint64_t kReconnectMs = 200;
+constexpr uint64_t kAnswerTimeoutMs = 3000;
+constexpr size_t kMaxQueuedBytes = 4u << 20;
+
+}  // namespace
+
+SourceMove::SourceMove(MoveContext& context, std::string vm, std::string peer, std::string id, asio::ip::tcp::endpoint address)
+    : context_(context),
+      address_(std::move(address)),
+      step_timer_(context.io),
+      window_timer_(context.io),
+      drain_timer_(context.io),
+      reconnect_timer_(context.io) {
+  status_.vm = std::move(vm);
+  status_.peer = std::move(peer);
+  status_.id = std::move(id);
+  status_.role = "source";
+}
+
+Result<void> SourceMove::begin() {
+  auto document = export_vm(context_.store, status_.vm, context_.options.host, context_.epochs[status_.vm]);
+  if (!document) return fail(document.error());
+  document_ = std::move(*document);
+  for (const EndpointRecord* endpoint : context_.store.endpoints_of_vm(status_.vm)) {
+    if (endpoint->location.kind != LocationKind::kPort || !endpoint->port.valid()) {
+      return fail(endpoint->profile.name + " is not local here: it cannot move from this host");
+    }
+    Nic nic{endpoint->id, endpoint->port, false, false, endpoint->location, endpoint->active};
+    if (auto info = context_.ports.info(nic.port)) nic.running = nic.ran = info->rings_running;
+    nics_.push_back(nic);
+  }
+  status_.rules_exported = document_.rules.size() + document_.uplink_rules.size();
+  std::random_device random;
+  nonce_ = static_cast<uint64_t>(random()) << 32 | random();
+  new_epoch_ = {document_.epoch.counter + 1, status_.peer};
+  step_timer_.set(context_.options.prepare_timeout_ms, [this] {
+    step(SourceEvent::kStepTimeout, "the peer did not answer within " + std::to_string(context_.options.prepare_timeout_ms) + " ms");
+  });
+  connect();
+  return {};
+}
+
+void SourceMove::connect() {
+  auto socket = std::make_shared<asio::ip::tcp::socket>(context_.io);
+  socket->async_connect(address_, [self = shared_from_this(), socket](const std::error_code& error) {
+    if (self->stopping_ || self->over()) return;
+    if (error) return self->step(SourceEvent::kConnectionLost, "cannot connect to " + self->status_.peer + ": " + error.message());
+    self->session_ = std::make_shared<Session>(std::move(*socket));
+    const std::weak_ptr<SourceMove> weak = self;
+    self->session_->start([weak](wire::Envelope& message) { if (auto move = weak.lock()) move->on_message(message); },
+                          [weak, session = self->session_.get()](const std::string& reason) {
+                            auto move = weak.lock();
+                            if (move && move->session_.get() == session) move->step(SourceEvent::kConnectionLost, reason);
+                          });
+    wire::Envelope hello = self->envelope();
+    *hello.mutable_hello() = make_hello(self->context_.options.host);
+    self->session_->send(hello);
+  });
+}
+
+wire::Envelope SourceMove::envelope() const {
+  wire::Envelope message;
+  message.set_vm(status_.vm);
+  message.set_move(status_.id);
+  to_wire(new_epoch_, *message.mutable_epoch());
+  return message;
+}
+
+void SourceMove::on_message(wire::Envelope& message) {
+  const auto keep = shared_from_this();
+  if (message.has_hello()) {
+    if (message.hello().host() != status_.peer) {
+      return session_->close("the peer calls itself " + message.hello().host() + ", not " + status_.peer);
+    }
+    return step(SourceEvent::kConnected);
+  }
+  if (message.move() != status_.id || message.vm() != status_.vm) {
+    return session_->close("peer: a message of another move (" + message.move() + ")");
+  }
+  switch (message.body_case()) {
+    case wire::Envelope::kPrepared:
+      if (message.prepared().digest() != document_.digest && machine_.state() == SourceState::kOffered) {
+        return step(SourceEvent::kRefused, "the peer prepared other rules: digest " + message.prepared().digest() + ", not " + document_.digest);
+      }
+      return step(SourceEvent::kPrepared);
+    case wire::Envelope::kRefused: {
+      std::string reasons;
+      for (const std::string& reason : message.refused().reasons()) reasons += (reasons.empty() ? "" : "\n") + reason;
+      return step(SourceEvent::kRefused, "refused by " + status_.peer + ": " + reasons);
+    }
+    case wire::Envelope::kActive:
+      status_.rules_imported = message.active().rules_imported();
+      return step(SourceEvent::kActive);
+    case wire::Envelope::kRevoked:
+      return step(SourceEvent::kRevoked, message.revoked().reason());
+    case wire::Envelope::kBarrierAck:
+      if (message.barrier_ack().number() == barrier_ && barrier_ >= 2) step(SourceEvent::kBarrierAck);
+      return;
+    case wire::Envelope::kDoneAck:
+      return step(SourceEvent::kDoneAck);
+    default:
+      return session_->close("peer: a message that only a source sends");
+  }
+}
+
+void SourceMove::step(SourceEvent event, const std::string& why) {
+  const auto keep = shared_from_this();
+  const SourceState before = machine_.state();
+  const SourceTransition* transition = machine_.step(event);
+  if (transition == nullptr) return;
+  if (!why.empty()) why_ = why;
+  if (before != transition->to) {
+    context_.log("move " + status_.id + " of " + status_.vm + " to " + status_.peer + ": " + std::string(name_of(before)) + " -> " +
+                 std::string(name_of(transition->to)) + " on " + std::string(name_of(event)) + (why.empty() ? "" : " (" + why + ")"));
+  }
+  for (SourceAction action : transition->actions) {
+    if (action == SourceAction::kNone) break;
+    act(action);
+  }
+  // A VM of which nothing runs: moved by this explicit command, there is no stop to wait for.
+  if (machine_.state() == SourceState::kPrepared && before != SourceState::kPrepared &&
+      std::ranges::none_of(nics_, [](const Nic& nic) { return nic.running; })) {
+    step(SourceEvent::kStopped);
+  }
+}
+
+void SourceMove::act(SourceAction action) {
+  using A = SourceAction;
+  const auto simple = [&](auto fill) {
+    if (session_ == nullptr) return;
+    wire::Envelope message = envelope();
+    fill(message);
+    session_->send(message);
+  };
+  const auto timer = [&](MoveTimer& which, uint64_t ms, SourceEvent event, const char* why) {
+    which.set(ms, [this, event, why] { step(event, why); });
+  };
+  switch (action) {
+    case A::kSendOffer: return send_offer();
+    case A::kSendHandover: return send_handover();
+    case A::kSendRevoke: return simple([](auto& m) { m.mutable_revoke(); });
+    case A::kSendAbort: return simple([this](auto& m) { m.mutable_abort()->set_reason(why_); });
+    case A::kSendDone: return simple([](auto& m) { m.mutable_done(); });
+    case A::kSendBarrier: return send_barrier_when_drained(1, context_.clock.now_ns());
+    case A::kSendLastBarrier: return send_barrier_when_drained(2, context_.clock.now_ns());
+    case A::kReconnect: {
+      session_.reset();
+      const std::weak_ptr<SourceMove> weak = shared_from_this();
+      return reconnect_timer_.set(kReconnectMs, [weak] { if (auto move = weak.lock()) move->connect(); });
+    }
+    case A::kPark: return park();
+    case A::kThaw: return thaw();
+    case A::kRewriteOut: return rewrite_out();
+    case A::kHold: return hold();
+    case A::kRelease: return release(true);
+    case A::kCloseWindow: return close_window();
+    case A::kGuardRules: return guard(status_.vm + " is moving to " + status_.peer + ", which owns its rules now: change them there");
+    case A::kStartStepTimer:
+      return timer(step_timer_, machine_.state() == SourceState::kOffered ? context_.options.prepare_timeout_ms : kAnswerTimeoutMs,
+                   SourceEvent::kStepTimeout, "no answer in time");
+    case A::kStartWindowTimer: return timer(window_timer_, context_.options.window_timeout_ms, SourceEvent::kWindowTimeout, "");
+    case A::kStartLateTimer: return timer(window_timer_, kLateMs, SourceEvent::kWindowTimeout, "");
+    case A::kStopTimers:
+      step_timer_.cancel();
+      window_timer_.cancel();
+      return;
+    case A::kCloseSession:
+      if (auto session = std::move(session_)) session->close_when_sent();
+      session_.reset();
+      return;
+    case A::kSealEpoch:
+      context_.epochs[status_.vm] = new_epoch_;
+      return;
+    case A::kMintEpoch:
+      context_.epochs[status_.vm] = {new_epoch_.counter + 1, context_.options.host};
+      return;
+    case A::kReportAborted:
+      status_.error = why_.empty() ? "aborted" : why_;
+      return guard({});
+    case A::kReportDone:
+      status_.done_ns = context_.clock.now_ns();
+      return guard({});
+    case A::kNone:
+    case A::kCount: return;
+  }
+}
+
+void SourceMove::send_offer() {
+  wire::Envelope message = envelope();
+  to_wire(document_, *message.mutable_offer());
+  message.mutable_offer()->set_nonce(nonce_);
+  if (message.ByteSizeLong() > kMaxMessageBytes) return step(SourceEvent::kRefused, "the policy is too large for one offer");
+  session_->send(message);
+}
+
+void SourceMove::send_handover() {
+  if (auto now = export_vm(context_.store, status_.vm, context_.options.host, document_.epoch)) document_.digest = now->digest;
+  wire::Envelope message = envelope();
+  to_wire(new_epoch_, *message.mutable_handover()->mutable_epoch());
+  message.mutable_handover()->set_digest(document_.digest);
+  session_->send(message);
+  if (status_.handover_ns == 0) status_.handover_ns = context_.clock.now_ns();
+}
+
+void SourceMove::guard(const std::string& reason) {
+  for (const Nic& nic : nics_) context_.store.set_guard(nic.endpoint, reason);
+}
+
+void SourceMove::park() {
+  status_.freeze_ns = status_.freeze_ns == 0 ? context_.clock.now_ns() : status_.freeze_ns;
+  const auto parked = relocate(context_.store, status_.vm, false, [](const EndpointRecord&) {
+    Location location;
+    location.kind = LocationKind::kParked;
+    return location;
+  });
+  if (!parked) context_.log("move " + status_.id + ": cannot park: " + parked.error().message);
+}
+
+// Everything as before the move; what was parked leaves in order, ahead of what comes later.
+void SourceMove::thaw() {
+  guard({});
+  dataplane::Transaction transaction(context_.store);
+  for (const Nic& nic : nics_) {
+    if (context_.store.endpoint(nic.endpoint) == nullptr) continue;
+    (void)transaction.set_location(nic.endpoint, nic.old_location);
+    (void)transaction.set_active(nic.endpoint, nic.old_active);
+  }
+  transaction.commit();
+  status_.freeze_ns = status_.handover_ns = 0;
+}
+
+void SourceMove::rewrite_out() {
+  status_.active_ns = context_.clock.now_ns();
+  auto taken = take_out(context_.store, status_.vm, LocationKind::kRedirect, EndpointId{}, true);
+  if (!taken) return context_.log("move " + status_.id + ": cannot rewrite: " + taken.error().message);
+  status_.rules_rewritten = taken->receive_rules;
+}
+
+void SourceMove::hold() {
+  status_.proof_ns = context_.clock.now_ns();
+  park();
+  context_.store.after_grace([weak = weak_from_this()] {
+    if (auto move = weak.lock()) move->step(SourceEvent::kHeld);
+  });
+}
+
+void SourceMove::release(bool late) {
+  const EndpointId uplink = context_.uplink();
+  (void)relocate(context_.store, status_.vm, false, [&](const EndpointRecord&) {
+    Location location{LocationKind::kUplink, {}, uplink};
+    location.redirect_late = late;
+    return location;
+  });
+}
+
+void SourceMove::close_window() {
+  (void)remove_uplink_rules(context_.store, status_.vm);
+  release(false);
+  {
+    dataplane::Transaction transaction(context_.store);
+    for (const Nic& nic : nics_) (void)transaction.bind_port(nic.endpoint, PortId{});
+    transaction.commit();
+  }
+  for (const Nic& nic : nics_) {
+    if (auto removed = context_.ports.remove(nic.port); !removed) context_.log("move " + status_.id + ": " + removed.error().message);
+  }
+  context_.store.collect_implicit();
+}
+
+// A barrier says: what was parked or redirected before is on its way. It follows once nothing waits in the
+// workers' parks and in the ring behind them.
+void SourceMove::send_barrier_when_drained(uint32_t number, uint64_t started_ns) {
+  if (over() || session_ == nullptr) return;
+  context_.pump();
+  const bool last = number >= 2;  // held: what is parked now waits for the uplink, the ring is all there is
+  const bool drained = last || std::ranges::all_of(nics_, [&](const Nic& nic) { return context_.gate.parked(nic.endpoint) == 0; });
+  if (!drained && context_.clock.now_ns() - started_ns < kBarrierLimitMs * 1'000'000) {
+    drain_timer_.set(1, [this, number, started_ns] { send_barrier_when_drained(number, started_ns); });
+    return;
+  }
+  context_.pump();
+  flush_redirect();
+  barrier_ = number;
+  wire::Envelope message = envelope();
+  message.mutable_barrier()->set_number(number);
+  session_->send(message);
+}
+
+void SourceMove::redirect(const dataplane::Frame& frame) {
+  const EndpointRecord* endpoint = context_.store.endpoint(frame.endpoint);
+  if (endpoint == nullptr || session_ == nullptr) return;
+  ++status_.redirected;
+  to_wire(frame, endpoint->profile.name, *batch_.mutable_redirect()->add_frames());
+  batch_bytes_ += frame.bytes.size();
+  if (batch_bytes_ >= kMaxRedirectBytes || static_cast<size_t>(batch_.redirect().frames_size()) >= kMaxRedirectFrames) flush_redirect();
+}
+
+void SourceMove::flush_redirect() {
+  if (batch_.redirect().frames_size() == 0) return;
+  if (session_ != nullptr) {
+    wire::Envelope message = envelope();
+    *message.mutable_redirect() = std::move(*batch_.mutable_redirect());
+    session_->send(message);
+  }
+  batch_.Clear();
+  batch_bytes_ = 0;
+}
+
+bool SourceMove::can_take() const { return session_ == nullptr || session_->queued_bytes() < kMaxQueuedBytes; }
+
+bool SourceMove::owns(EndpointId endpoint) const {
+  return std::ranges::any_of(nics_, [&](const Nic& nic) { return nic.endpoint == endpoint; });
+}
+
+void SourceMove::on_port_event(const dataplane::PortEvent& event) {
+  if (over()) return;
+  const auto nic = std::ranges::find(nics_, event.port, &Nic::port);
+  if (nic == nics_.end()) return;
+  if (event.kind == PortEventKind::kRingsRunning) {
+    nic->running = nic->ran = true;
+    if (machine_.state() == SourceState::kPrepared) {
+      dataplane::Transaction transaction(context_.store);
+      (void)transaction.set_location(nic->endpoint, nic->old_location);
+      transaction.commit();
+    } else {
+      step(SourceEvent::kRunning, "the VM's rings run at the source");
+    }
+    return;
+  }
+  if (event.kind != PortEventKind::kRingsStopped && event.kind != PortEventKind::kDisconnected) return;
+  nic->running = false;
+  if (machine_.state() != SourceState::kPrepared) return;
+  if (std::ranges::none_of(nics_, &Nic::running)) {
+    status_.freeze_ns = context_.clock.now_ns();
+    return step(SourceEvent::kStopped);
+  }
+  // One of several NICs: hold what is for it, the VM is not moving yet.
+  dataplane::Transaction transaction(context_.store);
+  Location parked;
+  parked.kind = LocationKind::kParked;
+  (void)transaction.set_location(nic->endpoint, parked);
+  transaction.commit();
+}
+
+void SourceMove::on_announcement(uint64_t nonce) {
+  if (nonce == nonce_) step(SourceEvent::kProof);
+}
+
+void SourceMove::on_rule_change(const dataplane::RuleChange& change) {
+  if (over() || session_ == nullptr || !owns(change.inside)) return;
+  if (machine_.state() != SourceState::kOffered && machine_.state() != SourceState::kPrepared) return;
+  wire::Envelope message = envelope();
+  const EndpointRecord* owner = context_.store.endpoint(change.record->owner);
+  wire::Rule* rule = change.kind == dataplane::RuleChangeKind::kCreated ? message.mutable_delta()->mutable_created()
+                                                                       : message.mutable_delta()->mutable_destroyed();
+  rule->set_owner(owner->profile.name);
+  rule->set_id(change.record->id.value);
+  if (change.kind == dataplane::RuleChangeKind::kCreated) rule->set_text(dataplane::to_text(change.record->rule));
+  session_->send(message);
+}
+
+Result<void> SourceMove::cancel() {
+  const SourceState before = machine_.state();
+  if (before >= SourceState::kRedirecting && !over()) {
+    return fail(status_.vm + " runs at " + status_.peer + " already: too late to cancel");
+  }
+  step(SourceEvent::kCancel, "cancelled");
+  return {};
+}
+
+void SourceMove::stop() {
+  stopping_ = true;
+  step_timer_.cancel();
+  window_timer_.cancel();
+  drain_timer_.cancel();
+  reconnect_timer_.cancel();
+  if (!over()) (void)cancel();
+  if (auto session = std::move(session_)) session->close("the switch ends");
+}
+
+MoveStatus SourceMove::status() const {
+  MoveStatus status = status_;
+  status.state = std::string(name_of(machine_.state()));
+  return status;
+}
+
+}  // namespace godwit::migration

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A move away from this host: carries out what the source's machine decides. See source.h for the states.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "migration/move_context.h"
+#include "migration/rewrite.h"
+#include "migration/source.h"
+
+namespace godwit::migration {
+
+class SourceMove : public std::enable_shared_from_this<SourceMove> {
+ public:
+  SourceMove(MoveContext& context, std::string vm, std::string peer, std::string id, asio::ip::tcp::endpoint address);
+
+  Result<void> begin();   // exports and connects; errors leave nothing behind
+  Result<void> cancel();
+  void on_port_event(const dataplane::PortEvent& event);
+  void on_announcement(uint64_t nonce);
+  void on_rule_change(const dataplane::RuleChange& change);
+  // A redirected frame of one of the VM's endpoints.
+  void redirect(const dataplane::Frame& frame);
+  void flush_redirect();
+  [[nodiscard]] bool can_take() const;  // there is room towards the peer
+  [[nodiscard]] bool owns(EndpointId endpoint) const;
+  void stop();
+
+  [[nodiscard]] const std::string& vm() const { return status_.vm; }
+  [[nodiscard]] bool over() const { return machine_.over(); }
+  [[nodiscard]] MoveStatus status() const;
+
+ private:
+  struct Nic {
+    EndpointId endpoint;
+    PortId port;
+    bool ran = false;
+    bool running = false;
+    dataplane::Location old_location;
+    bool old_active = false;
+  };
+
+  void step(SourceEvent event, const std::string& why = {});
+  void act(SourceAction action);
+  void connect();
+  void on_message(wire::Envelope& message);
+  [[nodiscard]] wire::Envelope envelope() const;
+  void send_offer();
+  void send_handover();
+  void send_barrier_when_drained(uint32_t number, uint64_t started_ns);
+  void park();
+  void thaw();
+  void rewrite_out();
+  void hold();
+  void release(bool late);
+  void close_window();
+  void guard(const std::string& reason);
+
+  MoveContext& context_;
+  SourceMachine machine_;
+  asio::ip::tcp::endpoint address_;
+  std::shared_ptr<Session> session_;
+  std::vector<Nic> nics_;
+  Document document_;
+  Epoch new_epoch_;
+  uint64_t nonce_ = 0;
+  MoveStatus status_;
+  std::string why_;
+  wire::Envelope batch_;
+  size_t batch_bytes_ = 0;
+  MoveTimer step_timer_, window_timer_, drain_timer_, reconnect_timer_;
+  uint32_t barrier_ = 0;
+  bool stopping_ = false;
+};
+
+}  // namespace godwit::migration

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The peers' messages: framing, limits, and the way between protobuf and our own types (wire.proto has the
+// messages and their sequence). Bytes from a peer are never believed: lengths before allocation, counts,
+// names and addresses are checked here, so that nothing behind this file sees a message that breaks a limit.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "dataplane/packet_gate.h"
+#include "migration/document.h"
+#include "wire.pb.h"
+
+namespace godwit::migration {
+
+inline constexpr uint32_t kMagic = 0x47445754;  // "GDWT"
+inline constexpr uint32_t kVersionLow = 1;      // versions spoken
+inline constexpr uint32_t kVersionHigh = 1;
+inline constexpr size_t kLengthBytes = 4;
+inline constexpr uint32_t kMaxHelloBytes = 256;         // before the peer is known
+inline constexpr uint32_t kMaxMessageBytes = 64u << 20;
+inline constexpr size_t kMaxNameBytes = 63;
+inline constexpr size_t kMaxMoveIdBytes = 64;
+inline constexpr size_t kMaxReasons = 128;
+inline constexpr size_t kMaxRedirectFrames = 64;
+inline constexpr size_t kMaxRedirectBytes = 256u << 10;
+
+// Length and message, ready to be sent.
+[[nodiscard]] std::string frame_message(const wire::Envelope& envelope);
+
+// The length in a frame's first four bytes, refused above `most` and at 0.
+Result<uint32_t> frame_length(std::span<const uint8_t> first_four, uint32_t most);
+
+// One message, checked against every limit.
+Result<wire::Envelope> parse_message(std::span<const uint8_t> bytes);
+
+// Hello: the version both speak, or why not.
+Result<uint32_t> agree_on_version(const wire::Hello& hello);
+[[nodiscard]] wire::Hello make_hello(const std::string& host);
+
+void to_wire(const Document& document, wire::Offer& offer);
+Result<Document> from_wire(const std::string& vm, const wire::Offer& offer);  // the digest is checked
+[[nodiscard]] wire::Rule to_wire(const DocumentRule& rule);
+[[nodiscard]] DocumentRule from_wire(const wire::Rule& rule);
+void to_wire(const Epoch& epoch, wire::Epoch& out);
+[[nodiscard]] Epoch from_wire(const wire::Epoch& epoch);
+
+void to_wire(const dataplane::Frame& frame, const std::string& endpoint, wire::Frame& out);
+// Offload requests that point outside the frame, unknown flags and impossible lengths are refused.
+Result<dataplane::Frame> from_wire(const wire::Frame& frame);
+
+}  // namespace godwit::migration
