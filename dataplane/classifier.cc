@@ -87,6 +87,17 @@ struct Classifier::Impl {
     }
     note_sizes();
   }
+  [[nodiscard]] Search start(const Root& from, const FlowKey& key, uint64_t generation) const {
+    Search search;
+#if defined(__x86_64__)
+    search.key = shuffles ? from.layout.compact_ssse3(key) : from.layout.compact(key);
+#else
+    search.key = from.layout.compact(key);
+#endif
+    search.flow = &key;
+    search.generation = generation;
+    return search;
+  }
   void note_sizes() {
     size.store(root->count(), std::memory_order_relaxed);
     memory.store(sizeof(*this) + root->memory_bytes(), std::memory_order_relaxed);
@@ -94,6 +105,9 @@ struct Classifier::Impl {
 
   Reclaimer& reclaimer;
   const classifier::Candidates candidates = classifier::best_candidates();
+#if defined(__x86_64__)
+  const bool shuffles = __builtin_cpu_supports("ssse3") != 0;
+#endif
   std::atomic<const Root*> current{nullptr};
   // Writer only, but for `size` and `memory`, which anyone may read.
   std::shared_ptr<Root> root;
@@ -113,7 +127,7 @@ Result<void> Classifier::insert(const RuleEntry& entry) {
     return fail("this table's rules use all of its memory (" + std::to_string(kMaxMemoryBytes >> 20) + " MB)");
   }
   if (entry.order.sequence > classifier::kMaxSequence) return fail("the rule's sequence number is too large");
-  if (impl.root->count() >= 2 * impl.root->built()) {
+  if (classifier::outgrown(impl.root->count(), impl.root->built())) {
     std::vector<const RuleEntry*> entries;
     impl.root->collect_entries(entries);
     entries.push_back(&entry);
@@ -129,7 +143,7 @@ void Classifier::remove(const RuleEntry& entry) {
   Impl& impl = *impl_;
   [[maybe_unused]] const bool removed = impl.root->remove(entry);
   assert(removed);
-  if (impl.root->count() <= impl.root->built() / 4) {
+  if (classifier::shrunken(impl.root->count(), impl.root->built())) {
     std::vector<const RuleEntry*> entries;
     impl.root->collect_entries(entries);
     impl.replace_root(entries);
@@ -140,10 +154,7 @@ void Classifier::remove(const RuleEntry& entry) {
 
 const RuleEntry* Classifier::lookup(const FlowKey& key, uint64_t generation, const Order* after) const {
   const Root& root = *impl_->current.load(std::memory_order_acquire);
-  Search search;
-  search.key = root.layout.compact(key);
-  search.flow = &key;
-  search.generation = generation;
+  Search search = impl_->start(root, key, generation);
   search.after = after;
   search_slot(root.top, search, impl_->candidates);
   return search.best;
@@ -154,13 +165,13 @@ void Classifier::lookup_batch(std::span<const FlowKey* const> keys, uint64_t gen
   const Root& root = *impl_->current.load(std::memory_order_acquire);
   std::array<Search, classifier::kBatchMax> searches;
   const size_t count = std::min(keys.size(), searches.size());
-  for (size_t i = 0; i < count; ++i) {
-    searches[i].key = root.layout.compact(*keys[i]);
-    searches[i].flow = keys[i];
-    searches[i].generation = generation;
+  for (size_t i = 0; i < count; ++i) searches[i] = impl_->start(root, *keys[i], generation);
+  if (root.small()) {
+    for (size_t i = 0; i < count; ++i) search_slot(root.top, searches[i], impl_->candidates);
+  } else {
+    classifier::Waves waves({searches.data(), count}, impl_->candidates);
+    waves.run(root.top);
   }
-  classifier::Waves waves({searches.data(), count}, impl_->candidates);
-  waves.run(root.top);
   for (size_t i = 0; i < count; ++i) out[i] = searches[i].best;
 }
 

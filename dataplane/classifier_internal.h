@@ -29,7 +29,9 @@
 // what can't win isn't looked at. A slot also carries 32 bits of its hash, which saves reading what isn't it.
 //
 // Batches go wave by wave: all nodes of all keys are hashed and their slots prefetched, then all slots read and their
-// targets prefetched, then leaves scanned. Each loop does one thing, and 32 keys hide each other's cache misses.
+// targets prefetched, then leaves scanned. Each loop does one thing, and 32 keys hide each other's cache misses. What
+// tables leave out comes last, since most of it can't win by then. A tree so small that it stays in the cache is
+// searched key by key, depth first, which takes fewer instructions.
 //
 // Concurrency. One writer. Readers load Refs with acquire. A leaf is replaced by a changed copy; slots, tables' bounds
 // and ternary columns change in place in an order that is safe, since
@@ -37,8 +39,8 @@
 //   - an entry is inserted before the store that publishes the generation it is visible from, and removed only when no
 //     reader uses a generation that it is visible in: what is missed during a change wasn't to be seen.
 // So bounds and hash tags are only ever loosened while anything is below them. What is unlinked is freed in batches
-// after a grace period. When a node holds twice (or a quarter) of what it was built for, it is built anew aside and
-// replaced by one store; when the whole does, so is the Root, with its Layout and its memory.
+// after a grace period. When a node holds twice (small ones: a quarter more, or a quarter) of what it was built for, it
+// is built anew aside and replaced by one store; when the whole does, so is the Root, with its Layout and its memory.
 #pragma once
 
 #include <algorithm>
@@ -48,6 +50,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "dataplane/classifier.h"
 
@@ -60,6 +66,12 @@ inline constexpr size_t kLeafMax = 8;
 inline constexpr size_t kMaxTables = 8;
 inline constexpr size_t kMaxDepth = 24;  // of nodes in nodes; below that, ternary sets
 inline constexpr uint64_t kMaxSequence = (uint64_t{1} << 56) - 1;
+
+// Whether what was built for `built` rules is due to be built anew: the cost of that stays in proportion to the changes.
+inline bool outgrown(size_t count, size_t built) {
+  return count >= (built < 4096 ? built + built / 4 + kLeafMax : 2 * built);
+}
+inline bool shrunken(size_t count, size_t built) { return count <= built / 4; }
 
 // The 16 bytes of a key, or of a mask, that the tree works on, as two words.
 struct Bits {
@@ -92,10 +104,23 @@ struct Layout {
   size_t used = 0;
   std::array<uint8_t, kFlowKeyBytes> place;  // the inverse; kNone: not in
 
+  // The same for a byte shuffle: which 16-byte lanes of the key hold any, and what of each goes where.
+  struct Lane {
+    uint8_t at = 0;
+    alignas(16) std::array<uint8_t, 16> control;
+  };
+  std::array<Lane, kFlowKeyBytes / 16> lanes;
+  size_t lane_count = 0;
+
   static constexpr uint8_t kNone = 0xff;
   Layout() { place.fill(kNone); }
-  bool operator==(const Layout&) const = default;
+  // Each byte once, in ascending order.
   void add(uint8_t byte) {
+    if (lane_count == 0 || lanes[lane_count - 1].at != byte / 16 * 16) {
+      lanes[lane_count].at = static_cast<uint8_t>(byte / 16 * 16);
+      lanes[lane_count++].control.fill(0x80);
+    }
+    lanes[lane_count - 1].control[used] = byte % 16;
     place[byte] = static_cast<uint8_t>(used);
     offset[used++] = byte;
   }
@@ -107,6 +132,19 @@ struct Layout {
     std::memcpy(bits.word.data(), bytes, kCompactBytes);
     return bits;
   }
+#if defined(__x86_64__)
+  __attribute__((target("ssse3"))) [[nodiscard]] Bits compact_ssse3(const FlowKey& key) const {
+    __m128i all = _mm_setzero_si128();
+    for (size_t i = 0; i < lane_count; ++i) {
+      const __m128i lane = _mm_loadu_si128(reinterpret_cast<const __m128i*>(key.bytes() + lanes[i].at));
+      const __m128i control = _mm_load_si128(reinterpret_cast<const __m128i*>(lanes[i].control.data()));
+      all = _mm_or_si128(all, _mm_shuffle_epi8(lane, control));
+    }
+    Bits bits;
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(bits.word.data()), all);
+    return bits;
+  }
+#endif
 };
 
 // Allocated at a multiple of 64.
@@ -182,21 +220,23 @@ struct Search {
   uint64_t best_age = UINT64_MAX;
   const Order* after = nullptr;
 
-  // True if the record has become the best.
-  bool consider(const Record& record) {
-    const uint64_t differs =
-        ((key.word[0] & record.mask.word[0]) ^ record.value.word[0]) |
-        ((key.word[1] & record.mask.word[1]) ^ record.value.word[1]);
-    if (differs != 0) return false;
-    if (record.priority > best_priority || (record.priority == best_priority && record.age >= best_age)) return false;
+  // Whether the record says that it would be the best.
+  [[nodiscard]] bool fits(const Record& record) const {
+    const uint64_t differs = ((key.word[0] & record.mask.word[0]) ^ record.value.word[0]) |
+                             ((key.word[1] & record.mask.word[1]) ^ record.value.word[1]);
+    if (differs != 0 || !beats(record)) return false;
     for (size_t i = 0; i < record.ranges; ++i) {
       const uint16_t at = key.be16_at(record.range_at[i]);
       if (at < record.low[i] || at > record.high[i]) return false;
     }
-    if (after != nullptr && (record.priority != after->priority ? record.priority < after->priority
-                                                                : record.age <= age_of(*after))) {
-      return false;
-    }
+    if (after == nullptr) return true;
+    return record.priority != after->priority ? record.priority > after->priority : record.age > age_of(*after);
+  }
+  [[nodiscard]] bool beats(const Record& record) const {
+    return record.priority != best_priority ? record.priority < best_priority : record.age < best_age;
+  }
+  // For one that fits: takes it as the best if its entry agrees.
+  bool confirm(const Record& record) {
     if (!record.entry->visible(generation)) return false;
     if (record.verify && !record.entry->match.matches(*flow)) return false;
     best = record.entry;
@@ -204,6 +244,7 @@ struct Search {
     best_age = record.age;
     return true;
   }
+  bool consider(const Record& record) { return fits(record) && confirm(record); }
 };
 
 enum class Kind : uint8_t { kNull = 0, kLeaf = 1, kNode = 2, kTernary = 3 };

@@ -28,7 +28,8 @@ inline double tree_cost(double n) {
   return 34 + 22 * std::log2(n / static_cast<double>(kLeafMax));
 }
 
-inline double ternary_cost(size_t n) { return 60 + 45 * std::ceil(static_cast<double>(n) / 256); }
+// Of looking among n rules in a matrix of bits. Small ones are made dearer, since they take more memory a rule.
+inline double ternary_cost(double n) { return 90 + 0.18 * n + 2 * std::max(0.0, 32 - n); }
 
 struct Plan {
   Bits mask;
@@ -159,7 +160,7 @@ class Planner {
     const double share = static_cast<double>(covered) / static_cast<double>(covered + out);
     const double tables = std::max(0.0, std::log(rest / static_cast<double>(kLeafMax)) / -std::log1p(-share));
     return table + std::min(tables * table + tree_cost(std::min(rest, static_cast<double>(kLeafMax))),
-                            ternary_cost(static_cast<size_t>(rest)));
+                            ternary_cost(rest));
   }
   [[nodiscard]] double current_cost() const {
     double groups = 0;

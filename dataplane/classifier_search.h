@@ -16,10 +16,11 @@ namespace godwit::dataplane::classifier {
 
 inline constexpr size_t kBatchMax = 32;
 
-inline void search_leaf(Ref ref, Search& search) {
+// From record `first` on.
+inline void search_leaf(Ref ref, Search& search, size_t first = 0) {
   const Record* records = target<const Record>(ref);
   const size_t count = leaf_count(ref);
-  for (size_t i = 0; i < count; ++i) {
+  for (size_t i = first; i < count; ++i) {
     if (search.consider(records[i])) return;  // in Order: what follows is later
   }
 }
@@ -68,19 +69,23 @@ class Waves {
   void run(const Slot& top) {
     const Ref ref = top.ref.load(std::memory_order_acquire);
     for (size_t i = 0; i < searches_.size(); ++i) add(ref, 0, i);
-    while (node_count_ > 0 || leaf_count_ > 0) {
-      run_leaves();
-      run_nodes();
-      run_slots();
+    while (true) {
+      while (node_count_ > 0 || leaf_count_ > 0) {
+        run_leaves();
+        run_nodes();
+        run_slots();
+      }
+      run_ternary();
+      if (rest_count_ == 0) return;
+      run_rests();
     }
-    run_ternary();
   }
 
  private:
   static constexpr size_t kRoom = 512;
   struct Task {
     Ref ref;
-    uint32_t best;
+    uint32_t best;  // a bound of the priorities there; for a leaf with a hit, the record's number
     uint32_t key;
   };
   struct Probe {
@@ -101,11 +106,22 @@ class Waves {
     tasks[count++] = {ref, best, static_cast<uint32_t>(key)};
   }
 
+  // First what fits by its record, so that the entries that must confirm it are fetched side by side.
   void run_leaves() {
+    size_t hit_count = 0;
     for (size_t i = 0; i < leaf_count_; ++i) {
-      Search& search = searches_[leaves_[i].key];
-      if (leaves_[i].best <= search.best_priority) search_leaf(leaves_[i].ref, search);
+      const Task& task = leaves_[i];
+      const Search& search = searches_[task.key];
+      if (task.best > search.best_priority) continue;
+      const Record* records = target<const Record>(task.ref);
+      const size_t count = classifier::leaf_count(task.ref);
+      size_t n = 0;
+      while (n < count && !search.fits(records[n])) ++n;
+      if (n == count) continue;
+      __builtin_prefetch(&records[n].entry->visible_from);
+      leaves_[hit_count++] = {task.ref, static_cast<uint32_t>(n), task.key};
     }
+    for (size_t i = 0; i < hit_count; ++i) search_leaf(leaves_[i].ref, searches_[leaves_[i].key], leaves_[i].best);
     leaf_count_ = 0;
   }
 
@@ -125,7 +141,12 @@ class Waves {
         if (probe_count_ < kRoom) probes_[probe_count_++] = {slot, Table::tag(hash), key};
       }
       const Ref rest = node.rest.ref.load(std::memory_order_acquire);
-      if (rest != 0) rests_[rest_count_++] = {rest, node.rest.best.load(std::memory_order_relaxed), key};
+      if (rest == 0) continue;
+      if (rest_count_ == kRoom) {
+        search_tree(rest, search, candidates_);
+      } else {
+        rests_[rest_count_++] = {rest, node.rest.best.load(std::memory_order_relaxed), key};
+      }
     }
     node_count_ = 0;
   }
@@ -141,7 +162,13 @@ class Waves {
   void run_slots() {
     for (size_t i = 0; i < probe_count_; ++i) run_probe(probes_[i]);
     probe_count_ = 0;
-    for (size_t i = 0; i < rest_count_; ++i) add(rests_[i].ref, rests_[i].best, rests_[i].key);
+  }
+
+  // What nodes' tables don't hold: only once all else has been looked at, since most of it can't win then.
+  void run_rests() {
+    for (size_t i = 0; i < rest_count_; ++i) {
+      if (rests_[i].best <= searches_[rests_[i].key].best_priority) add(rests_[i].ref, rests_[i].best, rests_[i].key);
+    }
     rest_count_ = 0;
   }
 

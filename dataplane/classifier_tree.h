@@ -34,6 +34,9 @@ class Root {
     ++count_;
   }
 
+  // Readers may ask: whether it stays in a core's cache, so that there are no misses for a batch to hide.
+  [[nodiscard]] bool small() const { return built_ < kSmallRules; }
+
   // False if it isn't in here.
   bool remove(const RuleEntry& entry) {
     const Item item(make_record(entry, layout));
@@ -75,6 +78,9 @@ class Root {
 
   // ---- building ----
 
+  static constexpr uint16_t kSalts = 16;
+  static constexpr size_t kSaltedValues = 32;
+
   Ref build(std::vector<Item>& items, size_t depth) {
     if (items.empty()) return 0;
     if (items.size() <= kLeafMax) return make_leaf(items);
@@ -83,7 +89,7 @@ class Root {
     std::vector<Item> rest = std::move(items);
     while (depth < kMaxDepth && masks.size() < kMaxTables && rest.size() > kLeafMax) {
       const Plan plan = planner_.plan(rest);
-      if (plan.cost >= ternary_cost(rest.size())) break;
+      if (plan.cost >= ternary_cost(static_cast<double>(rest.size()))) break;
       masks.push_back(plan.mask);
       const auto middle =
           std::stable_partition(rest.begin(), rest.end(), [&](const Item& i) { return !i.care.contains(plan.mask); });
@@ -124,7 +130,6 @@ class Root {
     for (size_t t = 0; t < masks.size(); ++t) {
       auto* table = new (node->tables() + t) Table;
       table->mask = masks[t];
-      table->salt = static_cast<uint16_t>(depth);
       count += parts[t].size();
       fill_table(*table, parts[t], depth);
     }
@@ -144,12 +149,28 @@ class Root {
       uint32_t item;
     };
     std::vector<Place> places(items.size());
-    for (uint32_t i = 0; i < items.size(); ++i) places[i] = {table.hash(items[i].bits), i};
-    std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.hash < b.hash; });
-    size_t values = 0;
-    for (size_t i = 0; i < places.size(); ++i) values += i == 0 || places[i].hash != places[i - 1].hash;
-    const size_t slots = std::bit_ceil(std::max<size_t>(2, values + values / 2));
-    table.shift = static_cast<uint16_t>(64 - std::countr_zero(slots));
+    size_t slots = 0;
+    uint16_t salt = static_cast<uint16_t>(depth * kSalts);
+    size_t fewest = SIZE_MAX;  // collisions; small tables try salts until there are none
+    for (uint16_t n = 0; n <= kSalts && fewest > 0; ++n) {
+      table.salt = n == kSalts ? salt : static_cast<uint16_t>(depth * kSalts + n);
+      for (uint32_t i = 0; i < items.size(); ++i) places[i] = {table.hash(items[i].bits), i};
+      std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.hash < b.hash; });
+      if (n == kSalts) break;
+      size_t values = 0;
+      for (size_t i = 0; i < places.size(); ++i) values += i == 0 || places[i].hash != places[i - 1].hash;
+      slots = std::bit_ceil(std::max<size_t>(2, values + values / 2));
+      table.shift = static_cast<uint16_t>(64 - std::countr_zero(slots));
+      size_t used = 0;
+      for (size_t i = 0; i < places.size(); ++i) {
+        used += i == 0 || table.index(places[i].hash) != table.index(places[i - 1].hash);
+      }
+      if (values - used < fewest) {
+        fewest = values - used;
+        salt = table.salt;
+      }
+      if (values > kSaltedValues) break;
+    }
     table.slots = static_cast<Slot*>(pool_.allocate(slots * sizeof(Slot)));
     for (size_t s = 0; s < slots; ++s) new (table.slots + s) Slot;
     table.best.store(best_of(items), std::memory_order_relaxed);
@@ -267,7 +288,7 @@ class Root {
         return insert_in_node(slot, *target<Node>(ref), item, depth);
       case Kind::kTernary: {
         auto* set = target<TernarySet>(ref);
-        if (set->count >= 2 * set->built) return rebuild(slot, depth, &item);
+        if (outgrown(set->count, set->built)) return rebuild(slot, depth, &item);
         if (insert_ternary(*set, item, pool_)) return;
         return add_block(slot, *set, item);
       }
@@ -288,7 +309,7 @@ class Root {
   }
 
   void insert_in_node(Slot& slot, Node& node, const Item& item, size_t depth) {
-    if (node.count >= 2 * node.built + kLeafMax) return rebuild(slot, depth, &item);
+    if (outgrown(node.count, node.built)) return rebuild(slot, depth, &item);
     ++node.count;
     for (size_t t = 0; t < node.table_count; ++t) {
       Table& table = node.tables()[t];
@@ -332,7 +353,7 @@ class Root {
         const Record* record = remove_ternary(*set, *item.record.entry);
         if (record == nullptr) return false;
         discard_record(record);
-        if (set->count <= set->built / 4) rebuild(slot, depth, nullptr);
+        if (shrunken(set->count, set->built)) rebuild(slot, depth, nullptr);
         return true;
       }
     }
@@ -368,13 +389,15 @@ class Root {
     } else {
       removed = remove_at(node.rest, item, depth + 1);
     }
-    if (removed && --node.count <= node.built / 4) rebuild(slot, depth, nullptr);
+    if (removed && shrunken(--node.count, node.built)) rebuild(slot, depth, nullptr);
     return removed;
   }
 
+  static constexpr size_t kSmallRules = 3000;
+
   Pool pool_;
   Planner planner_;
-  size_t built_ = 0;
+  const size_t built_;
   size_t count_ = 0;
   std::vector<Garbage> garbage_;
 };

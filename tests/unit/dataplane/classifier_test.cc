@@ -10,9 +10,11 @@
 #include <deque>
 #include <memory>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
+#include "dataplane/classifier_ternary.h"
 #include "tests/support/linear_classifier.h"
 #include "tests/support/test_rcu.h"
 
@@ -359,6 +361,62 @@ TEST_F(ClassifierTest, MemoryIsReportedAndGivenBack) {
   while (!pair.entries.empty()) pair.remove(pair.entries.size() - 1);
   reclaimer_.collect();
   EXPECT_LT(pair.fast.memory_bytes(), empty + (full - empty) / 4);
+}
+
+TEST_F(ClassifierTest, ALargeTableAgreesWithTheOracleInBatchesAndOneByOne) {
+  Random random(700);
+  Pair pair(reclaimer_);
+  for (size_t i = 0; i < 20000; ++i) make_visible(pair.add(random_entry(random, i)), 1);
+  ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
+  for (size_t i = 0; i < 4000; ++i) pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
+  for (size_t i = 0; i < 3000; ++i) make_visible(pair.add(random_entry(random, 20000 + i)), 1);
+  ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
+}
+
+TEST_F(ClassifierTest, ASequenceThatOrderCannotHoldIsRefused) {
+  Classifier classifier(reclaimer_);
+  RuleEntry entry;
+  entry.order.sequence = uint64_t{1} << 60;
+  const Result<void> inserted = classifier.insert(entry);
+  ASSERT_FALSE(inserted.has_value());
+  EXPECT_NE(inserted.error().message.find("sequence"), std::string::npos);
+  EXPECT_EQ(classifier.size(), 0u);
+}
+
+// The instruction sets that lookups choose between at run time, against each other.
+TEST(ClassifierVectors, EachWayToFindCandidatesFindsTheSame) {
+  Random random(800);
+  classifier::Layout layout;
+  for (uint8_t byte : std::to_array<uint8_t>({22, 23, 28, 40, 41, 42, 43, 44, 45, 46, 47, 80, 81, 82, 83})) {
+    layout.add(byte);
+  }
+  for (const size_t size : {1, 9, 64, 65, 128, 200, 256}) {
+    std::vector<std::unique_ptr<RuleEntry>> entries;
+    std::vector<classifier::Item> items;
+    for (size_t i = 0; i < size; ++i) {
+      entries.push_back(random_entry(random, i));
+      items.emplace_back(classifier::make_record(*entries.back(), layout));
+    }
+    classifier::Pool pool;
+    const classifier::TernaryBlock& block = *classifier::make_block(items, size, pool);
+    for (size_t n = 0; n < 2000; ++n) {
+      const FlowKey key = random_key(random);
+      const classifier::Bits bits = layout.compact(key);
+      uint64_t portable[classifier::kBlockWords], chosen[classifier::kBlockWords];
+      classifier::candidates_portable(block, bits, portable);
+      classifier::best_candidates()(block, bits, chosen);
+      for (size_t i = 0; i < size; ++i) {
+        const bool accepts = (bits & items[i].care) == items[i].bits;
+        ASSERT_EQ(((portable[i / 64] >> (i % 64)) & 1) != 0, accepts) << "of " << size;
+        ASSERT_EQ(((chosen[i / 64] >> (i % 64)) & 1) != 0, accepts) << "of " << size;
+      }
+#if defined(__x86_64__)
+      if (__builtin_cpu_supports("ssse3") != 0) {
+        ASSERT_EQ(layout.compact_ssse3(key), bits);
+      }
+#endif
+    }
+  }
 }
 
 // Readers look up while the writer inserts and removes. Each generation g shows exactly one of two rules for a key,
