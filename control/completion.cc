@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What could stand at the cursor: the commands' own words from their table, then names by what the parameter is called
+// in the table's text. What follows `flow` is the rule language's own business.
+#include <algorithm>
+#include <set>
+
+#include "control/command_support.h"
+#include "control/commands.h"
+#include "dataplane/flow_command.h"
+#include "dataplane/policy_store.h"
+#include "dataplane/ports.h"
+#include "migration/driver.h"
+
+namespace godwit::control {
+namespace {
+
+struct Candidates {
+  size_t begin = 0;
+  std::string_view prefix;
+  std::string value;
+  std::vector<std::pair<std::string, std::string>> list;  // word, help
+
+  void offer(std::string_view word, std::string_view help) {
+    if (!word.starts_with(prefix)) return;
+    for (const auto& [known, text] : list) {
+      if (known == word) return;
+    }
+    list.emplace_back(word, help);
+  }
+};
+
+void offer_endpoints(const Context& context, Candidates& out, bool with_port) {
+  for (const dataplane::EndpointRecord* endpoint : context.store.endpoints()) {
+    if (!with_port || endpoint->port.valid()) out.offer(endpoint->profile.name, location_text(context, endpoint->location));
+  }
+}
+
+void offer_vms(const Context& context, Candidates& out) {
+  std::set<std::string> vms;
+  for (const dataplane::EndpointRecord* endpoint : context.store.endpoints()) {
+    if (endpoint->profile.kind == dataplane::EndpointKind::kVm) vms.emplace(dataplane::vm_of(endpoint->profile.name));
+  }
+  for (const std::string& vm : vms) out.offer(vm, "a VM");
+}
+
+void offer_locations(const Context& context, Candidates& out) {
+  out.offer("none", "nowhere");
+  out.offer("port", "its port here");
+  for (const dataplane::EndpointRecord* endpoint : context.store.endpoints()) {
+    if (endpoint->profile.kind == dataplane::EndpointKind::kUplink) out.offer("uplink:" + endpoint->profile.name, "behind this uplink");
+  }
+}
+
+// `index`: which parameter of the command the word is; `before`: the word before it.
+void offer_parameter(const Context& context, const Command& command, size_t index, std::string_view before, Candidates& out) {
+  if (index == 0 && command.params.starts_with("all|")) out.offer("all", "all ports");
+  if (index == 0 && command.params.find("{port}") != std::string_view::npos) {
+    offer_endpoints(context, out, true);
+    for (const dataplane::PortInfo& port : context.ports.list()) out.offer(std::to_string(port.id.value), port.name);
+  }
+  if (index == 0 && (command.params.starts_with("VM") || command.params.starts_with("[VM"))) offer_vms(context, out);
+  if (index == 1 && command.params == "VM PEER") {
+    for (const migration::PeerStatus& peer : context.driver.peers()) out.offer(peer.host, peer.address);
+  }
+  if (index == 0 && command.params.starts_with("NAME")) offer_endpoints(context, out, false);
+  if (index > 0 && command.words.starts_with("endpoint ")) {
+    if (index % 2 == 0 && before == "location") return offer_locations(context, out);
+    if (index % 2 == 0 && before == "miss") {
+      out.offer("normal", "as if there were no rules");
+      return out.offer("drop", "what no rule matches is dropped");
+    }
+    if (index % 2 == 1 && command.params != "NAME") {
+      for (const char* word : {"location", "mac", "ip", "vlan", "mtu", "queues", "miss"}) out.offer(word, "");
+    }
+  }
+  if (index == 0 && command.words == "help") {
+    for (const Command& other : commands()) out.offer(split_words(other.words).front().text, "");
+  }
+}
+
+}  // namespace
+
+Json complete_line(Context& context, std::string_view line, size_t cursor) {
+  line = line.substr(0, std::min(cursor, line.size()));
+  Candidates out;
+  std::vector<Word> words = split_words(line);
+  if (!words.empty() && words.front().text == "flow" && words.front().text.end() != line.end()) {
+    std::vector<std::string> names;
+    for (const dataplane::EndpointRecord* endpoint : context.store.endpoints()) names.push_back(endpoint->profile.name);
+    const dataplane::Completions found = dataplane::complete_flow_command(line, line.size(), names);
+    out.begin = found.begin;
+    out.value = found.value;
+    for (const dataplane::Completion& one : found.candidates) out.list.emplace_back(one.word, one.help);
+  } else {
+    // The last word is the one to complete, if the cursor is at its end.
+    if (!words.empty() && words.back().text.end() == line.end()) {
+      out.prefix = words.back().text;
+      words.pop_back();
+    }
+    out.begin = line.size() - out.prefix.size();
+    for (const Command& command : commands()) {
+      const std::vector<Word> own = split_words(command.words);
+      size_t same = 0;
+      while (same < own.size() && same < words.size() && own[same].text == words[same].text) ++same;
+      if (same == words.size() && same < own.size()) {
+        out.offer(own[same].text, same + 1 == own.size() ? command.help : std::string_view());
+      } else if (same == own.size()) {
+        offer_parameter(context, command, words.size() - own.size(), words.empty() ? "" : words.back().text, out);
+      }
+    }
+  }
+  Json candidates = Json::array();
+  for (const auto& [word, help] : out.list) candidates.push_back({{"word", word}, {"help", help}});
+  return {{"begin", out.begin}, {"candidates", std::move(candidates)}, {"value", out.value}};
+}
+
+}  // namespace godwit::control

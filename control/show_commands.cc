@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `show` and `clear`: nothing here changes what happens to a packet. Ports are printed in testpmd's shape.
+#include "control/command_support.h"
+#include "control/commands.h"
+#include "control/handlers.h"
+#include "dataplane/fdb.h"
+#include "dataplane/policy_store.h"
+#include "dataplane/ports.h"
+
+namespace godwit::control {
+namespace {
+
+using dataplane::PortInfo;
+
+Json describe(const PortInfo& info) {
+  return {{"port", info.id.value},
+          {"name", info.name},
+          {"kind", info.kind == dataplane::PortKind::kVhost ? "vhost" : "ethdev"},
+          {"detail", info.detail},
+          {"driver", info.driver},
+          {"link", info.link_up ? "up" : "down"},
+          {"rings_running", info.rings_running},
+          {"dirty_logging", info.dirty_logging},
+          {"mtu", info.mtu},
+          {"rx_queues", info.rx_queues},
+          {"tx_queues", info.tx_queues},
+          {"numa_node", info.numa_node},
+          {"features", info.features},
+          {"mac", to_string(info.mac)},
+          {"queue_workers", info.queue_workers}};
+}
+
+std::string cell(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
+  if (value.is_null()) return "-";
+  return value.dump();
+}
+
+using Rows = std::vector<std::vector<std::string>>;
+
+// One row for each object, one column for each key.
+std::string rows_text(const Json& list, Rows rows, std::initializer_list<const char*> keys) {
+  for (const Json& one : list) {
+    std::vector<std::string>& row = rows.emplace_back();
+    for (const char* key : keys) row.push_back(cell(one.at(key)));
+  }
+  return table(rows);
+}
+
+std::string joined(const Json& list) {
+  std::string out;
+  for (const Json& one : list) out += (out.empty() ? "" : ",") + cell(one);
+  return out.empty() ? "-" : out;
+}
+
+std::string number(const Json& object, const char* key) { return std::to_string(object.at(key).get<uint64_t>()); }
+
+std::string padded(std::string text, size_t width) {
+  if (text.size() < width) text.append(width - text.size(), ' ');
+  return text;
+}
+
+std::string counts(const Json& drops) {
+  std::string out;
+  for (const auto& [reason, count] : drops.items()) {
+    if (count.get<uint64_t>() > 0) out += "  " + padded(reason + ":", 24) + std::to_string(count.get<uint64_t>()) + "\n";
+  }
+  return out;
+}
+
+}  // namespace
+
+Json show_version(Context& context, const Json& json) {
+  const Params params(json, {});
+  return {{"name", "godwit"}, {"version", context.version}, {"host", context.host}};
+}
+std::string print_show_version(const Json& data, const Json&) {
+  return "godwit " + data.at("version").get<std::string>() + " on " + data.at("host").get<std::string>() + "\n";
+}
+
+Json show_port_summary(Context& context, const Json& json) {
+  const Params params(json, {"port"});
+  Json ports = Json::array();
+  for (const PortInfo& info : find_ports(context, params)) {
+    ports.push_back({{"port", info.id.value}, {"name", info.name}, {"mac", to_string(info.mac)}, {"driver", info.driver}, {"link", info.link_up ? "up" : "down"}});
+  }
+  return {{"ports", std::move(ports)}};
+}
+std::string print_show_port_summary(const Json& data, const Json&) {
+  return "Number of available ports: " + std::to_string(data.at("ports").size()) + "\n" +
+         rows_text(data.at("ports"), {{"Port", "MAC Address", "Name", "Driver", "Status"}}, {"port", "mac", "name", "driver", "link"});
+}
+
+Json show_port_info(Context& context, const Json& json) {
+  const Params params(json, {"port"});
+  Json ports = Json::array();
+  for (const PortInfo& info : find_ports(context, params)) ports.push_back(describe(info));
+  return {{"ports", std::move(ports)}};
+}
+std::string print_show_port_info(const Json& data, const Json&) {
+  std::string out;
+  for (const Json& port : data.at("ports")) {
+    char features[24];
+    std::snprintf(features, sizeof features, "0x%llx", static_cast<unsigned long long>(port.at("features").get<uint64_t>()));
+    const bool vhost = port.at("kind") == "vhost";
+    out += "\n********************* Infos for port " + padded(cell(port.at("port")), 3) + "*********************\n";
+    out += "Name: " + cell(port.at("name")) + "\n";
+    if (!vhost) out += "MAC address: " + cell(port.at("mac")) + "\n";
+    out += "Driver name: " + cell(port.at("driver")) + "\n";
+    out += (vhost ? "Socket: " : "Devargs: ") + cell(port.at("detail")) + "\n";
+    out += "Connect to socket: " + cell(port.at("numa_node")) + "\n";
+    out += "Link status: " + cell(port.at("link")) + "\n";
+    out += "MTU: " + cell(port.at("mtu")) + "\n";
+    out += "Current number of RX queues: " + cell(port.at("rx_queues")) + "\n";
+    out += "Current number of TX queues: " + cell(port.at("tx_queues")) + "\n";
+    out += "Polled by workers: " + joined(port.at("queue_workers")) + "\n";
+    if (vhost) {
+      out += "Rings running: " + cell(port.at("rings_running")) + "\n";
+      out += "Memory being copied: " + cell(port.at("dirty_logging")) + "\n";
+      out += std::string("Virtio features: ") + features + "\n";
+    }
+  }
+  return out;
+}
+
+Json show_port_stats(Context& context, const Json& json) {
+  const Params params(json, {"port"});
+  Json ports = Json::array();
+  for (const PortInfo& info : find_ports(context, params)) {
+    const dataplane::PortStats stats = context.ports.stats(info.id);
+    Json drops = Json::object();
+    for (size_t i = 0; i < dataplane::kDropCount; ++i) {
+      if (stats.drops[i] > 0) drops[std::string(dataplane::drop_name(static_cast<dataplane::Drop>(i)))] = stats.drops[i];
+    }
+    ports.push_back({{"port", info.id.value},
+                     {"name", info.name},
+                     {"rx_packets", stats.rx.packets},
+                     {"rx_bytes", stats.rx.bytes},
+                     {"tx_packets", stats.tx.packets},
+                     {"tx_bytes", stats.tx.bytes},
+                     {"drops", std::move(drops)}});
+  }
+  return {{"ports", std::move(ports)}};
+}
+std::string print_show_port_stats(const Json& data, const Json&) {
+  std::string out;
+  for (const Json& port : data.at("ports")) {
+    out += "\n  ######################## NIC statistics for port " + padded(cell(port.at("port")), 3) + "########################\n";
+    out += "  Name: " + cell(port.at("name")) + "\n";
+    out += "  RX-packets: " + padded(number(port, "rx_packets"), 20) + " RX-bytes:  " + number(port, "rx_bytes") + "\n";
+    out += "  TX-packets: " + padded(number(port, "tx_packets"), 20) + " TX-bytes:  " + number(port, "tx_bytes") + "\n";
+    const std::string drops = counts(port.at("drops"));
+    if (!drops.empty()) out += "  Dropped:\n" + drops;
+    out += "  " + std::string(76, '#') + "\n";
+  }
+  return out;
+}
+
+Json clear_port_stats(Context& context, const Json& json) {
+  const Params params(json, {"port"});
+  Json ports = Json::array();
+  for (const PortInfo& info : find_ports(context, params)) {
+    context.ports.clear_stats(info.id);
+    ports.push_back(info.id.value);
+  }
+  return {{"ports", std::move(ports)}};
+}
+std::string print_clear_port_stats(const Json& data, const Json&) {
+  std::string out;
+  for (const Json& port : data.at("ports")) out += "\n  NIC statistics for port " + cell(port) + " cleared\n";
+  return out;
+}
+
+Json show_endpoints(Context& context, const Json& json) {
+  const Params params(json, {});
+  Json endpoints = Json::array();
+  for (const dataplane::EndpointRecord* record : context.store.endpoints()) {
+    const dataplane::Profile& profile = record->profile;
+    Json macs = Json::array(), ips = Json::array();
+    for (const MacAddress& mac : profile.macs) macs.push_back(to_string(mac));
+    for (const Ipv4Address& ip : profile.ipv4s) ips.push_back(to_string(ip));
+    for (const Ipv6Address& ip : profile.ipv6s) ips.push_back(to_string(ip));
+    uint64_t ingress = 0, egress = 0, transfer = 0;
+    for (const auto& [id, rule] : record->rules) {
+      switch (rule->rule.attributes.direction) {
+        case dataplane::Direction::kIngress: ++ingress; break;
+        case dataplane::Direction::kEgress: ++egress; break;
+        default: ++transfer;
+      }
+    }
+    // Staged: its port is here and waits for its policy.
+    const bool staged = record->port.valid() && !record->active;
+    endpoints.push_back({{"name", profile.name},
+                         {"kind", profile.kind == dataplane::EndpointKind::kUplink ? "uplink" : "vm"},
+                         {"location", location_text(context, record->location)},
+                         {"state", staged ? "staged" : "active"},
+                         {"port", record->port.valid() ? Json(record->port.value) : Json()},
+                         {"implicit", record->implicit},
+                         {"macs", std::move(macs)},
+                         {"ips", std::move(ips)},
+                         {"vlans", profile.vlans},
+                         {"mtu", profile.mtu},
+                         {"queues", profile.queues},
+                         {"miss", profile.miss == dataplane::MissPolicy::kDrop ? "drop" : "normal"},
+                         {"rules", {{"ingress", ingress}, {"egress", egress}, {"transfer", transfer}}}});
+  }
+  return {{"endpoints", std::move(endpoints)}};
+}
+std::string print_show_endpoints(const Json& data, const Json&) {
+  Rows rows{{"Name", "Kind", "Location", "State", "MACs", "IPs", "Ingress", "Egress", "Transfer"}};
+  for (const Json& one : data.at("endpoints")) {
+    const Json& rules = one.at("rules");
+    rows.push_back({cell(one.at("name")), cell(one.at("kind")), cell(one.at("location")), cell(one.at("state")), joined(one.at("macs")),
+                    joined(one.at("ips")), cell(rules.at("ingress")), cell(rules.at("egress")), cell(rules.at("transfer"))});
+  }
+  return table(rows);
+}
+
+Json show_fdb(Context& context, const Json& json) {
+  const Params params(json, {});
+  Json entries = Json::array();
+  for (const dataplane::FdbEntry& entry : context.fdb.list(context.now_s())) {
+    const dataplane::EndpointRecord* found = context.store.endpoint(entry.endpoint);
+    entries.push_back({{"vlan", entry.vlan}, {"mac", to_string(entry.mac)}, {"endpoint", found == nullptr ? Json() : Json(found->profile.name)}, {"age_s", entry.age_s}});
+  }
+  return {{"entries", std::move(entries)}, {"capacity", context.fdb.capacity()}};
+}
+std::string print_show_fdb(const Json& data, const Json&) {
+  return rows_text(data.at("entries"), {{"VLAN", "MAC", "Endpoint", "Age"}}, {"vlan", "mac", "endpoint", "age_s"});
+}
+
+Json show_drops(Context& context, const Json& json) {
+  const Params params(json, {});
+  return context.drops();
+}
+std::string print_show_drops(const Json& data, const Json&) {
+  const std::string drops = counts(data.at("drops"));
+  return (drops.empty() ? "No drops\n" : drops) + "  " + padded("unpoliced_packets:", 24) + number(data, "unpoliced_packets") + "\n";
+}
+
+Json show_workers(Context& context, const Json& json) {
+  const Params params(json, {});
+  return context.workers();
+}
+std::string print_show_workers(const Json& data, const Json&) {
+  return rows_text(data.at("workers"), {{"Worker", "CPU", "Node", "Queues", "RX-packets", "TX-packets", "Busy %", "Sleeps", "Held"}},
+                   {"worker", "cpu", "numa_node", "rx_queues", "rx_packets", "tx_packets", "busy_percent", "sleeps", "held"});
+}
+
+Json show_memory(Context& context, const Json& json) {
+  const Params params(json, {});
+  return context.memory();
+}
+std::string print_show_memory(const Json& data, const Json&) {
+  return "Hugepages: " + cell(data.at("hugepages")) + "\n" +
+         rows_text(data.at("pools"), {{"Pool node", "Buffers", "Available", "Bytes each"}}, {"numa_node", "size", "available", "data_bytes"}) +
+         rows_text(data.at("heaps"), {{"Heap node", "Bytes", "Free"}}, {"numa_node", "total_bytes", "free_bytes"});
+}
+
+}  // namespace godwit::control
