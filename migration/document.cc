@@ -69,7 +69,8 @@ class Reader {
   uint64_t number(const char* key, uint64_t most) {
     const json* value = get(key);
     if (value == nullptr) return 0;
-    if (!value->is_number_unsigned() || value->get<uint64_t>() > most) {
+    const bool whole = value->is_number_unsigned() || (value->is_number_integer() && value->get<int64_t>() >= 0);
+    if (!whole || value->get<uint64_t>() > most) {
       wrong("/" + std::string(key), "a whole number from 0 to " + std::to_string(most));
       return 0;
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "migration/wire.h"
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <algorithm>
 #include <array>
 
@@ -85,6 +87,9 @@ Result<uint32_t> frame_length(std::span<const uint8_t> first_four, uint32_t most
 }
 
 Result<wire::Envelope> parse_message(std::span<const uint8_t> bytes) {
+  // What protobuf thinks of a peer's bytes must not fill our log: the refusal says it.
+  static const auto old_handler = google::protobuf::SetLogHandler(nullptr);
+  (void)old_handler;
   wire::Envelope envelope;
   if (bytes.size() > kMaxMessageBytes || !envelope.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return fail("peer: not a message of this protocol");

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "migration/wire.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace godwit::migration {
+namespace {
+
+std::span<const uint8_t> bytes_of(const std::string& text) { return {reinterpret_cast<const uint8_t*>(text.data()), text.size()}; }
+
+TEST(Wire, AHelloHasTheseBytes) {
+  wire::Envelope message;
+  *message.mutable_hello() = make_hello("host-a");
+  const std::string framed = frame_message(message);
+  const uint8_t golden[] = {0, 0, 0, 19, 0x52, 17, 0x0d, 0x54, 0x57, 0x44, 0x47, 0x10, 1, 0x18, 1, 0x22, 6, 'h', 'o', 's', 't', '-', 'a'};
+  EXPECT_EQ(framed, std::string(std::begin(golden), std::end(golden)));
+  EXPECT_EQ(*frame_length(bytes_of(framed).first(4), kMaxHelloBytes), 19u);
+  auto back = parse_message(bytes_of(framed).subspan(4));
+  ASSERT_TRUE(back);
+  EXPECT_TRUE(agree_on_version(back->hello()));
+}
+
+TEST(Wire, LengthsAreCappedBeforeAnythingIsAllocated) {
+  const uint8_t huge[] = {0xff, 0xff, 0xff, 0xff};
+  const uint8_t zero[] = {0, 0, 0, 0};
+  EXPECT_FALSE(frame_length(huge, kMaxMessageBytes));
+  EXPECT_FALSE(frame_length(zero, kMaxMessageBytes));
+}
+
+TEST(Wire, StrangersAndOtherVersionsAreToldApart) {
+  wire::Hello hello = make_hello("b");
+  hello.set_magic(1);
+  EXPECT_FALSE(agree_on_version(hello));
+  hello = make_hello("b");
+  hello.set_version_low(kVersionHigh + 1);
+  hello.set_version_high(kVersionHigh + 5);
+  EXPECT_FALSE(agree_on_version(hello));
+  hello = make_hello("b");
+  hello.set_version_high(kVersionHigh + 5);
+  EXPECT_EQ(*agree_on_version(hello), kVersionHigh);
+  EXPECT_FALSE(agree_on_version(make_hello("")));
+}
+
+wire::Envelope offer() {
+  Document d;
+  d.vm = "vm7";
+  d.host = "a";
+  dataplane::Profile p;
+  p.name = "vm7/net0";
+  p.macs = {*parse_mac("02:00:00:00:00:07")};
+  p.ipv6s = {*parse_ipv6("fd00::7")};
+  p.vlans = {4};
+  d.profiles = {p};
+  d.rules = {{"vm7/net0", 3, "ingress pattern eth / end actions drop / end", 1, 2}};
+  d.digest = digest_of(d);
+  wire::Envelope message;
+  message.set_vm("vm7");
+  message.set_move("1234");
+  to_wire(d, *message.mutable_offer());
+  return message;
+}
+
+TEST(Wire, AnOfferRoundTripsAndItsDigestIsHeldAgainstItsRules) {
+  wire::Envelope message = offer();
+  auto parsed = parse_message(bytes_of(frame_message(message)).subspan(4));
+  ASSERT_TRUE(parsed);
+  auto document = from_wire("vm7", parsed->offer());
+  ASSERT_TRUE(document) << document.error().message;
+  EXPECT_EQ(document->rules.at(0).id, 3u);
+  EXPECT_FALSE(from_wire("vm8", parsed->offer()));
+  parsed->mutable_offer()->mutable_rules(0)->set_text("ingress pattern eth / end actions count / end");
+  EXPECT_FALSE(from_wire("vm7", parsed->offer()));
+}
+
+TEST(Wire, ValuesOutsideTheirLimitsAreRefused) {
+  const auto refused = [](auto change) {
+    wire::Envelope message = offer();
+    change(*message.mutable_offer());
+    return !from_wire("vm7", message.offer()).has_value();
+  };
+  EXPECT_TRUE(refused([](auto& o) { o.mutable_profiles(0)->set_mtu(67); }));
+  EXPECT_TRUE(refused([](auto& o) { o.mutable_profiles(0)->set_mtu(70000); }));
+  EXPECT_TRUE(refused([](auto& o) { o.mutable_profiles(0)->set_queues(0); }));
+  EXPECT_TRUE(refused([](auto& o) { o.mutable_profiles(0)->add_vlans(4095); }));
+  EXPECT_TRUE(refused([](auto& o) { o.mutable_profiles(0)->add_macs("12345"); }));
+  EXPECT_TRUE(refused([](auto& o) { o.mutable_profiles(0)->set_name("9"); }));
+  EXPECT_TRUE(refused([](auto& o) { o.add_uplinks("bad name"); }));
+  EXPECT_TRUE(refused([](auto& o) { o.clear_profiles(); }));
+  EXPECT_TRUE(refused([](auto& o) { o.mutable_rules(0)->set_owner(std::string(64, 'a')); }));
+}
+
+TEST(Wire, FramesFromAPeerStayWithinTheirBytes) {
+  wire::Frame frame;
+  frame.set_data(std::string(60, 'x'));
+  EXPECT_TRUE(from_wire(frame));
+  frame.set_flags(dataplane::Packet::kPartialChecksum);
+  frame.set_csum_start(34);
+  frame.set_csum_offset(16);
+  EXPECT_TRUE(from_wire(frame));
+  frame.set_csum_start(0xffffffff);
+  EXPECT_FALSE(from_wire(frame));
+  frame.set_csum_start(50);
+  EXPECT_FALSE(from_wire(frame));
+  frame.set_flags(0x80);
+  EXPECT_FALSE(from_wire(frame));
+  frame.set_flags(0);
+  frame.set_data("short");
+  EXPECT_FALSE(from_wire(frame));
+  frame.set_data(std::string(20000, 'x'));
+  EXPECT_FALSE(from_wire(frame));
+}
+
+TEST(Wire, CutOrAlteredMessagesNeverDoHarm) {
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 rng(seed);
+  const std::string good = frame_message(offer()).substr(4);
+  for (size_t cut = 0; cut < good.size(); ++cut) {
+    auto parsed = parse_message(bytes_of(good).first(cut));
+    if (parsed && parsed->has_offer()) {
+      EXPECT_FALSE(from_wire("vm7", parsed->offer())) << cut;
+    }
+  }
+  for (int i = 0; i < 20000; ++i) {
+    std::string bad = good;
+    for (uint64_t n = 1 + rng() % 4; n > 0; --n) bad[rng() % bad.size()] = static_cast<char>(rng());
+    auto parsed = parse_message(bytes_of(bad));
+    if (parsed && parsed->has_offer()) (void)from_wire(parsed->vm(), parsed->offer());
+  }
+}
+
+}  // namespace
+}  // namespace godwit::migration
