@@ -41,12 +41,12 @@ bool is_address(Format format) {
   return format == Format::kMac || format == Format::kIpv4 || format == Format::kIpv6;
 }
 
-// The length of the prefix that `mask` is, if it is one.
+// The length of the prefix that the mask of an address is, if it is one.
 std::optional<uint8_t> prefix_length(const FieldBytes& mask, uint8_t width) {
-  for (uint8_t bits = 0; bits <= width; ++bits) {
-    if (prefix_mask(bits, width) == mask) return bits;
-  }
-  return std::nullopt;
+  uint8_t bits = 0;
+  while (bits < width && (mask[bits / 8] & 0x80u >> bits % 8) != 0) ++bits;
+  if (prefix_mask(bits, width) != mask) return std::nullopt;
+  return bits;
 }
 
 void append_field(const FieldInfo& field, const FieldMatch& match, std::string& out) {
@@ -111,7 +111,7 @@ std::string format_cell(const FieldInfo& field) {
 void append_items_reference(std::string& out) {
   out += "\n## Pattern items\n";
   for (const ItemInfo& info : items()) {
-    out += "\n### `" + std::string(info.name) + "`\n\n" + std::string(info.help) + ".\n";
+    out += "\n### `" + std::string(info.name) + "`\n\nMatches: " + std::string(info.help) + ".\n";
     if (info.fields.empty()) continue;
     out += "\n| field | bits | value | default mask | meaning |\n|---|---|---|---|---|\n";
     for (const FieldInfo& field : info.fields) {
@@ -172,6 +172,9 @@ testpmd. `flow list` prints what is matched in full, in a form that can be paste
 
 Items stand in the order of the headers; lower ones may be left out (`pattern tcp / end` is TCP on IPv4 and on IPv6).
 `eth / ipv4` matches tagged packets too; `eth has_vlan is 0 / ipv4` does not. Nothing is matched behind VXLAN's header.
+What can never match (`eth type is 0x0806 / ipv4`) is refused.
+
+An action without its argument has zero for it, as in testpmd.
 
 ## Where Godwit differs from testpmd
 

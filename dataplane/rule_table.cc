@@ -105,7 +105,7 @@ constexpr FieldInfo kPortIdFields[] = {
 #undef LAYER_BIT
 
 constexpr ItemInfo kItems[] = {
-    {"void", ItemRank::kMeta, 0, {}, "matches anything, takes no place"},
+    {"void", ItemRank::kMeta, 0, {}, "anything; takes no place"},
     {"eth", ItemRank::kLink, kLayerEth, kEthFields, "Ethernet header"},
     {"vlan", ItemRank::kTag, kLayerVlan, kVlanFields, "802.1Q tag; twice: outer, then inner"},
     {"arp_eth_ipv4", ItemRank::kNetwork, kLayerArp, kArpFields, "ARP for IPv4 over Ethernet"},
@@ -119,10 +119,10 @@ constexpr ItemInfo kItems[] = {
     {"icmp", ItemRank::kTransport, kLayerIcmp, kIcmpFields, "ICMP header"},
     {"icmp6", ItemRank::kTransport, kLayerIcmp6, kIcmp6Fields, "ICMPv6 header"},
     {"vxlan", ItemRank::kTunnel, kLayerVxlan, kVxlanFields, "VXLAN header"},
-    {"represented_port", ItemRank::kMeta, 0, kRepresentedPortFields, "comes from this endpoint (transfer rules)"},
-    {"port_representor", ItemRank::kMeta, 0, kPortRepresentorFields, "comes from this endpoint (transfer rules)"},
-    {"port_id", ItemRank::kMeta, 0, kPortIdFields, "comes from this endpoint (transfer rules)"},
-    {"mark", ItemRank::kMeta, 0, kMarkFields, "was marked by an earlier rule"},
+    {"represented_port", ItemRank::kMeta, 0, kRepresentedPortFields, "packets from this endpoint, in transfer rules only"},
+    {"port_representor", ItemRank::kMeta, 0, kPortRepresentorFields, "packets from this endpoint, in transfer rules only"},
+    {"port_id", ItemRank::kMeta, 0, kPortIdFields, "packets from this endpoint, in transfer rules only"},
+    {"mark", ItemRank::kMeta, 0, kMarkFields, "packets that an earlier rule marked"},
 };
 static_assert(std::size(kItems) == static_cast<size_t>(ItemKind::kCount));
 

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Reads `flow` lines from standard input and says of each what the parser makes of it, for tests in other languages:
-// "ok TAB canonical text" or "err TAB column TAB token TAB message TAB expected".
+// "ok TAB canonical text" or "err TAB column TAB token TAB message TAB expected". With --reference: prints docs/rules.md.
 #include <iostream>
 #include <string>
+#include <string_view>
 
 #include "dataplane/flow_command.h"
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--reference") {
+    std::cout << godwit::dataplane::rule_reference_markdown();
+    return 0;
+  }
   std::string line;
   while (std::getline(std::cin, line)) {
     const auto parsed = godwit::dataplane::parse_flow_command(line);

@@ -126,15 +126,18 @@ def compile_once(command, product):
     return product
 
 
+def parser_program(scratch):
+    built = Path(os.environ.get("GODWIT_BUILD", scratch)) / "tests" / "support" / "flow_parse"
+    return built if built.exists() else compile_once(
+        ["g++", "-std=c++20", "-I.", "tests/support/flow_parse.cc", "dataplane/flow_command.cc", "dataplane/rule_table.cc",
+         "dataplane/rule_parser.cc", "dataplane/rule_printer.cc", "base/net.cc"], scratch / "flow_parse")
+
+
 class Oracle:
-    def __init__(self, scratch):
-        self.scratch = scratch
+    def __init__(self, scratch, parser):
+        self.scratch, self.parser = scratch, parser
         flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libdpdk"], capture_output=True, text=True).stdout.split()
         self.preload = compile_once(["gcc", "-shared", "-fPIC", "tests/support/testpmd_rules.c", *flags], scratch / "rules.so")
-        built = Path(os.environ.get("GODWIT_BUILD", scratch)) / "tests" / "support" / "flow_parse"
-        self.parser = built if built.exists() else compile_once(
-            ["g++", "-std=c++20", "-I.", "tests/support/flow_parse.cc", "dataplane/flow_command.cc", "dataplane/rule_table.cc",
-             "dataplane/rule_parser.cc", "dataplane/rule_printer.cc", "base/net.cc"], scratch / "flow_parse")
 
     def testpmd(self, lines):
         """For each line: None where testpmd refuses it, else what it understood ("" for lines that are no rules)."""
@@ -168,10 +171,15 @@ class Oracle:
 
 
 @pytest.fixture(scope="module")
-def oracle(tmp_path_factory):
+def parser(tmp_path_factory):
+    return parser_program(tmp_path_factory.mktemp("parser"))
+
+
+@pytest.fixture(scope="module")
+def oracle(tmp_path_factory, parser):
     if shutil.which("dpdk-testpmd") is None:
         pytest.skip("cannot run here: dpdk-testpmd is not installed")
-    return Oracle(tmp_path_factory.mktemp("grammar"))
+    return Oracle(tmp_path_factory.mktemp("grammar"), parser)
 
 
 class Lines:
@@ -364,3 +372,8 @@ def test_documented_extensions_are_ours_alone(oracle):
     for line, understood, (canonical, why) in zip(TAKEN_BY_US, oracle.testpmd(TAKEN_BY_US), oracle.ours(TAKEN_BY_US)):
         assert understood is None, f"testpmd takes it too: {line}"
         assert canonical is not None, f"{why}: {line}"
+
+
+def test_the_reference_page_is_what_the_table_says(parser):
+    page = subprocess.run([str(parser), "--reference"], capture_output=True, text=True, timeout=60).stdout
+    assert (REPO / "docs" / "rules.md").read_text() == page, "write it anew: flow_parse --reference > docs/rules.md"
