@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Two drivers over real loopback sockets, each with a policy store, fake ports and a fake gate: the whole move,
+// by hand and between peers, and every way in which it must leave both sides as they were.
+#include "migration/driver.h"
+
+#include <gtest/gtest.h>
+
+#include <asio/connect.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/write.hpp>
+#include <chrono>
+#include <random>
+
+#include "migration/announce.h"
+#include "tests/support/fake_switch.h"
+
+namespace godwit::migration {
+namespace {
+
+using dataplane::LocationKind;
+using dataplane::PortEventKind;
+
+class DriverTest : public ::testing::Test {
+ protected:
+  DriverTest() {
+    const uint16_t base = free_port();
+    a_driver_ = make("host-a", a_, base, "host-b", free_port_b_ = free_port());
+    b_driver_ = make("host-b", b_, free_port_b_, "host-a", base);
+    listening_ = b_driver_->listen().has_value() && a_driver_->listen().has_value();
+    a_.vm("vm7/net0", "02:00:00:00:00:07");
+    a_.vm("stay-a/net0", "02:00:00:00:00:0a");
+    b_.vm("stay-b/net0", "02:00:00:00:00:0b");
+    away(a_, "stay-b/net0");
+    away(b_, "stay-a/net0");
+    a_.rule("vm7/net0", "ingress priority 1 pattern eth / ipv4 / udp dst is 6666 / end actions drop / end");
+    a_.rule("vm7/net0", "ingress priority 2 pattern eth / end actions represented_port ethdev_port_id stay-a/net0 / end");
+    a_.rule("vm7/net0", "egress priority 2 pattern eth / end actions count / end");
+    a_.rule("physnet1", "transfer pattern represented_port ethdev_port_id is vm7/net0 / eth / end actions represented_port ethdev_port_id stay-b/net0 / end");
+    a_.rule("stay-a/net0", "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
+    a_.rule("physnet1", "ingress priority 7 pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
+  }
+  void away(support::FakeSwitch& host, const std::string& name) {
+    dataplane::Transaction t(host.store);
+    dataplane::Profile profile;
+    profile.name = name;
+    ASSERT_TRUE(t.add_endpoint(profile, {LocationKind::kUplink, {}, host.uplink}));
+    t.commit();
+  }
+  uint16_t free_port() {
+    asio::ip::tcp::acceptor probe(io_, {asio::ip::make_address("127.0.0.1"), 0});
+    return probe.local_endpoint().port();
+  }
+  std::unique_ptr<Driver> make(const std::string& host, support::FakeSwitch& fake, uint16_t port, const std::string& peer, uint16_t peer_port) {
+    DriverOptions options;
+    options.host = host;
+    options.listen = "127.0.0.1:" + std::to_string(port);
+    options.peers[peer] = "127.0.0.1:" + std::to_string(peer_port);
+    options.vhost_template = "/run/{vm}-{nic}.sock";
+    options.prepare_timeout_ms = 1000;
+    options.window_timeout_ms = 200;
+    return std::make_unique<Driver>(io_, options, fake.store, fake.ports, fake.gate, clock_, [this](const std::string& line) { log_ += line + "\n"; });
+  }
+  // Runs both until it holds, 5 s at most.
+  template <typename Condition>
+  bool until(Condition holds) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    while (!holds() && std::chrono::steady_clock::now() < end) {
+      io_.restart();
+      io_.run_for(std::chrono::milliseconds(2));
+      a_.reclaimer.collect();
+      b_.reclaimer.collect();
+      a_driver_->on_gate_ready();
+      b_driver_->on_gate_ready();
+    }
+    return holds();
+  }
+  void settle(int ms) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
+    until([&] { return std::chrono::steady_clock::now() >= end; });
+  }
+  std::string state(const std::unique_ptr<Driver>& driver) {
+    const auto all = driver->status("vm7");
+    return all.empty() ? "" : all.back().state;
+  }
+  std::string error(const std::unique_ptr<Driver>& driver) {
+    const auto all = driver->status("vm7");
+    return all.empty() ? "" : all.back().error;
+  }
+  void event(support::FakeSwitch& host, const std::unique_ptr<Driver>& driver, PortEventKind kind) {
+    const auto* endpoint = host.store.find("vm7/net0");
+    ASSERT_TRUE(endpoint->port.valid());
+    host.ports.ports[endpoint->port.value].rings_running = kind == PortEventKind::kRingsRunning;
+    driver->on_port_event({kind, endpoint->port, clock_.now_ns()});
+  }
+  LocationKind location(support::FakeSwitch& host) { return host.store.find("vm7/net0")->location.kind; }
+  dataplane::Frame frame(support::FakeSwitch& host, uint8_t tag) {
+    dataplane::Frame out;
+    out.endpoint = host.store.find("vm7/net0")->id;
+    out.bytes.assign(60, tag);
+    return out;
+  }
+  std::string start() {
+    auto id = a_driver_->start("vm7", "host-b");
+    EXPECT_TRUE(id) << (id ? "" : id.error().message);
+    return id ? *id : "";
+  }
+
+  asio::io_context io_;
+  SteadyClock clock_;
+  support::FakeSwitch a_, b_;
+  uint16_t free_port_b_ = 0;
+  bool listening_ = false;
+  std::string log_;
+  std::unique_ptr<Driver> a_driver_, b_driver_;
+};
+
+TEST_F(DriverTest, ByHandTheDigestSurvivesRewriteAndImport) {
+  auto document = a_driver_->export_vm("vm7");
+  ASSERT_TRUE(document);
+  EXPECT_EQ(document->rules.size(), 4u);
+  EXPECT_EQ(document->uplink_rules.size(), 1u);
+  auto rewritten = a_driver_->rewrite_vm("vm7");
+  ASSERT_TRUE(rewritten) << rewritten.error().message;
+  EXPECT_EQ(rewritten->transmit_rules_removed, 4u);
+  EXPECT_EQ(rewritten->receive_rules_rewritten, 2u);
+  EXPECT_EQ(location(a_), LocationKind::kUplink);
+  auto imported = b_driver_->import_vm(*document, {});
+  ASSERT_TRUE(imported) << imported.error().message;
+  EXPECT_EQ(location(b_), LocationKind::kPort);
+  auto again = b_driver_->export_vm("vm7");
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->digest, document->digest);
+  EXPECT_EQ(again->epoch.counter, document->epoch.counter + 1);
+  EXPECT_FALSE(b_driver_->import_vm(*document, {})) << "it is local there already";
+  ASSERT_TRUE(b_driver_->rewrite_vm("vm7"));
+  auto stale = b_driver_->import_vm(*document, {});
+  ASSERT_FALSE(stale);
+  EXPECT_NE(stale.error().message.find("epoch"), std::string::npos);
+}
+
+TEST_F(DriverTest, AMoveEndsWithTheSameDigestThereAndOnlyTheLocationLeftHere) {
+  ASSERT_TRUE(listening_);
+  const std::string digest = a_driver_->export_vm("vm7")->digest;
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; })) << log_;
+  EXPECT_EQ(location(b_), LocationKind::kUplink) << "nothing is published before the VM runs there";
+  EXPECT_FALSE(b_.store.find("vm7/net0")->active);
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  EXPECT_EQ(location(a_), LocationKind::kParked);
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over"; })) << log_;
+  EXPECT_FALSE(b_.store.find("vm7/net0")->active);
+  event(b_, b_driver_, PortEventKind::kRingsRunning);
+  EXPECT_EQ(location(b_), LocationKind::kParked) << "direct arrivals wait for the backlog";
+  EXPECT_TRUE(b_.store.find("vm7/net0")->active);
+  EXPECT_FALSE(b_.gate.emitted.empty()) << "announced";
+  for (uint8_t i = 0; i < 100; ++i) a_.gate.redirected.push_back(frame(a_, i));
+  ASSERT_TRUE(until([&] { return b_.gate.injected.size() == 100 && location(b_) == LocationKind::kPort; })) << log_;
+  for (uint8_t i = 0; i < 100; ++i) EXPECT_EQ(b_.gate.injected[i].bytes[0], i);
+  EXPECT_EQ(location(a_), LocationKind::kRedirect);
+  a_.gate.announcements.push_back(b_.gate.emitted.front());  // the fabric brings it to the source's uplink
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "done" && state(b_driver_) == "done"; })) << log_;
+  EXPECT_EQ(b_driver_->export_vm("vm7")->digest, digest);
+  EXPECT_EQ(location(a_), LocationKind::kUplink);
+  EXPECT_FALSE(a_.store.find("vm7/net0")->port.valid());
+  EXPECT_TRUE(a_.store.rules_inside(a_.store.find("vm7/net0")->id).empty());
+  EXPECT_EQ(a_.store.receive_rules(a_.store.find("vm7/net0")->id).size(), 1u) << "the uplink's own is gone, stay-a's stays";
+  EXPECT_EQ(b_.store.receive_rules(b_.store.find("vm7/net0")->id).size(), 1u) << "the uplink rule travelled";
+}
+
+TEST_F(DriverTest, WithoutProofTheWindowEndsByTime) {
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over"; }));
+  event(b_, b_driver_, PortEventKind::kRingsRunning);
+  EXPECT_TRUE(until([&] { return state(a_driver_) == "done" && state(b_driver_) == "done"; })) << log_;
+}
+
+TEST_F(DriverTest, CancelledBeforeTheHandoverBothSidesAreAsBefore) {
+  const std::string a = a_.picture(), b = b_.picture();
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  EXPECT_NE(b_.picture(), b);
+  ASSERT_TRUE(a_driver_->cancel("vm7"));
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "aborted"; })) << log_;
+  EXPECT_EQ(a_.picture(), a);
+  EXPECT_EQ(b_.picture(), b);
+}
+
+TEST_F(DriverTest, CancelledAfterTheHandoverTheSourceAsksForItBack) {
+  const std::string a = a_.picture(), b = b_.picture();
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over"; }));
+  ASSERT_TRUE(a_driver_->cancel("vm7"));
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "aborted" && state(b_driver_) == "aborted"; })) << log_;
+  EXPECT_EQ(a_.picture(), a);
+  EXPECT_EQ(b_.picture(), b);
+}
+
+TEST_F(DriverTest, AVmThatGoesOnAtTheSourceIsThawedAndMayStillMove) {
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over"; }));
+  event(a_, a_driver_, PortEventKind::kRingsRunning);
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared" && state(b_driver_) == "prepared"; })) << log_;
+  EXPECT_EQ(location(a_), LocationKind::kPort);
+  EXPECT_TRUE(a_.store.find("vm7/net0")->active);
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over"; }));
+  event(b_, b_driver_, PortEventKind::kRingsRunning);
+  EXPECT_TRUE(until([&] { return state(a_driver_) == "done"; })) << log_;
+}
+
+TEST_F(DriverTest, ALostConnectionBeforeTheHandoverAbortsBothSides) {
+  const std::string a = a_.picture(), b = b_.picture();
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  b_driver_->stop();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "aborted"; })) << log_;
+  EXPECT_EQ(a_.picture(), a);
+  EXPECT_EQ(b_.picture(), b);
+}
+
+TEST_F(DriverTest, RefusalsGiveEveryReasonAtOnceAndChangeNothing) {
+  b_.vm("vm7/net0", "02:00:00:00:00:77");
+  b_.rule("vm7/net0", "ingress pattern eth / end actions drop / end");
+  dataplane::Profile second;
+  second.name = "physnet2";
+  second.kind = dataplane::EndpointKind::kUplink;
+  a_.endpoint(second, PortId{99});
+  a_.rule("vm7/net0", "ingress pattern eth / end actions represented_port ethdev_port_id physnet2 / end");
+  const std::string b = b_.picture();
+  auto two_uplinks = a_driver_->start("vm7", "host-b");
+  ASSERT_FALSE(two_uplinks) << "which uplink leads there is not configured";
+  auto document = a_driver_->export_vm("vm7");
+  auto refused = b_driver_->import_vm(*document, {});
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("local here already"), std::string::npos);
+  EXPECT_NE(refused.error().message.find("has rules of its own"), std::string::npos);
+  EXPECT_NE(refused.error().message.find("physnet2"), std::string::npos);
+  EXPECT_EQ(b_.picture(), b);
+}
+
+TEST_F(DriverTest, ARefusedOfferLeavesTheSourceAsItWas) {
+  b_.vm("vm7/net0", "02:00:00:00:00:77");
+  const std::string a = a_.picture(), b = b_.picture();
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "aborted"; })) << log_;
+  EXPECT_NE(error(a_driver_).find("local here already"), std::string::npos) << error(a_driver_);
+  EXPECT_EQ(a_.picture(), a);
+  EXPECT_EQ(b_.picture(), b);
+}
+
+TEST_F(DriverTest, RuleChangesBeforeTheHandoverTravelAndLaterOnesAreRefused) {
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  const RuleId added = a_.rule("vm7/net0", "ingress priority 1 pattern eth / ipv4 / tcp / end actions drop / end");
+  {
+    dataplane::Transaction t(a_.store);
+    ASSERT_TRUE(t.destroy_rule(a_.store.find("vm7/net0")->id, RuleId{0}));
+    t.commit();
+  }
+  settle(30);
+  const std::string digest = a_driver_->export_vm("vm7")->digest;
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  {
+    dataplane::Transaction t(a_.store);
+    auto refused = t.create_rule(a_.store.find("vm7/net0")->id, *dataplane::parse_rule("ingress pattern eth / end actions drop / end"));
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("host-b"), std::string::npos);
+  }
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over"; })) << log_;
+  event(b_, b_driver_, PortEventKind::kRingsRunning);
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "done"; })) << log_;
+  EXPECT_EQ(b_driver_->export_vm("vm7")->digest, digest);
+  EXPECT_NE(b_.store.rule(b_.store.find("vm7/net0")->id, added), nullptr);
+}
+
+TEST_F(DriverTest, RubbishFromStrangersIsClosedAndChangesNothing) {
+  const std::string b = b_.picture();
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 rng(seed);
+  for (int i = 0; i < 60; ++i) {
+    asio::ip::tcp::socket socket(io_);
+    std::error_code ignored;
+    socket.connect({asio::ip::make_address("127.0.0.1"), free_port_b_}, ignored);
+    std::string bytes(1 + rng() % 300, 0);
+    for (char& c : bytes) c = static_cast<char>(rng());
+    if (i % 3 == 0) bytes[0] = bytes[1] = 0;              // a plausible length
+    if (i % 3 == 1) bytes = std::string("\xff\xff\xff\xff", 4) + bytes;  // an enormous one
+    asio::write(socket, asio::buffer(bytes), ignored);
+    settle(2);
+  }
+  EXPECT_EQ(b_.picture(), b);
+  EXPECT_TRUE(b_driver_->status().empty());
+  start();
+  EXPECT_TRUE(until([&] { return state(a_driver_) == "prepared"; })) << log_;
+}
+
+TEST_F(DriverTest, UnknownVmsPeersAndDoubleMovesAreRefused) {
+  EXPECT_FALSE(a_driver_->start("nobody", "host-b"));
+  EXPECT_FALSE(a_driver_->start("vm7", "host-x"));
+  EXPECT_FALSE(a_driver_->start("stay-b", "host-b")) << "not local here";
+  EXPECT_FALSE(a_driver_->cancel("vm7"));
+  EXPECT_FALSE(a_driver_->rewrite_vm("stay-b"));
+  start();
+  EXPECT_FALSE(a_driver_->start("vm7", "host-b"));
+  EXPECT_FALSE(a_driver_->rewrite_vm("vm7"));
+}
+
+}  // namespace
+}  // namespace godwit::migration
