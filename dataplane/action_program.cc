@@ -4,18 +4,11 @@
 #include <string>
 
 #include "dataplane/rule_table.h"
+#include "dataplane/wire.h"
 
 namespace godwit::dataplane {
 
 namespace {
-
-// A number held big-endian in the first bytes of a value `width` bits wide.
-uint32_t number_of(const FieldBytes& value, uint8_t width) {
-  uint32_t number = 0;
-  const size_t bytes = (width + 7u) / 8u;
-  for (size_t i = 0; i < bytes && i < value.size(); ++i) number = number << 8 | value[i];
-  return number;
-}
 
 Unexpected refuse(const ActionInfo& info, std::string message, std::string token, std::string expected) {
   Error error;
@@ -29,18 +22,22 @@ Result<void> check_number(const Op& op, const ActionInfo& info, const Rule& rule
   const std::string text = std::to_string(op.number);
   switch (op.code) {
     case OpCode::kSetVlanVid:
-      if (op.number > 4095) return refuse(info, "no such VLAN", text, "0 to 4095");
+      // 4095 is reserved and never on the wire (IEEE 802.1Q, 9.6).
+      if (op.number > 4094) return refuse(info, "no such VLAN", text, "0 to 4094");
       break;
     case OpCode::kSetVlanPcp:
       if (op.number > 7) return refuse(info, "no such priority code point", text, "0 to 7");
       break;
     case OpCode::kPushVlan:
-      if (op.number != 0x8100 && op.number != 0x88a8) return refuse(info, "not a VLAN's ethertype", text, "0x8100 or 0x88a8");
+      if (op.number != wire::kEtherTypeVlan && op.number != wire::kEtherTypeQinq) {
+        return refuse(info, "not a VLAN's ethertype", text, "0x8100 or 0x88a8");
+      }
       break;
     case OpCode::kJump:
       // Upwards only, so that no packet can go round.
       if (op.number <= rule.attributes.group) {
-        return refuse(info, "a rule jumps to a higher group", text, "a group above " + std::to_string(rule.attributes.group));
+        return refuse(info, "a rule jumps to a higher group", text,
+                      "a group above " + std::to_string(rule.attributes.group));
       }
       break;
     default:
@@ -52,7 +49,9 @@ Result<void> check_number(const Op& op, const ActionInfo& info, const Rule& rule
 }  // namespace
 
 Result<ActionProgram> compile_actions(const Rule& rule, const EndpointResolver& resolve) {
-  if (rule.actions.size() > kMaxActions) return fail("a rule has at most " + std::to_string(kMaxActions) + " actions");
+  if (rule.actions.size() > kMaxActions) {
+    return fail("a rule has at most " + std::to_string(kMaxActions) + " actions");
+  }
   ActionProgram program;
   bool ended = false;
   for (const Action& action : rule.actions) {
@@ -67,7 +66,7 @@ Result<ActionProgram> compile_actions(const Rule& rule, const EndpointResolver& 
       if (!endpoint) return fail(std::move(endpoint).error());
       op.endpoint = *endpoint;
     } else if (info.width > 0 && info.width <= 32) {
-      op.number = number_of(action.value, info.width);
+      op.number = static_cast<uint32_t>(value_number(action.value, info.width));
       if (auto good = check_number(op, info, rule); !good) return fail(std::move(good).error());
     }
     ended = op.code == OpCode::kDrop || op.code == OpCode::kJump || op.code == OpCode::kPassthru;

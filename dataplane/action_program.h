@@ -63,8 +63,9 @@ struct ActionProgram {
 
 using EndpointResolver = std::function<Result<EndpointId>(std::string_view name)>;
 
-// Refuses: more than 64 actions, values out of range (VID 4095, PCP > 7), an endpoint that resolve() refuses, actions after a final
-// `drop` or `jump`, `jump` to the rule's own group or a lower one (loops), set_ipv4 on a pattern without ipv4 is allowed (the packet decides).
+// Refuses: more than 64 actions, values out of range (VID > 4094, PCP > 7, a TPID that is none), an endpoint that resolve()
+// refuses, actions after a final `drop`, `jump` or `passthru`, `jump` to the rule's own group or a lower one (loops).
+// set_ipv4 on a pattern without ipv4 is allowed: the packet decides.
 Result<ActionProgram> compile_actions(const Rule& rule, const EndpointResolver& resolve);
 
 // Runs one rewriting op on the packet: bytes, lengths and every checksum that covers them. `parsed` is of the

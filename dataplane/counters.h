@@ -60,13 +60,16 @@ class CounterBank {
     std::atomic<uint64_t> packets{0};
     std::atomic<uint64_t> bytes{0};
   };
+  struct alignas(64) Cells {  // of one worker
+    std::array<Cell, kChunkSlots> at;
+  };
   struct Chunk {
-    std::vector<std::unique_ptr<Cell[]>> cells;  // by worker
+    std::vector<std::unique_ptr<Cells>> cells;   // by worker
     std::array<Count, kChunkSlots> base{};       // subtracted when read
   };
   [[nodiscard]] Cell& cell(WorkerId worker, CounterId id) const {
     const Chunk* chunk = chunks_[id.value / kChunkSlots].load(std::memory_order_acquire);
-    return chunk->cells[worker.value][id.value % kChunkSlots];
+    return chunk->cells[worker.value]->at[id.value % kChunkSlots];
   }
   [[nodiscard]] Count raw(CounterId id) const;
 

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/parse.h"
+
+#include "dataplane/wire.h"
+
+namespace godwit::dataplane {
+
+namespace {
+
+using wire::copy_field;
+using wire::load16;
+using wire::load32;
+
+// Where the parser stands. Offsets are from the frame's first byte.
+struct Cursor {
+  const uint8_t* data;
+  uint32_t head;         // readable bytes
+  uint32_t frame;        // bytes of the whole frame
+  uint32_t offset = 0;   // first byte not read yet
+  uint32_t payload = 0;  // first byte behind the last layer below L4
+  uint16_t layers = 0;
+
+  [[nodiscard]] const uint8_t* at() const { return data + offset; }
+  [[nodiscard]] bool readable(uint32_t bytes) const { return head - offset >= bytes; }
+};
+
+void add_layer(Cursor& c, Layer layer) { c.layers = static_cast<uint16_t>(c.layers | layer); }
+
+std::optional<Drop> parse_arp(Cursor& c, Parsed& out) {
+  constexpr uint16_t kHardwareEthernet = 1;
+  if (!c.readable(wire::kArpFixedBytes)) return Drop::k_malformed_arp;
+  const uint8_t* p = c.at();
+  const uint32_t hardware_bytes = p[4];
+  const uint32_t protocol_bytes = p[5];
+  if (load16(p) != kHardwareEthernet || load16(p + 2) != wire::kEtherTypeIpv4) {
+    const uint32_t bytes = wire::kArpFixedBytes + 2 * (hardware_bytes + protocol_bytes);
+    if (c.frame - c.offset < bytes) return Drop::k_malformed_arp;
+    return std::nullopt;
+  }
+  if (hardware_bytes != 6 || protocol_bytes != 4 || !c.readable(wire::kArpEthIpv4Bytes)) return Drop::k_malformed_arp;
+  out.l3_offset = static_cast<uint16_t>(c.offset);
+  copy_field(out.key.arp_opcode, p + 6);
+  copy_field(out.key.arp_sha, p + 8);
+  copy_field(out.key.ipv4_src, p + 14);
+  copy_field(out.key.arp_tha, p + 18);
+  copy_field(out.key.ipv4_dst, p + 24);
+  add_layer(c, kLayerArp);
+  c.offset += wire::kArpEthIpv4Bytes;
+  c.payload = c.offset;
+  return std::nullopt;
+}
+
+std::optional<Drop> parse_tcp(Cursor& c, Parsed& out, uint32_t available) {
+  if (available < wire::kTcpMinBytes || !c.readable(wire::kTcpMinBytes)) return Drop::k_malformed_l4;
+  const uint8_t* p = c.at();
+  const uint32_t header_bytes = static_cast<uint32_t>(p[12] >> 4) * 4;
+  if (header_bytes < wire::kTcpMinBytes || header_bytes > available || !c.readable(header_bytes)) {
+    return Drop::k_malformed_l4;
+  }
+  copy_field(out.key.l4_src, p);
+  copy_field(out.key.l4_dst, p + 2);
+  out.key.tcp_flags = p[13];
+  add_layer(c, kLayerTcp);
+  c.offset += header_bytes;
+  return std::nullopt;
+}
+
+// `whole`: the datagram is all here, so that its length can be held against what the IP header allows.
+std::optional<Drop> parse_udp(Cursor& c, Parsed& out, uint32_t available, bool whole) {
+  if (available < wire::kUdpBytes || !c.readable(wire::kUdpBytes)) return Drop::k_malformed_l4;
+  const uint8_t* p = c.at();
+  const uint32_t length = load16(p + 4);
+  if (length < wire::kUdpBytes || (whole && length > available)) return Drop::k_malformed_l4;
+  copy_field(out.key.l4_src, p);
+  copy_field(out.key.l4_dst, p + 2);
+  add_layer(c, kLayerUdp);
+  c.offset += wire::kUdpBytes;
+  if (load16(p + 2) != wire::kVxlanPort) return std::nullopt;
+
+  constexpr uint32_t kBoth = wire::kUdpBytes + wire::kVxlanBytes;
+  if (length < kBoth || available < kBoth || !c.readable(wire::kVxlanBytes)) return Drop::k_malformed_l4;
+  const uint8_t* vxlan = p + wire::kUdpBytes;
+  if ((vxlan[0] & wire::kVxlanFlagVni) == 0) return std::nullopt;
+  out.key.vxlan_vni = to_be32(load32(vxlan + 4) & 0xffffff00);
+  add_layer(c, kLayerVxlan);
+  c.offset += wire::kVxlanBytes;
+  return std::nullopt;
+}
+
+// Queries and their replies, which carry an identifier and a sequence number (RFC 792, 950).
+constexpr bool icmp_has_ident(uint8_t type) {
+  constexpr uint8_t kEchoReply = 0;
+  constexpr uint8_t kEchoRequest = 8;
+  constexpr uint8_t kTimestamp = 13;  // then its reply, information and address mask request and reply
+  constexpr uint8_t kAddressMaskReply = 18;
+  return type == kEchoReply || type == kEchoRequest || (type >= kTimestamp && type <= kAddressMaskReply);
+}
+
+std::optional<Drop> parse_icmp(Cursor& c, Parsed& out, uint32_t available) {
+  if (available < wire::kIcmpBytes || !c.readable(wire::kIcmpBytes)) return Drop::k_malformed_l4;
+  const uint8_t* p = c.at();
+  out.key.icmp_type = p[0];
+  out.key.icmp_code = p[1];
+  if (icmp_has_ident(p[0])) {
+    copy_field(out.key.icmp_ident, p + 4);
+    copy_field(out.key.icmp_seq, p + 6);
+  }
+  add_layer(c, kLayerIcmp);
+  c.offset += wire::kIcmpBytes;
+  return std::nullopt;
+}
+
+std::optional<Drop> parse_icmp6(Cursor& c, Parsed& out, uint32_t available) {
+  constexpr uint8_t kEchoRequest = 128;
+  constexpr uint8_t kEchoReply = 129;
+  if (available < wire::kIcmp6MinBytes || !c.readable(wire::kIcmp6MinBytes)) return Drop::k_malformed_l4;
+  const uint8_t* p = c.at();
+  const bool echo = p[0] == kEchoRequest || p[0] == kEchoReply;
+  uint32_t header_bytes = wire::kIcmp6MinBytes;
+  if (echo) {
+    header_bytes = wire::kIcmpBytes;
+    if (available < header_bytes || !c.readable(header_bytes)) return Drop::k_malformed_l4;
+    copy_field(out.key.icmp_ident, p + 4);
+    copy_field(out.key.icmp_seq, p + 6);
+  }
+  out.key.icmp_type = p[0];
+  out.key.icmp_code = p[1];
+  add_layer(c, kLayerIcmp6);
+  c.offset += header_bytes;
+  return std::nullopt;
+}
+
+std::optional<Drop> parse_sctp(Cursor& c, Parsed& out, uint32_t available) {
+  if (available < wire::kSctpBytes || !c.readable(wire::kSctpBytes)) return Drop::k_malformed_l4;
+  copy_field(out.key.l4_src, c.at());
+  copy_field(out.key.l4_dst, c.at() + 2);
+  add_layer(c, kLayerSctp);
+  c.offset += wire::kSctpBytes;
+  return std::nullopt;
+}
+
+// `available`: bytes behind the IP headers by the IP length. Nothing is read beyond them.
+std::optional<Drop> parse_l4(Cursor& c, Parsed& out, uint32_t available, bool whole) {
+  out.l4_offset = static_cast<uint16_t>(c.offset);
+  out.l4_length = static_cast<uint16_t>(available);
+  const bool ipv4 = (c.layers & kLayerIpv4) != 0;
+  switch (out.key.ip_proto) {
+    case wire::kProtoTcp:
+      return parse_tcp(c, out, available);
+    case wire::kProtoUdp:
+      return parse_udp(c, out, available, whole);
+    case wire::kProtoIcmp:
+      return ipv4 ? parse_icmp(c, out, available) : std::nullopt;
+    case wire::kProtoIcmp6:
+      return ipv4 ? std::nullopt : parse_icmp6(c, out, available);
+    case wire::kProtoSctp:
+      return parse_sctp(c, out, available);
+    default:
+      return std::nullopt;
+  }
+}
+
+// Sum of `words` 32-bit words is all ones: byte order does not matter for that.
+bool header_checksum_is_right(const uint8_t* p, uint32_t words) {
+  uint64_t sum = 0;
+  for (uint32_t i = 0; i < words; ++i) {
+    uint32_t word;
+    std::memcpy(&word, p + i * 4, sizeof(word));
+    sum += word;
+  }
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return sum == 0xffff;
+}
+
+std::optional<Drop> parse_ipv4(Cursor& c, Parsed& out) {
+  if (!c.readable(wire::kIpv4MinBytes)) return Drop::k_malformed_ipv4;
+  const uint8_t* p = c.at();
+  const uint32_t header_words = p[0] & 0x0f;
+  const uint32_t header_bytes = header_words * 4;
+  const uint32_t total_bytes = load16(p + 2);
+  if ((p[0] >> 4) != 4 || header_bytes < wire::kIpv4MinBytes || !c.readable(header_bytes) ||
+      total_bytes < header_bytes || total_bytes > c.frame - c.offset) {
+    return Drop::k_malformed_ipv4;
+  }
+  if (!header_checksum_is_right(p, header_words)) return Drop::k_malformed_ipv4;
+
+  FlowKey& key = out.key;
+  out.l3_offset = static_cast<uint16_t>(c.offset);
+  key.ip_tos = p[1];
+  key.ip_ttl = p[8];
+  key.ip_proto = p[9];
+  copy_field(key.ip_fragment, p + 6);
+  copy_field(key.ipv4_src, p + 12);
+  copy_field(key.ipv4_dst, p + 16);
+  add_layer(c, kLayerIpv4);
+  c.offset += header_bytes;
+  c.payload = c.offset;
+
+  const uint16_t fragment = load16(p + 6) & (wire::kFragmentMore4 | wire::kFragmentOffset4);
+  if (fragment != 0) {
+    add_layer(c, kLayerFragment);
+    if ((fragment & wire::kFragmentOffset4) != 0) return std::nullopt;
+  }
+  return parse_l4(c, out, total_bytes - header_bytes, fragment == 0);
+}
+
+// What the walk over IPv6's extension headers found.
+struct ExtWalk {
+  uint32_t available;  // bytes left by the payload length
+  uint16_t fragment = 0;
+  bool fragmented = false;
+  bool at_l4 = true;   // false: behind a fragment header that is not the first fragment's
+};
+
+constexpr bool is_ext_header(uint8_t proto) {
+  return proto == wire::kProtoHopByHop || proto == wire::kProtoRouting || proto == wire::kProtoFragment ||
+         proto == wire::kProtoDestOptions || proto == wire::kProtoAuth;
+}
+
+std::optional<Drop> walk_ext_headers(Cursor& c, Parsed& out, ExtWalk& walk) {
+  constexpr uint32_t kExtMinBytes = 8;
+  FlowKey& key = out.key;
+  for (uint32_t depth = 0; is_ext_header(key.ip_proto); ++depth) {
+    if (depth == kMaxIpv6ExtHeaders || walk.available < kExtMinBytes || !c.readable(kExtMinBytes)) {
+      return Drop::k_malformed_ipv6;
+    }
+    const uint8_t* p = c.at();
+    uint32_t bytes = (static_cast<uint32_t>(p[1]) + 1) * 8;
+    switch (key.ip_proto) {
+      case wire::kProtoFragment:
+        // A second one would hide the transport header behind a first fragment's.
+        if (walk.fragmented) return Drop::k_malformed_ipv6;
+        bytes = kExtMinBytes;
+        copy_field(key.ip_fragment, p + 2);
+        walk.fragment = load16(p + 2);
+        walk.fragmented = true;
+        break;
+      case wire::kProtoAuth:
+        bytes = (static_cast<uint32_t>(p[1]) + 2) * 4;
+        break;
+      case wire::kProtoRouting:
+        out.source_routed = out.source_routed || p[3] != 0;
+        break;
+      default:
+        break;
+    }
+    if (bytes < kExtMinBytes || bytes > walk.available || !c.readable(bytes)) return Drop::k_malformed_ipv6;
+    key.ip_proto = p[0];
+    add_layer(c, kLayerIpv6Ext);
+    c.offset += bytes;
+    walk.available -= bytes;
+    if ((walk.fragment & wire::kFragmentOffset6) != 0) {
+      walk.at_l4 = false;
+      return std::nullopt;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Drop> parse_ipv6(Cursor& c, Parsed& out) {
+  if (!c.readable(wire::kIpv6Bytes)) return Drop::k_malformed_ipv6;
+  const uint8_t* p = c.at();
+  const uint32_t first = load32(p);
+  ExtWalk walk{.available = load16(p + 4)};
+  if ((first >> 28) != 6 || walk.available > c.frame - c.offset - wire::kIpv6Bytes) return Drop::k_malformed_ipv6;
+
+  FlowKey& key = out.key;
+  out.l3_offset = static_cast<uint16_t>(c.offset);
+  key.ip_tos = static_cast<uint8_t>(first >> 20);
+  key.ipv6_flow = to_be32(first & 0x000fffff);
+  key.ipv6_next = p[6];
+  key.ip_proto = p[6];
+  key.ip_ttl = p[7];
+  copy_field(key.ipv6_src, p + 8);
+  copy_field(key.ipv6_dst, p + 24);
+  add_layer(c, kLayerIpv6);
+  c.offset += wire::kIpv6Bytes;
+
+  // A jumbogram has payload length 0 and a hop-by-hop header: no room for it, refused by the walk.
+  if (const auto drop = walk_ext_headers(c, out, walk)) return drop;
+  c.payload = c.offset;
+  if (walk.fragmented) add_layer(c, kLayerFragment);
+  if (!walk.at_l4) return std::nullopt;
+  return parse_l4(c, out, walk.available, (walk.fragment & wire::kFragmentMore6) == 0);
+}
+
+std::optional<Drop> parse_l3(Cursor& c, Parsed& out, uint16_t type) {
+  switch (type) {
+    case wire::kEtherTypeIpv4:
+      return parse_ipv4(c, out);
+    case wire::kEtherTypeIpv6:
+      return parse_ipv6(c, out);
+    case wire::kEtherTypeArp:
+      return parse_arp(c, out);
+    default:
+      return std::nullopt;
+  }
+}
+
+// Whether the field that a guest wants summed is one that rules cannot have looked at.
+bool partial_checksum_is_harmless(const Packet& packet, const Cursor& c, const Parsed& out) {
+  const uint32_t start = packet.csum_start;
+  const uint32_t field = start + packet.csum_offset;
+  if (start < c.payload || field + 2 > packet.len) return false;
+  if (field >= c.offset) return true;
+  if (start != out.l4_offset) return false;
+  if ((c.layers & kLayerTcp) != 0) return packet.csum_offset == wire::kTcpChecksum;
+  if ((c.layers & kLayerUdp) != 0) return packet.csum_offset == wire::kUdpChecksum;
+  if ((c.layers & (kLayerIcmp | kLayerIcmp6)) != 0) return packet.csum_offset == wire::kIcmpChecksum;
+  return false;
+}
+
+// Folded product: each input bit reaches the whole result.
+uint64_t mix(uint64_t a, uint64_t b) {
+  __extension__ using Product = unsigned __int128;
+  const Product product = static_cast<Product>(a ^ 0x8f1bbcdc5a827999ULL) * (b ^ 0xca62c1d66ed9eba1ULL);
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+
+}  // namespace
+
+std::optional<Drop> parse(const Packet& packet, Parsed& out) {
+  out = Parsed{};
+  Cursor c{.data = packet.data, .head = packet.head_len, .frame = packet.len};
+  if (!c.readable(wire::kEthBytes)) return Drop::k_malformed_eth;
+
+  FlowKey& key = out.key;
+  const uint8_t* p = packet.data;
+  copy_field(key.eth_dst, p);
+  copy_field(key.eth_src, p + 6);
+  copy_field(key.eth_type, p + wire::kMacsBytes);
+  key.mark = to_be32(packet.mark);
+  c.layers = kLayerEth;
+  c.offset = wire::kEthBytes;
+
+  uint16_t type = key.eth_type.host();
+  if (wire::is_vlan_tpid(type)) {
+    if (!c.readable(wire::kVlanBytes)) return Drop::k_malformed_eth;
+    copy_field(key.vlan_tci, c.at());
+    copy_field(key.vlan_inner_type, c.at() + 2);
+    type = key.vlan_inner_type.host();
+    add_layer(c, kLayerVlan);
+    c.offset += wire::kVlanBytes;
+    out.vlan_tags = 1;
+    if (wire::is_vlan_tpid(type)) {
+      if (!c.readable(wire::kVlanBytes)) return Drop::k_malformed_eth;
+      copy_field(key.vlan2_tci, c.at());
+      copy_field(key.vlan2_inner_type, c.at() + 2);
+      type = key.vlan2_inner_type.host();
+      add_layer(c, kLayerVlan2);
+      c.offset += wire::kVlanBytes;
+      out.vlan_tags = 2;
+    }
+  }
+  c.payload = c.offset;
+
+  if (const auto drop = parse_l3(c, out, type)) return drop;
+  key.layers = to_be16(c.layers);
+  if ((packet.flags & Packet::kPartialChecksum) != 0 && !partial_checksum_is_harmless(packet, c, out)) {
+    return Drop::k_bad_offload;
+  }
+  return std::nullopt;
+}
+
+uint32_t flow_hash(const FlowKey& key) {
+  const uint16_t layers = key.layers.host();
+  uint64_t ports = 0;
+  if ((layers & kLayerFragment) == 0) {
+    // The protocol neither, in a fragment: only an IPv6 datagram's first one tells what is behind all its headers.
+    ports = key.ip_proto | static_cast<uint64_t>(key.l4_src.raw()) << 16 | static_cast<uint64_t>(key.l4_dst.raw()) << 32;
+  }
+  uint64_t hash;
+  if ((layers & kLayerIpv4) != 0) {
+    hash = mix(key.word(5), ports);
+  } else if ((layers & kLayerIpv6) != 0) {
+    hash = mix(mix(key.word(6), key.word(7)) ^ ports, mix(key.word(8), key.word(9)));
+  } else {
+    hash = mix(key.eth_dst.to_u64(), key.eth_src.to_u64());
+  }
+  return static_cast<uint32_t>(hash ^ (hash >> 32));
+}
+
+}  // namespace godwit::dataplane
