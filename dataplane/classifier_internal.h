@@ -30,8 +30,8 @@
 //
 // Batches go wave by wave: all nodes of all keys are hashed and their slots prefetched, then all slots read and their
 // targets prefetched, then leaves scanned. Each loop does one thing, and 32 keys hide each other's cache misses. What
-// tables leave out comes last, since most of it can't win by then. A tree so small that it stays in the cache is
-// searched key by key, depth first, which takes fewer instructions.
+// lies deep below a node's further tables, and what its tables leave out, comes last, since most of it can't win by
+// then. A tree so small that it stays in the cache is searched key by key, depth first: fewer instructions.
 //
 // Concurrency. One writer. Readers load Refs with acquire. A leaf is replaced by a changed copy; slots, tables' bounds
 // and ternary columns change in place in an order that is safe, since
@@ -67,7 +67,7 @@ inline constexpr size_t kMaxTables = 8;
 inline constexpr size_t kMaxDepth = 24;  // of nodes in nodes; below that, ternary sets
 inline constexpr uint64_t kMaxSequence = (uint64_t{1} << 56) - 1;
 
-// Whether what was built for `built` rules is due to be built anew: the cost of that stays in proportion to the changes.
+// Whether what was built for `built` rules is due to be built anew; the cost stays in proportion to the changes.
 inline bool outgrown(size_t count, size_t built) {
   return count >= (built < 4096 ? built + built / 4 + kLeafMax : 2 * built);
 }
@@ -181,7 +181,8 @@ inline Record make_record(const RuleEntry& entry, const Layout& layout) {
     if (layout.place[i] == Layout::kNone && entry.match.mask.bytes()[i] != 0) record.verify = true;
   }
   for (const KeyRange& range : entry.match.ranges) {
-    const bool whole = range.size == 2 && range.offset + 1u < kFlowKeyBytes && range.mask[0] == 0xff && range.mask[1] == 0xff;
+    const bool whole =
+        range.size == 2 && range.offset + 1u < kFlowKeyBytes && range.mask[0] == 0xff && range.mask[1] == 0xff;
     if (!whole || record.ranges == 2 || layout.place[range.offset] == Layout::kNone ||
         layout.place[range.offset + 1u] != layout.place[range.offset] + 1) {
       record.verify = true;

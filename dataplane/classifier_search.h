@@ -76,8 +76,8 @@ class Waves {
         run_slots();
       }
       run_ternary();
-      if (rest_count_ == 0) return;
-      run_rests();
+      if (later_count_ == 0) return;
+      run_later();
     }
   }
 
@@ -91,7 +91,8 @@ class Waves {
   struct Probe {
     const Slot* slot;
     uint32_t tag;
-    uint32_t key;
+    uint16_t key;
+    bool first;  // of the first table of its node
   };
 
   void add(Ref ref, uint32_t best, size_t key) {
@@ -104,6 +105,11 @@ class Waves {
     __builtin_prefetch(memory);
     if (kind == Kind::kLeaf ? classifier::leaf_count(ref) > 1 : true) __builtin_prefetch(memory + 64);
     tasks[count++] = {ref, best, static_cast<uint32_t>(key)};
+  }
+
+  void add_later(Ref ref, uint32_t best, uint32_t key) {
+    if (later_count_ == kRoom) return search_tree(ref, searches_[key], candidates_);
+    later_[later_count_++] = {ref, best, key};
   }
 
   // First what fits by its record, so that the entries that must confirm it are fetched side by side.
@@ -136,17 +142,16 @@ class Waves {
         if (table.best.load(std::memory_order_relaxed) > search.best_priority) continue;
         const uint64_t hash = table.hash(search.key);
         const Slot* slot = &table.slots[table.index(hash)];
-        if (probe_count_ == kRoom) run_probe({slot, Table::tag(hash), key});
         __builtin_prefetch(slot);
-        if (probe_count_ < kRoom) probes_[probe_count_++] = {slot, Table::tag(hash), key};
+        const Probe probe{slot, Table::tag(hash), static_cast<uint16_t>(key), t == 0};
+        if (probe_count_ == kRoom) {
+          run_probe(probe);
+        } else {
+          probes_[probe_count_++] = probe;
+        }
       }
       const Ref rest = node.rest.ref.load(std::memory_order_acquire);
-      if (rest == 0) continue;
-      if (rest_count_ == kRoom) {
-        search_tree(rest, search, candidates_);
-      } else {
-        rests_[rest_count_++] = {rest, node.rest.best.load(std::memory_order_relaxed), key};
-      }
+      if (rest != 0) add_later(rest, node.rest.best.load(std::memory_order_relaxed), key);
     }
     node_count_ = 0;
   }
@@ -156,7 +161,11 @@ class Waves {
     const uint32_t tag = probe.slot->tag.load(std::memory_order_relaxed);
     const uint32_t best = probe.slot->best.load(std::memory_order_relaxed);
     if (ref == 0 || (tag != 0 && tag != probe.tag) || best > searches_[probe.key].best_priority) return;
-    add(ref, best, probe.key);
+    if (probe.first || kind_of(ref) == Kind::kLeaf) {
+      add(ref, best, probe.key);
+    } else {
+      add_later(ref, best, probe.key);
+    }
   }
 
   void run_slots() {
@@ -164,12 +173,13 @@ class Waves {
     probe_count_ = 0;
   }
 
-  // What nodes' tables don't hold: only once all else has been looked at, since most of it can't win then.
-  void run_rests() {
-    for (size_t i = 0; i < rest_count_; ++i) {
-      if (rests_[i].best <= searches_[rests_[i].key].best_priority) add(rests_[i].ref, rests_[i].best, rests_[i].key);
+  // What lies deep below nodes' further tables, and what their tables don't hold: only once all else has been looked
+  // at, since most of it can't win then.
+  void run_later() {
+    for (size_t i = 0; i < later_count_; ++i) {
+      if (later_[i].best <= searches_[later_[i].key].best_priority) add(later_[i].ref, later_[i].best, later_[i].key);
     }
-    rest_count_ = 0;
+    later_count_ = 0;
   }
 
   void run_ternary() {
@@ -185,12 +195,12 @@ class Waves {
   Candidates candidates_;
   Task leaves_[kRoom];
   Task nodes_[kRoom];
-  Task rests_[kRoom];
+  Task later_[kRoom];
   Task ternaries_[kRoom];
   Probe probes_[kRoom];
   size_t leaf_count_ = 0;
   size_t node_count_ = 0;
-  size_t rest_count_ = 0;
+  size_t later_count_ = 0;
   size_t ternary_count_ = 0;
   size_t probe_count_ = 0;
 };

@@ -81,7 +81,21 @@ inline void candidates_portable(const TernaryBlock& block, const Bits& key, uint
 #if defined(__x86_64__)
 __attribute__((target("avx2"), no_sanitize("thread"))) inline void candidates_avx2(const TernaryBlock& block,
                                                                                      const Bits& key, uint64_t* out) {
-  if (block.words != kBlockWords) return candidates_portable(block, key, out);
+  out[0] = out[1] = out[2] = out[3] = 0;
+  if (block.words == 1) {
+    uint64_t left = block.valid[0];
+    for (size_t i = 0; i < block.nibble_count && left != 0; ++i) left &= *block.row(i, key);
+    out[0] = left;
+    return;
+  }
+  if (block.words == 2) {
+    __m128i left = _mm_load_si128(reinterpret_cast<const __m128i*>(block.valid));
+    for (size_t i = 0; i < block.nibble_count; ++i) {
+      left = _mm_and_si128(left, _mm_load_si128(reinterpret_cast<const __m128i*>(block.row(i, key))));
+    }
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), left);
+    return;
+  }
   __m256i left = _mm256_load_si256(reinterpret_cast<const __m256i*>(block.valid));
   size_t i = 0;
   const auto row = [&](size_t n) { return reinterpret_cast<const __m256i*>(block.row(n, key)); };

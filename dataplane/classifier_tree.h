@@ -136,8 +136,8 @@ class Root {
     node->count = node->built = static_cast<uint32_t>(count);
     if (!rest.empty()) {
       node->rest.best.store(best_of(rest), std::memory_order_relaxed);
-      node->rest.ref.store(rest.size() <= kLeafMax || masks.size() < kMaxTables ? make_rest(rest) : build(rest, depth + 1),
-                           std::memory_order_relaxed);
+      const bool more = rest.size() > kLeafMax && masks.size() == kMaxTables;
+      node->rest.ref.store(more ? build(rest, depth + 1) : make_rest(rest), std::memory_order_relaxed);
     }
     return make_ref(node, Kind::kNode);
   }

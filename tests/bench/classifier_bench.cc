@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Measures the classifier alone on ClassBench sets: cycles per lookup in batches of 32 (percentiles over batches; `quiet`
-// is over each batch's best pass, for machines that are shared), bytes a rule, time to insert them all one by one, updates a second.
+// is over each batch's best pass, for machines that are shared), bytes a rule, time to insert them all one by one,
+// updates a second.
 //
 //   classifier_bench [--check N] [--passes N] [--updates N] [--one] DIRECTORY SET...
 //
@@ -148,7 +149,8 @@ bool run(const std::string& set, const Options& options) {
     updates = updates_per_second(classifier, reclaimer, *rules, options.updates);
     if (!agrees(classifier, *rules, *keys, options.check)) return false;
   }
-  std::printf("%-14s %7zu rules  cycles p10 %7.1f  p50 %7.1f  p99 %7.1f  quiet p50 %7.1f  bytes/rule %6.1f  build %7.3f s", set.c_str(),
+  std::printf("%-14s %7zu rules  cycles p10 %7.1f  p50 %7.1f  p99 %7.1f  quiet p50 %7.1f  bytes/rule %6.1f  build %7.3f s",
+              set.c_str(),
               rules->size(), at(cycles.all, 10), at(cycles.all, 50), at(cycles.all, 99), at(cycles.quiet, 50),
               static_cast<double>(classifier.memory_bytes()) / static_cast<double>(rules->size()), build);
   if (options.updates > 0) std::printf("  updates %8.0f/s", updates);
