@@ -5,6 +5,7 @@
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <rte_log.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -72,6 +73,14 @@ RuntimeLogLevel level_of(int dpdk_level) {
   if (dpdk_level <= static_cast<int>(RTE_LOG_WARNING)) return RuntimeLogLevel::kWarning;
   if (dpdk_level <= static_cast<int>(RTE_LOG_INFO)) return RuntimeLogLevel::kInfo;
   return RuntimeLogLevel::kDebug;
+}
+
+// A vhost port has a dozen descriptors: its socket, its guest's memory, two for each ring.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 std::string runtime_dir(const RuntimeOptions& options) {
@@ -149,6 +158,7 @@ Result<std::unique_ptr<Eal>> Eal::start(const RuntimeOptions& options, const std
   if (options.hugepages) {
     if (auto enough = check_hugepages(options, nodes); !enough) return fail(enough.error());
   }
+  raise_descriptor_limit();
   std::unique_ptr<Eal> eal(new Eal);
   LogSink& sink = *eal->sink_;
   sink.callback = options.log;

@@ -111,6 +111,19 @@ uint64_t Gate::parked(EndpointId endpoint) const {
   return total;
 }
 
+WindowTotals Gate::totals() const {
+  WindowTotals out;
+  for (const Worker* worker : workers_) {
+    const Pipeline& pipeline = worker->pipeline();
+    out.parked += pipeline.counts().parked.load(std::memory_order_relaxed);
+    for (uint16_t port = 0; port <= kMaxPorts; ++port) {
+      out.park_overflow += pipeline.drops(PortId(port), Drop::k_park_overflow);
+      out.redirect_duplicate += pipeline.drops(PortId(port), Drop::k_redirect_duplicate);
+    }
+  }
+  return out;
+}
+
 void Gate::abandon() {
   std::array<rte_mbuf*, kBurst> mbufs;
   for (const auto& lane : lanes_) {

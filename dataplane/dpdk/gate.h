@@ -54,6 +54,7 @@ class Gate final : public PacketGate {
   bool emit(const Frame& frame) override { return send(frame, MailKind::kEmit); }
   size_t take_announcements(std::vector<Frame>& out) override;
   [[nodiscard]] uint64_t parked(EndpointId endpoint) const override;
+  [[nodiscard]] WindowTotals totals() const override;
 
   // Control thread, before start(): whose parks parked() looks at.
   void set_workers(std::vector<const Worker*> workers) { workers_ = std::move(workers); }
