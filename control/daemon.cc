@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/daemon.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
+#include <chrono>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "base/clock.h"
+#include "control/commands.h"
+#include "control/control_socket.h"
+#include "dataplane/dpdk/runtime.h"
+#include "dataplane/fdb.h"
+#include "dataplane/policy_store.h"
+#include "migration/driver.h"
+
+namespace godwit::control {
+namespace {
+
+using namespace std::chrono_literals;
+using dataplane::Runtime;
+using Json = nlohmann::json;
+
+constexpr auto kCollectBusy = 2ms;    // while something waits to be freed
+constexpr auto kCollectIdle = 100ms;  // how late something that is freed may be noticed
+
+// Lets any thread wake the control thread.
+class Wakeup {
+ public:
+  Wakeup() : descriptor_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  ~Wakeup() {
+    if (descriptor_ >= 0) close(descriptor_);
+  }
+  Wakeup(const Wakeup&) = delete;
+  Wakeup& operator=(const Wakeup&) = delete;
+  void wake() const {
+    const uint64_t one = 1;
+    (void)!write(descriptor_, &one, sizeof one);
+  }
+  void clear() const {
+    uint64_t count = 0;
+    (void)!read(descriptor_, &count, sizeof count);
+  }
+  [[nodiscard]] int descriptor() const { return descriptor_; }
+
+ private:
+  int descriptor_;
+};
+
+void log_line(dataplane::RuntimeLogLevel level, std::string_view line) {
+  switch (level) {
+    case dataplane::RuntimeLogLevel::kDebug: return spdlog::debug("{}", line);
+    case dataplane::RuntimeLogLevel::kWarning: return spdlog::warn("{}", line);
+    case dataplane::RuntimeLogLevel::kError: return spdlog::error("{}", line);
+    default: return spdlog::info("{}", line);
+  }
+}
+
+dataplane::RuntimeOptions runtime_options(const HostConfig& config) {
+  dataplane::RuntimeOptions options;
+  options.host = config.host;
+  options.worker_cpus = config.workers.cpus;
+  options.spin_us = config.workers.spin_us;
+  options.max_sleep_us = config.workers.max_sleep_us;
+  options.hugepages = config.memory.hugepages;
+  options.socket_mb = config.memory.socket_mb;
+  options.file_prefix = config.memory.file_prefix;
+  options.mbufs = config.memory.mbufs;
+  for (const UplinkConfig& uplink : config.uplinks) options.pci |= Runtime::is_pci_devargs(uplink.devargs);
+  options.park = {config.migration.park_packets, config.migration.park_bytes};
+  options.log = log_line;
+  return options;
+}
+
+migration::DriverOptions driver_options(const HostConfig& config) {
+  const MigrationConfig& migration = config.migration;
+  migration::DriverOptions options;
+  options.host = config.host;
+  options.listen = migration.listen;
+  options.plaintext_anywhere = migration.plaintext_anywhere;
+  options.peers = migration.peers;
+  options.vhost_template = migration.vhost_template;
+  options.uplink = migration.uplink;
+  options.prepare_timeout_ms = migration.prepare_timeout_ms;
+  options.window_timeout_ms = migration.window_timeout_ms;
+  return options;
+}
+
+const char* event_name(dataplane::PortEventKind kind) {
+  switch (kind) {
+    case dataplane::PortEventKind::kConnected: return "connected";
+    case dataplane::PortEventKind::kDisconnected: return "disconnected";
+    case dataplane::PortEventKind::kRingsRunning: return "rings running";
+    case dataplane::PortEventKind::kRingsStopped: return "rings stopped";
+    case dataplane::PortEventKind::kLoggingStarted: return "its memory is being copied";
+    case dataplane::PortEventKind::kLoggingStopped: return "its memory is no longer copied";
+    case dataplane::PortEventKind::kFeaturesChanged: return "features negotiated";
+    case dataplane::PortEventKind::kInvalid: break;
+  }
+  return "?";
+}
+
+Json drops_json(const Runtime& runtime) {
+  const dataplane::DropTotals totals = runtime.drops();
+  Json drops = Json::object();
+  for (size_t i = 0; i < dataplane::kDropCount; ++i) {
+    if (totals.drops[i] > 0) drops[std::string(dataplane::drop_name(static_cast<dataplane::Drop>(i)))] = totals.drops[i];
+  }
+  return {{"drops", std::move(drops)},   {"unpoliced_packets", totals.unpoliced}, {"parked", totals.parked},
+          {"unparked", totals.unparked}, {"redirected", totals.redirected},       {"injected", totals.injected}};
+}
+
+Json workers_json(const Runtime& runtime) {
+  Json workers = Json::array();
+  for (const dataplane::WorkerInfo& worker : runtime.workers()) {
+    const uint64_t cycles = worker.busy_cycles + worker.idle_cycles;
+    workers.push_back({{"worker", worker.id.value},
+                       {"cpu", worker.cpu},
+                       {"numa_node", worker.numa_node},
+                       {"running", worker.running},
+                       {"rx_queues", worker.rx_queues},
+                       {"loops", worker.loops},
+                       {"rx_packets", worker.rx_packets},
+                       {"tx_packets", worker.tx_packets},
+                       {"busy_cycles", worker.busy_cycles},
+                       {"idle_cycles", worker.idle_cycles},
+                       {"cycles_per_second", worker.cycles_per_second},
+                       {"busy_percent", cycles == 0 ? 0 : static_cast<uint64_t>(100.0 * static_cast<double>(worker.busy_cycles) / static_cast<double>(cycles))},
+                       {"sleeps", worker.sleeps},
+                       {"slept_ns", worker.slept_ns},
+                       {"held", worker.held}});
+  }
+  return {{"workers", std::move(workers)}};
+}
+
+Json memory_json(const Runtime& runtime) {
+  const dataplane::MemoryInfo memory = runtime.memory();
+  Json pools = Json::array(), heaps = Json::array();
+  for (const auto& pool : memory.pools) {
+    pools.push_back({{"numa_node", pool.numa_node}, {"size", pool.size}, {"available", pool.available}, {"data_bytes", pool.data_bytes}});
+  }
+  for (const auto& heap : memory.heaps) {
+    heaps.push_back({{"numa_node", heap.numa_node}, {"total_bytes", heap.total_bytes}, {"free_bytes", heap.free_bytes}});
+  }
+  return {{"hugepages", memory.hugepages}, {"pools", std::move(pools)}, {"heaps", std::move(heaps)}};
+}
+
+}  // namespace
+
+Result<void> check_policy(const HostConfig& config) {
+  dataplane::NoWorkers grace;
+  dataplane::StateCell state;
+  dataplane::CounterBank counters(1);
+  dataplane::Reclaimer reclaimer(grace);
+  dataplane::PolicyStore store(state, reclaimer, counters);
+  return put_policy(config, store);
+}
+
+// Members are in the order they are made; stop() and destruction go the other way.
+struct Daemon::Impl {
+  Impl(HostConfig host_config, std::string version_text)
+      : config(std::move(host_config)), version(std::move(version_text)), fdb(config.fdb.entries, config.fdb.ageing_s) {}
+  ~Impl() { stop(); }
+
+  Result<void> start();
+  Result<void> open_ports();
+  Result<void> bind(const std::string& endpoint, PortId port);
+  void start_timers();
+  void every(asio::steady_timer& timer, std::function<std::chrono::milliseconds()> action, std::chrono::milliseconds first);
+  void await_wakeup();
+  void on_wakeup();
+  void stop();
+
+  const HostConfig config;
+  const std::string version;
+  SteadyClock clock;
+  asio::io_context io{1};
+  asio::signal_set signals{io};
+  Wakeup wakeup;
+  std::unique_ptr<ControlSocket> socket;
+  dataplane::StateCell state;
+  dataplane::Fdb fdb;
+  std::optional<dataplane::CounterBank> counters;
+  std::unique_ptr<Runtime> runtime;
+  std::optional<dataplane::Reclaimer> reclaimer;
+  std::optional<dataplane::PolicyStore> store;
+  std::optional<migration::Driver> driver;
+  std::optional<Context> context;
+  asio::posix::stream_descriptor woken{io};
+  asio::steady_timer collect{io}, second{io};
+  bool serving = false;
+};
+
+Result<void> Daemon::Impl::start() {
+  if (wakeup.descriptor() < 0) return fail("no eventfd");
+  auto opened = ControlSocket::open(io, config.socket);
+  if (!opened) return fail(opened.error());
+  socket = std::move(*opened);
+
+  const dataplane::RuntimeOptions options = runtime_options(config);
+  const auto cpus = Runtime::worker_cpus(options);
+  if (!cpus) return fail(cpus.error());
+  counters.emplace(static_cast<uint16_t>(cpus->size()));
+  auto made = Runtime::create(options, state, fdb, *counters, [this] { wakeup.wake(); });
+  if (!made) return fail(made.error());
+  runtime = std::move(*made);
+
+  reclaimer.emplace(runtime->grace());
+  store.emplace(state, *reclaimer, *counters);
+  store->on_endpoint_gone([this](EndpointId endpoint) { fdb.flush(endpoint); });
+  if (auto put = put_policy(config, *store); !put) return put;
+  if (auto started = runtime->start(); !started) return started;
+
+  driver.emplace(io, driver_options(config), *store, runtime->ports(), runtime->gate(), clock,
+                 [](const std::string& line) { spdlog::info("{}", line); });
+  if (auto ports = open_ports(); !ports) return ports;
+  if (auto listening = driver->listen(); !listening) return listening;
+
+  context.emplace(Context{config.host, version, *store, runtime->ports(), fdb, *driver, [] { return Runtime::now_s(); },
+                          [this] { return drops_json(*runtime); }, [this] { return workers_json(*runtime); },
+                          [this] { return memory_json(*runtime); }});
+  start_timers();
+  const RpcHandler handler = [this](const std::string& method, const Json& params, Json& result, RpcError& error) {
+    return call(*context, method, params, result, error);
+  };
+  socket->start([handler](std::string_view line) { return answer_line(line, handler); });
+  serving = true;
+  return {};
+}
+
+Result<void> Daemon::Impl::bind(const std::string& endpoint, PortId port) {
+  dataplane::Transaction transaction(*store);
+  const EndpointId id = store->find(endpoint)->id;
+  dataplane::Location here;
+  here.kind = dataplane::LocationKind::kPort;
+  here.port = port;
+  Result<void> done = transaction.bind_port(id, port);
+  if (done) done = transaction.set_location(id, here);
+  if (done) done = transaction.set_active(id, true);
+  if (done) transaction.commit();
+  return done;
+}
+
+Result<void> Daemon::Impl::open_ports() {
+  dataplane::Ports& ports = runtime->ports();
+  const auto open = [&](const std::string& name, const Place& place, const Result<PortId>& port) -> Result<void> {
+    Result<void> done;
+    if (port) done = bind(name, *port);
+    if (port && done) return {};
+    return fail(place.file + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": " + name + ": " +
+                (port ? done.error().message : port.error().message));
+  };
+  for (const UplinkConfig& uplink : config.uplinks) {
+    if (auto done = open(uplink.name, uplink.place, ports.add_ethdev({uplink.name, uplink.devargs, uplink.mtu})); !done) return done;
+  }
+  for (const EndpointConfig& endpoint : config.endpoints) {
+    if (!endpoint.vhost) continue;
+    const dataplane::Profile& profile = endpoint.profile;
+    const auto port = ports.add_vhost({profile.name, endpoint.vhost->socket, endpoint.vhost->server, profile.queues, profile.mtu});
+    if (auto done = open(profile.name, endpoint.place, port); !done) return done;
+  }
+  return {};
+}
+
+void Daemon::Impl::every(asio::steady_timer& timer, std::function<std::chrono::milliseconds()> action, std::chrono::milliseconds first) {
+  timer.expires_after(first);
+  timer.async_wait([this, &timer, action = std::move(action)](asio::error_code error) mutable {
+    if (error) return;
+    const auto next = action();
+    every(timer, std::move(action), next);
+  });
+}
+
+void Daemon::Impl::start_timers() {
+  every(collect, [this] {
+    return reclaimer->collect() > 0 ? std::chrono::milliseconds(kCollectBusy) : std::chrono::milliseconds(kCollectIdle);
+  }, kCollectIdle);
+  every(second, [this] {
+    fdb.age(Runtime::now_s());
+    store->collect_implicit();
+    return 1000ms;
+  }, 1000ms);
+  woken.assign(wakeup.descriptor());
+  await_wakeup();
+}
+
+void Daemon::Impl::await_wakeup() {
+  woken.async_wait(asio::posix::descriptor_base::wait_read, [this](asio::error_code error) {
+    if (error) return;
+    on_wakeup();
+    await_wakeup();
+  });
+}
+
+void Daemon::Impl::on_wakeup() {
+  wakeup.clear();
+  for (const dataplane::PortEvent& event : runtime->ports().poll_events()) {
+    const dataplane::EndpointRecord* owner = store->by_port(event.port);
+    spdlog::info("port {} {}: {}", event.port.value, owner == nullptr ? "" : owner->profile.name, event_name(event.kind));
+    driver->on_port_event(event);
+  }
+  driver->on_gate_ready();
+}
+
+void Daemon::Impl::stop() {
+  serving = false;
+  if (socket) socket->close();
+  if (driver) driver->stop();
+  if (woken.is_open()) woken.release();
+  context.reset();
+  driver.reset();
+  if (runtime) runtime->stop();
+  store.reset();
+  reclaimer.reset();
+  if (runtime && runtime->leaked_buffers() > 0) spdlog::error("{} packet buffers were lost", runtime->leaked_buffers());
+  runtime.reset();
+}
+
+Daemon::Daemon(HostConfig config, std::string version) : impl_(std::make_unique<Impl>(std::move(config), std::move(version))) {}
+Daemon::~Daemon() = default;
+
+Result<void> Daemon::run() {
+  Impl& impl = *impl_;
+  spdlog::info("godwit {} on {} starts", impl.version, impl.config.host);
+  std::signal(SIGPIPE, SIG_IGN);
+  impl.signals.add(SIGTERM);
+  impl.signals.add(SIGINT);
+  impl.signals.async_wait([&impl](asio::error_code error, int signal) {
+    if (error) return;
+    spdlog::info("signal {}: stopping", signal);
+    impl.io.stop();
+  });
+  if (auto started = impl.start(); !started) {
+    impl.stop();
+    return started;
+  }
+  spdlog::info("ready: {} ports, {} endpoints, {} rules, control socket {}", impl.runtime->ports().list().size(),
+               impl.store->endpoints().size(), impl.store->rule_count(), impl.config.socket);
+  impl.io.run();
+  impl.stop();
+  spdlog::info("stopped");
+  return {};
+}
+
+}  // namespace godwit::control
