@@ -28,6 +28,13 @@ struct Frame {
   uint32_t mark = 0;
 };
 
+// What the parks and windows of this switch have seen, ever: a move shows the difference over its time.
+struct WindowTotals {
+  uint64_t parked = 0;
+  uint64_t park_overflow = 0;
+  uint64_t redirect_duplicate = 0;
+};
+
 class PacketGate {
  public:
   virtual ~PacketGate() = default;
@@ -40,8 +47,9 @@ class PacketGate {
   virtual bool emit(const Frame& frame) = 0;
   // RARP frames (ethertype 0x8035) that came in by an uplink since the last call; at most 256 are kept.
   virtual size_t take_announcements(std::vector<Frame>& out) = 0;
-  // Frames parked now, over all workers, for the endpoint; and how many of them were ever dropped by its bound.
+  // Frames parked now, over all workers, for the endpoint: 0 when there are none, else about how many.
   [[nodiscard]] virtual uint64_t parked(EndpointId endpoint) const = 0;
+  [[nodiscard]] virtual WindowTotals totals() const = 0;
 };
 
 }  // namespace godwit::dataplane

@@ -28,6 +28,7 @@ DestinationMove::DestinationMove(MoveContext& context, std::string vm, std::stri
   status_.peer = std::move(peer);
   status_.id = std::move(id);
   status_.role = "destination";
+  totals_before_ = context.gate.totals();
 }
 
 void DestinationMove::attach(std::shared_ptr<Session> session) {
@@ -59,6 +60,7 @@ void DestinationMove::step(DestinationEvent event, const std::string& why) {
     if (action == DestinationAction::kNone) break;
     act(action);
   }
+  if (over()) totals_after_ = context_.gate.totals();
 }
 
 void DestinationMove::act(DestinationAction action) {
@@ -302,6 +304,10 @@ void DestinationMove::stop() {
 MoveStatus DestinationMove::status() const {
   MoveStatus status = status_;
   status.state = std::string(name_of(machine_.state()));
+  const dataplane::WindowTotals now = over() ? totals_after_ : context_.gate.totals();
+  status.parked = now.parked - totals_before_.parked;
+  status.park_overflow = now.park_overflow - totals_before_.park_overflow;
+  status.redirect_duplicate = now.redirect_duplicate - totals_before_.redirect_duplicate;
   if (published_ && staged_ != nullptr) {
     for (const dataplane::Profile& profile : document_.profiles) {
       const PortId port = staged_->port(profile.name);

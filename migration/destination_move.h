@@ -58,6 +58,7 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   bool published_ = false;
   bool rings_run_ = false;
   MoveStatus status_;
+  dataplane::WindowTotals totals_before_, totals_after_;  // the switch's, when the move began and when it was over
   std::string why_;
   // Redirected frames and barriers, in the order they came.
   std::deque<std::variant<dataplane::Frame, uint32_t>> in_;

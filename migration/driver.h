@@ -41,7 +41,8 @@ struct DriverOptions {
 struct MoveStatus {
   std::string vm, peer, role, state, id, error;  // role "source" | "destination"; error empty = none
   uint64_t rules_exported = 0, rules_rewritten = 0, rules_imported = 0;
-  uint64_t parked = 0, redirected = 0, park_overflow = 0, redirect_duplicate = 0;
+  uint64_t redirected = 0;                                         // this move's frames
+  uint64_t parked = 0, park_overflow = 0, redirect_duplicate = 0;  // the whole switch's, while the move went on
   uint64_t freeze_ns = 0, handover_ns = 0, active_ns = 0, proof_ns = 0, done_ns = 0;
   uint64_t rings_running_ns = 0, first_packet_ns = 0;
 };

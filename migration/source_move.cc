@@ -34,6 +34,7 @@ SourceMove::SourceMove(MoveContext& context, std::string vm, std::string peer, s
   status_.peer = std::move(peer);
   status_.id = std::move(id);
   status_.role = "source";
+  totals_before_ = context.gate.totals();
 }
 
 Result<void> SourceMove::begin() {
@@ -136,6 +137,7 @@ void SourceMove::step(SourceEvent event, const std::string& why) {
     if (action == SourceAction::kNone) break;
     act(action);
   }
+  if (over()) totals_after_ = context_.gate.totals();
   // A VM of which nothing runs: moved by this explicit command, there is no stop to wait for.
   if (machine_.state() == SourceState::kPrepared && before != SourceState::kPrepared &&
       std::ranges::none_of(nics_, [](const Nic& nic) { return nic.running; })) {
@@ -400,6 +402,10 @@ void SourceMove::stop() {
 MoveStatus SourceMove::status() const {
   MoveStatus status = status_;
   status.state = std::string(name_of(machine_.state()));
+  const dataplane::WindowTotals now = over() ? totals_after_ : context_.gate.totals();
+  status.parked = now.parked - totals_before_.parked;
+  status.park_overflow = now.park_overflow - totals_before_.park_overflow;
+  status.redirect_duplicate = now.redirect_duplicate - totals_before_.redirect_duplicate;
   return status;
 }
 

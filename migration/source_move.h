@@ -68,6 +68,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   Epoch new_epoch_;
   uint64_t nonce_ = 0;
   MoveStatus status_;
+  dataplane::WindowTotals totals_before_, totals_after_;  // the switch's, when the move began and when it was over
   std::string why_;
   wire::Envelope batch_;
   size_t batch_bytes_ = 0;

@@ -90,6 +90,7 @@ class FakeGate final : public dataplane::PacketGate {
     return count;
   }
   uint64_t parked(EndpointId) const override { return 0; }
+  dataplane::WindowTotals totals() const override { return {}; }
 
   std::deque<dataplane::Frame> redirected;
   std::vector<dataplane::Frame> injected, emitted, announcements;
