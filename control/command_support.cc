@@ -67,7 +67,8 @@ std::string Params::text_or(const char* name, const char* otherwise) const { ret
 namespace {
 
 uint64_t unsigned_number(const char* name, const Json& value, uint64_t least, uint64_t most) {
-  if (!value.is_number_unsigned() || value.get<uint64_t>() < least || value.get<uint64_t>() > most) {
+  const bool natural = value.is_number_unsigned() || (value.is_number_integer() && value.get<int64_t>() >= 0);
+  if (!natural || value.get<uint64_t>() < least || value.get<uint64_t>() > most) {
     Params::wrong(std::string("\"") + name + "\" must be a number from " + std::to_string(least) + " to " + std::to_string(most));
   }
   return value.get<uint64_t>();
@@ -87,7 +88,7 @@ uint64_t Params::number(const char* name, uint64_t least, uint64_t most) const {
 std::string Params::port(const char* name) const {
   const Json& value = raw(name);
   if (value.is_string()) return value.get<std::string>();
-  if (value.is_number_unsigned()) return std::to_string(value.get<uint64_t>());
+  if (value.is_number_integer()) return std::to_string(unsigned_number(name, value, 0, PortId{}.value - 1u));
   wrong(std::string("\"") + name + "\" must be a port's number or an endpoint's name");
 }
 
