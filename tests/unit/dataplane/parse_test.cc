@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dataplane/parse.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "tests/support/frame_check.h"
+#include "tests/support/packet_builder.h"
+
+namespace godwit::dataplane {
+namespace {
+
+using support::Frame;
+using support::PacketBuilder;
+using support::TestPacket;
+
+Parsed parse_good(const Frame& frame) {
+  TestPacket test(frame);
+  Parsed parsed;
+  const auto drop = parse(test.packet, parsed);
+  EXPECT_EQ(drop, std::nullopt) << (drop ? drop_name(*drop) : "");
+  return parsed;
+}
+
+std::string verdict(const Packet& packet) {
+  Parsed parsed;
+  const auto drop = parse(packet, parsed);
+  return drop ? std::string(drop_name(*drop)) : "good";
+}
+std::string verdict(const Frame& frame) { return verdict(TestPacket(frame).packet); }
+
+PacketBuilder eth() { return PacketBuilder().eth(); }
+
+// Frames of every kind, each with how long its headers are: cut before that, it is malformed.
+struct Kind {
+  const char* name;
+  Frame frame;
+  uint16_t layers;
+  size_t headers;
+};
+std::vector<Kind> kinds() {
+  constexpr uint16_t k4 = kLayerEth | kLayerIpv4;
+  constexpr uint16_t k6 = kLayerEth | kLayerIpv6;
+  constexpr uint16_t kExt = k6 | kLayerIpv6Ext;
+  return {
+      {"ethernet", eth().payload(50).build(), kLayerEth, 14},
+      {"vlan", eth().vlan(5).payload(50).build(), kLayerEth | kLayerVlan, 18},
+      {"qinq", eth().vlan(5, 1, false, 0x88a8).vlan(6).payload(50).build(), kLayerEth | kLayerVlan | kLayerVlan2, 22},
+      {"arp", eth().arp(1, support::kMacOne, "10.0.0.1", "00:00:00:00:00:00", "10.0.0.2").padding(18).build(),
+       kLayerEth | kLayerArp, 42},
+      {"ipv4", eth().ipv4().payload(20).build(), k4, 54},
+      {"ipv4 options", eth().ipv4("10.0.0.1", "10.0.0.2", 64, 10).udp(1, 2).build(), k4 | kLayerUdp, 82},
+      {"tcp", eth().ipv4().tcp(1, 2).payload(20).build(), k4 | kLayerTcp, 74},
+      {"tcp options", eth().ipv4().tcp(1, 2, 2, 10).build(), k4 | kLayerTcp, 94},
+      {"udp", eth().ipv4().udp(1, 2).payload(3).padding(20).build(), k4 | kLayerUdp, 45},
+      {"icmp", eth().ipv4().icmp(8, 0, 7, 9).payload(3).build(), k4 | kLayerIcmp, 45},
+      {"sctp", eth().ipv4().sctp(1, 2).build(), k4 | kLayerSctp, 46},
+      {"vxlan", eth().ipv4().udp(1, 4789).vxlan(42).eth().ipv4().udp(3, 4).build(),
+       k4 | kLayerUdp | kLayerVxlan, 14 + 36 + 42},
+      {"ipv6", eth().ipv6().payload(20).build(), k6, 74},
+      {"ipv6 tcp", eth().vlan(1).ipv6().tcp(1, 2).build(), k6 | kLayerVlan | kLayerTcp, 78},
+      {"ipv6 udp", eth().ipv6().udp(1, 2).build(), k6 | kLayerUdp, 62},
+      {"icmp6", eth().ipv6().icmp6(128, 0, 7, 9).build(), k6 | kLayerIcmp6, 62},
+      {"ipv6 sctp", eth().ipv6().sctp(1, 2).build(), k6 | kLayerSctp, 66},
+      {"ipv6 extensions", eth().ipv6().hop_by_hop().dest_options(2).routing(0, "fd00::9").auth().tcp(1, 2).build(),
+       kExt | kLayerTcp, 54 + 8 + 24 + 24 + 24 + 20},
+      {"ipv4 first fragment", eth().ipv4().fragment4(0, true).udp(1, 2).payload(8).build(), k4 | kLayerFragment | kLayerUdp, 50},
+      {"ipv4 later fragment", eth().ipv4().fragment4(9, true).set8(9, 17).payload(8).build(), k4 | kLayerFragment, 42},
+      {"ipv6 first fragment", eth().ipv6().fragment6(0, true).udp(1, 2).payload(8).build(),
+       kExt | kLayerFragment | kLayerUdp, 78},
+      {"ipv6 later fragment", eth().ipv6().fragment6(9, false).set8(0, 17).payload(8).build(), kExt | kLayerFragment, 70},
+      {"ipv6 atomic fragment", eth().ipv6().fragment6(0, false).tcp(1, 2).build(), kExt | kLayerFragment | kLayerTcp, 82},
+  };
+}
+
+TEST(Parse, EachKindOfFrameHasItsLayers) {
+  for (const Kind& kind : kinds()) {
+    SCOPED_TRACE(kind.name);
+    const Parsed parsed = parse_good(kind.frame);
+    EXPECT_EQ(parsed.key.layers.host(), kind.layers);
+    EXPECT_EQ(support::wrong_checksum(kind.frame), "") << "the frame itself";
+    if ((kind.layers & (kLayerTcp | kLayerUdp | kLayerSctp)) != 0) {
+      EXPECT_EQ(parsed.key.l4_src, to_be16(1));
+    } else {
+      EXPECT_EQ(parsed.key.l4_src, be16{});
+      EXPECT_EQ(parsed.key.l4_dst, be16{});
+    }
+    if ((kind.layers & (kLayerIpv4 | kLayerIpv6)) == 0) continue;
+    const support::L4Place place = support::find_l4(kind.frame);
+    EXPECT_EQ(parsed.l4_offset, place.offset);
+    EXPECT_EQ(parsed.l4_length, place.length);
+    EXPECT_EQ(parsed.key.ip_proto, place.proto);
+  }
+}
+
+TEST(Parse, EthernetFieldsAreThoseOnTheWire) {
+  const Parsed parsed = parse_good(PacketBuilder().eth("02:aa:bb:cc:dd:01", "02:11:22:33:44:02").payload(46).build());
+  EXPECT_EQ(parsed.key.eth_dst, *parse_mac("02:aa:bb:cc:dd:01"));
+  EXPECT_EQ(parsed.key.eth_src, *parse_mac("02:11:22:33:44:02"));
+  EXPECT_EQ(parsed.key.eth_type, to_be16(0x88b5));
+  EXPECT_EQ(parsed.vlan_tags, 0);
+  EXPECT_EQ(parsed.l3_offset, 0);
+}
+
+TEST(Parse, TwoTagsAreReadAndAThirdIsPayload) {
+  const Parsed two = parse_good(eth().vlan(100, 5, true, 0x88a8).vlan(200, 2).ipv4().udp(1, 2).build());
+  EXPECT_EQ(two.vlan_tags, 2);
+  EXPECT_EQ(two.key.eth_type, to_be16(0x88a8));
+  EXPECT_EQ(two.key.vlan_tci, to_be16(5 << 13 | 1 << 12 | 100));
+  EXPECT_EQ(two.key.vlan_inner_type, to_be16(0x8100));
+  EXPECT_EQ(two.key.vlan2_tci, to_be16(2 << 13 | 200));
+  EXPECT_EQ(two.key.vlan2_inner_type, to_be16(0x0800));
+  EXPECT_EQ(two.l3_offset, 22);
+
+  const Parsed three = parse_good(eth().vlan(1).vlan(2).vlan(3).ipv4().udp(1, 2).build());
+  EXPECT_EQ(three.vlan_tags, 2);
+  EXPECT_EQ(three.key.vlan2_inner_type, to_be16(0x8100));
+  EXPECT_EQ(three.key.layers.host(), kLayerEth | kLayerVlan | kLayerVlan2);
+  EXPECT_EQ(three.l3_offset, 0);
+}
+
+TEST(Parse, ArpFieldsAreThoseOnTheWire) {
+  const Parsed parsed = parse_good(eth().vlan(9).arp(2, "02:00:00:00:00:0a", "10.0.0.10", "02:00:00:00:00:0b", "10.0.0.11").build());
+  EXPECT_EQ(parsed.key.arp_opcode, to_be16(2));
+  EXPECT_EQ(parsed.key.arp_sha, *parse_mac("02:00:00:00:00:0a"));
+  EXPECT_EQ(parsed.key.arp_tha, *parse_mac("02:00:00:00:00:0b"));
+  EXPECT_EQ(parsed.key.ipv4_src, to_be32(0x0a00000a));
+  EXPECT_EQ(parsed.key.ipv4_dst, to_be32(0x0a00000b));
+  EXPECT_EQ(parsed.l3_offset, 18);
+  EXPECT_EQ(parsed.l4_offset, 0);
+}
+
+TEST(Parse, ArpOfOtherKindsIsGoodButHasNoArpLayer) {
+  const Parsed parsed = parse_good(eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").set16(0, 6).build());
+  EXPECT_EQ(parsed.key.layers.host(), kLayerEth);
+}
+
+TEST(Parse, Ipv4FieldsAreThoseOnTheWire) {
+  const Parsed parsed = parse_good(eth().ipv4("192.0.2.1", "198.51.100.7", 33).fragment4(0, false).set16(6, 0x4000).tcp(1234, 80, 0x12).payload(5).padding(7).build());
+  EXPECT_EQ(parsed.key.ipv4_src, to_be32(0xc0000201));
+  EXPECT_EQ(parsed.key.ipv4_dst, to_be32(0xc6336407));
+  EXPECT_EQ(parsed.key.ip_ttl, 33);
+  EXPECT_EQ(parsed.key.ip_tos, 0x2e);
+  EXPECT_EQ(parsed.key.ip_proto, 6);
+  EXPECT_EQ(parsed.key.ip_fragment, to_be16(0x4000)) << "DF is no fragment, but can be matched";
+  EXPECT_EQ(parsed.key.l4_src, to_be16(1234));
+  EXPECT_EQ(parsed.key.l4_dst, to_be16(80));
+  EXPECT_EQ(parsed.key.tcp_flags, 0x12);
+  EXPECT_EQ(parsed.l3_offset, 14);
+  EXPECT_EQ(parsed.l4_offset, 34);
+  EXPECT_EQ(parsed.l4_length, 25) << "padding is not L4";
+}
+
+TEST(Parse, Ipv6FieldsAreThoseOnTheWire) {
+  const Parsed parsed = parse_good(eth().ipv6("2001:db8::1", "2001:db8::2", 5, 0xb8, 0xfedcb).hop_by_hop(1).udp(5000, 53).payload(4).build());
+  EXPECT_EQ(parsed.key.ipv6_src, *parse_ipv6("2001:db8::1"));
+  EXPECT_EQ(parsed.key.ipv6_dst, *parse_ipv6("2001:db8::2"));
+  EXPECT_EQ(parsed.key.ip_ttl, 5);
+  EXPECT_EQ(parsed.key.ip_tos, 0xb8);
+  EXPECT_EQ(parsed.key.ipv6_flow, to_be32(0xfedcb));
+  EXPECT_EQ(parsed.key.ipv6_next, 0) << "the fixed header's";
+  EXPECT_EQ(parsed.key.ip_proto, 17) << "behind the extension headers";
+  EXPECT_EQ(parsed.key.l4_dst, to_be16(53));
+  EXPECT_EQ(parsed.l4_offset, 14 + 40 + 16);
+  EXPECT_EQ(parsed.l4_length, 12);
+}
+
+TEST(Parse, FragmentsOtherThanTheFirstHaveNoPorts) {
+  const Parsed first = parse_good(eth().ipv4().fragment4(0, true).udp(7, 8).payload(8).build());
+  EXPECT_EQ(first.key.l4_dst, to_be16(8));
+  EXPECT_EQ(first.key.ip_fragment, to_be16(0x2000));
+  const Parsed later = parse_good(eth().ipv4().fragment4(185, false).set8(9, 17).payload(8).build());
+  EXPECT_EQ(later.key.l4_dst, be16{});
+  EXPECT_EQ(later.key.ip_proto, 17);
+  EXPECT_EQ(later.l4_offset, 0);
+  const Parsed later6 = parse_good(eth().ipv6().fragment6(185, true).set8(0, 60).payload(2).build());
+  EXPECT_EQ(later6.key.ip_fragment, to_be16(185 << 3 | 1));
+  EXPECT_EQ(later6.key.ip_proto, 60) << "its payload is no extension header to be read";
+  EXPECT_EQ(later6.l4_offset, 0);
+}
+
+TEST(Parse, AFirstFragmentsUdpLengthMayExceedTheFragmentButAWholeDatagramsMayNot) {
+  EXPECT_EQ(verdict(eth().ipv4().fragment4(0, true).udp(7, 8).set16(4, 2000).payload(8).build()), "good");
+  EXPECT_EQ(verdict(eth().ipv6().fragment6(0, true).udp(7, 8).set16(4, 2000).payload(8).build()), "good");
+  EXPECT_EQ(verdict(eth().ipv6().fragment6(0, false).udp(7, 8).set16(4, 2000).payload(8).build()), "malformed_l4");
+}
+
+TEST(Parse, IcmpOnlyOverIpv4AndIcmp6OnlyOverIpv6) {
+  const Parsed echo = parse_good(eth().ipv4().icmp(8, 1, 0x1234, 7).build());
+  EXPECT_EQ(echo.key.icmp_type, 8);
+  EXPECT_EQ(echo.key.icmp_code, 1);
+  EXPECT_EQ(echo.key.icmp_ident, to_be16(0x1234));
+  EXPECT_EQ(echo.key.icmp_seq, to_be16(7));
+  EXPECT_EQ(parse_good(eth().ipv4().icmp(13, 0, 5, 6).payload(12).build()).key.icmp_ident, to_be16(5));
+  EXPECT_EQ(parse_good(eth().ipv4().icmp(3, 4, 5, 1400).build()).key.icmp_seq, be16{}) << "an error has no sequence";
+  const Parsed echo6 = parse_good(eth().ipv6().icmp6(129, 0, 1, 2).build());
+  EXPECT_EQ(echo6.key.icmp_type, 129);
+  EXPECT_EQ(echo6.key.icmp_ident, to_be16(1));
+  EXPECT_EQ(parse_good(eth().ipv6().icmp6(135, 0, 9, 9).payload(16).build()).key.icmp_ident, be16{});
+  EXPECT_EQ(parse_good(eth().ipv4().icmp6(128, 0, 1, 2).build()).key.layers.host(), kLayerEth | kLayerIpv4);
+  EXPECT_EQ(parse_good(eth().ipv6().icmp(8, 0, 1, 2).build()).key.layers.host(), kLayerEth | kLayerIpv6);
+}
+
+TEST(Parse, VxlanIsItsHeaderAndNothingBehindIt) {
+  const Parsed parsed = parse_good(eth().ipv4().udp(9, 4789).vxlan(0x123456).eth().vlan(7).ipv6().tcp(1, 2).build());
+  EXPECT_EQ(parsed.key.vxlan_vni, to_be32(0x12345600));
+  EXPECT_EQ(parsed.vlan_tags, 0);
+  EXPECT_EQ(parsed.key.layers.host(), kLayerEth | kLayerIpv4 | kLayerUdp | kLayerVxlan);
+  const Parsed invalid = parse_good(eth().ipv4().udp(9, 4789).vxlan(5).set8(0, 0).payload(9).build());
+  EXPECT_EQ(invalid.key.vxlan_vni, be32{}) << "RFC 7348: I must be set";
+  EXPECT_EQ(invalid.key.layers.host(), kLayerEth | kLayerIpv4 | kLayerUdp);
+  EXPECT_EQ(parse_good(eth().ipv4().udp(4789, 9).vxlan(5).build()).key.vxlan_vni, be32{}) << "by destination port";
+}
+
+TEST(Parse, ARoutingHeaderWithSegmentsLeftIsNoted) {
+  EXPECT_TRUE(parse_good(eth().ipv6().routing(1, "fd00::9").tcp(1, 2).build()).source_routed);
+  EXPECT_FALSE(parse_good(eth().ipv6().routing(0, "fd00::9").tcp(1, 2).build()).source_routed);
+}
+
+TEST(Parse, TheMarkComesFromThePacket) {
+  TestPacket test(eth().payload(46).build());
+  test.packet.mark = 0x01020304;
+  Parsed parsed;
+  EXPECT_EQ(parse(test.packet, parsed), std::nullopt);
+  EXPECT_EQ(parsed.key.mark, to_be32(0x01020304));
+}
+
+TEST(Parse, NothingOfTheLastFrameIsLeftInTheNext) {
+  Parsed parsed;
+  TestPacket rich(eth().vlan(1).vlan(2).ipv6().routing(1, "fd00::1").udp(1, 4789).vxlan(5).build());
+  EXPECT_EQ(parse(rich.packet, parsed), std::nullopt);
+  TestPacket plain(eth().payload(46).build());
+  EXPECT_EQ(parse(plain.packet, parsed), std::nullopt);
+  const Parsed fresh = parse_good(eth().payload(46).build());
+  EXPECT_EQ(parsed.key, fresh.key);
+  EXPECT_EQ(parsed.l4_offset, 0);
+  EXPECT_FALSE(parsed.source_routed);
+}
+
+struct Malformed {
+  const char* what;
+  Frame frame;
+  const char* drop;
+};
+
+TEST(Parse, EachMalformationHasItsDrop) {
+  const auto deep = [](int headers) {
+    PacketBuilder builder = eth().ipv6();
+    for (int i = 0; i < headers; ++i) builder.dest_options();
+    return builder.udp(1, 2).build();
+  };
+  const auto arp = [] { return eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2"); };
+  const Malformed cases[] = {
+      {"an empty frame", {}, "malformed_eth"},
+      {"13 bytes", Frame(13, 2), "malformed_eth"},
+      {"a tag cut short", eth().vlan(1).build(), "good"},
+      {"half a tag", [] { Frame f = eth().vlan(1).build(); f.pop_back(); return f; }(), "malformed_eth"},
+      {"half an inner tag", [] { Frame f = eth().vlan(1).vlan(2).build(); f.pop_back(); return f; }(), "malformed_eth"},
+      {"ARP: MACs of 8 bytes", arp().set8(4, 8).build(), "malformed_arp"},
+      {"ARP: IPv4 addresses of 16 bytes", arp().set8(5, 16).build(), "malformed_arp"},
+      {"ARP: another hardware's, cut short", arp().set16(0, 6).set8(4, 100).build(), "malformed_arp"},
+      {"IPv4: version 6", eth().ipv4().set8(0, 0x65).udp(1, 2).build(), "malformed_ipv4"},
+      {"IPv4: header of 16 bytes", eth().ipv4().set8(0, 0x44).udp(1, 2).build(), "malformed_ipv4"},
+      {"IPv4: header of 60 bytes that are not there", eth().ipv4().set8(0, 0x4f).udp(1, 2).build(), "malformed_ipv4"},
+      {"IPv4: total length less than the header", eth().ipv4().set16(2, 19).udp(1, 2).build(), "malformed_ipv4"},
+      {"IPv4: total length zero", eth().ipv4().set16(2, 0).udp(1, 2).build(), "malformed_ipv4"},
+      {"IPv4: total length more than the frame", eth().ipv4().set16(2, 29).udp(1, 2).build(), "malformed_ipv4"},
+      {"IPv4: wrong checksum", eth().ipv4().corrupt8(8, 63).udp(1, 2).build(), "malformed_ipv4"},
+      {"IPv4: checksum zero", eth().ipv4().corrupt16(10, 0).udp(1, 2).build(), "malformed_ipv4"},
+      {"IPv4: wrong byte in an option", eth().ipv4("10.0.0.1", "10.0.0.2", 9, 2).corrupt8(27, 9).build(), "malformed_ipv4"},
+      {"IPv6: version 4", eth().ipv6().set8(0, 0x40).udp(1, 2).build(), "malformed_ipv6"},
+      {"IPv6: payload length more than the frame", eth().ipv6().set16(4, 9).udp(1, 2).build(), "malformed_ipv6"},
+      {"IPv6: hop-by-hop longer than the payload", eth().ipv6().hop_by_hop().set8(1, 9).udp(1, 2).build(), "malformed_ipv6"},
+      {"IPv6: routing longer than the payload", eth().ipv6().routing(0, "::1").set8(1, 255).udp(1, 2).build(), "malformed_ipv6"},
+      {"IPv6: AH longer than the payload", eth().ipv6().auth().set8(1, 255).udp(1, 2).build(), "malformed_ipv6"},
+      {"IPv6: AH with length zero is eight bytes", eth().ipv6().auth().set8(1, 0).set8(0, 59).build(), "good"},
+      {"IPv6: jumbogram", eth().ipv6().set16(4, 0).hop_by_hop().udp(1, 2).build(), "malformed_ipv6"},
+      {"IPv6: fragment header cut short", eth().ipv6().set8(6, 44).payload(7).build(), "malformed_ipv6"},
+      {"IPv6: two fragment headers", eth().ipv6().fragment6(0, true).fragment6(0, true).udp(1, 2).build(), "malformed_ipv6"},
+      {"IPv6: as many extension headers as allowed", deep(kMaxIpv6ExtHeaders), "good"},
+      {"IPv6: one more", deep(kMaxIpv6ExtHeaders + 1), "malformed_ipv6"},
+      {"IPv6: first fragment without all extension headers", eth().ipv6().fragment6(0, true).dest_options().set8(1, 3).payload(4).build(), "malformed_ipv6"},
+      {"TCP: header of 16 bytes", eth().ipv4().tcp(1, 2).set8(12, 0x40).build(), "malformed_l4"},
+      {"TCP: options that are not there", eth().ipv4().tcp(1, 2).set8(12, 0x60).build(), "malformed_l4"},
+      {"TCP: options in the padding only", eth().ipv4().tcp(1, 2).set8(12, 0x60).padding(20).build(), "malformed_l4"},
+      {"TCP: cut short by the IP length", eth().ipv4().set16(2, 39).tcp(1, 2).build(), "malformed_l4"},
+      {"TCP: tiny first fragment", eth().ipv4().fragment4(0, true).set8(9, 6).payload(8).padding(20).build(), "malformed_l4"},
+      {"TCP over IPv6: payload length zero", eth().ipv6().set16(4, 0).tcp(1, 2).build(), "malformed_l4"},
+      {"UDP: seven bytes", eth().ipv4().set8(9, 17).payload(7).padding(20).build(), "malformed_l4"},
+      {"UDP: length 7", eth().ipv4().udp(1, 2).set16(4, 7).build(), "malformed_l4"},
+      {"UDP: length beyond the IP length", eth().ipv4().udp(1, 2).set16(4, 9).padding(9).build(), "malformed_l4"},
+      {"UDP: length less than the IP length", eth().ipv4().udp(1, 2).set16(4, 10).payload(9).build(), "good"},
+      {"ICMP: seven bytes", eth().ipv4().set8(9, 1).payload(7).padding(20).build(), "malformed_l4"},
+      {"ICMPv6: three bytes", eth().ipv6().set8(6, 58).payload(3).padding(20).build(), "malformed_l4"},
+      {"ICMPv6: echo of six bytes", eth().ipv6().set8(6, 58).payload({128, 0, 0, 0, 0, 0}).build(), "malformed_l4"},
+      {"ICMPv6: four bytes of another type", eth().ipv6().set8(6, 58).payload({1, 0, 0, 0}).build(), "good"},
+      {"SCTP: eleven bytes", eth().ipv4().set8(9, 132).payload(11).padding(20).build(), "malformed_l4"},
+      {"VXLAN: seven bytes", eth().ipv4().udp(1, 4789).payload(7).padding(20).build(), "malformed_l4"},
+      {"VXLAN: beyond the UDP length", eth().ipv4().udp(1, 4789).set16(4, 15).vxlan(4).build(), "malformed_l4"},
+  };
+  for (const Malformed& one : cases) EXPECT_EQ(verdict(one.frame), one.drop) << one.what;
+}
+
+TEST(Parse, FramesCutWithinTheirHeadersAreNeverTakenForGood) {
+  for (const Kind& kind : kinds()) {
+    for (size_t length = 0; length < kind.headers; ++length) {
+      const Frame cut(kind.frame.begin(), kind.frame.begin() + static_cast<long>(length));
+      ASSERT_TRUE(verdict(cut).starts_with("malformed_")) << kind.name << " cut to " << length;
+    }
+    EXPECT_EQ(verdict(Frame(kind.frame.begin(), kind.frame.begin() + static_cast<long>(kind.headers))), "good") << kind.name;
+  }
+}
+
+TEST(Parse, HeadersBeyondTheFirstSegmentAreNotRead) {
+  for (const Kind& kind : kinds()) {
+    for (size_t head = 0; head <= kind.frame.size(); ++head) {
+      TestPacket test(kind.frame, head, 0);
+      Parsed parsed;
+      (void)parse(test.packet, parsed);  // AddressSanitizer watches
+    }
+  }
+}
+
+TEST(Parse, AChecksumRequestMayOnlyBeForL4OrForWhatNobodyRead) {
+  struct Request {
+    const char* what;
+    Frame frame;
+    uint16_t start;
+    uint16_t offset;
+    const char* expected;
+  };
+  const Frame tcp = eth().ipv4().tcp(1, 2, 2, 3).payload(20).build();
+  const Frame tunnel = eth().ipv4().udp(1, 4789).vxlan(4).eth().ipv4().tcp(1, 2).build();
+  const auto size = static_cast<uint16_t>(tcp.size());
+  const Request requests[] = {
+      {"TCP's", tcp, 34, 16, "good"},
+      {"TCP's ports", tcp, 34, 0, "bad_offload"},
+      {"TCP's flags", tcp, 34, 12, "bad_offload"},
+      {"TCP's checksum from within its header", tcp, 36, 14, "bad_offload"},
+      {"a byte beside TCP's", tcp, 34, 17, "bad_offload"},
+      {"TCP's options", tcp, 34, 24, "bad_offload"},
+      {"the IP header's source", tcp, 14, 12, "bad_offload"},
+      {"from the IP header, of TCP's", tcp, 14, 36, "bad_offload"},
+      {"the Ethernet header's", tcp, 0, 0, "bad_offload"},
+      {"within the payload", tcp, 34, 32, "good"},
+      {"the payload's last two bytes", tcp, 34, static_cast<uint16_t>(size - 36), "good"},
+      {"half outside", tcp, 34, static_cast<uint16_t>(size - 35), "bad_offload"},
+      {"outside", tcp, size, 0, "bad_offload"},
+      {"far outside", tcp, 0xffff, 0xffff, "bad_offload"},
+      {"UDP's", eth().ipv6().udp(1, 2).build(), 54, 6, "good"},
+      {"UDP's length", eth().ipv6().udp(1, 2).build(), 54, 4, "bad_offload"},
+      {"ICMPv6's", eth().ipv6().icmp6(128, 0).build(), 54, 2, "good"},
+      {"ICMP's", eth().ipv4().icmp(8, 0).build(), 34, 2, "good"},
+      {"ICMP's type", eth().ipv4().icmp(8, 0).build(), 34, 0, "bad_offload"},
+      {"a tunnel's inner TCP's", tunnel, 14 + 36 + 34, 16, "good"},
+      {"a tunnel's VNI", tunnel, 34, 12, "bad_offload"},
+      {"an extension header's", eth().ipv6().dest_options().udp(1, 2).build(), 54, 4, "bad_offload"},
+      {"UDP's behind an extension header", eth().ipv6().dest_options().udp(1, 2).build(), 62, 6, "good"},
+      {"an ARP address", eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").padding(18).build(), 14, 14, "bad_offload"},
+      {"a tag", eth().vlan(1).payload(40).build(), 14, 0, "bad_offload"},
+      {"an unknown protocol's", eth().ipv4().payload(40).build(), 34, 8, "good"},
+  };
+  for (const Request& request : requests) {
+    TestPacket test(request.frame);
+    test.packet.flags = Packet::kPartialChecksum;
+    test.packet.csum_start = request.start;
+    test.packet.csum_offset = request.offset;
+    EXPECT_EQ(verdict(test.packet), request.expected) << request.what;
+    test.packet.flags = 0;
+    EXPECT_EQ(verdict(test.packet), "good") << request.what << ": without the flag nobody cares";
+  }
+}
+
+TEST(Parse, MutatedFramesAreReadWithinTheirBoundsAndConsistently) {
+  constexpr unsigned kSeed = 20240229;
+  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
+  std::mt19937 random(kSeed);
+  const std::vector<Kind> all = kinds();
+  int good = 0;
+  for (int round = 0; round < 60000; ++round) {
+    Frame frame = all[random() % all.size()].frame;
+    const unsigned changes = 1 + random() % 4;
+    for (unsigned i = 0; i < changes; ++i) frame[random() % frame.size()] = static_cast<uint8_t>(random());
+    if (random() % 3 == 0) frame.resize(random() % (frame.size() + 1));
+    const size_t l3 = frame.size() > 34 ? 14 : 0;
+    if (l3 != 0 && random() % 2 == 0 && (frame[l3] >> 4) == 4) {
+      // A right header checksum, to get past it.
+      const size_t header = std::min<size_t>((frame[l3] & 15u) * 4u, frame.size() - l3) & ~size_t{1};
+      frame[l3 + 10] = frame[l3 + 11] = 0;
+      const uint32_t sum = ~support::sum_range(frame, l3, header);
+      frame[l3 + 10] = static_cast<uint8_t>(sum >> 8);
+      frame[l3 + 11] = static_cast<uint8_t>(sum);
+    }
+    const size_t head = random() % 4 == 0 ? random() % (frame.size() + 1) : frame.size();
+    TestPacket test(frame, head, 0);
+    if (random() % 2 == 0) {
+      test.packet.flags = Packet::kPartialChecksum;
+      test.packet.csum_start = static_cast<uint16_t>(random() % 90);
+      test.packet.csum_offset = static_cast<uint16_t>(random() % 30);
+    }
+    Parsed parsed;
+    if (parse(test.packet, parsed)) continue;
+    ++good;
+    ASSERT_EQ(test.bytes(), Frame(frame.begin(), frame.begin() + static_cast<long>(head))) << "parse writes nothing";
+    ASSERT_LE(parsed.l3_offset, head);
+    ASSERT_LE(parsed.l4_offset, head);
+    ASSERT_LE(parsed.l4_offset + parsed.l4_length, frame.size());
+    ASSERT_TRUE(parsed.key.has(kLayerEth));
+    const uint16_t layers = parsed.key.layers.host();
+    const int l3s = std::popcount(static_cast<unsigned>(layers & (kLayerArp | kLayerIpv4 | kLayerIpv6)));
+    const int l4s = std::popcount(static_cast<unsigned>(layers & (kLayerTcp | kLayerUdp | kLayerIcmp | kLayerIcmp6 | kLayerSctp)));
+    ASSERT_LE(l3s, 1);
+    ASSERT_LE(l4s, 1);
+    ASSERT_TRUE(l4s == 0 || parsed.l4_offset > parsed.l3_offset);
+    (void)flow_hash(parsed.key);
+  }
+  EXPECT_GT(good, 5000) << "the loop must get past the first check";
+}
+
+uint32_t hash_of(const Frame& frame) { return flow_hash(parse_good(frame).key); }
+
+TEST(FlowHash, IsTheSameForAFlowAndDiffersBetweenFlows) {
+  const uint32_t flow = hash_of(eth().ipv4().tcp(1000, 80).build());
+  EXPECT_EQ(hash_of(eth().ipv4("10.0.0.1", "10.0.0.2", 3).tcp(1000, 80, 1).payload(99).build()), flow);
+  EXPECT_NE(hash_of(eth().ipv4().tcp(1001, 80).build()), flow);
+  EXPECT_NE(hash_of(eth().ipv4("10.0.0.3").tcp(1000, 80).build()), flow);
+  EXPECT_NE(hash_of(eth().ipv4().udp(1000, 80).build()), flow);
+  EXPECT_NE(hash_of(eth().ipv6().tcp(1000, 80).build()), hash_of(eth().ipv6("fd00::1", "fd00::3").tcp(1000, 80).build()));
+}
+
+TEST(FlowHash, AllFragmentsOfADatagramHashAlike) {
+  EXPECT_EQ(hash_of(eth().ipv4().fragment4(0, true).udp(7, 8).payload(8).build()),
+            hash_of(eth().ipv4().fragment4(2, false).set8(9, 17).payload(8).build()));
+  EXPECT_EQ(hash_of(eth().ipv6().fragment6(0, true).dest_options().udp(7, 8).payload(8).build()),
+            hash_of(eth().ipv6().fragment6(2, false).set8(0, 60).payload(8).build()))
+      << "the later ones do not know the protocol behind the options";
+}
+
+TEST(FlowHash, SpreadsFlowsEvenlyOverFewQueues) {
+  for (const uint32_t queues : {2u, 3u, 4u, 8u}) {
+    std::vector<int> hits(queues);
+    constexpr int kFlows = 4000;
+    for (int i = 0; i < kFlows; ++i) {
+      ++hits[hash_of(eth().ipv4().udp(static_cast<uint16_t>(1024 + i), 53).build()) % queues];
+    }
+    for (const int hit : hits) EXPECT_NEAR(hit, kFlows / static_cast<int>(queues), kFlows / static_cast<int>(queues) / 3);
+  }
+}
+
+}  // namespace
+}  // namespace godwit::dataplane
