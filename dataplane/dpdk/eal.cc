@@ -169,6 +169,7 @@ Result<std::unique_ptr<Eal>> Eal::start(const RuntimeOptions& options, const std
   rte_log_set_global_level(RTE_LOG_WARNING);
   // librte_vhost says each message and each attempt to connect; what matters of it comes as port events.
   rte_log_set_level_pattern("lib.vhost.*", RTE_LOG_ERR);
+  rte_log_set_level_pattern("lib.eal", RTE_LOG_ERR);  // it warns of page sizes that nobody asked for
 
   const std::vector<std::string> args = eal_arguments(options, worker_cpus, allowed_cpus());
   std::vector<char*> argv;

@@ -90,19 +90,24 @@ bool Worker::loop_once() {
   const uint64_t now_ns = coarse_ns();
   tx_->begin(*state, now_ns);
   unsigned work = take_mail(*state);
-  if (pipeline_->holding()) {
-    const uint32_t held = pipeline_->parking().held();
-    tx_->set_patient(true);
-    pipeline_->drain(*state);
-    tx_->set_patient(false);
-    work += held - pipeline_->parking().held();
-  }
+  work += drain(*state);
   work += poll(*state, *plan, static_cast<uint32_t>(now_ns / 1'000'000'000u));
+  drain(*state);  // what came for a redirected endpoint need not wait for the next loop
   tx_->flush();
   bump(stats_.tx_packets, tx_->sent() - stats_.tx_packets.load(std::memory_order_relaxed));
   show_waiting();
   deps_.gate.notify(config_.id);
   return work != 0;
+}
+
+// How many frames left the park.
+unsigned Worker::drain(const ForwardingState& state) {
+  if (!pipeline_->holding()) return 0;
+  const uint32_t held = pipeline_->parking().held();
+  tx_->set_patient(true);
+  pipeline_->drain(state);
+  tx_->set_patient(false);
+  return held - pipeline_->parking().held();
 }
 
 unsigned Worker::take_mail(const ForwardingState& state) {

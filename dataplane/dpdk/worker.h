@@ -110,6 +110,7 @@ class Worker final : public PipelineHost {
   };
 
   bool loop_once();
+  unsigned drain(const ForwardingState& state);
   unsigned take_mail(const ForwardingState& state);
   void handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigned count);
   unsigned poll(const ForwardingState& state, WorkerPlan& plan, uint32_t now_s);
