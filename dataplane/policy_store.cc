@@ -305,6 +305,24 @@ Result<void> DetachedPolicy::add(const RuleSpec& spec) {
   return {};
 }
 
+Result<void> DetachedPolicy::add_outside(const RuleSpec& spec) {
+  auto owner = store_.resolve(spec.owner);
+  if (!owner) return fail(std::move(owner).error());
+  auto made = store_.make_record(*owner, RuleId{}, spec.rule);
+  if (!made) return fail(std::move(made).error());
+  RuleRecord& record = **made;
+  record.table = store_.table_for(record).table.get();
+  if (auto inserted = record.table->insert(*record.entry); !inserted) {
+    store_.counters_.free(record.entry->counter);
+    return inserted;
+  }
+  record.staged = true;
+  store_.name_endpoints(record, true);
+  ++store_.record(*owner)->pins;
+  outside_.push_back(std::move(*made));
+  return {};
+}
+
 Result<void> DetachedPolicy::remove(std::string_view owner, RuleId id) {
   const auto owner_id = store_.resolve(owner);
   const auto found = std::ranges::find_if(records_, [&](const auto& r) {
@@ -323,12 +341,19 @@ Result<void> DetachedPolicy::remove(std::string_view owner, RuleId id) {
   return {};
 }
 
-// Never published: no worker has seen any of it. After an attach nothing is left in here.
+// Never in force. After an attach nothing is left in here.
 DetachedPolicy::~DetachedPolicy() {
   for (const auto& record : records_) {
     store_.name_endpoints(*record, false);
     if (EndpointRecord* owner = store_.record(record->owner)) --owner->pins;
     store_.counters_.free(record->entry->counter);
+  }
+  for (auto& record : outside_) {
+    // Workers have looked past it in its table.
+    record->table->remove(*record->entry);
+    store_.name_endpoints(*record, false);
+    if (EndpointRecord* owner = store_.record(record->owner)) --owner->pins;
+    store_.retire(std::move(record));
   }
   if (EndpointRecord* found = store_.record(endpoint_)) --found->pins;
 }

@@ -135,6 +135,9 @@ class DetachedPolicy {
   [[nodiscard]] size_t rules() const { return records_.size(); }
   // Deltas while it is staged. Errors leave it as it was.
   Result<void> add(const RuleSpec& spec);
+  // A rule that lives in another endpoint's table (an uplink's) and comes into force with the attach: it sits there
+  // already, visible never, so that attaching costs a store.
+  Result<void> add_outside(const RuleSpec& spec);
   Result<void> remove(std::string_view owner, RuleId id);
 
  private:
@@ -145,6 +148,7 @@ class DetachedPolicy {
   EndpointId endpoint_;
   EndpointTables tables_;
   std::vector<std::unique_ptr<RuleRecord>> records_;
+  std::vector<std::unique_ptr<RuleRecord>> outside_;
 };
 
 struct CommitInfo {

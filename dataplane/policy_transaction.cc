@@ -300,10 +300,12 @@ Result<void> Transaction::attach(std::unique_ptr<DetachedPolicy> policy) {
   if (!found->inside.empty()) return fail(found->profile.name + " has rules of its own here already");
   auto shared_policy = std::shared_ptr<DetachedPolicy>(std::move(policy));
   std::vector<std::pair<RuleRecord*, RuleId>> attached;  // and the id each came with
+  std::map<EndpointId, uint32_t> next_ids;               // of the owners, as they were
   for (auto& owned : shared_policy->records_) {
     RuleRecord* record = owned.get();
     EndpointRecord* owner = store_.record(record->owner);
     attached.emplace_back(record, record->id);
+    next_ids.emplace(owner->id, owner->next_rule_id);
     const bool keep = record->owner == id && record->id.valid() && !owner->rules.contains(record->id.value);
     // pick_id refuses only an id that is taken.
     record->id = record->entry->id = *store_.pick_id(*owner, keep ? record->id : RuleId{});
@@ -314,9 +316,33 @@ Result<void> Transaction::attach(std::unique_ptr<DetachedPolicy> policy) {
     store_.rules_.emplace(record, std::move(owned));
   }
   shared_policy->records_.clear();
+  std::vector<RuleRecord*> outside;
+  for (auto& owned : shared_policy->outside_) {
+    RuleRecord* record = owned.get();
+    EndpointRecord* owner = store_.record(record->owner);
+    next_ids.emplace(owner->id, owner->next_rule_id);
+    record->id = record->entry->id = *store_.pick_id(*owner, RuleId{});
+    record->staged = false;
+    --owner->pins;
+    store_.name_endpoints(*record, false);
+    store_.link(*record);
+    ++store_.table_for(*record).live;
+    store_.rules_.emplace(record, std::move(owned));
+    pending_->created.push_back(record);
+    outside.push_back(record);
+  }
+  shared_policy->outside_.clear();
   store_.tables_[id.value] = std::move(shared_policy->tables_);
   pending_->endpoints_changed = true;
-  pending_->undo.push_back([this, id, attached, shared_policy] {
+  pending_->undo.push_back([this, id, attached, outside, next_ids, shared_policy] {
+    for (RuleRecord* record : outside) {
+      --store_.table_for(*record).live;
+      store_.unlink(*record);
+      record->staged = true;
+      ++store_.record(record->owner)->pins;
+      store_.name_endpoints(*record, true);
+      shared_policy->outside_.push_back(store_.take(*record));
+    }
     shared_policy->tables_ = std::move(store_.tables_[id.value]);
     store_.tables_[id.value] = {};
     for (const auto& [record, old_id] : attached) {
@@ -327,6 +353,7 @@ Result<void> Transaction::attach(std::unique_ptr<DetachedPolicy> policy) {
       store_.name_endpoints(*record, true);
       shared_policy->records_.push_back(store_.take(*record));
     }
+    for (const auto& [owner, next_id] : next_ids) store_.record(owner)->next_rule_id = next_id;
   });
   return {};
 }

@@ -129,7 +129,7 @@ void DestinationMove::act(DestinationAction action) {
 void DestinationMove::on_offer(const wire::Offer& offer) {
   auto document = from_wire(status_.vm, offer);
   if (!document) return step(DestinationEvent::kStageFailed, document.error().message);
-  const Epoch& known = context_.epochs[status_.vm];
+  const Epoch known = context_.newest_epoch(status_.vm);
   if (document->epoch < known) {
     return step(DestinationEvent::kStageFailed, "epoch (" + std::to_string(document->epoch.counter) + ", " + document->epoch.host +
                                                     ") is older than (" + std::to_string(known.counter) + ", " + known.host + ") seen here");
@@ -181,7 +181,7 @@ void DestinationMove::on_delta(const wire::Delta& delta) {
 void DestinationMove::on_handover(const wire::Handover& handover) {
   const Epoch epoch = from_wire(handover.epoch());
   if (published_) return step(DestinationEvent::kHandover);
-  if (staged_ == nullptr || handover.epoch().host().size() > kMaxHostName || epoch <= offered_epoch_) {
+  if (staged_ == nullptr || !is_host_name(handover.epoch().host()) || epoch <= offered_epoch_) {
     return step(DestinationEvent::kBadHandover, "the handover's epoch is not newer than the offer's");
   }
   if (const std::string digest = staged_->digest(); digest != handover.digest()) {

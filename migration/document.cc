@@ -214,6 +214,12 @@ Result<std::vector<DocumentRule>> rules_from(const json& list, const std::string
 
 }  // namespace
 
+bool is_host_name(std::string_view name) {
+  return name.size() <= kMaxHostName && std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  });
+}
+
 std::string digest_of(const Document& document) {
   Sha256 sha;
   sha.add("godwit policy 1");
@@ -255,6 +261,8 @@ Result<Document> document_from_json(const json& object) {
     Reader epoch(reader.object("epoch"), "/epoch", {"counter", "host"});
     document.epoch.counter = epoch.number("counter", UINT64_MAX / 2);
     document.epoch.host = epoch.text("host", kMaxHostName);
+    if (!is_host_name(document.epoch.host)) epoch.wrong("/host", "a host's name");
+    if (!is_host_name(document.host)) reader.wrong("/host", "a host's name");
     if (!epoch.good()) reader.take(epoch.error());
   }
   for (const json& profile : reader.list("profiles", kMaxDocumentProfiles)) {

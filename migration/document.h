@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -31,6 +32,9 @@ struct Epoch {
   std::string host;
   auto operator<=>(const Epoch&) const = default;
 };
+
+// Letters, digits and . _ -, as in the configuration; empty only where no host has made an epoch yet.
+[[nodiscard]] bool is_host_name(std::string_view name);
 
 struct DocumentRule {
   std::string owner;   // the endpoint whose `flow create` it was

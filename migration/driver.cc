@@ -282,7 +282,7 @@ void Driver::stop() {
 }
 
 Result<Document> Driver::export_vm(const std::string& vm) {
-  return migration::export_vm(impl_->context.store, vm, impl_->context.options.host, impl_->context.epochs[vm]);
+  return migration::export_vm(impl_->context.store, vm, impl_->context.options.host, impl_->context.newest_epoch(vm));
 }
 
 Result<RewriteReport> Driver::rewrite_vm(const std::string& vm) {
@@ -305,7 +305,7 @@ Result<RewriteReport> Driver::rewrite_vm(const std::string& vm) {
 Result<ImportReport> Driver::import_vm(const Document& document, const std::map<std::string, ImportBinding>& bindings) {
   MoveContext& context = impl_->context;
   if (moving(document.vm)) return fail(document.vm + " is moving: `migrate cancel` first");
-  Epoch& known = context.epochs[document.vm];
+  const Epoch known = context.newest_epoch(document.vm);
   if (document.epoch < known) {
     return fail("epoch (" + std::to_string(document.epoch.counter) + ", " + document.epoch.host + ") of the document is older than (" +
                 std::to_string(known.counter) + ", " + known.host + ") seen here");
@@ -328,8 +328,8 @@ Result<ImportReport> Driver::import_vm(const Document& document, const std::map<
   if (!staged) return fail(staged.error());
   auto published = (*staged)->publish([](const EndpointRecord& endpoint) { return Location{LocationKind::kPort, endpoint.port, {}}; });
   if (!published) return fail(published.error());
-  known = {document.epoch.counter + 1, context.options.host};
-  return ImportReport{published->rules, published->receive_rules, published->uplink_rules, published->new_ports, known};
+  const Epoch epoch = context.epochs[document.vm] = {document.epoch.counter + 1, context.options.host};
+  return ImportReport{published->rules, published->receive_rules, published->uplink_rules, published->new_ports, epoch};
 }
 
 Result<std::string> Driver::start(const std::string& vm, const std::string& peer) {

@@ -34,6 +34,10 @@ struct MoveContext {
 
   // The uplink to the other hosts, or an invalid id: the configured one, else the only one.
   [[nodiscard]] EndpointId uplink() const;
+  [[nodiscard]] Epoch newest_epoch(const std::string& vm) const {
+    const auto found = epochs.find(vm);
+    return found == epochs.end() ? Epoch{} : found->second;
+  }
   [[nodiscard]] std::string socket_for(const std::string& endpoint) const;  // by the template; empty: none
   // Takes what workers redirected, and gives each frame to the move it belongs to.
   std::function<void()> pump;

@@ -238,7 +238,6 @@ Result<void> StagedImport::enter_endpoints(EndpointId uplink) {
     Profile profile;
     profile.name = name;
     if (auto added = transaction.add_endpoint(profile, away, true); !added) return fail(added.error());
-    made_implicit_.push_back(name);
   }
   transaction.commit();
   return {};
@@ -254,6 +253,23 @@ Result<void> StagedImport::build() {
     auto policy = store_.build(place.id, by_endpoint[name]);
     if (!policy) return fail(policy.error());
     place.policy = std::move(*policy);
+  }
+  // Uplink rules come into force with the first endpoint; one that this host has already stays the host's.
+  std::map<std::string, const RuleRecord*> here;
+  for (const RuleRecord* record : store_.uplink_rules_to(ids_of(store_.endpoints_of_vm(document_.vm)))) {
+    here.emplace(store_.endpoint(record->owner)->profile.name + " " + dataplane::to_text(record->rule), record);
+  }
+  std::set<std::string> staged;
+  for (const DocumentRule& rule : document_.uplink_rules) {
+    const std::string key = rule.owner + " " + rule.text;
+    Rule parsed = *dataplane::parse_rule(rule.text);
+    if (!staged.insert(key).second) continue;
+    if (const auto found = here.find(key); found != here.end()) {
+      known_.push_back({found->second->owner, found->second->id, std::move(parsed)});
+      continue;
+    }
+    if (auto added = places_.begin()->second.policy->add_outside({rule.owner, RuleId{}, std::move(parsed)}); !added) return added;
+    ++uplink_rules_;
   }
   return {};
 }
@@ -297,6 +313,7 @@ Result<void> StagedImport::add_rule(const DocumentRule& rule) {
   }
   if (auto added = place->second.policy->add(spec); !added) return added;
   document_.rules.push_back(rule);
+  digest_.clear();
   return {};
 }
 
@@ -307,10 +324,12 @@ Result<void> StagedImport::remove_rule(const std::string& owner, uint32_t id) {
   const auto place = places_.find(inside_of(*found, *parsed));
   if (auto removed = place->second.policy->remove(owner, RuleId{id}); !removed) return removed;
   document_.rules.erase(found);
+  digest_.clear();
   return {};
 }
 
 std::string StagedImport::digest() const {
+  if (!digest_.empty()) return digest_;
   // Deltas were appended: bring the rules into the order export_vm gives them.
   struct Key {
     std::string inside;
@@ -330,14 +349,12 @@ std::string StagedImport::digest() const {
   Document canonical = document_;
   canonical.rules.clear();
   for (const auto& [key, rule] : order) canonical.rules.push_back(*rule);
-  return digest_of(canonical);
+  digest_ = digest_of(canonical);
+  return digest_;
 }
 
 Result<StagedImport::Report> StagedImport::publish(const std::function<Location(const EndpointRecord&)>& make) {
   Report report;
-  const auto endpoints = store_.endpoints_of_vm(document_.vm);
-  report.receive_rules = receive_rules_of(store_, endpoints);
-  report.rules = document_.rules.size();
   Transaction transaction(store_);
   transaction.override_guards();
   for (auto& [name, place] : places_) {
@@ -351,17 +368,15 @@ Result<StagedImport::Report> StagedImport::publish(const std::function<Location(
     if (auto set = transaction.set_active(place.id, true); !set) return fail(set.error());
     report.new_ports[name] = place.port.value;
   }
-  std::set<std::string> here;
-  for (const RuleRecord* record : store_.uplink_rules_to(ids_of(endpoints))) {
-    here.insert(store_.endpoint(record->owner)->profile.name + " " + dataplane::to_text(record->rule));
-  }
-  for (const DocumentRule& rule : document_.uplink_rules) {
-    if (!here.insert(rule.owner + " " + rule.text).second) continue;
-    if (!transaction.create_rule(store_.find(rule.owner)->id, *dataplane::parse_rule(rule.text))) continue;
-    ++report.uplink_rules;
+  for (const Known& known : known_) {
+    // Gone since it was staged: then the VM's own takes its place.
+    if (store_.rule(known.owner, known.id) == nullptr) (void)transaction.create_rule(known.owner, known.rule);
   }
   transaction.commit();
   published_ = true;
+  report.rules = document_.rules.size();
+  report.uplink_rules = uplink_rules_;
+  report.receive_rules = receive_rules_of(store_, store_.endpoints_of_vm(document_.vm));
   return report;
 }
 

@@ -99,7 +99,14 @@ class StagedImport {
   dataplane::PolicyStore& store_;
   dataplane::Ports& ports_;
   Document document_;
-  std::vector<std::string> made_implicit_;
+  struct Known {  // an uplink rule of the document that this host has already
+    EndpointId owner;
+    RuleId id;
+    dataplane::Rule rule;
+  };
+  std::vector<Known> known_;
+  uint64_t uplink_rules_ = 0;               // staged beside those
+  mutable std::string digest_;              // empty: to be computed
   std::map<std::string, Place> places_;
   bool published_ = false;
 };

@@ -38,7 +38,7 @@ SourceMove::SourceMove(MoveContext& context, std::string vm, std::string peer, s
 }
 
 Result<void> SourceMove::begin() {
-  auto document = export_vm(context_.store, status_.vm, context_.options.host, context_.epochs[status_.vm]);
+  auto document = export_vm(context_.store, status_.vm, context_.options.host, context_.newest_epoch(status_.vm));
   if (!document) return fail(document.error());
   document_ = std::move(*document);
   for (const EndpointRecord* endpoint : context_.store.endpoints_of_vm(status_.vm)) {
@@ -215,7 +215,10 @@ void SourceMove::send_offer() {
 }
 
 void SourceMove::send_handover() {
-  if (auto now = export_vm(context_.store, status_.vm, context_.options.host, document_.epoch)) document_.digest = now->digest;
+  if (rules_changed_) {
+    if (auto now = export_vm(context_.store, status_.vm, context_.options.host, document_.epoch)) document_.digest = now->digest;
+    rules_changed_ = false;
+  }
   wire::Envelope message = envelope();
   to_wire(new_epoch_, *message.mutable_handover()->mutable_epoch());
   message.mutable_handover()->set_digest(document_.digest);
@@ -289,12 +292,14 @@ void SourceMove::close_window() {
 }
 
 // A barrier says: what was parked or redirected before is on its way. It follows once nothing waits in the
-// workers' parks and in the ring behind them.
+// workers' parks and in the ring behind them. The first one also waits for the announcement: it came by the way
+// that the destination's own senders used before, so what they sent us is in as well.
 void SourceMove::send_barrier_when_drained(uint32_t number, uint64_t started_ns) {
-  if (over() || session_ == nullptr) return;
+  if (over() || session_ == nullptr || barrier_ >= number) return;
   context_.pump();
   const bool last = number >= 2;  // held: what is parked now waits for the uplink, the ring is all there is
-  const bool drained = last || std::ranges::all_of(nics_, [&](const Nic& nic) { return context_.gate.parked(nic.endpoint) == 0; });
+  const bool drained =
+      last || (proof_ && std::ranges::all_of(nics_, [&](const Nic& nic) { return context_.gate.parked(nic.endpoint) == 0; }));
   if (!drained && context_.clock.now_ns() - started_ns < kBarrierLimitMs * 1'000'000) {
     drain_timer_.set(1, [this, number, started_ns] { send_barrier_when_drained(number, started_ns); });
     return;
@@ -364,12 +369,15 @@ void SourceMove::on_port_event(const dataplane::PortEvent& event) {
 }
 
 void SourceMove::on_announcement(uint64_t nonce) {
-  if (nonce == nonce_) step(SourceEvent::kProof);
+  if (nonce != nonce_) return;
+  proof_ = true;
+  step(SourceEvent::kProof);
 }
 
 void SourceMove::on_rule_change(const dataplane::RuleChange& change) {
   if (over() || session_ == nullptr || !owns(change.inside)) return;
   if (machine_.state() != SourceState::kOffered && machine_.state() != SourceState::kPrepared) return;
+  rules_changed_ = true;
   wire::Envelope message = envelope();
   const EndpointRecord* owner = context_.store.endpoint(change.record->owner);
   wire::Rule* rule = change.kind == dataplane::RuleChangeKind::kCreated ? message.mutable_delta()->mutable_created()

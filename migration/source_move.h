@@ -74,6 +74,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   size_t batch_bytes_ = 0;
   MoveTimer step_timer_, window_timer_, drain_timer_, reconnect_timer_;
   uint32_t barrier_ = 0;
+  bool proof_ = false;          // the announcement has come in on our uplink
+  bool rules_changed_ = false;  // since document_.digest was computed
   bool stopping_ = false;
 };
 

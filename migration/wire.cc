@@ -95,8 +95,8 @@ Result<wire::Envelope> parse_message(std::span<const uint8_t> bytes) {
     return fail("peer: not a message of this protocol");
   }
   if (envelope.body_case() == wire::Envelope::BODY_NOT_SET) return fail("peer: a message without a body");
-  if (envelope.vm().size() > kMaxNameBytes || envelope.move().size() > kMaxMoveIdBytes || envelope.epoch().host().size() > kMaxHostName) {
-    return fail("peer: a name is too long");
+  if (envelope.vm().size() > kMaxNameBytes || envelope.move().size() > kMaxMoveIdBytes || !is_host_name(envelope.epoch().host())) {
+    return fail("peer: a name is too long, or no host's name");
   }
   if (envelope.has_redirect()) {
     if (static_cast<size_t>(envelope.redirect().frames_size()) > kMaxRedirectFrames) return fail("peer: too many frames in one message");
@@ -116,7 +116,7 @@ wire::Hello make_hello(const std::string& host) {
 
 Result<uint32_t> agree_on_version(const wire::Hello& hello) {
   if (hello.magic() != kMagic) return fail("peer: not a Godwit switch");
-  if (hello.host().empty() || hello.host().size() > kMaxHostName) return fail("peer: no host name");
+  if (hello.host().empty() || !is_host_name(hello.host())) return fail("peer: no host name");
   const uint32_t version = std::min(hello.version_high(), kVersionHigh);
   if (version < hello.version_low() || version < kVersionLow) {
     return fail("peer " + hello.host() + " speaks versions " + std::to_string(hello.version_low()) + " to " +
@@ -167,7 +167,7 @@ Result<Document> from_wire(const std::string& vm, const wire::Offer& offer) {
   Document document;
   document.vm = vm;
   if (auto good = dataplane::check_endpoint_name(vm); !good) return fail(good.error());
-  if (offer.host().size() > kMaxHostName || offer.epoch().host().size() > kMaxHostName) return fail("peer: a host name is too long");
+  if (!is_host_name(offer.host()) || !is_host_name(offer.epoch().host())) return fail("peer: no host's name");
   document.host = offer.host();
   document.epoch = from_wire(offer.epoch());
   document.digest = offer.digest();

@@ -217,6 +217,41 @@ TEST_F(PolicyStoreTest, AnAbandonedDetachedPolicyLeavesNothingAndImplicitEndpoin
   EXPECT_EQ(counters_.in_use(), slots);
 }
 
+TEST_F(PolicyStoreTest, RulesStagedInAnotherEndpointsTableComeIntoForceWithTheAttachOrNotAtAll) {
+  const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
+  const EndpointId up = add("physnet1", EndpointKind::kUplink);
+  create(up, "ingress priority 9 pattern eth / end actions drop / end");
+  const std::string before = picture();
+  const size_t slots = counters_.in_use();
+  const RuleSpec travels{"physnet1", RuleId{}, rule("ingress priority 1 pattern eth / end actions represented_port ethdev_port_id vm1/net0 / end")};
+  {
+    auto policy = store_.build(vm, {});
+    ASSERT_TRUE((*policy)->add_outside(travels));
+    EXPECT_EQ(hit(entry(up).ingress)->order.priority, 9u);
+    EXPECT_EQ(picture(), before);
+    EXPECT_TRUE(store_.uplink_rules_to({&vm, 1}).empty());
+  }
+  grace_.pass();
+  reclaimer_.collect();
+  EXPECT_EQ(picture(), before);
+  EXPECT_EQ(counters_.in_use(), slots);
+  {
+    auto policy = store_.build(vm, {});
+    ASSERT_TRUE((*policy)->add_outside(travels));
+    Transaction t(store_);
+    ASSERT_TRUE(t.attach(std::move(*policy)));
+  }  // abandoned
+  EXPECT_EQ(picture(), before);
+  auto policy = store_.build(vm, {});
+  ASSERT_TRUE((*policy)->add_outside(travels));
+  Transaction t(store_);
+  ASSERT_TRUE(t.attach(std::move(*policy)));
+  EXPECT_EQ(hit(entry(up).ingress)->order.priority, 9u);
+  t.commit();
+  EXPECT_EQ(hit(entry(up).ingress)->order.priority, 1u);
+  EXPECT_EQ(store_.uplink_rules_to({&vm, 1}).size(), 1u);
+}
+
 TEST_F(PolicyStoreTest, UplinkRulesThatLeadOnlyToTheVmAreTold) {
   const EndpointId vm = add("vm7/net0", EndpointKind::kVm);
   const EndpointId other = add("vm8/net0", EndpointKind::kVm);
