@@ -43,7 +43,8 @@ void check(const Packet& packet, const Parsed& parsed) {
   require(parsed.l4_offset <= packet.head_len);
   require(static_cast<uint32_t>(parsed.l4_offset) + parsed.l4_length <= packet.len);
   require(std::popcount(static_cast<unsigned>(layers & (kLayerArp | kLayerIpv4 | kLayerIpv6))) <= 1);
-  require(std::popcount(static_cast<unsigned>(layers & (kLayerTcp | kLayerUdp | kLayerIcmp | kLayerIcmp6 | kLayerSctp))) <= 1);
+  require(std::popcount(
+              static_cast<unsigned>(layers & (kLayerTcp | kLayerUdp | kLayerIcmp | kLayerIcmp6 | kLayerSctp))) <= 1);
   if ((packet.flags & Packet::kPartialChecksum) != 0) {
     require(static_cast<uint32_t>(packet.csum_start) + packet.csum_offset + 2 <= packet.len);
     require(packet.csum_start >= 14 + 4 * parsed.vlan_tags);
@@ -81,7 +82,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (parse(test.packet, parsed)) return 0;
   check(test.packet, parsed);
-  const bool impossible = (test.packet.flags & Packet::kPartialChecksum) != 0 && test.packet.head_len != test.packet.len;
+  const bool impossible =
+      (test.packet.flags & Packet::kPartialChecksum) != 0 && test.packet.head_len != test.packet.len;
   require(finish_partial_checksum(test.packet).has_value() == impossible);
   return 0;
 }

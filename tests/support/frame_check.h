@@ -13,15 +13,17 @@
 namespace godwit::support {
 
 struct L4Place {
-  uint32_t offset = 0;          // 0: none
-  uint32_t length = 0;          // by the IP header
-  uint32_t checksum_at = 0;     // from the frame's start, 0: none
-  uint32_t pseudo_sum = 0;      // not complemented
+  uint32_t offset = 0;       // 0: none
+  uint32_t length = 0;       // by the IP header
+  uint32_t checksum_at = 0;  // from the frame's start, 0: none
+  uint32_t pseudo_sum = 0;   // not complemented
   uint8_t proto = 0;
   bool fragment = false;
 };
 
-inline uint32_t at16(const Frame& frame, size_t at) { return static_cast<uint32_t>(frame.at(at) << 8 | frame.at(at + 1)); }
+inline uint32_t at16(const Frame& frame, size_t at) {
+  return static_cast<uint32_t>(frame.at(at) << 8 | frame.at(at + 1));
+}
 
 inline uint32_t sum_range(const Frame& frame, size_t from, size_t bytes, uint32_t sum = 0) {
   for (size_t i = 0; i < bytes; i += 2) {
@@ -92,7 +94,8 @@ inline std::string wrong_checksum(const Frame& frame) {
   const L4Place place = find_l4(frame);
   if (place.checksum_at == 0 || place.fragment) return {};
   if (place.proto == 17 && at16(frame, place.checksum_at) == 0) return {};
-  if (sum_range(frame, place.offset, place.length, place.pseudo_sum) != 0xffff) return "protocol " + std::to_string(place.proto);
+  if (sum_range(frame, place.offset, place.length, place.pseudo_sum) != 0xffff)
+    return "protocol " + std::to_string(place.proto);
   return {};
 }
 

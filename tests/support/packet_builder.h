@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Frames for tests, layer by layer: PacketBuilder().eth().vlan(5).ipv4("10.0.0.1", "10.0.0.2").udp(1, 2).payload(10).build().
+// Frames for tests, layer by layer: PacketBuilder().eth().vlan(5).ipv4("10.0.0.1", "10.0.0.2").udp(1,
+// 2).payload(10).build().
 //
 // build() fills in what follows from the layers (types, next headers, lengths), then applies what set8/set16 said,
 // then the checksums, innermost first, then what corrupt8/corrupt16 said. set and corrupt are about the layer added
@@ -93,7 +94,9 @@ class PacketBuilder {
     put16(bytes, 2, static_cast<uint16_t>(offset << 3 | (more ? 1 : 0)));
     return extension(44, std::move(bytes));
   }
-  PacketBuilder& auth() { return extension(51, {kExperimental, 4, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}); }
+  PacketBuilder& auth() {
+    return extension(51, {kExperimental, 4, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
+  }
   // `option_words`: 32-bit words of no-operation options.
   PacketBuilder& tcp(uint16_t source, uint16_t destination, uint8_t flags = 0x10, uint8_t option_words = 0) {
     Frame bytes(20);
@@ -324,7 +327,8 @@ class PacketBuilder {
         break;
       }
       // While segments are left, the last one is where the packet goes (RFC 8200, 8.1).
-      if (layers[k].kind == Kind::kExtension && layers[k].proto == 43 && bytes[3] > 0) pseudo.assign(bytes.end() - 16, bytes.end());
+      if (layers[k].kind == Kind::kExtension && layers[k].proto == 43 && bytes[3] > 0)
+        pseudo.assign(bytes.end() - 16, bytes.end());
     }
     assert(!pseudo.empty());
     append(pseudo, two(layers[i].proto));

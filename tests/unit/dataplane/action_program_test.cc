@@ -94,11 +94,13 @@ TEST(ActionProgram, AnUnknownEndpointIsRefusedInTheResolversWords) {
 }
 
 TEST(ActionProgram, OpsKeepTheOrderWrittenAndVoidIsNothing) {
-  const auto program = compile("count / void / of_pop_vlan / port_id id vm1 / of_push_vlan ethertype 0x8100 / port_id id 7");
+  const auto program =
+      compile("count / void / of_pop_vlan / port_id id vm1 / of_push_vlan ethertype 0x8100 / port_id id 7");
   ASSERT_TRUE(program);
   std::vector<OpCode> codes;
   for (const Op& op : program->ops) codes.push_back(op.code);
-  EXPECT_EQ(codes, (std::vector<OpCode>{OpCode::kCount, OpCode::kPopVlan, OpCode::kOutput, OpCode::kPushVlan, OpCode::kOutput}));
+  EXPECT_EQ(codes, (std::vector<OpCode>{OpCode::kCount, OpCode::kPopVlan, OpCode::kOutput, OpCode::kPushVlan,
+                                        OpCode::kOutput}));
 }
 
 TEST(ActionProgram, ValuesOutOfRangeAreRefusedWithWhatStoodThereAndWhatCould) {
@@ -145,7 +147,10 @@ TEST(ActionProgram, NumbersOfEachWidthAreThoseOfTheTable) {
     const ActionInfo& info = action_info(kind);
     if (info.width == 0 || info.width > 32 || info.format == Format::kEndpoint || info.op == OpCode::kInvalid) continue;
     // In range for every action that checks one.
-    const uint32_t number = info.op == OpCode::kPushVlan ? 0x88a8 : info.op == OpCode::kSetVlanPcp ? 5 : info.width == 8 ? 200 : 4000;
+    const uint32_t number = info.op == OpCode::kPushVlan     ? 0x88a8
+                            : info.op == OpCode::kSetVlanPcp ? 5
+                            : info.width == 8                ? 200
+                                                             : 4000;
     Rule rule;
     rule.actions.push_back(Action{kind, number_value(number, info.width), {}});
     const auto program = compile_actions(rule, known);

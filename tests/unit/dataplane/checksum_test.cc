@@ -99,8 +99,12 @@ TEST(Checksum, AUdpChecksumThatComesOutAsZeroIsWrittenAsAllOnes) {
   // A payload that makes the sum all ones: its complement is zero, which would say "no checksum".
   Frame frame = PacketBuilder().eth().ipv4().udp(1000, 53).payload(Frame{0, 0}).build();
   const uint32_t checksum = support::at16(frame, 40);
-  frame = PacketBuilder().eth().ipv4().udp(1000, 53)
-              .payload(Frame{static_cast<uint8_t>(checksum >> 8), static_cast<uint8_t>(checksum)}).build();
+  frame = PacketBuilder()
+              .eth()
+              .ipv4()
+              .udp(1000, 53)
+              .payload(Frame{static_cast<uint8_t>(checksum >> 8), static_cast<uint8_t>(checksum)})
+              .build();
   ASSERT_EQ(support::at16(frame, 40), 0xffffu);
   TestPacket test(frame);
   leave_checksum_undone(test);
@@ -111,8 +115,11 @@ TEST(Checksum, AUdpChecksumThatComesOutAsZeroIsWrittenAsAllOnes) {
 TEST(Checksum, ARequestThatPointsOutsideIsRefusedAndChangesNothing) {
   const Frame frame = PacketBuilder().eth().ipv4().udp(1000, 53).payload(7).build();
   const auto size = static_cast<uint16_t>(frame.size());
-  const std::pair<uint16_t, uint16_t> requests[] = {
-      {size, 0}, {static_cast<uint16_t>(size - 1), 0}, {34, static_cast<uint16_t>(size - 35)}, {0xffff, 0xffff}, {34, 0xffff}};
+  const std::pair<uint16_t, uint16_t> requests[] = {{size, 0},
+                                                    {static_cast<uint16_t>(size - 1), 0},
+                                                    {34, static_cast<uint16_t>(size - 35)},
+                                                    {0xffff, 0xffff},
+                                                    {34, 0xffff}};
   for (const auto& [start, offset] : requests) {
     TestPacket test(frame);
     test.packet.flags = Packet::kPartialChecksum;
@@ -139,9 +146,12 @@ TEST(Checksum, AFrameInPiecesIsNotSummed) {
 
 TEST(Checksum, BuiltFramesAreRightByTheSlowReading) {
   EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().vlan(1).vlan(2).ipv4().tcp(1, 2).payload(9).build()), "");
-  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv6().hop_by_hop().icmp6(128, 0, 1, 2).payload(9).build()), "");
-  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv6().routing(1, "fd00::9").udp(1, 2).payload(9).build()), "");
-  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv4().udp(1, 2).corrupt16(6, 0x1111).build()), "protocol 17");
+  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv6().hop_by_hop().icmp6(128, 0, 1, 2).payload(9).build()),
+            "");
+  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv6().routing(1, "fd00::9").udp(1, 2).payload(9).build()),
+            "");
+  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv4().udp(1, 2).corrupt16(6, 0x1111).build()),
+            "protocol 17");
   EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv4().corrupt8(8, 3).udp(1, 2).build()), "IPv4 header");
 }
 

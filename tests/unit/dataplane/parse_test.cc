@@ -59,8 +59,8 @@ std::vector<Kind> kinds() {
       {"udp", eth().ipv4().udp(1, 2).payload(3).padding(20).build(), k4 | kLayerUdp, 45},
       {"icmp", eth().ipv4().icmp(8, 0, 7, 9).payload(3).build(), k4 | kLayerIcmp, 45},
       {"sctp", eth().ipv4().sctp(1, 2).build(), k4 | kLayerSctp, 46},
-      {"vxlan", eth().ipv4().udp(1, 4789).vxlan(42).eth().ipv4().udp(3, 4).build(),
-       k4 | kLayerUdp | kLayerVxlan, 14 + 36 + 42},
+      {"vxlan", eth().ipv4().udp(1, 4789).vxlan(42).eth().ipv4().udp(3, 4).build(), k4 | kLayerUdp | kLayerVxlan,
+       14 + 36 + 42},
       {"ipv6", eth().ipv6().payload(20).build(), k6, 74},
       {"ipv6 tcp", eth().vlan(1).ipv6().tcp(1, 2).build(), k6 | kLayerVlan | kLayerTcp, 78},
       {"ipv6 udp", eth().ipv6().udp(1, 2).build(), k6 | kLayerUdp, 62},
@@ -68,12 +68,15 @@ std::vector<Kind> kinds() {
       {"ipv6 sctp", eth().ipv6().sctp(1, 2).build(), k6 | kLayerSctp, 66},
       {"ipv6 extensions", eth().ipv6().hop_by_hop().dest_options(2).routing(0, "fd00::9").auth().tcp(1, 2).build(),
        kExt | kLayerTcp, 54 + 8 + 24 + 24 + 24 + 20},
-      {"ipv4 first fragment", eth().ipv4().fragment4(0, true).udp(1, 2).payload(8).build(), k4 | kLayerFragment | kLayerUdp, 50},
+      {"ipv4 first fragment", eth().ipv4().fragment4(0, true).udp(1, 2).payload(8).build(),
+       k4 | kLayerFragment | kLayerUdp, 50},
       {"ipv4 later fragment", eth().ipv4().fragment4(9, true).set8(9, 17).payload(8).build(), k4 | kLayerFragment, 42},
       {"ipv6 first fragment", eth().ipv6().fragment6(0, true).udp(1, 2).payload(8).build(),
        kExt | kLayerFragment | kLayerUdp, 78},
-      {"ipv6 later fragment", eth().ipv6().fragment6(9, false).set8(0, 17).payload(8).build(), kExt | kLayerFragment, 70},
-      {"ipv6 atomic fragment", eth().ipv6().fragment6(0, false).tcp(1, 2).build(), kExt | kLayerFragment | kLayerTcp, 82},
+      {"ipv6 later fragment", eth().ipv6().fragment6(9, false).set8(0, 17).payload(8).build(), kExt | kLayerFragment,
+       70},
+      {"ipv6 atomic fragment", eth().ipv6().fragment6(0, false).tcp(1, 2).build(), kExt | kLayerFragment | kLayerTcp,
+       82},
   };
 }
 
@@ -124,7 +127,8 @@ TEST(Parse, TwoTagsAreReadAndAThirdIsPayload) {
 }
 
 TEST(Parse, ArpFieldsAreThoseOnTheWire) {
-  const Parsed parsed = parse_good(eth().vlan(9).arp(2, "02:00:00:00:00:0a", "10.0.0.10", "02:00:00:00:00:0b", "10.0.0.11").build());
+  const Parsed parsed =
+      parse_good(eth().vlan(9).arp(2, "02:00:00:00:00:0a", "10.0.0.10", "02:00:00:00:00:0b", "10.0.0.11").build());
   EXPECT_EQ(parsed.key.arp_opcode, to_be16(2));
   EXPECT_EQ(parsed.key.arp_sha, *parse_mac("02:00:00:00:00:0a"));
   EXPECT_EQ(parsed.key.arp_tha, *parse_mac("02:00:00:00:00:0b"));
@@ -135,12 +139,20 @@ TEST(Parse, ArpFieldsAreThoseOnTheWire) {
 }
 
 TEST(Parse, ArpOfOtherKindsIsGoodButHasNoArpLayer) {
-  const Parsed parsed = parse_good(eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").set16(0, 6).build());
+  const Parsed parsed =
+      parse_good(eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").set16(0, 6).build());
   EXPECT_EQ(parsed.key.layers.host(), kLayerEth);
 }
 
 TEST(Parse, Ipv4FieldsAreThoseOnTheWire) {
-  const Parsed parsed = parse_good(eth().ipv4("192.0.2.1", "198.51.100.7", 33).fragment4(0, false).set16(6, 0x4000).tcp(1234, 80, 0x12).payload(5).padding(7).build());
+  const Parsed parsed = parse_good(eth()
+                                       .ipv4("192.0.2.1", "198.51.100.7", 33)
+                                       .fragment4(0, false)
+                                       .set16(6, 0x4000)
+                                       .tcp(1234, 80, 0x12)
+                                       .payload(5)
+                                       .padding(7)
+                                       .build());
   EXPECT_EQ(parsed.key.ipv4_src, to_be32(0xc0000201));
   EXPECT_EQ(parsed.key.ipv4_dst, to_be32(0xc6336407));
   EXPECT_EQ(parsed.key.ip_ttl, 33);
@@ -156,7 +168,8 @@ TEST(Parse, Ipv4FieldsAreThoseOnTheWire) {
 }
 
 TEST(Parse, Ipv6FieldsAreThoseOnTheWire) {
-  const Parsed parsed = parse_good(eth().ipv6("2001:db8::1", "2001:db8::2", 5, 0xb8, 0xfedcb).hop_by_hop(1).udp(5000, 53).payload(4).build());
+  const Parsed parsed = parse_good(
+      eth().ipv6("2001:db8::1", "2001:db8::2", 5, 0xb8, 0xfedcb).hop_by_hop(1).udp(5000, 53).payload(4).build());
   EXPECT_EQ(parsed.key.ipv6_src, *parse_ipv6("2001:db8::1"));
   EXPECT_EQ(parsed.key.ipv6_dst, *parse_ipv6("2001:db8::2"));
   EXPECT_EQ(parsed.key.ip_ttl, 5);
@@ -208,6 +221,8 @@ TEST(Parse, IcmpOnlyOverIpv4AndIcmp6OnlyOverIpv6) {
 TEST(Parse, VxlanIsItsHeaderAndNothingBehindIt) {
   const Parsed parsed = parse_good(eth().ipv4().udp(9, 4789).vxlan(0x123456).eth().vlan(7).ipv6().tcp(1, 2).build());
   EXPECT_EQ(parsed.key.vxlan_vni, to_be32(0x12345600));
+  EXPECT_EQ(parse_good(eth().ipv4().udp(9, 4789).vxlan(5).set8(7, 0xff).build()).key.vxlan_vni, to_be32(5 << 8))
+      << "the reserved byte is not the VNI's";
   EXPECT_EQ(parsed.vlan_tags, 0);
   EXPECT_EQ(parsed.key.layers.host(), kLayerEth | kLayerIpv4 | kLayerUdp | kLayerVxlan);
   const Parsed invalid = parse_good(eth().ipv4().udp(9, 4789).vxlan(5).set8(0, 0).payload(9).build());
@@ -258,8 +273,20 @@ TEST(Parse, EachMalformationHasItsDrop) {
       {"an empty frame", {}, "malformed_eth"},
       {"13 bytes", Frame(13, 2), "malformed_eth"},
       {"a tag cut short", eth().vlan(1).build(), "good"},
-      {"half a tag", [] { Frame f = eth().vlan(1).build(); f.pop_back(); return f; }(), "malformed_eth"},
-      {"half an inner tag", [] { Frame f = eth().vlan(1).vlan(2).build(); f.pop_back(); return f; }(), "malformed_eth"},
+      {"half a tag",
+       [] {
+         Frame f = eth().vlan(1).build();
+         f.pop_back();
+         return f;
+       }(),
+       "malformed_eth"},
+      {"half an inner tag",
+       [] {
+         Frame f = eth().vlan(1).vlan(2).build();
+         f.pop_back();
+         return f;
+       }(),
+       "malformed_eth"},
       {"ARP: MACs of 8 bytes", arp().set8(4, 8).build(), "malformed_arp"},
       {"ARP: IPv4 addresses of 16 bytes", arp().set8(5, 16).build(), "malformed_arp"},
       {"ARP: another hardware's, cut short", arp().set16(0, 6).set8(4, 100).build(), "malformed_arp"},
@@ -271,24 +298,30 @@ TEST(Parse, EachMalformationHasItsDrop) {
       {"IPv4: total length more than the frame", eth().ipv4().set16(2, 29).udp(1, 2).build(), "malformed_ipv4"},
       {"IPv4: wrong checksum", eth().ipv4().corrupt8(8, 63).udp(1, 2).build(), "malformed_ipv4"},
       {"IPv4: checksum zero", eth().ipv4().corrupt16(10, 0).udp(1, 2).build(), "malformed_ipv4"},
-      {"IPv4: wrong byte in an option", eth().ipv4("10.0.0.1", "10.0.0.2", 9, 2).corrupt8(27, 9).build(), "malformed_ipv4"},
+      {"IPv4: wrong byte in an option", eth().ipv4("10.0.0.1", "10.0.0.2", 9, 2).corrupt8(27, 9).build(),
+       "malformed_ipv4"},
       {"IPv6: version 4", eth().ipv6().set8(0, 0x40).udp(1, 2).build(), "malformed_ipv6"},
       {"IPv6: payload length more than the frame", eth().ipv6().set16(4, 9).udp(1, 2).build(), "malformed_ipv6"},
-      {"IPv6: hop-by-hop longer than the payload", eth().ipv6().hop_by_hop().set8(1, 9).udp(1, 2).build(), "malformed_ipv6"},
-      {"IPv6: routing longer than the payload", eth().ipv6().routing(0, "::1").set8(1, 255).udp(1, 2).build(), "malformed_ipv6"},
+      {"IPv6: hop-by-hop longer than the payload", eth().ipv6().hop_by_hop().set8(1, 9).udp(1, 2).build(),
+       "malformed_ipv6"},
+      {"IPv6: routing longer than the payload", eth().ipv6().routing(0, "::1").set8(1, 255).udp(1, 2).build(),
+       "malformed_ipv6"},
       {"IPv6: AH longer than the payload", eth().ipv6().auth().set8(1, 255).udp(1, 2).build(), "malformed_ipv6"},
       {"IPv6: AH with length zero is eight bytes", eth().ipv6().auth().set8(1, 0).set8(0, 59).build(), "good"},
       {"IPv6: jumbogram", eth().ipv6().set16(4, 0).hop_by_hop().udp(1, 2).build(), "malformed_ipv6"},
       {"IPv6: fragment header cut short", eth().ipv6().set8(6, 44).payload(7).build(), "malformed_ipv6"},
-      {"IPv6: two fragment headers", eth().ipv6().fragment6(0, true).fragment6(0, true).udp(1, 2).build(), "malformed_ipv6"},
+      {"IPv6: two fragment headers", eth().ipv6().fragment6(0, true).fragment6(0, true).udp(1, 2).build(),
+       "malformed_ipv6"},
       {"IPv6: as many extension headers as allowed", deep(kMaxIpv6ExtHeaders), "good"},
       {"IPv6: one more", deep(kMaxIpv6ExtHeaders + 1), "malformed_ipv6"},
-      {"IPv6: first fragment without all extension headers", eth().ipv6().fragment6(0, true).dest_options().set8(1, 3).payload(4).build(), "malformed_ipv6"},
+      {"IPv6: first fragment without all extension headers",
+       eth().ipv6().fragment6(0, true).dest_options().set8(1, 3).payload(4).build(), "malformed_ipv6"},
       {"TCP: header of 16 bytes", eth().ipv4().tcp(1, 2).set8(12, 0x40).build(), "malformed_l4"},
       {"TCP: options that are not there", eth().ipv4().tcp(1, 2).set8(12, 0x60).build(), "malformed_l4"},
       {"TCP: options in the padding only", eth().ipv4().tcp(1, 2).set8(12, 0x60).padding(20).build(), "malformed_l4"},
       {"TCP: cut short by the IP length", eth().ipv4().set16(2, 39).tcp(1, 2).build(), "malformed_l4"},
-      {"TCP: tiny first fragment", eth().ipv4().fragment4(0, true).set8(9, 6).payload(8).padding(20).build(), "malformed_l4"},
+      {"TCP: tiny first fragment", eth().ipv4().fragment4(0, true).set8(9, 6).payload(8).padding(20).build(),
+       "malformed_l4"},
       {"TCP over IPv6: payload length zero", eth().ipv6().set16(4, 0).tcp(1, 2).build(), "malformed_l4"},
       {"UDP: seven bytes", eth().ipv4().set8(9, 17).payload(7).padding(20).build(), "malformed_l4"},
       {"UDP: length 7", eth().ipv4().udp(1, 2).set16(4, 7).build(), "malformed_l4"},
@@ -311,7 +344,8 @@ TEST(Parse, FramesCutWithinTheirHeadersAreNeverTakenForGood) {
       const Frame cut(kind.frame.begin(), kind.frame.begin() + static_cast<long>(length));
       ASSERT_TRUE(verdict(cut).starts_with("malformed_")) << kind.name << " cut to " << length;
     }
-    EXPECT_EQ(verdict(Frame(kind.frame.begin(), kind.frame.begin() + static_cast<long>(kind.headers))), "good") << kind.name;
+    EXPECT_EQ(verdict(Frame(kind.frame.begin(), kind.frame.begin() + static_cast<long>(kind.headers))), "good")
+        << kind.name;
   }
 }
 
@@ -346,6 +380,8 @@ TEST(Parse, AChecksumRequestMayOnlyBeForL4OrForWhatNobodyRead) {
       {"the IP header's source", tcp, 14, 12, "bad_offload"},
       {"from the IP header, of TCP's", tcp, 14, 36, "bad_offload"},
       {"the Ethernet header's", tcp, 0, 0, "bad_offload"},
+      {"from the Ethernet header, into the payload", tcp, 0, 70, "bad_offload"},
+      {"from the IP header's end, into the payload", tcp, 33, 40, "bad_offload"},
       {"within the payload", tcp, 34, 32, "good"},
       {"the payload's last two bytes", tcp, 34, static_cast<uint16_t>(size - 36), "good"},
       {"half outside", tcp, 34, static_cast<uint16_t>(size - 35), "bad_offload"},
@@ -360,7 +396,8 @@ TEST(Parse, AChecksumRequestMayOnlyBeForL4OrForWhatNobodyRead) {
       {"a tunnel's VNI", tunnel, 34, 12, "bad_offload"},
       {"an extension header's", eth().ipv6().dest_options().udp(1, 2).build(), 54, 4, "bad_offload"},
       {"UDP's behind an extension header", eth().ipv6().dest_options().udp(1, 2).build(), 62, 6, "good"},
-      {"an ARP address", eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").padding(18).build(), 14, 14, "bad_offload"},
+      {"an ARP address", eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").padding(18).build(),
+       14, 14, "bad_offload"},
       {"a tag", eth().vlan(1).payload(40).build(), 14, 0, "bad_offload"},
       {"an unknown protocol's", eth().ipv4().payload(40).build(), 34, 8, "good"},
   };
@@ -412,7 +449,8 @@ TEST(Parse, MutatedFramesAreReadWithinTheirBoundsAndConsistently) {
     ASSERT_TRUE(parsed.key.has(kLayerEth));
     const uint16_t layers = parsed.key.layers.host();
     const int l3s = std::popcount(static_cast<unsigned>(layers & (kLayerArp | kLayerIpv4 | kLayerIpv6)));
-    const int l4s = std::popcount(static_cast<unsigned>(layers & (kLayerTcp | kLayerUdp | kLayerIcmp | kLayerIcmp6 | kLayerSctp)));
+    const int l4s =
+        std::popcount(static_cast<unsigned>(layers & (kLayerTcp | kLayerUdp | kLayerIcmp | kLayerIcmp6 | kLayerSctp)));
     ASSERT_LE(l3s, 1);
     ASSERT_LE(l4s, 1);
     ASSERT_TRUE(l4s == 0 || parsed.l4_offset > parsed.l3_offset);
@@ -429,7 +467,8 @@ TEST(FlowHash, IsTheSameForAFlowAndDiffersBetweenFlows) {
   EXPECT_NE(hash_of(eth().ipv4().tcp(1001, 80).build()), flow);
   EXPECT_NE(hash_of(eth().ipv4("10.0.0.3").tcp(1000, 80).build()), flow);
   EXPECT_NE(hash_of(eth().ipv4().udp(1000, 80).build()), flow);
-  EXPECT_NE(hash_of(eth().ipv6().tcp(1000, 80).build()), hash_of(eth().ipv6("fd00::1", "fd00::3").tcp(1000, 80).build()));
+  EXPECT_NE(hash_of(eth().ipv6().tcp(1000, 80).build()),
+            hash_of(eth().ipv6("fd00::1", "fd00::3").tcp(1000, 80).build()));
 }
 
 TEST(FlowHash, AllFragmentsOfADatagramHashAlike) {
@@ -447,7 +486,8 @@ TEST(FlowHash, SpreadsFlowsEvenlyOverFewQueues) {
     for (int i = 0; i < kFlows; ++i) {
       ++hits[hash_of(eth().ipv4().udp(static_cast<uint16_t>(1024 + i), 53).build()) % queues];
     }
-    for (const int hit : hits) EXPECT_NEAR(hit, kFlows / static_cast<int>(queues), kFlows / static_cast<int>(queues) / 3);
+    for (const int hit : hits)
+      EXPECT_NEAR(hit, kFlows / static_cast<int>(queues), kFlows / static_cast<int>(queues) / 3);
   }
 }
 

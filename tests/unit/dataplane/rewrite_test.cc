@@ -42,28 +42,82 @@ struct Shape {
 
 const std::vector<Shape>& shapes() {
   static const std::vector<Shape> all = {
-      {"ipv4 tcp", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).tcp(f.sport, f.dport).payload(101); }, true},
-      {"ipv4 options tcp options", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl, 3).tcp(f.sport, f.dport, 2, 5); }, true},
-      {"ipv4 udp padded", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, f.dport).payload(1).padding(17); }},
-      {"ipv4 udp", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, f.dport).payload(32); }, true},
-      {"ipv4 udp without checksum", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).udp_unsummed(f.sport, f.dport).payload(32); }},
-      {"ipv4 udp vxlan", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, 4789).vxlan(7).eth().ipv4().tcp(1, 2); }},
-      {"ipv4 udp-lite", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).udp_lite(5, 6).payload(9); }},
-      {"ipv4 icmp", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).icmp(8, 0, 1, 2).payload(5); }},
-      {"ipv4 sctp", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).sctp(5, 6).payload(5); }},
+      {"ipv4 tcp",
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv4(f.src4, f.dst4, f.ttl).tcp(f.sport, f.dport).payload(101);
+       },
+       true},
+      {"ipv4 options tcp options",
+       [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl, 3).tcp(f.sport, f.dport, 2, 5); },
+       true},
+      {"ipv4 udp padded",
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, f.dport).payload(1).padding(17);
+       }},
+      {"ipv4 udp",
+       [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, f.dport).payload(32); },
+       true},
+      {"ipv4 udp without checksum",
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv4(f.src4, f.dst4, f.ttl).udp_unsummed(f.sport, f.dport).payload(32);
+       }},
+      {"ipv4 udp vxlan",
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, 4789).vxlan(7).eth().ipv4().tcp(1, 2);
+       }},
+      {"ipv4 udp-lite",
+       [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).udp_lite(5, 6).payload(9); }},
+      {"ipv4 icmp",
+       [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).icmp(8, 0, 1, 2).payload(5); }},
+      {"ipv4 sctp",
+       [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).sctp(5, 6).payload(5); }},
       {"ipv4 other", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).payload(30); }},
-      {"ipv4 first fragment", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).fragment4(0, true).udp(f.sport, f.dport).payload(16); }},
-      {"ipv4 later fragment", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).fragment4(3, false).set8(9, 17).payload(16); }},
-      {"ipv6 tcp", [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).tcp(f.sport, f.dport).payload(101); }, true},
-      {"ipv6 udp", [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).udp(f.sport, f.dport).payload(33); }, true},
-      {"ipv6 extensions udp", [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).hop_by_hop().dest_options(1).udp(f.sport, f.dport).payload(33); }, true},
-      {"ipv6 source-routed tcp", [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).routing(1, "fd00::99").tcp(f.sport, f.dport).payload(3); }, true},
-      {"ipv6 arrived by routing tcp", [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).routing(0, "fd00::99").tcp(f.sport, f.dport).payload(3); }, true},
-      {"ipv6 icmp6", [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).icmp6(135, 0).payload(16); }, true},
-      {"ipv6 first fragment", [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).fragment6(0, true).tcp(f.sport, f.dport).payload(4); }},
-      {"ipv6 later fragment", [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).fragment6(3, true).set8(0, 6).payload(24); }},
+      {"ipv4 first fragment",
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv4(f.src4, f.dst4, f.ttl).fragment4(0, true).udp(f.sport, f.dport).payload(16);
+       }},
+      {"ipv4 later fragment",
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv4(f.src4, f.dst4, f.ttl).fragment4(3, false).set8(9, 17).payload(16);
+       }},
+      {"ipv6 tcp",
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv6(f.src6, f.dst6, f.ttl).tcp(f.sport, f.dport).payload(101);
+       },
+       true},
+      {"ipv6 udp",
+       [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).udp(f.sport, f.dport).payload(33); },
+       true},
+      {"ipv6 extensions udp",
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv6(f.src6, f.dst6, f.ttl).hop_by_hop().dest_options(1).udp(f.sport, f.dport).payload(33);
+       },
+       true},
+      {"ipv6 source-routed tcp",
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv6(f.src6, f.dst6, f.ttl).routing(1, "fd00::99").tcp(f.sport, f.dport).payload(3);
+       },
+       true},
+      {"ipv6 arrived by routing tcp",
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv6(f.src6, f.dst6, f.ttl).routing(0, "fd00::99").tcp(f.sport, f.dport).payload(3);
+       },
+       true},
+      {"ipv6 icmp6",
+       [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).icmp6(135, 0).payload(16); }, true},
+      {"ipv6 first fragment",
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv6(f.src6, f.dst6, f.ttl).fragment6(0, true).tcp(f.sport, f.dport).payload(4);
+       }},
+      {"ipv6 later fragment",
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv6(f.src6, f.dst6, f.ttl).fragment6(3, true).set8(0, 6).payload(24);
+       }},
       {"ipv6 other", [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).payload(30); }},
-      {"arp", [](const Fields&, PacketBuilder b) { return b.arp(1, "02:00:00:00:00:01", "10.0.0.1", "00:00:00:00:00:00", "10.0.0.2").padding(18); }},
+      {"arp",
+       [](const Fields&, PacketBuilder b) {
+         return b.arp(1, "02:00:00:00:00:01", "10.0.0.1", "00:00:00:00:00:00", "10.0.0.2").padding(18);
+       }},
       {"other", [](const Fields&, PacketBuilder b) { return b.payload(46); }},
   };
   return all;
@@ -107,14 +161,21 @@ struct Rewrite {
 
 const std::vector<Rewrite>& rewrites() {
   static const std::vector<Rewrite> all = {
-      {"set_mac_src", value_op(OpCode::kSetMacSrc, parse_mac("02:aa:bb:cc:dd:ee")), [](Fields& f) { f.mac_src = "02:aa:bb:cc:dd:ee"; }, Needs::kNothing},
-      {"set_mac_dst", value_op(OpCode::kSetMacDst, parse_mac("02:aa:bb:cc:dd:ee")), [](Fields& f) { f.mac_dst = "02:aa:bb:cc:dd:ee"; }, Needs::kNothing},
+      {"set_mac_src", value_op(OpCode::kSetMacSrc, parse_mac("02:aa:bb:cc:dd:ee")),
+       [](Fields& f) { f.mac_src = "02:aa:bb:cc:dd:ee"; }, Needs::kNothing},
+      {"set_mac_dst", value_op(OpCode::kSetMacDst, parse_mac("02:aa:bb:cc:dd:ee")),
+       [](Fields& f) { f.mac_dst = "02:aa:bb:cc:dd:ee"; }, Needs::kNothing},
       {"mac_swap", number_op(OpCode::kMacSwap), [](Fields& f) { std::swap(f.mac_src, f.mac_dst); }, Needs::kNothing},
-      {"set_ipv4_src", value_op(OpCode::kSetIpv4Src, parse_ipv4("192.168.255.254")), [](Fields& f) { f.src4 = "192.168.255.254"; }, Needs::kIpv4},
-      {"set_ipv4_dst", value_op(OpCode::kSetIpv4Dst, parse_ipv4("0.0.0.0")), [](Fields& f) { f.dst4 = "0.0.0.0"; }, Needs::kIpv4},
-      {"set_ipv4_dst broadcast", value_op(OpCode::kSetIpv4Dst, parse_ipv4("255.255.255.255")), [](Fields& f) { f.dst4 = "255.255.255.255"; }, Needs::kIpv4},
-      {"set_ipv6_src", value_op(OpCode::kSetIpv6Src, parse_ipv6("2001:db8:ffff::5")), [](Fields& f) { f.src6 = "2001:db8:ffff::5"; }, Needs::kIpv6},
-      {"set_ipv6_dst", value_op(OpCode::kSetIpv6Dst, parse_ipv6("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")), [](Fields& f) { f.dst6 = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"; }, Needs::kIpv6},
+      {"set_ipv4_src", value_op(OpCode::kSetIpv4Src, parse_ipv4("192.168.255.254")),
+       [](Fields& f) { f.src4 = "192.168.255.254"; }, Needs::kIpv4},
+      {"set_ipv4_dst", value_op(OpCode::kSetIpv4Dst, parse_ipv4("0.0.0.0")), [](Fields& f) { f.dst4 = "0.0.0.0"; },
+       Needs::kIpv4},
+      {"set_ipv4_dst broadcast", value_op(OpCode::kSetIpv4Dst, parse_ipv4("255.255.255.255")),
+       [](Fields& f) { f.dst4 = "255.255.255.255"; }, Needs::kIpv4},
+      {"set_ipv6_src", value_op(OpCode::kSetIpv6Src, parse_ipv6("2001:db8:ffff::5")),
+       [](Fields& f) { f.src6 = "2001:db8:ffff::5"; }, Needs::kIpv6},
+      {"set_ipv6_dst", value_op(OpCode::kSetIpv6Dst, parse_ipv6("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),
+       [](Fields& f) { f.dst6 = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"; }, Needs::kIpv6},
       {"set_tp_src", number_op(OpCode::kSetTpSrc, 65535), [](Fields& f) { f.sport = 65535; }, Needs::kPorts},
       {"set_tp_dst", number_op(OpCode::kSetTpDst, 0), [](Fields& f) { f.dport = 0; }, Needs::kPorts},
       {"set_ttl", number_op(OpCode::kSetTtl, 255), [](Fields& f) { f.ttl = 255; }, Needs::kIp},
@@ -195,6 +256,25 @@ TEST(Rewrite, ASumThatAGuestLeftUndoneComesOutRightInTheEnd) {
   }
 }
 
+TEST(Rewrite, NoNewPortMakesAUdpChecksumSayThereIsNone) {
+  for (const Frame& frame :
+       {PacketBuilder().eth().ipv4().udp(1000, 53).build(), PacketBuilder().eth().ipv6().udp(1000, 53).build()}) {
+    const uint32_t checksum_at = support::find_l4(frame).checksum_at;
+    TestPacket test(frame);
+    Parsed parsed;
+    ASSERT_EQ(parse(test.packet, parsed), std::nullopt);
+    int all_ones = 0;
+    for (uint32_t port = 0; port <= 65535; ++port) {
+      ASSERT_EQ(apply_rewrite(number_op(OpCode::kSetTpSrc, port), test.packet, parsed), std::nullopt);
+      const Frame now = test.bytes();
+      ASSERT_NE(support::at16(now, checksum_at), 0u) << port;
+      ASSERT_EQ(support::wrong_checksum(now), "") << port;
+      all_ones += support::at16(now, checksum_at) == 0xffff ? 1 : 0;
+    }
+    EXPECT_GT(all_ones, 0) << "one of all ports must come to it";
+  }
+}
+
 TEST(Rewrite, PushVlanPutsATagBeforeAllOthersWithTheirVidAndPriority) {
   const Op push = number_op(OpCode::kPushVlan, 0x88a8);
   TestPacket plain(PacketBuilder().eth().ipv4().udp(1, 2).build());
@@ -205,7 +285,8 @@ TEST(Rewrite, PushVlanPutsATagBeforeAllOthersWithTheirVidAndPriority) {
 
   TestPacket tagged(PacketBuilder().eth().vlan(100, 5, true).ipv4().udp(1, 2).build());
   EXPECT_EQ(run(push, tagged), "good");
-  EXPECT_EQ(tagged.bytes(), PacketBuilder().eth().vlan(100, 5, false, 0x88a8).vlan(100, 5, true).ipv4().udp(1, 2).build());
+  EXPECT_EQ(tagged.bytes(),
+            PacketBuilder().eth().vlan(100, 5, false, 0x88a8).vlan(100, 5, true).ipv4().udp(1, 2).build());
 }
 
 TEST(Rewrite, PopVlanTakesTheOuterTag) {
@@ -314,7 +395,8 @@ TEST(Rewrite, WhatIsNoRewriteIsRefused) {
 Op random_op(std::mt19937& random) {
   constexpr unsigned kRewrites = static_cast<unsigned>(OpCode::kDecTtl) - static_cast<unsigned>(OpCode::kPushVlan) + 1;
   Op op = number_op(static_cast<OpCode>(static_cast<unsigned>(OpCode::kPushVlan) + random() % kRewrites));
-  op.number = op.code == OpCode::kPushVlan ? (random() % 2 == 0 ? 0x8100 : 0x88a8) : static_cast<uint32_t>(random() % 70000);
+  op.number =
+      op.code == OpCode::kPushVlan ? (random() % 2 == 0 ? 0x8100 : 0x88a8) : static_cast<uint32_t>(random() % 70000);
   for (uint8_t& byte : op.value) byte = static_cast<uint8_t>(random() % 3 == 0 ? 0xff : random());
   return op;
 }

@@ -88,15 +88,16 @@ struct Place {
   size_t offset;
   size_t size;
 };
-#define PLACE(member) {#member, offsetof(FlowKey, member), sizeof(FlowKey::member)}
+#define PLACE(member) \
+  { #member, offsetof(FlowKey, member), sizeof(FlowKey::member) }
 constexpr Place kPlaces[] = {
-    PLACE(eth_dst),     PLACE(eth_type),   PLACE(eth_src),    PLACE(vlan_tci),  PLACE(vlan_inner_type),
-    PLACE(vlan2_tci),   PLACE(vlan2_inner_type), PLACE(layers), PLACE(mark),    PLACE(ip_proto),
-    PLACE(ip_ttl),      PLACE(ip_tos),     PLACE(ipv6_next),  PLACE(ip_fragment), PLACE(ip_id_or_zero),
-    PLACE(ipv6_flow),   PLACE(ipv4_src),   PLACE(ipv4_dst),   PLACE(ipv6_src),  PLACE(ipv6_dst),
-    PLACE(l4_src),      PLACE(l4_dst),     PLACE(tcp_flags),  PLACE(icmp_type), PLACE(icmp_code),
-    PLACE(spare0),      PLACE(icmp_ident), PLACE(icmp_seq),   PLACE(vxlan_vni), PLACE(arp_sha),
-    PLACE(arp_opcode),  PLACE(arp_tha),    PLACE(spare1),
+    PLACE(eth_dst),    PLACE(eth_type),         PLACE(eth_src),   PLACE(vlan_tci),    PLACE(vlan_inner_type),
+    PLACE(vlan2_tci),  PLACE(vlan2_inner_type), PLACE(layers),    PLACE(mark),        PLACE(ip_proto),
+    PLACE(ip_ttl),     PLACE(ip_tos),           PLACE(ipv6_next), PLACE(ip_fragment), PLACE(ip_id_or_zero),
+    PLACE(ipv6_flow),  PLACE(ipv4_src),         PLACE(ipv4_dst),  PLACE(ipv6_src),    PLACE(ipv6_dst),
+    PLACE(l4_src),     PLACE(l4_dst),           PLACE(tcp_flags), PLACE(icmp_type),   PLACE(icmp_code),
+    PLACE(spare0),     PLACE(icmp_ident),       PLACE(icmp_seq),  PLACE(vxlan_vni),   PLACE(arp_sha),
+    PLACE(arp_opcode), PLACE(arp_tha),          PLACE(spare1),
 };
 #undef PLACE
 
@@ -190,7 +191,8 @@ TEST(Scapy, ASumThatTheGuestLeftUndoneEndsAsScapysSum) {
   size_t tried = 0;
   for (const Sample& sample : samples()) {
     const support::L4Place place = support::find_l4(sample.frame);
-    const bool unsummed = place.proto == 17 && place.checksum_at != 0 && support::at16(sample.frame, place.checksum_at) == 0;
+    const bool unsummed =
+        place.proto == 17 && place.checksum_at != 0 && support::at16(sample.frame, place.checksum_at) == 0;
     if (place.checksum_at == 0 || unsummed || place.proto == 1) continue;
     for (const Expectation& expectation : sample.expectations) {
       if (expectation.frame.empty()) continue;
