@@ -1,0 +1,163 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Behind scripts/test, which has seen to what this needs. All tests: layers, units (plain and under ASan + UBSan), system tests with the real daemon, the demo's move.
+
+    scripts/test                 everything
+    scripts/test unit            only the named parts: layers unit sanitize system
+    scripts/test --strict        a skip whose reason does not begin with `cannot run here:` counts as a failure
+    scripts/test system -k NAME  what follows the parts goes to pytest
+
+The last line is `N passed, N failed, N skipped`; the exit code is 1 when something failed.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent.parent
+PARTS = ["layers", "unit", "sanitize", "system"]
+MAY_SKIP = "cannot run here:"
+UNIT_TIMEOUT_S = 300
+SYSTEM_TIMEOUT_S = 900
+
+
+class Tally:
+    def __init__(self, strict):
+        self.passed, self.failed, self.skipped, self.strict = 0, 0, 0, strict
+        self.notes = []
+
+    def add(self, name, outcome, reason=""):
+        if outcome == "skipped" and self.strict and not reason.startswith(MAY_SKIP):
+            outcome, reason = "failed", f"skipped without need: {reason or 'no reason given'}"
+        setattr(self, outcome, getattr(self, outcome) + 1)
+        if outcome != "passed":
+            self.notes.append(f"{outcome.upper()} {name}" + (f": {reason}" if reason else ""))
+
+
+def say(text):
+    print(f"== {text}", flush=True)
+
+
+def run(command, **kwargs):
+    return subprocess.run(command, cwd=REPO, stdin=subprocess.DEVNULL, **kwargs)
+
+
+def build(name, options, targets=()):
+    """Configures once, builds, and returns the build directory; None when it does not build."""
+    directory = REPO / "build" / name
+    if not (directory / "build.ninja").exists():
+        if run(["meson", "setup", str(directory), *options]).returncode != 0:
+            return None
+    return directory if run(["ninja", "-C", str(directory), *targets]).returncode == 0 else None
+
+
+def unit_programs(directory):
+    found = json.loads(run(["meson", "introspect", "--tests", str(directory)], capture_output=True, text=True).stdout)
+    return [test["cmd"][0] for test in found if "unit" in " ".join(test["suite"])]
+
+
+def run_units(tally, directory, label):
+    environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0", UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1")
+    for program in unit_programs(directory):
+        name = f"{label} {Path(program).name}"
+        with tempfile.TemporaryDirectory() as scratch:
+            report = Path(scratch) / "report.json"
+            try:
+                done = run([program, f"--gtest_output=json:{report}", "--gtest_brief=1"], env=environment,
+                           timeout=UNIT_TIMEOUT_S, capture_output=True, text=True, errors="replace")
+                code, output = done.returncode, done.stdout + done.stderr
+            except subprocess.TimeoutExpired:
+                code, output = -1, f"still running after {UNIT_TIMEOUT_S} s"
+            cases = []
+            if report.exists():
+                try:
+                    cases = [c for s in json.loads(report.read_text())["testsuites"] for c in s["testsuite"]]
+                except (ValueError, KeyError):
+                    cases = []
+        bad = 0
+        for case in cases:
+            outcome = "failed" if case.get("failures") else "skipped" if case.get("result") == "SKIPPED" else "passed"
+            bad += outcome == "failed"
+            reason = "; ".join(m.get("message", "") for m in case.get("skipped", []))
+            tally.add(f"{name} {case['classname']}.{case['name']}", outcome, reason.split("\n")[-1])
+        if code != 0 and bad == 0 or not cases:
+            tally.add(f"{name}", "failed", f"exit code {code}, {len(cases)} cases reported")
+            bad += 1
+        print(f"   {name}: {len(cases)} cases{', FAILED' if bad else ''}", flush=True)
+        if bad:
+            print(output[-6000:], flush=True)
+
+
+def run_system(tally, directory, extra):
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "report.xml"
+        environment = dict(os.environ, GODWIT_BUILD=str(directory), PYTHONDONTWRITEBYTECODE="1")
+        command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "--durations=8", f"--junit-xml={report}",
+                   "tests/system", "tests/support/vhost_frontend/testpmd_test.py", *extra]
+        try:
+            code = run(command, env=environment, timeout=SYSTEM_TIMEOUT_S).returncode
+        except subprocess.TimeoutExpired:
+            code = f"none after {SYSTEM_TIMEOUT_S} s"
+        cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
+    bad = 0
+    for case in cases:
+        name = f"system {case.get('classname', '').removeprefix('tests.system.')}.{case.get('name')}"
+        skipped = case.find("skipped")
+        if case.find("failure") is not None or case.find("error") is not None:
+            bad += 1
+            tally.add(name, "failed")
+        elif skipped is not None:
+            tally.add(name, "skipped", skipped.get("message", ""))
+        else:
+            tally.add(name, "passed")
+    if (code != 0 and bad == 0) or not cases:
+        tally.add("system", "failed", f"pytest: exit code {code}, {len(cases)} cases reported")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--strict", action="store_true")
+    parser.add_argument("parts", nargs="*", metavar="PART")
+    arguments, extra = parser.parse_known_args()
+    parts = [p for p in arguments.parts if p in PARTS] or PARTS
+    extra = [p for p in arguments.parts if p not in PARTS] + extra
+    tally = Tally(arguments.strict)
+    started = time.monotonic()
+
+    if "layers" in parts:
+        say("layers")
+        tally.add("layers", "passed" if run(["scripts/check-layers"]).returncode == 0 else "failed")
+    if "unit" in parts or "system" in parts:
+        say("build")
+        plain = build("release", ["--buildtype=debugoptimized"])
+        if plain is None:
+            tally.add("build", "failed")
+        else:
+            if "unit" in parts:
+                say(f"unit tests ({time.monotonic() - started:.0f} s so far)")
+                run_units(tally, plain, "unit")
+            if "system" in parts:
+                say(f"system tests ({time.monotonic() - started:.0f} s so far)")
+                run_system(tally, plain, extra)
+    if "sanitize" in parts:
+        say(f"unit tests under ASan and UBSan ({time.monotonic() - started:.0f} s so far)")
+        sanitized = build("sanitize", ["--buildtype=debug", "-Doptimization=1", "-Db_sanitize=address,undefined", "-Db_lundef=false"], ["unit-tests"])
+        if sanitized is None:
+            tally.add("sanitize", "failed", "does not build")
+        else:
+            run_units(tally, sanitized, "sanitize")
+
+    for note in tally.notes:
+        print(note)
+    print(f"took {time.monotonic() - started:.0f} s")
+    print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped")
+    return 1 if tally.failed or not tally.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
