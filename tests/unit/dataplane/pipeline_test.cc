@@ -26,7 +26,9 @@ const MacAddress kBroadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
 // An IPv4 UDP frame, 60 bytes and more, with an optional tag.
 std::vector<uint8_t> udp_frame(MacAddress dst, MacAddress src, uint16_t dport, uint8_t tag = 0, int vlan = -1) {
-  std::vector<uint8_t> f(dst.bytes.begin(), dst.bytes.end());
+  std::vector<uint8_t> f;
+  f.reserve(64);
+  f.insert(f.end(), dst.bytes.begin(), dst.bytes.end());
   f.insert(f.end(), src.bytes.begin(), src.bytes.end());
   if (vlan >= 0) f.insert(f.end(), {0x81, 0x00, static_cast<uint8_t>(vlan >> 8), static_cast<uint8_t>(vlan)});
   f.insert(f.end(), {0x08, 0x00});
