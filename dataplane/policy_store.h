@@ -153,11 +153,13 @@ class DetachedPolicy {
 
 struct CommitInfo {
   uint64_t generation = 0;
-  std::vector<RuleId> created;  // in the order of create_rule calls
+  std::vector<RuleId> created;             // in the order of create_rule calls
+  std::vector<const RuleRecord*> arrived;  // in other endpoints' tables, with what was attached
 };
 
 // Changes, all or nothing. Each operation that returns an error has changed nothing; the others stay staged.
-// Only one Transaction at a time is open; operations see the effect of earlier ones in it.
+// Only one Transaction at a time is open; operations see the effect of earlier ones in it, but for the rules that
+// attach() and detach() move: their records follow the publication, which so takes as long for ten as for 100,000.
 class Transaction {
  public:
   explicit Transaction(PolicyStore& store);
@@ -192,6 +194,8 @@ class Transaction {
   friend class PolicyStore;
   struct Pending;
   void roll_back_to(size_t mark);
+  void enter_attached(CommitInfo& info);
+  void forget_detached();
   PolicyStore& store_;
   std::unique_ptr<Pending> pending_;
   bool override_guards_ = false;

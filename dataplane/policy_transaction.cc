@@ -13,9 +13,12 @@ struct Transaction::Pending {
   std::vector<RuleRecord*> created;
   std::vector<std::unique_ptr<RuleRecord>> destroyed;
   std::vector<std::unique_ptr<EndpointRecord>> removed;
-  // Whole tables that went, with what was in them.
-  std::vector<EndpointTables> detached_tables;
-  std::vector<std::unique_ptr<RuleRecord>> detached;
+  struct Detached {
+    EndpointId endpoint;
+    EndpointTables tables;
+  };
+  std::vector<Detached> detached;                         // whole tables that go
+  std::vector<std::unique_ptr<DetachedPolicy>> attached;  // and come
   std::vector<RuleId> created_ids;
   bool endpoints_changed = false;
 };
@@ -270,25 +273,12 @@ Result<void> Transaction::detach(EndpointId id) {
   for (const RuleRecord* created : pending_->created) {
     if (created->inside == id) return fail("rules of the same transaction are in " + found->profile.name);
   }
-  pending_->detached_tables.push_back(std::move(store_.tables_[id.value]));
+  pending_->detached.push_back({id, std::move(store_.tables_[id.value])});
   store_.tables_[id.value] = {};
-  const std::vector<const RuleRecord*> inside(found->inside.begin(), found->inside.end());
-  const size_t count = inside.size();
-  for (const RuleRecord* record : inside) {
-    auto taken = store_.take(*record);
-    store_.unlink(*taken);
-    pending_->detached.push_back(std::move(taken));
-  }
   pending_->endpoints_changed = true;
-  pending_->undo.push_back([this, id, count] {
-    store_.tables_[id.value] = std::move(pending_->detached_tables.back());
-    pending_->detached_tables.pop_back();
-    for (size_t i = 0; i < count; ++i) {
-      RuleRecord* record = pending_->detached.back().get();
-      store_.link(*record);
-      store_.rules_.emplace(record, std::move(pending_->detached.back()));
-      pending_->detached.pop_back();
-    }
+  pending_->undo.push_back([this, id] {
+    store_.tables_[id.value] = std::move(pending_->detached.back().tables);
+    pending_->detached.pop_back();
   });
   return {};
 }
@@ -298,64 +288,56 @@ Result<void> Transaction::attach(std::unique_ptr<DetachedPolicy> policy) {
   EndpointRecord* found = store_.record(id);
   if (found == nullptr) return unknown_endpoint();
   if (!found->inside.empty()) return fail(found->profile.name + " has rules of its own here already");
-  auto shared_policy = std::shared_ptr<DetachedPolicy>(std::move(policy));
-  std::vector<std::pair<RuleRecord*, RuleId>> attached;  // and the id each came with
-  std::map<EndpointId, uint32_t> next_ids;               // of the owners, as they were
-  for (auto& owned : shared_policy->records_) {
-    RuleRecord* record = owned.get();
-    EndpointRecord* owner = store_.record(record->owner);
-    attached.emplace_back(record, record->id);
-    next_ids.emplace(owner->id, owner->next_rule_id);
-    const bool keep = record->owner == id && record->id.valid() && !owner->rules.contains(record->id.value);
-    // pick_id refuses only an id that is taken.
-    record->id = record->entry->id = *store_.pick_id(*owner, keep ? record->id : RuleId{});
-    record->staged = false;
-    --owner->pins;
-    store_.name_endpoints(*record, false);
-    store_.link(*record);
-    store_.rules_.emplace(record, std::move(owned));
-  }
-  shared_policy->records_.clear();
-  std::vector<RuleRecord*> outside;
-  for (auto& owned : shared_policy->outside_) {
-    RuleRecord* record = owned.get();
-    EndpointRecord* owner = store_.record(record->owner);
-    next_ids.emplace(owner->id, owner->next_rule_id);
-    record->id = record->entry->id = *store_.pick_id(*owner, RuleId{});
-    record->staged = false;
-    --owner->pins;
-    store_.name_endpoints(*record, false);
-    store_.link(*record);
-    ++store_.table_for(*record).live;
-    store_.rules_.emplace(record, std::move(owned));
-    pending_->created.push_back(record);
-    outside.push_back(record);
-  }
-  shared_policy->outside_.clear();
-  store_.tables_[id.value] = std::move(shared_policy->tables_);
+  store_.tables_[id.value] = std::move(policy->tables_);
+  pending_->attached.push_back(std::move(policy));
   pending_->endpoints_changed = true;
-  pending_->undo.push_back([this, id, attached, outside, next_ids, shared_policy] {
-    for (RuleRecord* record : outside) {
-      --store_.table_for(*record).live;
-      store_.unlink(*record);
-      record->staged = true;
-      ++store_.record(record->owner)->pins;
-      store_.name_endpoints(*record, true);
-      shared_policy->outside_.push_back(store_.take(*record));
-    }
-    shared_policy->tables_ = std::move(store_.tables_[id.value]);
+  pending_->undo.push_back([this, id] {
+    pending_->attached.back()->tables_ = std::move(store_.tables_[id.value]);
     store_.tables_[id.value] = {};
-    for (const auto& [record, old_id] : attached) {
-      store_.unlink(*record);
-      record->id = record->entry->id = old_id;
-      record->staged = true;
-      ++store_.record(record->owner)->pins;
-      store_.name_endpoints(*record, true);
-      shared_policy->records_.push_back(store_.take(*record));
-    }
-    for (const auto& [owner, next_id] : next_ids) store_.record(owner)->next_rule_id = next_id;
+    pending_->attached.pop_back();
   });
   return {};
+}
+
+// The records of what was attached, after it has come into force: workers do not wait for our book-keeping.
+void Transaction::enter_attached(CommitInfo& info) {
+  for (const auto& policy : pending_->attached) {
+    for (auto* list : {&policy->records_, &policy->outside_}) {
+      for (auto& owned : *list) {
+        RuleRecord* record = owned.get();
+        EndpointRecord* owner = store_.record(record->owner);
+        const bool keep = record->owner == policy->endpoint() && record->id.valid() && !owner->rules.contains(record->id.value);
+        // pick_id refuses only an id that is taken.
+        record->id = record->entry->id = *store_.pick_id(*owner, keep ? record->id : RuleId{});
+        record->staged = false;
+        --owner->pins;
+        store_.name_endpoints(*record, false);
+        store_.link(*record);
+        store_.rules_.emplace(record, std::move(owned));
+        if (list == &policy->outside_) info.arrived.push_back(record);
+      }
+      list->clear();
+    }
+  }
+}
+
+// What was detached leaves the records, and is freed when no worker can be looking at it.
+void Transaction::forget_detached() {
+  for (auto& [id, tables] : pending_->detached) {
+    EndpointRecord* found = store_.record(id);
+    if (found == nullptr) continue;
+    auto records = std::make_shared<std::vector<std::unique_ptr<RuleRecord>>>();
+    const std::vector<const RuleRecord*> inside(found->inside.begin(), found->inside.end());
+    for (const RuleRecord* record : inside) {
+      records->push_back(store_.take(*record));
+      store_.unlink(*records->back());
+    }
+    store_.reclaimer_.defer([&store = store_, holder = std::make_shared<EndpointTables>(std::move(tables)), records] {
+      *holder = {};
+      for (const auto& record : *records) store.forget_counts(*record);
+      records->clear();
+    });
+  }
 }
 
 CommitInfo Transaction::commit() {
@@ -364,13 +346,22 @@ CommitInfo Transaction::commit() {
   for (const auto& record : pending_->destroyed) {
     record->entry->visible_until.store(generation, std::memory_order_relaxed);
   }
+  for (const auto& policy : pending_->attached) {
+    for (const auto& record : policy->outside_) {
+      record->entry->visible_from.store(generation, std::memory_order_relaxed);
+      ++store_.table_for(*record).live;
+    }
+  }
   store_.publish(pending_->endpoints_changed, generation);
 
-  CommitInfo info{generation, std::move(pending_->created_ids)};
+  CommitInfo info{generation, std::move(pending_->created_ids), {}};
+  forget_detached();
+  enter_attached(info);
   if (store_.listener_) {
     for (const RuleRecord* record : pending_->created) {
       store_.listener_({RuleChangeKind::kCreated, record->inside, record});
     }
+    for (const RuleRecord* record : info.arrived) store_.listener_({RuleChangeKind::kCreated, record->inside, record});
     for (const auto& record : pending_->destroyed) {
       store_.listener_({RuleChangeKind::kDestroyed, record->inside, record.get()});
     }
@@ -381,15 +372,6 @@ CommitInfo Transaction::commit() {
     store_.reclaimer_.defer([&store = store_, holder = std::make_shared<std::unique_ptr<RuleRecord>>(std::move(record))] {
       (*holder)->table->remove(*(*holder)->entry);
       store.retire(std::move(*holder));
-    });
-  }
-  if (!pending_->detached_tables.empty()) {
-    auto tables = std::make_shared<std::vector<EndpointTables>>(std::move(pending_->detached_tables));
-    auto records = std::make_shared<std::vector<std::unique_ptr<RuleRecord>>>(std::move(pending_->detached));
-    store_.reclaimer_.defer([&store = store_, tables, records] {
-      tables->clear();
-      for (const auto& record : *records) store.forget_counts(*record);
-      records->clear();
     });
   }
   for (auto& removed : pending_->removed) {

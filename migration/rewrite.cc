@@ -97,7 +97,6 @@ Result<TakenOut> take_out(PolicyStore& store, const std::string& vm, LocationKin
   const auto endpoints = store.endpoints_of_vm(vm);
   if (endpoints.empty()) return fail(Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
   TakenOut report;
-  report.receive_rules = receive_rules_of(store, endpoints);
   Transaction transaction(store);
   transaction.override_guards();
   for (const EndpointRecord* endpoint : endpoints) {
@@ -113,6 +112,7 @@ Result<TakenOut> take_out(PolicyStore& store, const std::string& vm, LocationKin
     if (!done) return fail(done.error());
   }
   transaction.commit();
+  report.receive_rules = receive_rules_of(store, endpoints);
   return report;
 }
 
@@ -154,7 +154,8 @@ Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store, da
     const EndpointRecord* known = store.find(name);
     if (known == nullptr || known->profile.kind != EndpointKind::kUplink) reasons.push_back("no uplink " + name + " is here, and rules name it");
   }
-  const auto check_rules = [&](const std::vector<DocumentRule>& rules, bool of_uplinks) {
+  std::unique_ptr<StagedImport> staged(new StagedImport(store, ports, document));
+  const auto check_rules = [&](const std::vector<DocumentRule>& rules, bool of_uplinks, std::vector<RuleSpec>& out) {
     for (const DocumentRule& rule : rules) {
       const std::string what = (of_uplinks ? "uplink rule " : "rule ") + std::to_string(rule.id) + " of " + rule.owner + ": ";
       auto parsed = dataplane::parse_rule(rule.text);
@@ -163,15 +164,16 @@ Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store, da
                           parsed.error().expected);
       } else if (!of_uplinks && !ours.contains(inside_of(rule, *parsed))) {
         reasons.push_back(what + "does not belong to " + document.vm);
+      } else {
+        out.push_back({rule.owner, of_uplinks ? RuleId{} : RuleId{rule.id}, std::move(*parsed)});
       }
       if (reasons.size() > 100) return;
     }
   };
-  check_rules(document.rules, false);
-  check_rules(document.uplink_rules, true);
+  check_rules(document.rules, false, staged->specs_);
+  check_rules(document.uplink_rules, true, staged->uplink_specs_);
   if (uplink == EndpointId{} || store.endpoint(uplink) == nullptr) reasons.push_back("no uplink leads to the other hosts");
 
-  std::unique_ptr<StagedImport> staged(new StagedImport(store, ports, document));
   if (reasons.empty()) {
     Result<void> done = staged->make_ports(bindings);
     if (done) done = staged->enter_endpoints(uplink);
@@ -230,29 +232,27 @@ Result<void> StagedImport::enter_endpoints(EndpointId uplink) {
     }
     if (auto bound = transaction.bind_port(place.id, place.port); !bound) return bound;
   }
-  std::vector<RuleSpec> specs;
-  for (const auto* rules : {&document_.rules, &document_.uplink_rules}) {
-    for (const DocumentRule& rule : *rules) specs.push_back({rule.owner, RuleId{rule.id}, *dataplane::parse_rule(rule.text)});
-  }
-  for (const std::string& name : store_.missing_endpoints(specs)) {
-    Profile profile;
-    profile.name = name;
-    if (auto added = transaction.add_endpoint(profile, away, true); !added) return fail(added.error());
+  for (const auto* specs : {&specs_, &uplink_specs_}) {
+    for (const std::string& name : store_.missing_endpoints(*specs)) {
+      if (store_.find(name) != nullptr) continue;
+      Profile profile;
+      profile.name = name;
+      if (auto added = transaction.add_endpoint(profile, away, true); !added) return fail(added.error());
+    }
   }
   transaction.commit();
   return {};
 }
 
 Result<void> StagedImport::build() {
-  std::map<std::string, std::vector<RuleSpec>> by_endpoint;
-  for (const DocumentRule& rule : document_.rules) {
-    RuleSpec spec{rule.owner, RuleId{rule.id}, *dataplane::parse_rule(rule.text)};
-    by_endpoint[inside_of(rule, spec.rule)].push_back(std::move(spec));
-  }
   for (auto& [name, place] : places_) {
-    auto policy = store_.build(place.id, by_endpoint[name]);
+    auto policy = store_.build(place.id, {});
     if (!policy) return fail(policy.error());
     place.policy = std::move(*policy);
+  }
+  for (size_t i = 0; i < specs_.size(); ++i) {
+    const auto place = places_.find(inside_of(document_.rules[i], specs_[i].rule));
+    if (auto added = place->second.policy->add(specs_[i]); !added) return added;
   }
   // Uplink rules come into force with the first endpoint; one that this host has already stays the host's.
   std::map<std::string, const RuleRecord*> here;
@@ -260,15 +260,15 @@ Result<void> StagedImport::build() {
     here.emplace(store_.endpoint(record->owner)->profile.name + " " + dataplane::to_text(record->rule), record);
   }
   std::set<std::string> staged;
-  for (const DocumentRule& rule : document_.uplink_rules) {
+  for (size_t i = 0; i < uplink_specs_.size(); ++i) {
+    const DocumentRule& rule = document_.uplink_rules[i];
     const std::string key = rule.owner + " " + rule.text;
-    Rule parsed = *dataplane::parse_rule(rule.text);
     if (!staged.insert(key).second) continue;
     if (const auto found = here.find(key); found != here.end()) {
-      known_.push_back({found->second->owner, found->second->id, std::move(parsed)});
+      known_.push_back({found->second->owner, found->second->id, uplink_specs_[i].rule});
       continue;
     }
-    if (auto added = places_.begin()->second.policy->add_outside({rule.owner, RuleId{}, std::move(parsed)}); !added) return added;
+    if (auto added = places_.begin()->second.policy->add_outside(uplink_specs_[i]); !added) return added;
     ++uplink_rules_;
   }
   return {};
@@ -313,6 +313,7 @@ Result<void> StagedImport::add_rule(const DocumentRule& rule) {
   }
   if (auto added = place->second.policy->add(spec); !added) return added;
   document_.rules.push_back(rule);
+  specs_.push_back({rule.owner, RuleId{rule.id}, std::move(*parsed)});
   digest_.clear();
   return {};
 }
@@ -320,10 +321,11 @@ Result<void> StagedImport::add_rule(const DocumentRule& rule) {
 Result<void> StagedImport::remove_rule(const std::string& owner, uint32_t id) {
   const auto found = std::ranges::find_if(document_.rules, [&](const DocumentRule& r) { return r.owner == owner && r.id == id; });
   if (found == document_.rules.end()) return fail("no rule " + std::to_string(id) + " of " + owner + " is staged");
-  auto parsed = dataplane::parse_rule(found->text);
-  const auto place = places_.find(inside_of(*found, *parsed));
+  const auto at = specs_.begin() + (found - document_.rules.begin());
+  const auto place = places_.find(inside_of(*found, at->rule));
   if (auto removed = place->second.policy->remove(owner, RuleId{id}); !removed) return removed;
   document_.rules.erase(found);
+  specs_.erase(at);
   digest_.clear();
   return {};
 }
@@ -338,8 +340,9 @@ std::string StagedImport::digest() const {
     size_t position;
   };
   std::vector<std::pair<Key, const DocumentRule*>> order;
-  for (const DocumentRule& rule : document_.rules) {
-    const Rule parsed = *dataplane::parse_rule(rule.text);
+  for (size_t i = 0; i < specs_.size(); ++i) {
+    const DocumentRule& rule = document_.rules[i];
+    const Rule& parsed = specs_[i].rule;
     order.push_back({{inside_of(rule, parsed), parsed.attributes.direction, parsed.attributes.group, parsed.attributes.priority, order.size()}, &rule});
   }
   std::ranges::sort(order, [](const auto& a, const auto& b) {

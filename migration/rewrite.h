@@ -99,6 +99,8 @@ class StagedImport {
   dataplane::PolicyStore& store_;
   dataplane::Ports& ports_;
   Document document_;
+  std::vector<dataplane::RuleSpec> specs_;         // document_.rules, parsed
+  std::vector<dataplane::RuleSpec> uplink_specs_;  // document_.uplink_rules, parsed
   struct Known {  // an uplink rule of the document that this host has already
     EndpointId owner;
     RuleId id;

@@ -115,8 +115,10 @@ struct Eal::LogSink {
       const std::string text = self->partial.substr(0, end);
       self->partial.erase(0, end + 1);
       if (text.empty()) continue;
+      // librte_vhost calls it an error when a front-end goes away or is turned away.
+      const bool peer_went = level == RuntimeLogLevel::kError && text.find("VHOST_CONFIG") != text.npos;
       if (level == RuntimeLogLevel::kError && self->first_error.empty()) self->first_error = text;
-      self->line(level, text);
+      self->line(peer_went ? RuntimeLogLevel::kWarning : level, text);
     }
     return static_cast<ssize_t>(size);
   }

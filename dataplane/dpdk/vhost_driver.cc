@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/dpdk/vhost_driver.h"
 
+#include <dirent.h>
 #include <rte_vhost.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -11,15 +12,20 @@
 #include <atomic>
 #include <cerrno>
 #include <climits>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
 #include <string>
 
+#include "dataplane/dpdk/event_queue.h"
 #include "dataplane/dpdk/vhost_messages.h"
 
 namespace godwit::dataplane {
 namespace {
+
+constexpr int kHangUpLimitMs = 1000;
+constexpr uint64_t kSettleMs = 20;  // from destroy_connection to the end of the event thread's handler, by far
 
 // librte_vhost's callbacks carry no context, so what they find their port by is the process's.
 struct Registry {
@@ -160,6 +166,21 @@ void forget(VhostPort& port) {
   }
 }
 
+// Ends the connections of a client port from our side. librte_vhost keeps their descriptors to itself; a socket
+// connected to a server bears the server's path as its peer's name.
+void hang_up(const std::string& path) {
+  DIR* directory = opendir("/proc/self/fd");
+  if (directory == nullptr) return;
+  while (const dirent* entry = readdir(directory)) {
+    const int fd = std::atoi(entry->d_name);
+    sockaddr_un peer{};
+    socklen_t size = sizeof peer;
+    if (fd <= 2 || getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0 || peer.sun_family != AF_UNIX) continue;
+    if (path == peer.sun_path) shutdown(fd, SHUT_RDWR);
+  }
+  closedir(directory);
+}
+
 }  // namespace
 
 Result<void> register_vhost(VhostPort& port) {
@@ -188,7 +209,16 @@ Result<void> register_vhost(VhostPort& port) {
   return {};
 }
 
+// librte_vhost 22.11 may not forget a client that disconnects in this very moment: its event thread puts the socket
+// back on the reconnect list after it was taken off, and then the socket is freed. So the connection is ended first, and
+// what the event thread does about that is over before the socket goes. A new connection is refused meanwhile.
 void unregister_vhost(VhostPort& port) {
+  if (!port.spec().server) {
+    port.refuse_connections();
+    hang_up(port.spec().socket_path);
+    for (int waited_ms = 0; port.connected() && waited_ms < kHangUpLimitMs; ++waited_ms) usleep(1000);
+    while (monotonic_ns() - port.last_disconnect_ns() < kSettleMs * 1'000'000) usleep(1000);
+  }
   rte_vhost_driver_unregister(port.spec().socket_path.c_str());
   forget(port);
 }

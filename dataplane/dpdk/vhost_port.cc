@@ -27,7 +27,7 @@ VhostPort::VhostPort(PortId port, const VhostPortSpec& spec, uint16_t workers, E
 }
 
 bool VhostPort::on_connection(int vid) {
-  if (connection_.load() != -1) return false;
+  if (refusing_.load() || connection_.load() != -1) return false;
   connection_.store(vid);
   ran_rings_ = 0;
   events_.post(PortEventKind::kConnected, id);
@@ -36,12 +36,13 @@ bool VhostPort::on_connection(int vid) {
 
 void VhostPort::on_disconnect(int vid) {
   if (connection_.load() != vid) return;
-  connection_.store(-1);
+  last_disconnect_ns_.store(monotonic_ns());
   ready_rings_.store(0);
   ran_rings_ = 0;
   features_.store(0);
   rings_running_.store(false);
   logging_.store(false);
+  connection_.store(-1);
   events_.post(PortEventKind::kDisconnected, id);
 }
 

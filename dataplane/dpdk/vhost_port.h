@@ -35,6 +35,10 @@ class VhostPort final : public Port {
   // From librte_vhost's callbacks (vhost_driver.cc). False: there is a front-end already.
   bool on_connection(int vid);
   void on_disconnect(int vid);
+  // Control thread, before the socket goes.
+  void refuse_connections() { refusing_.store(true); }
+  [[nodiscard]] bool connected() const { return connection_.load() != -1; }
+  [[nodiscard]] uint64_t last_disconnect_ns() const { return last_disconnect_ns_.load(); }
   void on_device_ready(int vid);
   void on_device_gone(int vid);
   void on_ring(uint16_t ring, bool ready);
@@ -63,6 +67,8 @@ class VhostPort final : public Port {
   std::atomic<uint64_t> silenced_rings_{0};  // the guest was told not to kick them
 
   // librte_vhost's threads; read by control.
+  std::atomic<bool> refusing_{false};
+  std::atomic<uint64_t> last_disconnect_ns_{0};
   std::atomic<int> connection_{-1};
   std::atomic<uint64_t> features_{0};
   std::atomic<bool> rings_running_{false};

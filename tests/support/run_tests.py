@@ -97,6 +97,7 @@ def run_system(tally, directory, extra):
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
         environment = dict(os.environ, GODWIT_BUILD=str(directory), PYTHONDONTWRITEBYTECODE="1")
+        environment.setdefault("GODWIT_SWAP_SECONDS", "30")
         command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q", "--durations=8", f"--junit-xml={report}",
                    "tests/system", "tests/support/vhost_frontend/testpmd_test.py", *extra]
         try:
