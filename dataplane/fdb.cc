@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <bit>
+#include <thread>
 
 namespace godwit::dataplane {
 
 namespace {
 
 constexpr uint64_t kUsed = uint64_t{1} << 63;
+constexpr int kReadTries = 8;
 
 uint64_t mix(uint64_t x) {  // splitmix64's finalizer (Steele, Lea, Flood 2014)
   x ^= x >> 30;
@@ -26,8 +28,29 @@ constexpr uint32_t seen_s(uint64_t value) { return static_cast<uint32_t>(value);
 
 }  // namespace
 
+// Odd version from construction to destruction, when entered() says so.
+class Fdb::Writer {
+ public:
+  explicit Writer(Set& set) : set_(set), version_(set.version.load(std::memory_order_relaxed)) {
+    entered_ = (version_ & 1) == 0 && set_.version.compare_exchange_strong(version_, version_ + 1, std::memory_order_acquire);
+    std::atomic_thread_fence(std::memory_order_release);
+  }
+  ~Writer() {
+    if (entered_) set_.version.store(version_ + 2, std::memory_order_release);
+  }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+  [[nodiscard]] bool entered() const { return entered_; }
+
+ private:
+  Set& set_;
+  uint64_t version_;
+  bool entered_ = false;
+};
+
 Fdb::Fdb(size_t entries, uint32_t ageing_s) : ageing_s_(ageing_s) {
-  const size_t sets = std::bit_ceil(std::clamp<size_t>(entries, 1024, size_t{1} << 24)) / kWays;
+  const size_t wanted = std::clamp<size_t>(entries, 1024, size_t{1} << 24);
+  const size_t sets = std::bit_ceil((wanted + kWays - 1) / kWays);
   mask_ = sets - 1;
   sets_ = std::make_unique<Set[]>(sets);
 }
@@ -38,15 +61,28 @@ uint64_t Fdb::make_key(uint16_t vlan, const MacAddress& mac) {
 
 Fdb::Set& Fdb::set_of(uint64_t key) const { return sets_[mix(key) & mask_]; }
 
+// The value that goes with the key: both were there at one time.
+bool Fdb::find(const Set& set, uint64_t key, uint64_t& value) {
+  for (int tries = 0; tries < kReadTries; ++tries) {
+    const uint64_t before = set.version.load(std::memory_order_acquire);
+    if ((before & 1) != 0) continue;
+    bool found = false;
+    for (const Slot& slot : set.slots) {
+      if (slot.key.load(std::memory_order_relaxed) != key) continue;
+      value = slot.value.load(std::memory_order_relaxed);
+      found = true;
+      break;
+    }
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (set.version.load(std::memory_order_relaxed) == before) return found;
+  }
+  return false;
+}
+
 EndpointId Fdb::lookup(uint16_t vlan, const MacAddress& mac) const {
   const uint64_t key = make_key(vlan, mac);
-  for (const Slot& slot : set_of(key).slots) {
-    if (slot.key.load(std::memory_order_acquire) != key) continue;
-    const uint64_t value = slot.value.load(std::memory_order_acquire);
-    // Replaced in between: the value may be another key's.
-    if (slot.key.load(std::memory_order_relaxed) == key && value != 0) return endpoint_of(value);
-  }
-  return EndpointId{};
+  uint64_t value = 0;
+  return find(set_of(key), key, value) ? endpoint_of(value) : EndpointId{};
 }
 
 void Fdb::learn(uint16_t vlan, const MacAddress& mac, EndpointId endpoint, uint32_t now_s) {
@@ -54,67 +90,70 @@ void Fdb::learn(uint16_t vlan, const MacAddress& mac, EndpointId endpoint, uint3
   const uint64_t key = make_key(vlan, mac);
   const uint64_t value = make_value(endpoint, now_s);
   Set& set = set_of(key);
-  Slot* victim = nullptr;
-  uint64_t victim_key = 0;
-  uint32_t oldest_s = UINT32_MAX;
+  // Seen this second already: nothing is written, the line stays shared.
+  if (uint64_t known = 0; find(set, key, known) && known == value) return;
+  const Writer writer(set);
+  if (!writer.entered()) return;
+  Slot* place = nullptr;
+  uint64_t oldest = UINT64_MAX;
   for (Slot& slot : set.slots) {
-    const uint64_t slot_key = slot.key.load(std::memory_order_acquire);
-    const uint64_t slot_value = slot.value.load(std::memory_order_relaxed);
+    const uint64_t slot_key = slot.key.load(std::memory_order_relaxed);
     if (slot_key == key) {
-      // Seen this second already: nothing is written, the line stays shared.
-      if (slot_value != value) slot.value.store(value, std::memory_order_release);
-      return;
+      place = &slot;
+      break;
     }
-    const uint32_t age_key = slot_key == 0 ? 0 : seen_s(slot_value);
-    if (victim == nullptr || age_key < oldest_s) {
-      victim = &slot;
-      victim_key = slot_key;
-      oldest_s = age_key;
+    const uint64_t age = slot_key == 0 ? 0 : uint64_t{1} + seen_s(slot.value.load(std::memory_order_relaxed));
+    if (age < oldest) {
+      place = &slot;
+      oldest = age;
     }
   }
-  // Claim: no key while the value changes, so that readers never see the new key with the old value. Who
-  // loses the race simply has not learned this time.
-  uint64_t expected = victim_key;
-  if (victim_key != kUsed && victim->key.compare_exchange_strong(expected, kUsed, std::memory_order_acq_rel)) {
-    victim->value.store(value, std::memory_order_release);
-    victim->key.store(key, std::memory_order_release);
+  place->key.store(key, std::memory_order_relaxed);
+  place->value.store(value, std::memory_order_relaxed);
+}
+
+// Control thread: a worker in a set is out of it in a moment.
+template <typename Unwanted>
+size_t Fdb::remove_if(Unwanted unwanted) {
+  size_t removed = 0;
+  for (size_t i = 0; i <= mask_; ++i) {
+    const auto any = [&] {
+      return std::ranges::any_of(sets_[i].slots, [&](const Slot& slot) {
+        return slot.key.load(std::memory_order_relaxed) != 0 && unwanted(slot.value.load(std::memory_order_relaxed));
+      });
+    };
+    while (any()) {
+      const Writer writer(sets_[i]);
+      if (!writer.entered()) {
+        std::this_thread::yield();
+        continue;
+      }
+      for (Slot& slot : sets_[i].slots) {
+        if (slot.key.load(std::memory_order_relaxed) == 0 || !unwanted(slot.value.load(std::memory_order_relaxed))) continue;
+        slot.key.store(0, std::memory_order_relaxed);
+        ++removed;
+      }
+    }
   }
+  return removed;
 }
 
 size_t Fdb::age(uint32_t now_s) {
   if (ageing_s_ == 0) return 0;
-  size_t removed = 0;
-  for (size_t i = 0; i <= mask_; ++i) {
-    for (Slot& slot : sets_[i].slots) {
-      uint64_t key = slot.key.load(std::memory_order_acquire);
-      if (key == 0 || key == kUsed) continue;
-      const uint32_t seen = seen_s(slot.value.load(std::memory_order_relaxed));
-      if (now_s > seen && now_s - seen > ageing_s_ && slot.key.compare_exchange_strong(key, 0)) ++removed;
-    }
-  }
-  return removed;
+  return remove_if([&](uint64_t value) { return now_s > seen_s(value) && now_s - seen_s(value) > ageing_s_; });
 }
 
 size_t Fdb::flush(EndpointId endpoint) {
-  size_t removed = 0;
-  for (size_t i = 0; i <= mask_; ++i) {
-    for (Slot& slot : sets_[i].slots) {
-      uint64_t key = slot.key.load(std::memory_order_acquire);
-      if (key == 0 || key == kUsed) continue;
-      const bool wanted = !endpoint.valid() || endpoint_of(slot.value.load(std::memory_order_acquire)) == endpoint;
-      if (wanted && slot.key.compare_exchange_strong(key, 0)) ++removed;
-    }
-  }
-  return removed;
+  return remove_if([&](uint64_t value) { return !endpoint.valid() || endpoint_of(value) == endpoint; });
 }
 
 std::vector<FdbEntry> Fdb::list(uint32_t now_s) const {
   std::vector<FdbEntry> out;
   for (size_t i = 0; i <= mask_; ++i) {
     for (const Slot& slot : sets_[i].slots) {
-      const uint64_t key = slot.key.load(std::memory_order_acquire);
-      if (key == 0 || key == kUsed) continue;
-      const uint64_t value = slot.value.load(std::memory_order_acquire);
+      const uint64_t key = slot.key.load(std::memory_order_relaxed);
+      uint64_t value = 0;
+      if (key == 0 || !find(sets_[i], key, value)) continue;
       FdbEntry entry;
       entry.vlan = static_cast<uint16_t>(key >> 48 & 0xfff);
       for (size_t b = 0; b < 6; ++b) entry.mac.bytes[b] = static_cast<uint8_t>(key >> (40 - 8 * b));

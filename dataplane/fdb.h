@@ -3,9 +3,9 @@
 // The forwarding database of `normal`: (VLAN, MAC) -> endpoint, learned from source addresses by all workers,
 // aged by the control thread. Entries name endpoints, so moving a VM changes none of them.
 //
-// A fixed, set-associative table of atomic words, no lock: a reader may miss an entry that is being replaced
-// and then floods, which is what a switch does about the unknown. The key is checked again after the
-// value was read, so a value never goes with another key. A full set replaces its oldest entry.
+// A fixed, set-associative table. Each set has a version that is odd while a writer is in it: a reader that
+// sees it change looks again, and after a few times answers "not known", on which a switch floods. A writer that finds
+// another one there gives up: it learns from the next frame. Nobody waits. A full set replaces its oldest entry.
 //
 // Thread safety: lookup() and learn() by any worker at any time; age(), flush() and list() by the control thread.
 #pragma once
@@ -43,16 +43,21 @@ class Fdb {
   [[nodiscard]] size_t capacity() const { return (mask_ + 1) * kWays; }
 
  private:
-  static constexpr size_t kWays = 4;
+  static constexpr size_t kWays = 3;
   struct Slot {
-    std::atomic<uint64_t> key{0};    // 0 = free; bit 63 in a used one; only bit 63: being replaced
+    std::atomic<uint64_t> key{0};    // 0 = free; bit 63 in a used one
     std::atomic<uint64_t> value{0};  // endpoint << 32 | last seen, seconds
   };
   struct alignas(64) Set {
+    std::atomic<uint64_t> version{0};
     Slot slots[kWays];
   };
+  class Writer;  // in a set, if nobody else is
   static uint64_t make_key(uint16_t vlan, const MacAddress& mac);
   [[nodiscard]] Set& set_of(uint64_t key) const;
+  [[nodiscard]] static bool find(const Set& set, uint64_t key, uint64_t& value);
+  template <typename Unwanted>
+  size_t remove_if(Unwanted unwanted);
 
   size_t mask_ = 0;
   uint32_t ageing_s_ = 0;
