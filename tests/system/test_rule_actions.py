@@ -25,7 +25,7 @@ REWRITES = [
     ("of_push_vlan ethertype 0x8100", UDP4, ETH / Dot1Q(vlan=0) / IP4_TAG),
     ("of_push_vlan ethertype 0x88a8 / of_set_vlan_vid vlan_vid 100 / of_set_vlan_pcp vlan_pcp 6", TAGGED,
      ETH / Dot1AD(vlan=100, prio=6) / Dot1Q(vlan=5, prio=3) / IP4_TAG),
-    ("of_set_vlan_vid vlan_vid 4095", TAGGED, change(TAGGED, (Dot1Q, {"vlan": 4095}))),
+    ("of_set_vlan_vid vlan_vid 4094", TAGGED, change(TAGGED, (Dot1Q, {"vlan": 4094}))),
     ("of_set_vlan_pcp vlan_pcp 7", TAGGED, change(TAGGED, (Dot1Q, {"prio": 7}))),
     ("of_pop_vlan / of_push_vlan ethertype 0x8100 / of_set_vlan_vid vlan_vid 9", TAGGED, ETH / Dot1Q(vlan=9) / IP4_TAG),
     (f"set_mac_src mac_addr {NEWMAC}", UDP4, change(UDP4, (Ether, {"src": NEWMAC}))),
