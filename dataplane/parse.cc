@@ -80,10 +80,10 @@ std::optional<Drop> parse_udp(Cursor& c, Parsed& out, uint32_t available, bool w
   constexpr uint32_t kBoth = wire::kUdpBytes + wire::kVxlanBytes;
   if (length < kBoth || available < kBoth || !c.readable(wire::kVxlanBytes)) return Drop::k_malformed_l4;
   const uint8_t* vxlan = p + wire::kUdpBytes;
+  c.offset += wire::kVxlanBytes;  // read, also where flag I is clear: no checksum may be written over it
   if ((vxlan[0] & wire::kVxlanFlagVni) == 0) return std::nullopt;
   out.key.vxlan_vni = to_be32(load32(vxlan + 4) & 0xffffff00);
   add_layer(c, kLayerVxlan);
-  c.offset += wire::kVxlanBytes;
   return std::nullopt;
 }
 

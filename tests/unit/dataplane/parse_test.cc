@@ -369,6 +369,7 @@ TEST(Parse, AChecksumRequestMayOnlyBeForL4OrForWhatNobodyRead) {
   };
   const Frame tcp = eth().ipv4().tcp(1, 2, 2, 3).payload(20).build();
   const Frame tunnel = eth().ipv4().udp(1, 4789).vxlan(4).eth().ipv4().tcp(1, 2).build();
+  const Frame flagless = eth().ipv4().udp(1, 4789).payload(40, 0).build();  // VXLAN's port, but flag I is clear
   const auto size = static_cast<uint16_t>(tcp.size());
   const Request requests[] = {
       {"TCP's", tcp, 34, 16, "good"},
@@ -394,6 +395,9 @@ TEST(Parse, AChecksumRequestMayOnlyBeForL4OrForWhatNobodyRead) {
       {"ICMP's type", eth().ipv4().icmp(8, 0).build(), 34, 0, "bad_offload"},
       {"a tunnel's inner TCP's", tunnel, 14 + 36 + 34, 16, "good"},
       {"a tunnel's VNI", tunnel, 34, 12, "bad_offload"},
+      {"the flags that say a VNI is there", flagless, 34, 8, "bad_offload"},
+      {"a VNI that is not valid yet", flagless, 34, 12, "bad_offload"},
+      {"behind a VXLAN header without a VNI", flagless, 34, 16, "good"},
       {"an extension header's", eth().ipv6().dest_options().udp(1, 2).build(), 54, 4, "bad_offload"},
       {"UDP's behind an extension header", eth().ipv6().dest_options().udp(1, 2).build(), 62, 6, "good"},
       {"an ARP address", eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").padding(18).build(),
