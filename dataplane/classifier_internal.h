@@ -133,7 +133,7 @@ struct Layout {
     return bits;
   }
 #if defined(__x86_64__)
-  __attribute__((target("ssse3"))) [[nodiscard]] Bits compact_ssse3(const FlowKey& key) const {
+  [[nodiscard]] __attribute__((target("ssse3"))) Bits compact_ssse3(const FlowKey& key) const {
     __m128i all = _mm_setzero_si128();
     for (size_t i = 0; i < lane_count; ++i) {
       const __m128i lane = _mm_loadu_si128(reinterpret_cast<const __m128i*>(key.bytes() + lanes[i].at));

@@ -16,6 +16,7 @@
 
 #include "dataplane/classifier_ternary.h"
 #include "tests/support/linear_classifier.h"
+#include "tests/support/random_rule_set.h"
 #include "tests/support/test_rcu.h"
 
 namespace godwit::dataplane {
@@ -23,113 +24,15 @@ namespace {
 
 using testing::LinearClassifier;
 using testing::TestRcu;
-using Random = std::mt19937_64;
+using testing::make_visible;
+using testing::mask_bytes;
+using testing::pick;
+using testing::prefix;
+using testing::Random;
+using testing::random_entry;
+using testing::random_key;
 
 constexpr uint64_t kGeneration = 5;
-
-uint32_t pick(Random& random, uint32_t below) { return static_cast<uint32_t>(random() % below); }
-
-void mask_bytes(FlowKey& key, const FlowKey& mask) {
-  for (size_t i = 0; i < kFlowKeyWords; ++i) key.set_word(i, key.word(i) & mask.word(i));
-}
-
-void prefix(uint8_t* bytes, size_t bits) {
-  for (size_t i = 0; i < bits; ++i) bytes[i / 8] = static_cast<uint8_t>(bytes[i / 8] | (0x80u >> (i % 8)));
-}
-
-// A packet from a small world, so that rules overlap and keys hit.
-FlowKey random_key(Random& random) {
-  FlowKey key;
-  key.eth_dst.bytes = {2, 0, 0, 0, 0, static_cast<uint8_t>(pick(random, 4))};
-  key.eth_src.bytes = {2, 0, 0, 0, 1, static_cast<uint8_t>(pick(random, 4))};
-  const bool six = pick(random, 3) == 0;
-  uint16_t layers = kLayerEth | (six ? kLayerIpv6 : kLayerIpv4);
-  const uint32_t address[2] = {0x0a000000u | pick(random, 4) << 16 | pick(random, 3) << 8 | pick(random, 5),
-                               0xc0a80000u | pick(random, 3) << 12 | pick(random, 9)};
-  if (six) {
-    for (size_t i = 0; i < 2; ++i) {
-      auto& bytes = (i == 0 ? key.ipv6_src : key.ipv6_dst).bytes;
-      bytes[0] = 0xfd;
-      for (size_t b = 0; b < 4; ++b) bytes[12 + b] = bytes[4 + b] = static_cast<uint8_t>(address[i] >> (24 - 8 * b));
-    }
-  } else {
-    key.ipv4_src = to_be32(address[0]);
-    key.ipv4_dst = to_be32(address[1]);
-  }
-  const bool tcp = pick(random, 2) == 0;
-  layers = static_cast<uint16_t>(layers | (tcp ? kLayerTcp : kLayerUdp));
-  key.ip_proto = tcp ? 6 : 17;
-  key.ip_ttl = static_cast<uint8_t>(pick(random, 3) + 62);
-  key.l4_src = to_be16(static_cast<uint16_t>(pick(random, 4) == 0 ? pick(random, 65536) : 1020 + pick(random, 8)));
-  key.l4_dst = to_be16(static_cast<uint16_t>(pick(random, 12) + 76));
-  key.layers = to_be16(layers);
-  if (pick(random, 5) == 0) {
-    key.vlan_tci = to_be16(static_cast<uint16_t>(pick(random, 3)));
-    key.layers = to_be16(static_cast<uint16_t>(layers | kLayerVlan));
-  }
-  if (pick(random, 6) == 0) key.mark = to_be32(pick(random, 3));
-  return key;
-}
-
-void random_range(Random& random, Match& match, const FlowKey& key, size_t offset, size_t size, uint32_t spread) {
-  KeyRange range;
-  range.offset = static_cast<uint8_t>(offset);
-  range.size = static_cast<uint8_t>(size);
-  const bool holed = pick(random, 5) == 0;  // a mask that isn't all ones
-  for (size_t i = 0; i < size; ++i) {
-    range.mask[i] = holed ? static_cast<uint8_t>(random()) : 0xff;
-    range.low[i] = range.high[i] = static_cast<uint8_t>(key.bytes()[offset + i] & range.mask[i]);
-  }
-  uint8_t& low = range.low[size - 1];
-  uint8_t& high = range.high[size - 1];
-  low = static_cast<uint8_t>((low - std::min<uint32_t>(low, pick(random, spread))) & range.mask[size - 1]);
-  if (pick(random, 3) == 0) high = range.mask[size - 1];
-  if (pick(random, 4) == 0) range.low[0] = 0;
-  match.ranges.push_back(range);
-}
-
-// A rule that at least one key of that world matches.
-void random_match(Random& random, Match& match) {
-  const FlowKey key = random_key(random);
-  FlowKey& mask = match.mask;
-  const bool six = key.has(kLayerIpv6);
-  if (pick(random, 10) != 0) mask.layers = to_be16(six ? kLayerIpv6 : kLayerIpv4);
-  if (six) {
-    if (pick(random, 2) == 0) prefix(mask.ipv6_src.bytes.data(), pick(random, 129));
-    if (pick(random, 2) == 0) prefix(mask.ipv6_dst.bytes.data(), pick(random, 129));
-  } else {
-    if (pick(random, 2) == 0) prefix(mask.bytes() + offsetof(FlowKey, ipv4_src), pick(random, 33));
-    if (pick(random, 2) == 0) prefix(mask.bytes() + offsetof(FlowKey, ipv4_dst), pick(random, 33));
-  }
-  if (pick(random, 3) == 0) mask.ip_proto = 0xff;
-  if (pick(random, 3) == 0) mask.l4_dst = to_be16(0xffff);
-  if (pick(random, 5) == 0) mask.l4_src = to_be16(0xffff);
-  if (pick(random, 8) == 0) mask.vlan_tci = to_be16(0x0fff);
-  if (pick(random, 8) == 0) mask.eth_dst.bytes.fill(0xff);
-  if (pick(random, 12) == 0) mask.mark = to_be32(0xffffffff);
-  if (pick(random, 20) == 0) mask.set_word(pick(random, kFlowKeyWords), random());
-  if (pick(random, 4) == 0) random_range(random, match, key, offsetof(FlowKey, l4_dst), 2, 6);
-  if (pick(random, 8) == 0) random_range(random, match, key, offsetof(FlowKey, l4_src), 2, 200);
-  if (pick(random, 16) == 0) random_range(random, match, key, offsetof(FlowKey, ip_ttl), 1, 3);
-  if (pick(random, 16) == 0) random_range(random, match, key, offsetof(FlowKey, ipv4_dst), 4, 9);
-  if (pick(random, 24) == 0) random_range(random, match, key, offsetof(FlowKey, ipv6_src), 16, 9);
-  match.value = key;
-  mask_bytes(match.value, mask);
-}
-
-std::unique_ptr<RuleEntry> random_entry(Random& random, uint64_t sequence) {
-  auto entry = std::make_unique<RuleEntry>();
-  random_match(random, entry->match);
-  entry->order = {pick(random, 2) == 0 ? pick(random, 4) : pick(random, 1000), static_cast<uint8_t>(pick(random, 2)),
-                  sequence};
-  entry->id = RuleId{static_cast<uint32_t>(sequence)};
-  return entry;
-}
-
-void make_visible(RuleEntry& entry, uint64_t from, uint64_t until = kNever) {
-  entry.visible_until.store(until, std::memory_order_relaxed);
-  entry.visible_from.store(from, std::memory_order_relaxed);
-}
 
 // Both, with the same entries, and what keeps those alive.
 struct Pair {
