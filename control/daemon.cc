@@ -22,6 +22,7 @@
 #include "dataplane/dpdk/runtime.h"
 #include "dataplane/fdb.h"
 #include "dataplane/policy_store.h"
+#include "migration/asio_network.h"
 #include "migration/driver.h"
 
 namespace godwit::control {
@@ -213,6 +214,7 @@ struct Daemon::Impl {
   std::unique_ptr<Runtime> runtime;
   std::optional<dataplane::Reclaimer> reclaimer;
   std::optional<dataplane::PolicyStore> store;
+  migration::AsioNetwork network{io};
   std::optional<migration::Driver> driver;
   std::optional<Context> context;
   asio::posix::stream_descriptor woken{io};
@@ -244,7 +246,7 @@ Result<void> Daemon::Impl::start() {
   if (auto put = put_policy(config, *store); !put) return put;
   if (auto started = runtime->start(); !started) return started;
 
-  driver.emplace(io, driver_options(config), *store, runtime->ports(), runtime->gate(), clock,
+  driver.emplace(network, driver_options(config), *store, runtime->ports(), runtime->gate(), clock,
                  [](const std::string& line) { spdlog::info("{}", line); });
   if (auto ports = open_ports(); !ports) return ports;
   if (auto listening = driver->listen(); !listening) return listening;

@@ -23,7 +23,7 @@ constexpr size_t kMaxWaitingIn = 4096;    // redirected frames that wait for the
 }  // namespace
 
 DestinationMove::DestinationMove(MoveContext& context, std::string vm, std::string peer, std::string id)
-    : context_(context), hold_timer_(context.io), window_timer_(context.io), announce_timer_(context.io), pump_timer_(context.io) {
+    : context_(context), hold_timer_(context.network.timer()), window_timer_(context.network.timer()), announce_timer_(context.network.timer()), pump_timer_(context.network.timer()) {
   status_.vm = std::move(vm);
   status_.peer = std::move(peer);
   status_.id = std::move(id);
@@ -31,7 +31,7 @@ DestinationMove::DestinationMove(MoveContext& context, std::string vm, std::stri
   totals_before_ = context.gate.totals();
 }
 
-void DestinationMove::attach(std::shared_ptr<Session> session) {
+void DestinationMove::attach(std::shared_ptr<PeerSession> session) {
   const bool again = session_ != nullptr || machine_.state() != DestinationState::kOffered;
   if (session_ != nullptr && session_ != session) session_->close("the source opened another session for the move");
   session_ = std::move(session);
@@ -98,18 +98,18 @@ void DestinationMove::act(DestinationAction action) {
     case A::kPublish: return publish();
     case A::kAnnounce: return announce(0);
     case A::kReleaseDirect:
-      hold_timer_.cancel();
+      hold_timer_->cancel();
       return locate(LocationKind::kPort, true);
     case A::kCloseWindow: return locate(LocationKind::kPort, false);
-    case A::kStartHoldTimer: return hold_timer_.set(kHoldMs, [this] { step(DestinationEvent::kHoldTimeout); });
+    case A::kStartHoldTimer: return hold_timer_->set(kHoldMs, [this] { step(DestinationEvent::kHoldTimeout); });
     case A::kStartWindowTimer: {
       const bool orphan = machine_.state() == DestinationState::kOrphaned;
-      return window_timer_.set(orphan ? kOrphanMs : context_.options.window_timeout_ms + kWindowSlackMs,
+      return window_timer_->set(orphan ? kOrphanMs : context_.options.window_timeout_ms + kWindowSlackMs,
                                [this] { step(DestinationEvent::kWindowTimeout, "the source has not been heard in time"); });
     }
     case A::kStopTimers:
-      window_timer_.cancel();
-      hold_timer_.cancel();
+      window_timer_->cancel();
+      hold_timer_->cancel();
       return;
     case A::kCloseSession:
       if (auto session = std::move(session_)) session->close_when_sent();
@@ -229,7 +229,7 @@ void DestinationMove::announce(size_t round) {
     }
   }
   if (round + 1 < std::size(kAnnounceAtMs)) {
-    announce_timer_.set(kAnnounceAtMs[round + 1] - kAnnounceAtMs[round], [this, round] { announce(round + 1); });
+    announce_timer_->set(kAnnounceAtMs[round + 1] - kAnnounceAtMs[round], [this, round] { announce(round + 1); });
   }
 }
 
@@ -254,7 +254,7 @@ void DestinationMove::pump_in() {
   while (!in_.empty()) {
     if (const auto* frame = std::get_if<dataplane::Frame>(&in_.front())) {
       if (!context_.gate.inject(*frame)) {
-        pump_timer_.set(1, [this] { pump_in(); });
+        pump_timer_->set(1, [this] { pump_in(); });
         break;
       }
       in_.pop_front();
@@ -279,7 +279,7 @@ void DestinationMove::on_port_event(const dataplane::PortEvent& event) {
   }
 }
 
-void DestinationMove::on_connection_lost(const std::string& reason, const Session* session) {
+void DestinationMove::on_connection_lost(const std::string& reason, const PeerSession* session) {
   if (session_.get() != session) return;
   session_.reset();
   step(DestinationEvent::kConnectionLost, reason);
@@ -296,7 +296,7 @@ Result<void> DestinationMove::cancel() {
 }
 
 void DestinationMove::stop() {
-  for (MoveTimer* timer : {&hold_timer_, &window_timer_, &announce_timer_, &pump_timer_}) timer->cancel();
+  for (const auto* timer : {&hold_timer_, &window_timer_, &announce_timer_, &pump_timer_}) (*timer)->cancel();
   if (auto session = std::move(session_)) session->close("the switch ends");
   if (!published_) staged_.reset();
 }

@@ -19,11 +19,11 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   DestinationMove(MoveContext& context, std::string vm, std::string peer, std::string id);
 
   // The session belongs to the move from here on; also when the source comes back.
-  void attach(std::shared_ptr<Session> session);
+  void attach(std::shared_ptr<PeerSession> session);
   void on_offer(const wire::Offer& offer);
   void on_message(wire::Envelope& message);
   // Of `session`; one that was replaced meanwhile does not count.
-  void on_connection_lost(const std::string& reason, const Session* session);
+  void on_connection_lost(const std::string& reason, const PeerSession* session);
   void on_port_event(const dataplane::PortEvent& event);
   Result<void> cancel();
   void stop();
@@ -48,7 +48,7 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
 
   MoveContext& context_;
   DestinationMachine machine_;
-  std::shared_ptr<Session> session_;
+  std::shared_ptr<PeerSession> session_;
   std::unique_ptr<StagedImport> staged_;
   Document document_;      // as offered, for the announcements
   Epoch offered_epoch_;
@@ -63,7 +63,7 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   // Redirected frames and barriers, in the order they came.
   std::deque<std::variant<dataplane::Frame, uint32_t>> in_;
   uint32_t barrier_ = 0;
-  MoveTimer hold_timer_, window_timer_, announce_timer_, pump_timer_;
+  std::unique_ptr<Timer> hold_timer_, window_timer_, announce_timer_, pump_timer_;
 };
 
 }  // namespace godwit::migration

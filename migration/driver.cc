@@ -2,21 +2,18 @@
 #include "migration/driver.h"
 
 #include <algorithm>
-#include <asio/ip/tcp.hpp>
-#include <asio/post.hpp>
 #include <cstdio>
 #include <deque>
-#include <random>
 #include <set>
 
 #include "migration/announce.h"
 #include "migration/destination_move.h"
 #include "migration/move_context.h"
+#include "migration/peer.h"
 #include "migration/source_move.h"
 
 namespace godwit::migration {
 
-using asio::ip::tcp;
 using dataplane::EndpointKind;
 using dataplane::EndpointRecord;
 using dataplane::Location;
@@ -29,10 +26,9 @@ constexpr size_t kMaxStrangers = 32;     // connections that have not said what 
 constexpr size_t kMaxIncoming = 256;     // moves to here at once
 constexpr size_t kTakeAtOnce = 256;
 
-std::string new_move_id() {
-  std::random_device random;
+std::string new_move_id(Network& network) {
   char text[17];
-  std::snprintf(text, sizeof(text), "%08x%08x", random(), random());
+  std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(network.random()));
   return text;
 }
 
@@ -64,18 +60,17 @@ std::string MoveContext::socket_for(const std::string& endpoint) const {
 
 struct Driver::Impl {
   MoveContext context;
-  tcp::acceptor acceptor;
-  MoveTimer gate_timer;
+  std::unique_ptr<Timer> gate_timer;
   std::vector<std::shared_ptr<SourceMove>> outgoing;
   std::vector<std::shared_ptr<DestinationMove>> incoming;
   std::deque<MoveStatus> finished;
-  std::set<std::shared_ptr<Session>> strangers;
+  std::set<std::shared_ptr<PeerSession>> strangers;
   std::vector<dataplane::Frame> taken;
   std::shared_ptr<int> alive = std::make_shared<int>(0);
 
-  Impl(asio::io_context& io, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
+  Impl(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
        dataplane::PacketGate& gate, const Clock& clock, Driver::Log log)
-      : context{io, std::move(options), store, ports, gate, clock, std::move(log), {}, 1, {}}, acceptor(io), gate_timer(io) {
+      : context{network, std::move(options), store, ports, gate, clock, std::move(log), {}, 1, {}}, gate_timer(network.timer()) {
     context.pump = [this] { pump(); };
     context.store.on_rule_change([this](const dataplane::RuleChange& change) {
       for (const auto& move : outgoing) move->on_rule_change(change);
@@ -83,23 +78,13 @@ struct Driver::Impl {
   }
   ~Impl() { context.store.on_rule_change(nullptr); }
 
-  void accept() {
-    acceptor.async_accept([this, watch = std::weak_ptr<int>(alive)](const std::error_code& error, tcp::socket socket) {
-      if (watch.expired() || !acceptor.is_open()) return;
-      if (!error) welcome(std::move(socket));
-      accept();
-    });
-  }
-
   // Somebody connected. Until it says which move it means it is one of a bounded number of strangers.
-  void welcome(tcp::socket socket) {
+  void welcome(std::shared_ptr<PeerSession> session) {
     if (strangers.size() >= kMaxStrangers) {
-      context.log("peer: too many connections at once, one more is closed");
-      return;
+      return context.log("peer: too many connections at once, one more is closed");
     }
-    auto session = std::make_shared<Session>(std::move(socket));
     strangers.insert(session);
-    const std::weak_ptr<Session> weak = session;
+    const std::weak_ptr<PeerSession> weak = session;
     session->start(
         [this, weak](wire::Envelope& message) {
           if (auto stranger = weak.lock()) introduce(stranger, message);
@@ -111,7 +96,7 @@ struct Driver::Impl {
         });
   }
 
-  void introduce(const std::shared_ptr<Session>& session, wire::Envelope& message) {
+  void introduce(const std::shared_ptr<PeerSession>& session, wire::Envelope& message) {
     if (message.has_hello()) {
       if (!context.options.peers.contains(message.hello().host())) {
         return session->close("peer: host " + message.hello().host().substr(0, kMaxHostName) + " is not among this switch's peers");
@@ -154,7 +139,7 @@ struct Driver::Impl {
   }
 
   // From here on the session's messages go to the move.
-  void own(const std::shared_ptr<Session>& session, const std::shared_ptr<DestinationMove>& move) {
+  void own(const std::shared_ptr<PeerSession>& session, const std::shared_ptr<DestinationMove>& move) {
     strangers.erase(session);
     const std::weak_ptr<DestinationMove> weak = move;
     session->hand_over(
@@ -172,7 +157,7 @@ struct Driver::Impl {
   }
 
   // A source that comes back after this switch has settled the move, or has never heard of it.
-  void answer_unknown(const std::shared_ptr<Session>& session, const wire::Envelope& message) {
+  void answer_unknown(const std::shared_ptr<PeerSession>& session, const wire::Envelope& message) {
     wire::Envelope answer;
     answer.set_vm(message.vm());
     answer.set_move(message.move());
@@ -204,7 +189,7 @@ struct Driver::Impl {
       // Frames of all moves share the ring: one slow peer holds them all back, in order.
       const bool room = std::ranges::all_of(outgoing, [](const auto& move) { return move->can_take(); });
       if (!room) {
-        gate_timer.set(1, [this] { pump(); });
+        gate_timer->set(1, [this] { pump(); });
         break;
       }
       taken.clear();
@@ -238,15 +223,15 @@ struct Driver::Impl {
     });
   }
   void sweep_later() {
-    asio::post(context.io, [this, watch = std::weak_ptr<int>(alive)] {
+    context.network.post([this, watch = std::weak_ptr<int>(alive)] {
       if (!watch.expired()) sweep();
     });
   }
 };
 
-Driver::Driver(asio::io_context& context, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
+Driver::Driver(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
                dataplane::PacketGate& gate, const Clock& clock, Log log)
-    : impl_(std::make_unique<Impl>(context, std::move(options), store, ports, gate, clock, std::move(log))) {}
+    : impl_(std::make_unique<Impl>(network, std::move(options), store, ports, gate, clock, std::move(log))) {}
 
 Driver::~Driver() { stop(); }
 
@@ -258,19 +243,13 @@ Result<void> Driver::listen() {
   if (!address->address().is_loopback() && !options.plaintext_anywhere) {
     return fail("migration.listen " + options.listen + " is not a loopback address: plaintext beyond it needs `plaintext: anywhere`");
   }
-  std::error_code error;
-  impl_->acceptor.open(address->protocol(), error);
-  if (!error) impl_->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) impl_->acceptor.bind(*address, error);
-  if (!error) impl_->acceptor.listen(64, error);
-  if (error) return fail("cannot listen on " + options.listen + ": " + error.message());
-  impl_->accept();
-  return {};
+  return impl_->context.network.listen(options.listen, [impl = impl_.get(), watch = std::weak_ptr<int>(impl_->alive)](auto session) {
+    if (!watch.expired()) impl->welcome(std::move(session));
+  });
 }
 
 void Driver::stop() {
-  std::error_code ignored;
-  impl_->acceptor.close(ignored);
+  impl_->context.network.stop_listening();
   impl_->alive.reset();
   const auto strangers = std::move(impl_->strangers);
   impl_->strangers.clear();
@@ -344,7 +323,7 @@ Result<std::string> Driver::start(const std::string& vm, const std::string& peer
   if (moving(vm)) return fail(vm + " is moving already");
   if (!context.uplink().valid()) return fail("no uplink leads to the other hosts: receive rules have nowhere to go");
   impl_->sweep();
-  auto move = std::make_shared<SourceMove>(impl_->context, vm, peer, new_move_id(), *address);
+  auto move = std::make_shared<SourceMove>(impl_->context, vm, peer, new_move_id(impl_->context.network), found->second);
   if (auto begun = move->begin(); !begun) return fail(begun.error());
   impl_->outgoing.push_back(move);
   return move->status().id;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The migration driver: owns the peers' sockets and timers, feeds what happens to the state machines
-// (source.h, destination.h) and carries out what they decide on the policy store, the ports and the packet gate.
+// The migration driver: owns the moves, their sessions with peers and their timers (network.h), feeds what happens to
+// the state machines (source.h, destination.h) and carries out what they decide on the policy store, the ports and the packet gate.
 //
-// Thread safety: everything on the control thread, that is in the io_context's handlers.
+// Thread safety: everything on the control thread. The network outlives the driver.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,9 @@
 #include "dataplane/ports.h"
 #include "migration/document.h"
 
-namespace asio {
-class io_context;
-}
-
 namespace godwit::migration {
+
+class Network;
 
 struct DriverOptions {
   std::string host;                          // this host's id
@@ -75,7 +73,7 @@ struct ImportReport {
 class Driver {
  public:
   using Log = std::function<void(const std::string& line)>;
-  Driver(asio::io_context& context, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
+  Driver(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
          dataplane::PacketGate& gate, const Clock& clock, Log log);
   ~Driver();
   Driver(const Driver&) = delete;

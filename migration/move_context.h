@@ -3,9 +3,6 @@
 // What every move needs of the switch around it. Owned by the Driver; control thread only.
 #pragma once
 
-#include <asio/io_context.hpp>
-#include <asio/steady_timer.hpp>
-#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -17,12 +14,12 @@
 #include "dataplane/ports.h"
 #include "migration/document.h"
 #include "migration/driver.h"
-#include "migration/peer.h"
+#include "migration/network.h"
 
 namespace godwit::migration {
 
 struct MoveContext {
-  asio::io_context& io;
+  Network& network;
   const DriverOptions options;
   dataplane::PolicyStore& store;
   dataplane::Ports& ports;
@@ -41,27 +38,6 @@ struct MoveContext {
   [[nodiscard]] std::string socket_for(const std::string& endpoint) const;  // by the template; empty: none
   // Takes what workers redirected, and gives each frame to the move it belongs to.
   std::function<void()> pump;
-};
-
-// A timer that is forgotten when it is set again or its owner goes.
-class MoveTimer {
- public:
-  explicit MoveTimer(asio::io_context& io) : timer_(io) {}
-  void set(uint64_t ms, std::function<void()> action) {
-    timer_.expires_after(std::chrono::milliseconds(ms));
-    timer_.async_wait([action = std::move(action), alive = std::weak_ptr<int>(alive_), number = ++number_, this](const std::error_code& error) {
-      if (!error && !alive.expired() && number == number_) action();
-    });
-  }
-  void cancel() {
-    ++number_;
-    timer_.cancel();
-  }
-
- private:
-  asio::steady_timer timer_;
-  uint64_t number_ = 0;
-  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
 }  // namespace godwit::migration

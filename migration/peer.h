@@ -20,30 +20,24 @@
 #include <vector>
 
 #include "base/result.h"
-#include "migration/wire.h"
+#include "migration/network.h"
 
 namespace godwit::migration {
 
 inline constexpr uint64_t kHelloTimeoutMs = 5000;
 
-class Session : public std::enable_shared_from_this<Session> {
+class Session final : public PeerSession, public std::enable_shared_from_this<Session> {
  public:
-  using OnMessage = std::function<void(wire::Envelope& message)>;
-  using OnClosed = std::function<void(const std::string& reason)>;
-
   explicit Session(asio::ip::tcp::socket socket);
 
-  // Begins to read. The first message must be a hello; on_message gets it too, after the checks.
-  void start(OnMessage on_message, OnClosed on_closed);
-  // Others take over the messages and the end.
-  void hand_over(OnMessage on_message, OnClosed on_closed);
-  void send(const wire::Envelope& message);
-  void close(const std::string& reason);   // at once
-  void close_when_sent();                  // when what is queued is out, or after a second
-  void pause_reading(bool pause);
-  [[nodiscard]] size_t queued_bytes() const { return queued_bytes_; }
-  [[nodiscard]] bool open() const { return !closed_; }
-  [[nodiscard]] const std::string& host() const { return host_; }  // as the peer's hello said
+  void start(OnMessage on_message, OnClosed on_closed) override;
+  void hand_over(OnMessage on_message, OnClosed on_closed) override;
+  void send(const wire::Envelope& message) override;
+  void close(const std::string& reason) override;
+  void close_when_sent() override;
+  void pause_reading(bool pause) override;
+  [[nodiscard]] size_t queued_bytes() const override { return queued_bytes_; }
+  [[nodiscard]] const std::string& host() const override { return host_; }
 
  private:
   void read_length();

@@ -2,7 +2,6 @@
 #include "migration/source_move.h"
 
 #include <algorithm>
-#include <random>
 
 #include "dataplane/flow_command.h"
 
@@ -23,13 +22,13 @@ constexpr size_t kMaxQueuedBytes = 4u << 20;
 
 }  // namespace
 
-SourceMove::SourceMove(MoveContext& context, std::string vm, std::string peer, std::string id, asio::ip::tcp::endpoint address)
+SourceMove::SourceMove(MoveContext& context, std::string vm, std::string peer, std::string id, std::string address)
     : context_(context),
       address_(std::move(address)),
-      step_timer_(context.io),
-      window_timer_(context.io),
-      drain_timer_(context.io),
-      reconnect_timer_(context.io) {
+      step_timer_(context.network.timer()),
+      window_timer_(context.network.timer()),
+      drain_timer_(context.network.timer()),
+      reconnect_timer_(context.network.timer()) {
   status_.vm = std::move(vm);
   status_.peer = std::move(peer);
   status_.id = std::move(id);
@@ -50,10 +49,9 @@ Result<void> SourceMove::begin() {
     nics_.push_back(nic);
   }
   status_.rules_exported = document_.rules.size() + document_.uplink_rules.size();
-  std::random_device random;
-  nonce_ = static_cast<uint64_t>(random()) << 32 | random();
+  nonce_ = context_.network.random();
   new_epoch_ = {document_.epoch.counter + 1, status_.peer};
-  step_timer_.set(context_.options.prepare_timeout_ms, [this] {
+  step_timer_->set(context_.options.prepare_timeout_ms, [this] {
     step(SourceEvent::kStepTimeout, "the peer did not answer within " + std::to_string(context_.options.prepare_timeout_ms) + " ms");
   });
   connect();
@@ -61,16 +59,15 @@ Result<void> SourceMove::begin() {
 }
 
 void SourceMove::connect() {
-  auto socket = std::make_shared<asio::ip::tcp::socket>(context_.io);
-  socket->async_connect(address_, [self = shared_from_this(), socket](const std::error_code& error) {
+  context_.network.connect(address_, [self = shared_from_this()](Result<std::shared_ptr<PeerSession>> session) {
     if (self->stopping_ || self->over()) return;
-    if (error) return self->step(SourceEvent::kConnectionLost, "cannot connect to " + self->status_.peer + ": " + error.message());
-    self->session_ = std::make_shared<Session>(std::move(*socket));
+    if (!session) return self->step(SourceEvent::kConnectionLost, "cannot connect to " + self->status_.peer + ": " + session.error().message);
+    self->session_ = std::move(*session);
     const std::weak_ptr<SourceMove> weak = self;
     self->session_->start([weak](wire::Envelope& message) { if (auto move = weak.lock()) move->on_message(message); },
-                          [weak, session = self->session_.get()](const std::string& reason) {
+                          [weak, raw = self->session_.get()](const std::string& reason) {
                             auto move = weak.lock();
-                            if (move && move->session_.get() == session) move->step(SourceEvent::kConnectionLost, reason);
+                            if (move && move->session_.get() == raw) move->step(SourceEvent::kConnectionLost, reason);
                           });
     wire::Envelope hello = self->envelope();
     *hello.mutable_hello() = make_hello(self->context_.options.host);
@@ -153,8 +150,8 @@ void SourceMove::act(SourceAction action) {
     fill(message);
     session_->send(message);
   };
-  const auto timer = [&](MoveTimer& which, uint64_t ms, SourceEvent event, const char* why) {
-    which.set(ms, [this, event, why] { step(event, why); });
+  const auto timer = [&](const std::unique_ptr<Timer>& which, uint64_t ms, SourceEvent event, const char* why) {
+    which->set(ms, [this, event, why] { step(event, why); });
   };
   switch (action) {
     case A::kSendOffer: return send_offer();
@@ -167,7 +164,7 @@ void SourceMove::act(SourceAction action) {
     case A::kReconnect: {
       session_.reset();
       const std::weak_ptr<SourceMove> weak = shared_from_this();
-      return reconnect_timer_.set(kReconnectMs, [weak] { if (auto move = weak.lock()) move->connect(); });
+      return reconnect_timer_->set(kReconnectMs, [weak] { if (auto move = weak.lock()) move->connect(); });
     }
     case A::kPark: return park();
     case A::kThaw: return thaw();
@@ -182,8 +179,8 @@ void SourceMove::act(SourceAction action) {
     case A::kStartWindowTimer: return timer(window_timer_, context_.options.window_timeout_ms, SourceEvent::kWindowTimeout, "");
     case A::kStartLateTimer: return timer(window_timer_, kLateMs, SourceEvent::kWindowTimeout, "");
     case A::kStopTimers:
-      step_timer_.cancel();
-      window_timer_.cancel();
+      step_timer_->cancel();
+      window_timer_->cancel();
       return;
     case A::kCloseSession:
       if (auto session = std::move(session_)) session->close_when_sent();
@@ -301,7 +298,7 @@ void SourceMove::send_barrier_when_drained(uint32_t number, uint64_t started_ns)
   const bool drained =
       last || (proof_ && std::ranges::all_of(nics_, [&](const Nic& nic) { return context_.gate.parked(nic.endpoint) == 0; }));
   if (!drained && context_.clock.now_ns() - started_ns < kBarrierLimitMs * 1'000'000) {
-    drain_timer_.set(1, [this, number, started_ns] { send_barrier_when_drained(number, started_ns); });
+    drain_timer_->set(1, [this, number, started_ns] { send_barrier_when_drained(number, started_ns); });
     return;
   }
   context_.pump();
@@ -399,10 +396,10 @@ Result<void> SourceMove::cancel() {
 
 void SourceMove::stop() {
   stopping_ = true;
-  step_timer_.cancel();
-  window_timer_.cancel();
-  drain_timer_.cancel();
-  reconnect_timer_.cancel();
+  step_timer_->cancel();
+  window_timer_->cancel();
+  drain_timer_->cancel();
+  reconnect_timer_->cancel();
   if (!over()) (void)cancel();
   if (auto session = std::move(session_)) session->close("the switch ends");
 }

@@ -15,7 +15,7 @@ namespace godwit::migration {
 
 class SourceMove : public std::enable_shared_from_this<SourceMove> {
  public:
-  SourceMove(MoveContext& context, std::string vm, std::string peer, std::string id, asio::ip::tcp::endpoint address);
+  SourceMove(MoveContext& context, std::string vm, std::string peer, std::string id, std::string address);
 
   Result<void> begin();   // exports and connects; errors leave nothing behind
   Result<void> cancel();
@@ -61,8 +61,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
 
   MoveContext& context_;
   SourceMachine machine_;
-  asio::ip::tcp::endpoint address_;
-  std::shared_ptr<Session> session_;
+  std::string address_;
+  std::shared_ptr<PeerSession> session_;
   std::vector<Nic> nics_;
   Document document_;
   Epoch new_epoch_;
@@ -72,7 +72,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   std::string why_;
   wire::Envelope batch_;
   size_t batch_bytes_ = 0;
-  MoveTimer step_timer_, window_timer_, drain_timer_, reconnect_timer_;
+  std::unique_ptr<Timer> step_timer_, window_timer_, drain_timer_, reconnect_timer_;
   uint32_t barrier_ = 0;
   bool proof_ = false;          // the announcement has come in on our uplink
   bool rules_changed_ = false;  // since document_.digest was computed

@@ -13,6 +13,7 @@
 
 #include "control/text.h"
 #include "dataplane/fdb.h"
+#include "migration/asio_network.h"
 #include "migration/driver.h"
 #include "tests/support/fake_switch.h"
 
@@ -65,7 +66,8 @@ class CommandsTest : public ::testing::Test {
   asio::io_context io;
   SteadyClock clock;
   dataplane::Fdb fdb{1024, 300};
-  migration::Driver driver{io, options(), host.store, host.ports, host.gate, clock, [](const std::string&) {}};
+  migration::AsioNetwork network{io};
+  migration::Driver driver{network, options(), host.store, host.ports, host.gate, clock, [](const std::string&) {}};
   Context context{"host-t",
                   "1.2.3",
                   host.store,

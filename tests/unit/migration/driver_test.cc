@@ -14,6 +14,7 @@
 #include <random>
 
 #include "migration/announce.h"
+#include "migration/asio_network.h"
 #include "tests/support/fake_switch.h"
 
 namespace godwit::migration {
@@ -26,8 +27,8 @@ class DriverTest : public ::testing::Test {
  protected:
   DriverTest() {
     const uint16_t base = free_port();
-    a_driver_ = make("host-a", a_, base, "host-b", free_port_b_ = free_port());
-    b_driver_ = make("host-b", b_, free_port_b_, "host-a", base);
+    a_driver_ = make("host-a", a_network_, a_, base, "host-b", free_port_b_ = free_port());
+    b_driver_ = make("host-b", b_network_, b_, free_port_b_, "host-a", base);
     listening_ = b_driver_->listen().has_value() && a_driver_->listen().has_value();
     a_.vm("vm7/net0", "02:00:00:00:00:07");
     a_.vm("stay-a/net0", "02:00:00:00:00:0a");
@@ -52,7 +53,8 @@ class DriverTest : public ::testing::Test {
     asio::ip::tcp::acceptor probe(io_, {asio::ip::make_address("127.0.0.1"), 0});
     return probe.local_endpoint().port();
   }
-  std::unique_ptr<Driver> make(const std::string& host, support::FakeSwitch& fake, uint16_t port, const std::string& peer, uint16_t peer_port) {
+  std::unique_ptr<Driver> make(const std::string& host, Network& network, support::FakeSwitch& fake, uint16_t port, const std::string& peer,
+                               uint16_t peer_port) {
     DriverOptions options;
     options.host = host;
     options.listen = "127.0.0.1:" + std::to_string(port);
@@ -60,7 +62,7 @@ class DriverTest : public ::testing::Test {
     options.vhost_template = "/run/{vm}-{nic}.sock";
     options.prepare_timeout_ms = 1000;
     options.window_timeout_ms = 200;
-    return std::make_unique<Driver>(io_, options, fake.store, fake.ports, fake.gate, clock_, [this](const std::string& line) { log_ += line + "\n"; });
+    return std::make_unique<Driver>(network, options, fake.store, fake.ports, fake.gate, clock_, [this](const std::string& line) { log_ += line + "\n"; });
   }
   // Runs both until it holds, 5 s at most.
   template <typename Condition>
@@ -108,6 +110,7 @@ class DriverTest : public ::testing::Test {
   }
 
   asio::io_context io_;
+  AsioNetwork a_network_{io_}, b_network_{io_};
   SteadyClock clock_;
   support::FakeSwitch a_, b_;
   uint16_t free_port_b_ = 0;
