@@ -43,6 +43,8 @@ class PacketGate {
   // Gives a frame to the worker that writes the endpoint's port (Pipeline::inject), in call order.
   // False: the ring is full, try again later; nothing was taken.
   virtual bool inject(const Frame& frame) = 0;
+  // Has a worker yet to take what inject() was given?
+  [[nodiscard]] virtual bool injecting() const = 0;
   // Sends a frame of the switch's own to an endpoint's location (Pipeline::emit). False: full.
   virtual bool emit(const Frame& frame) = 0;
   // RARP frames (ethertype 0x8035) that came in by an uplink since the last call; at most 256 are kept.

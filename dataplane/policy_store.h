@@ -186,6 +186,10 @@ class Transaction {
 
   // Publishes. Cannot fail: what can be refused was refused before.
   CommitInfo commit();
+  // The same in two steps, for who has something urgent to do as soon as it is in force: publish() is one store, finish()
+  // enters the records. Between them the store may be read for endpoints, locations and ports, but not for rules.
+  void publish();
+  CommitInfo finish();
 
   // Ignore EndpointRecord::guarded_by (the migration's own changes).
   void override_guards() { override_guards_ = true; }

@@ -21,6 +21,7 @@ struct Transaction::Pending {
   std::vector<std::unique_ptr<DetachedPolicy>> attached;  // and come
   std::vector<RuleId> created_ids;
   bool endpoints_changed = false;
+  uint64_t published = 0;  // the generation, once it is out
 };
 
 namespace {
@@ -36,6 +37,10 @@ Transaction::Transaction(PolicyStore& store) : store_(store), pending_(std::make
 
 Transaction::~Transaction() {
   if (pending_ == nullptr) return;
+  if (pending_->published != 0) {
+    (void)finish();
+    return;
+  }
   roll_back_to(0);
   store_.transaction_open_ = false;
 }
@@ -341,7 +346,13 @@ void Transaction::forget_detached() {
 }
 
 CommitInfo Transaction::commit() {
-  const uint64_t generation = store_.generation_ + 1;
+  publish();
+  return finish();
+}
+
+void Transaction::publish() {
+  assert(pending_->published == 0);
+  const uint64_t generation = pending_->published = store_.generation_ + 1;
   for (RuleRecord* record : pending_->created) record->entry->visible_from.store(generation, std::memory_order_relaxed);
   for (const auto& record : pending_->destroyed) {
     record->entry->visible_until.store(generation, std::memory_order_relaxed);
@@ -353,8 +364,11 @@ CommitInfo Transaction::commit() {
     }
   }
   store_.publish(pending_->endpoints_changed, generation);
+}
 
-  CommitInfo info{generation, std::move(pending_->created_ids), {}};
+CommitInfo Transaction::finish() {
+  assert(pending_->published != 0);
+  CommitInfo info{pending_->published, std::move(pending_->created_ids), {}};
   forget_detached();
   enter_attached(info);
   if (store_.listener_) {

@@ -26,20 +26,21 @@ constexpr DestinationTransition kTransitions[] = {
 
     // Rings run without a handover: QEMU is ahead of the peer, or a guest was started here by hand. Its port is not polled.
     {S::kRunning, E::kRingsStopped, S::kPrepared, {}},
-    {S::kRunning, E::kHandover, S::kActive, {A::kKeepHandover, A::kPublish, A::kAnnounce, A::kSendActive, A::kStartHoldTimer, A::kStartWindowTimer}},
+    {S::kRunning, E::kHandover, S::kActive,
+     {A::kKeepHandover, A::kPublish, A::kSendActive, A::kAnnounce, A::kEnter, A::kStartHoldTimer, A::kStartWindowTimer}},
     {S::kRunning, E::kBadHandover, S::kAborted, {A::kDiscard, A::kSendRevoked, A::kCloseSession, A::kReportAborted}},
     {S::kRunning, E::kRevoke, S::kRunning, {A::kSendRevoked}},
     {S::kRunning, E::kAbort, S::kAborted, {A::kDiscard, A::kCloseSession, A::kReportAborted}},
     {S::kRunning, E::kCancel, S::kAborted, {A::kDiscard, A::kSendRefused, A::kCloseSession, A::kReportAborted}},
     {S::kRunning, E::kConnectionLost, S::kAborted, {A::kDiscard, A::kReportAborted}},
 
-    {S::kHandedOver, E::kRingsRunning, S::kActive, {A::kPublish, A::kAnnounce, A::kSendActive, A::kStartHoldTimer, A::kStartWindowTimer}},
+    {S::kHandedOver, E::kRingsRunning, S::kActive, {A::kPublish, A::kSendActive, A::kAnnounce, A::kEnter, A::kStartHoldTimer, A::kStartWindowTimer}},
     {S::kHandedOver, E::kRevoke, S::kPrepared, {A::kDropHandover, A::kSendRevoked}},
     {S::kHandedOver, E::kConnectionLost, S::kOrphaned, {A::kStartWindowTimer}},
     {S::kHandedOver, E::kHandover, S::kHandedOver, {A::kKeepHandover}},
 
     {S::kOrphaned, E::kReconnected, S::kHandedOver, {A::kStopTimers}},
-    {S::kOrphaned, E::kRingsRunning, S::kActive, {A::kStopTimers, A::kPublish, A::kAnnounce, A::kStartHoldTimer, A::kStartWindowTimer}},
+    {S::kOrphaned, E::kRingsRunning, S::kActive, {A::kStopTimers, A::kPublish, A::kAnnounce, A::kEnter, A::kStartHoldTimer, A::kStartWindowTimer}},
     {S::kOrphaned, E::kCancel, S::kAborted, {A::kStopTimers, A::kDiscard, A::kReportAborted}},
     {S::kOrphaned, E::kWindowTimeout, S::kAborted, {A::kDiscard, A::kReportAborted}},
 

@@ -64,8 +64,9 @@ enum class DestinationAction : uint8_t {
   kDiscard,          // everything staged goes; as before the offer
   kKeepHandover,     // its epoch and digest
   kDropHandover,
-  kPublish,          // one transaction; direct arrivals parked
+  kPublish,          // one transaction; direct arrivals parked, what the source sent ahead delivered
   kAnnounce,
+  kEnter,            // the records of what was published: nobody waits for them
   kReleaseDirect,    // location to the port
   kCloseWindow,      // copies are no longer paired
   kStartHoldTimer,
@@ -81,7 +82,7 @@ struct DestinationTransition {
   DestinationState from;
   DestinationEvent event;
   DestinationState to;
-  std::array<DestinationAction, 6> actions;
+  std::array<DestinationAction, 8> actions;  // kNone ends the list
 };
 
 [[nodiscard]] std::span<const DestinationTransition> destination_transitions();

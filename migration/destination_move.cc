@@ -19,6 +19,8 @@ constexpr uint64_t kHoldMs = 50;          // DESIGN 7.4: direct arrivals wait th
 constexpr uint64_t kOrphanMs = 30'000;    // a handover without its source, and rings that do not run
 constexpr uint64_t kWindowSlackMs = 5000; // beyond the source's own limits
 constexpr size_t kMaxWaitingIn = 4096;    // redirected frames that wait for the worker's ring
+constexpr size_t kMaxAhead = 4096;        // frames that wait for the VM's rings
+constexpr size_t kMaxAheadBytes = 8u << 20;
 
 }  // namespace
 
@@ -82,7 +84,11 @@ void DestinationMove::act(DestinationAction action) {
           at = end + 1;
         }
       });
-    case A::kSendActive: return send([this](auto& m) { m.mutable_active()->set_rules_imported(status_.rules_imported); });
+    case A::kSendActive:
+      return send([this](auto& m) {
+        m.mutable_active()->set_rules_imported(status_.rules_imported);
+        m.mutable_active()->set_frames_held(ahead_delivered_);
+      });
     case A::kSendRevoked: return send([this](auto& m) { m.mutable_revoked()->set_reason(why_); });
     case A::kSendBarrierAck: return send([this](auto& m) { m.mutable_barrier_ack()->set_number(barrier_); });
     case A::kSendDoneAck: return send([](auto& m) { m.mutable_done_ack(); });
@@ -91,11 +97,12 @@ void DestinationMove::act(DestinationAction action) {
       return;
     case A::kKeepHandover:
       if (status_.handover_ns == 0) status_.handover_ns = context_.clock.now_ns();
-      return;
+      return forget_ahead();  // the source sends all of it again
     case A::kDropHandover:
       status_.handover_ns = 0;
-      return;
+      return forget_ahead();
     case A::kPublish: return publish();
+    case A::kEnter: return enter();
     case A::kAnnounce: return announce(0);
     case A::kReleaseDirect:
       hold_timer_->cancel();
@@ -203,8 +210,19 @@ void DestinationMove::publish() {
   published_ = true;
   context_.epochs[status_.vm] = new_epoch_;
   status_.active_ns = context_.clock.now_ns();
-  status_.rules_imported = report->rules + document_.uplink_rules.size();
-  status_.rules_rewritten = report->receive_rules;
+  status_.rules_imported = document_.rules.size() + document_.uplink_rules.size();
+  ahead_delivered_ = ahead_.size();
+  status_.redirected += ahead_.size();
+  for (dataplane::Frame& frame : ahead_) in_.emplace_back(std::move(frame));
+  ahead_.clear();
+  pump_in();
+}
+
+void DestinationMove::enter() {
+  if (!published_) return;
+  const StagedImport::Report report = staged_->settle();
+  status_.rules_imported = report.rules + document_.uplink_rules.size();
+  status_.rules_rewritten = report.receive_rules;
 }
 
 void DestinationMove::locate(LocationKind kind, bool pairing) {
@@ -234,7 +252,7 @@ void DestinationMove::announce(size_t round) {
 }
 
 void DestinationMove::on_redirect(const wire::Redirect& redirect) {
-  if (!published_) return;
+  if (!published_ && machine_.state() != DestinationState::kHandedOver) return;
   for (const wire::Frame& in : redirect.frames()) {
     auto frame = from_wire(in);
     const EndpointRecord* endpoint = frame ? context_.store.find(in.endpoint()) : nullptr;
@@ -243,10 +261,27 @@ void DestinationMove::on_redirect(const wire::Redirect& redirect) {
       return;
     }
     frame->endpoint = endpoint->id;
-    in_.emplace_back(std::move(*frame));
-    ++status_.redirected;
+    if (published_) {
+      in_.emplace_back(std::move(*frame));
+      ++status_.redirected;
+    } else {
+      keep_ahead(std::move(*frame));
+    }
   }
-  pump_in();
+  if (published_) pump_in();
+}
+
+void DestinationMove::keep_ahead(dataplane::Frame frame) {
+  ahead_full_ |= ahead_.size() >= kMaxAhead || ahead_bytes_ + frame.bytes.size() > kMaxAheadBytes;
+  if (ahead_full_) return;
+  ahead_bytes_ += frame.bytes.size();
+  ahead_.push_back(std::move(frame));
+}
+
+void DestinationMove::forget_ahead() {
+  ahead_.clear();
+  ahead_bytes_ = 0;
+  ahead_full_ = false;
 }
 
 // To the worker as far as its ring has room; the session is not read while much waits.
@@ -259,6 +294,11 @@ void DestinationMove::pump_in() {
       }
       in_.pop_front();
     } else {
+      // What was injected before it must be past the worker, or direct arrivals overtake it.
+      if (context_.gate.injecting()) {
+        pump_timer_->set(1, [this] { pump_in(); });
+        break;
+      }
       barrier_ = std::get<uint32_t>(in_.front());
       in_.pop_front();
       step(DestinationEvent::kBarrier);

@@ -307,8 +307,9 @@ Result<ImportReport> Driver::import_vm(const Document& document, const std::map<
   if (!staged) return fail(staged.error());
   auto published = (*staged)->publish([](const EndpointRecord& endpoint) { return Location{LocationKind::kPort, endpoint.port, {}}; });
   if (!published) return fail(published.error());
+  const StagedImport::Report report = (*staged)->settle();
   const Epoch epoch = context.epochs[document.vm] = {document.epoch.counter + 1, context.options.host};
-  return ImportReport{published->rules, published->receive_rules, published->uplink_rules, published->new_ports, epoch};
+  return ImportReport{report.rules, report.receive_rules, report.uplink_rules, report.new_ports, epoch};
 }
 
 Result<std::string> Driver::start(const std::string& vm, const std::string& peer) {

@@ -356,27 +356,35 @@ std::string StagedImport::digest() const {
   return digest_;
 }
 
-Result<StagedImport::Report> StagedImport::publish(const std::function<Location(const EndpointRecord&)>& make) {
-  Report report;
-  Transaction transaction(store_);
-  transaction.override_guards();
+Result<void> StagedImport::publish(const std::function<Location(const EndpointRecord&)>& make) {
+  auto transaction = std::make_unique<Transaction>(store_);
+  transaction->override_guards();
   for (auto& [name, place] : places_) {
     const EndpointRecord* record = store_.endpoint(place.id);
     if (record->implicit) {
       // It is here to stay now.
-      if (auto added = transaction.add_endpoint(record->profile, record->location); !added) return fail(added.error());
+      if (auto added = transaction->add_endpoint(record->profile, record->location); !added) return fail(added.error());
     }
-    if (auto attached = transaction.attach(std::move(place.policy)); !attached) return fail(attached.error());
-    if (auto set = transaction.set_location(place.id, make(*record)); !set) return fail(set.error());
-    if (auto set = transaction.set_active(place.id, true); !set) return fail(set.error());
-    report.new_ports[name] = place.port.value;
+    if (auto attached = transaction->attach(std::move(place.policy)); !attached) return attached;
+    if (auto set = transaction->set_location(place.id, make(*record)); !set) return set;
+    if (auto set = transaction->set_active(place.id, true); !set) return set;
   }
   for (const Known& known : known_) {
     // Gone since it was staged: then the VM's own takes its place.
-    if (store_.rule(known.owner, known.id) == nullptr) (void)transaction.create_rule(known.owner, known.rule);
+    if (store_.rule(known.owner, known.id) == nullptr) (void)transaction->create_rule(known.owner, known.rule);
   }
-  transaction.commit();
+  transaction->publish();
+  publication_ = std::move(transaction);
   published_ = true;
+  return {};
+}
+
+StagedImport::Report StagedImport::settle() {
+  Report report;
+  if (publication_ == nullptr) return report;
+  (void)publication_->finish();
+  publication_.reset();
+  for (const auto& [name, place] : places_) report.new_ports[name] = place.port.value;
   report.rules = document_.rules.size();
   report.uplink_rules = uplink_rules_;
   report.receive_rules = receive_rules_of(store_, store_.endpoints_of_vm(document_.vm));

@@ -73,8 +73,10 @@ class StagedImport {
     uint64_t uplink_rules = 0;
     std::map<std::string, uint16_t> new_ports;
   };
-  // One transaction: tables attached, locations as `make` says, ports polled, uplink rules that are not here yet.
-  Result<Report> publish(const std::function<dataplane::Location(const dataplane::EndpointRecord&)>& make);
+  // One transaction: tables attached, locations as `make` says, ports polled, uplink rules that are not here yet. In force
+  // when it returns; the records follow in settle(), which the caller owes it in the same turn.
+  Result<void> publish(const std::function<dataplane::Location(const dataplane::EndpointRecord&)>& make);
+  Report settle();
 
   [[nodiscard]] const Document& document() const { return document_; }
   [[nodiscard]] PortId port(const std::string& endpoint) const;
@@ -110,6 +112,7 @@ class StagedImport {
   uint64_t uplink_rules_ = 0;               // staged beside those
   mutable std::string digest_;              // empty: to be computed
   std::map<std::string, Place> places_;
+  std::unique_ptr<dataplane::Transaction> publication_;  // between publish() and settle()
   bool published_ = false;
 };
 

@@ -24,7 +24,7 @@ constexpr SourceTransition kTransitions[] = {
     {S::kOffered, E::kCancel, S::kAborted, {A::kStopTimers, A::kSendAbort, A::kCloseSession, A::kReportAborted}},
 
     // The VM runs here; its policy is ready there. This may take as long as QEMU takes.
-    {S::kPrepared, E::kStopped, S::kHandedOver, {A::kPark, A::kGuardRules, A::kSendHandover}},
+    {S::kPrepared, E::kStopped, S::kHandedOver, {A::kPark, A::kGuardRules, A::kSendHandover, A::kPassOn}},
     {S::kPrepared, E::kRefused, S::kAborted, {A::kCloseSession, A::kThaw, A::kReportAborted}},
     {S::kPrepared, E::kConnectionLost, S::kAborted, {A::kThaw, A::kReportAborted}},
     {S::kPrepared, E::kCancel, S::kAborted, {A::kSendAbort, A::kCloseSession, A::kThaw, A::kReportAborted}},
@@ -35,21 +35,21 @@ constexpr SourceTransition kTransitions[] = {
     {S::kHandedOver, E::kRunning, S::kRevoking, {A::kSendRevoke, A::kStartStepTimer}},
     {S::kHandedOver, E::kRevoked, S::kAborted, {A::kThaw, A::kCloseSession, A::kReportAborted}},
     {S::kHandedOver, E::kCancel, S::kCancelRevoking, {A::kSendRevoke, A::kStartStepTimer}},
-    {S::kHandedOver, E::kConnectionLost, S::kInDoubt, {A::kReconnect}},
+    {S::kHandedOver, E::kConnectionLost, S::kInDoubt, {A::kPark, A::kReconnect}},
 
     {S::kRevoking, E::kRevoked, S::kPrepared, {A::kStopTimers, A::kThaw}},
     {S::kRevoking, E::kActive, S::kRedirecting, {A::kStopTimers, A::kRewriteOut, A::kSealEpoch, A::kSendBarrier, A::kStartWindowTimer}},
     {S::kRevoking, E::kCancel, S::kCancelRevoking, {}},
-    {S::kRevoking, E::kConnectionLost, S::kInDoubt, {A::kReconnect, A::kStartStepTimer}},
-    {S::kRevoking, E::kStepTimeout, S::kInDoubt, {A::kCloseSession, A::kReconnect, A::kStartStepTimer}},
+    {S::kRevoking, E::kConnectionLost, S::kInDoubt, {A::kPark, A::kReconnect, A::kStartStepTimer}},
+    {S::kRevoking, E::kStepTimeout, S::kInDoubt, {A::kPark, A::kCloseSession, A::kReconnect, A::kStartStepTimer}},
 
     {S::kCancelRevoking, E::kRevoked, S::kAborted, {A::kStopTimers, A::kThaw, A::kSendAbort, A::kCloseSession, A::kReportAborted}},
     {S::kCancelRevoking, E::kActive, S::kRedirecting, {A::kStopTimers, A::kRewriteOut, A::kSealEpoch, A::kSendBarrier, A::kStartWindowTimer}},
-    {S::kCancelRevoking, E::kConnectionLost, S::kInDoubt, {A::kReconnect}},
-    {S::kCancelRevoking, E::kStepTimeout, S::kInDoubt, {A::kCloseSession, A::kReconnect}},
+    {S::kCancelRevoking, E::kConnectionLost, S::kInDoubt, {A::kPark, A::kReconnect}},
+    {S::kCancelRevoking, E::kStepTimeout, S::kInDoubt, {A::kPark, A::kCloseSession, A::kReconnect}},
 
     // What is for the VM stays parked. Back in touch, the handover is said again: the answer settles it.
-    {S::kInDoubt, E::kConnected, S::kHandedOver, {A::kStopTimers, A::kSendHandover}},
+    {S::kInDoubt, E::kConnected, S::kHandedOver, {A::kStopTimers, A::kSendHandover, A::kPassOn}},
     {S::kInDoubt, E::kConnectionLost, S::kInDoubt, {A::kReconnect}},
     {S::kInDoubt, E::kRunning, S::kInDoubt, {A::kStartStepTimer}},
     // It runs here and the peer cannot be asked: ours, by a newer epoch.

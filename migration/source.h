@@ -71,7 +71,8 @@ enum class SourceAction : uint8_t {
   kSendDone,
   kReconnect,
   kPark,            // all its endpoints: hold what arrives, poll nothing
-  kThaw,            // its endpoints as before the move
+  kPassOn,          // location to the redirect: what was parked goes ahead to the peer, a copy stays until it is active
+  kThaw,            // its endpoints as before the move, after what was kept
   kRewriteOut,      // one transaction: rules out, location to the redirect
   kHold,            // location to the park, and tell when a grace period is over
   kRelease,         // location to the uplink; what an uplink still brings is redirected

@@ -19,6 +19,9 @@ constexpr uint64_t kBarrierLimitMs = 40;  // a backlog that never drains must no
 constexpr uint64_t kReconnectMs = 200;
 constexpr uint64_t kAnswerTimeoutMs = 3000;
 constexpr size_t kMaxQueuedBytes = 4u << 20;
+// Sent ahead and kept at most; what comes later waits in the workers' parks.
+constexpr size_t kMaxKept = 4096;
+constexpr size_t kMaxKeptBytes = 8u << 20;
 
 }  // namespace
 
@@ -107,6 +110,7 @@ void SourceMove::on_message(wire::Envelope& message) {
     }
     case wire::Envelope::kActive:
       status_.rules_imported = message.active().rules_imported();
+      held_by_peer_ = message.active().frames_held();
       return step(SourceEvent::kActive);
     case wire::Envelope::kRevoked:
       return step(SourceEvent::kRevoked, message.revoked().reason());
@@ -134,7 +138,7 @@ void SourceMove::step(SourceEvent event, const std::string& why) {
     if (action == SourceAction::kNone) break;
     act(action);
   }
-  if (over()) totals_after_ = context_.gate.totals();
+  if (machine_.over()) totals_after_ = context_.gate.totals();
   // A VM of which nothing runs: moved by this explicit command, there is no stop to wait for.
   if (machine_.state() == SourceState::kPrepared && before != SourceState::kPrepared &&
       std::ranges::none_of(nics_, [](const Nic& nic) { return nic.running; })) {
@@ -167,6 +171,7 @@ void SourceMove::act(SourceAction action) {
       return reconnect_timer_->set(kReconnectMs, [weak] { if (auto move = weak.lock()) move->connect(); });
     }
     case A::kPark: return park();
+    case A::kPassOn: return pass_on();
     case A::kThaw: return thaw();
     case A::kRewriteOut: return rewrite_out();
     case A::kHold: return hold();
@@ -221,6 +226,8 @@ void SourceMove::send_handover() {
   message.mutable_handover()->set_digest(document_.digest);
   session_->send(message);
   if (status_.handover_ns == 0) status_.handover_ns = context_.clock.now_ns();
+  sent_ahead_ = 0;  // the peer forgets what came with an earlier one
+  send_kept(0);
 }
 
 void SourceMove::guard(const std::string& reason) {
@@ -237,9 +244,46 @@ void SourceMove::park() {
   if (!parked) context_.log("move " + status_.id + ": cannot park: " + parked.error().message);
 }
 
-// Everything as before the move; what was parked leaves in order, ahead of what comes later.
+// From the handover on what is for the VM is sent ahead, so that it is there when the VM is. A copy stays: nothing is
+// decided yet.
+void SourceMove::pass_on() {
+  if (kept_.size() >= kMaxKept || kept_bytes_ >= kMaxKeptBytes) return;
+  passing_on_ = true;
+  (void)relocate(context_.store, status_.vm, false, [](const EndpointRecord&) { return Location{LocationKind::kRedirect, {}, {}}; });
+}
+
+// Everything as before the move. What was kept goes to the VM first, then what is parked, then what comes.
 void SourceMove::thaw() {
   guard({});
+  status_.freeze_ns = status_.handover_ns = 0;
+  if (thawing_) return;
+  if (!passing_on_ && kept_.empty()) return end_thaw();
+  thawing_ = true;
+  dataplane::Transaction transaction(context_.store);
+  for (const Nic& nic : nics_) {
+    (void)transaction.set_location(nic.endpoint, {LocationKind::kParked, nic.port, {}});
+    (void)transaction.set_active(nic.endpoint, nic.old_active);
+  }
+  transaction.commit();
+  context_.store.after_grace([weak = weak_from_this()] {
+    if (auto move = weak.lock()) {
+      move->context_.pump();  // nobody redirects any more: these are the last
+      move->passing_on_ = false;
+      move->give_back();
+    }
+  });
+}
+
+void SourceMove::give_back() {
+  while (!kept_.empty() && context_.gate.inject(kept_.front())) {
+    kept_bytes_ -= kept_.front().bytes.size();
+    kept_.pop_front();
+  }
+  if (!kept_.empty() || context_.gate.injecting()) return drain_timer_->set(1, [this] { give_back(); });
+  end_thaw();
+}
+
+void SourceMove::end_thaw() {
   dataplane::Transaction transaction(context_.store);
   for (const Nic& nic : nics_) {
     if (context_.store.endpoint(nic.endpoint) == nullptr) continue;
@@ -247,11 +291,25 @@ void SourceMove::thaw() {
     (void)transaction.set_active(nic.endpoint, nic.old_active);
   }
   transaction.commit();
-  status_.freeze_ns = status_.handover_ns = 0;
+  if (!thawing_) return;
+  thawing_ = false;
+  // It may have stopped again meanwhile.
+  if (machine_.state() == SourceState::kPrepared && std::ranges::none_of(nics_, &Nic::running)) stopped();
+}
+
+void SourceMove::stopped() {
+  status_.freeze_ns = context_.clock.now_ns();
+  step(SourceEvent::kStopped);
 }
 
 void SourceMove::rewrite_out() {
   status_.active_ns = context_.clock.now_ns();
+  passing_on_ = false;
+  // What the peer has not got follows, ahead of what is still to come.
+  send_kept(static_cast<size_t>(std::min<uint64_t>(held_by_peer_, sent_ahead_)));
+  status_.redirected += kept_.size();
+  kept_.clear();
+  kept_bytes_ = 0;
   auto taken = take_out(context_.store, status_.vm, LocationKind::kRedirect, EndpointId{}, true);
   if (!taken) return context_.log("move " + status_.id + ": cannot rewrite: " + taken.error().message);
   status_.rules_rewritten = taken->receive_rules;
@@ -310,12 +368,35 @@ void SourceMove::send_barrier_when_drained(uint32_t number, uint64_t started_ns)
 }
 
 void SourceMove::redirect(const dataplane::Frame& frame) {
+  if (machine_.state() >= SourceState::kRedirecting) {
+    ++status_.redirected;
+    return send_frame(frame);
+  }
+  kept_.push_back(frame);
+  kept_bytes_ += frame.bytes.size();
+  if (machine_.state() != SourceState::kHandedOver) return;
+  if (sent_ahead_ + 1 == kept_.size()) {
+    send_frame(frame);
+    ++sent_ahead_;
+  }
+  if (passing_on_ && (kept_.size() >= kMaxKept || kept_bytes_ >= kMaxKeptBytes)) {
+    passing_on_ = false;
+    park();
+  }
+}
+
+void SourceMove::send_frame(const dataplane::Frame& frame) {
   const EndpointRecord* endpoint = context_.store.endpoint(frame.endpoint);
   if (endpoint == nullptr || session_ == nullptr) return;
-  ++status_.redirected;
   to_wire(frame, endpoint->profile.name, *batch_.mutable_redirect()->add_frames());
   batch_bytes_ += frame.bytes.size();
   if (batch_bytes_ >= kMaxRedirectBytes || static_cast<size_t>(batch_.redirect().frames_size()) >= kMaxRedirectFrames) flush_redirect();
+}
+
+void SourceMove::send_kept(size_t from) {
+  for (size_t i = from; i < kept_.size(); ++i) send_frame(kept_[i]);
+  sent_ahead_ = kept_.size();
+  flush_redirect();
 }
 
 void SourceMove::flush_redirect() {
@@ -342,6 +423,7 @@ void SourceMove::on_port_event(const dataplane::PortEvent& event) {
   if (event.kind == PortEventKind::kRingsRunning) {
     nic->running = nic->ran = true;
     if (machine_.state() == SourceState::kPrepared) {
+      if (thawing_) return;
       dataplane::Transaction transaction(context_.store);
       (void)transaction.set_location(nic->endpoint, nic->old_location);
       transaction.commit();
@@ -352,11 +434,8 @@ void SourceMove::on_port_event(const dataplane::PortEvent& event) {
   }
   if (event.kind != PortEventKind::kRingsStopped && event.kind != PortEventKind::kDisconnected) return;
   nic->running = false;
-  if (machine_.state() != SourceState::kPrepared) return;
-  if (std::ranges::none_of(nics_, &Nic::running)) {
-    status_.freeze_ns = context_.clock.now_ns();
-    return step(SourceEvent::kStopped);
-  }
+  if (machine_.state() != SourceState::kPrepared || thawing_) return;
+  if (std::ranges::none_of(nics_, &Nic::running)) return stopped();
   // One of several NICs: hold what is for it, the VM is not moving yet.
   dataplane::Transaction transaction(context_.store);
   Location parked;
@@ -387,7 +466,7 @@ void SourceMove::on_rule_change(const dataplane::RuleChange& change) {
 
 Result<void> SourceMove::cancel() {
   const SourceState before = machine_.state();
-  if (before >= SourceState::kRedirecting && !over()) {
+  if (before >= SourceState::kRedirecting && !machine_.over()) {
     return fail(status_.vm + " runs at " + status_.peer + " already: too late to cancel");
   }
   step(SourceEvent::kCancel, "cancelled");
@@ -400,14 +479,14 @@ void SourceMove::stop() {
   window_timer_->cancel();
   drain_timer_->cancel();
   reconnect_timer_->cancel();
-  if (!over()) (void)cancel();
+  if (!machine_.over()) (void)cancel();
   if (auto session = std::move(session_)) session->close("the switch ends");
 }
 
 MoveStatus SourceMove::status() const {
   MoveStatus status = status_;
   status.state = std::string(name_of(machine_.state()));
-  const dataplane::WindowTotals now = over() ? totals_after_ : context_.gate.totals();
+  const dataplane::WindowTotals now = machine_.over() ? totals_after_ : context_.gate.totals();
   status.parked = now.parked - totals_before_.parked;
   status.park_overflow = now.park_overflow - totals_before_.park_overflow;
   status.redirect_duplicate = now.redirect_duplicate - totals_before_.redirect_duplicate;

@@ -3,6 +3,7 @@
 // A move away from this host: carries out what the source's machine decides. See source.h for the states.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,7 +31,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   void stop();
 
   [[nodiscard]] const std::string& vm() const { return status_.vm; }
-  [[nodiscard]] bool over() const { return machine_.over(); }
+  // Also of frames: none is left that is to go back to the VM.
+  [[nodiscard]] bool over() const { return machine_.over() && !thawing_; }
   [[nodiscard]] MoveStatus status() const;
 
  private:
@@ -52,8 +54,14 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   void send_handover();
   void send_barrier_when_drained(uint32_t number, uint64_t started_ns);
   void park();
+  void pass_on();
+  void stopped();
   void thaw();
+  void give_back();
+  void end_thaw();
   void rewrite_out();
+  void send_frame(const dataplane::Frame& frame);
+  void send_kept(size_t from);
   void hold();
   void release(bool late);
   void close_window();
@@ -72,6 +80,14 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   std::string why_;
   wire::Envelope batch_;
   size_t batch_bytes_ = 0;
+  // What was sent ahead of the peer's `active`, in order, since the VM may yet go on here. Sent with the last handover: the
+  // first sent_ahead_ of them.
+  std::deque<dataplane::Frame> kept_;
+  size_t kept_bytes_ = 0;
+  size_t sent_ahead_ = 0;
+  uint64_t held_by_peer_ = 0;   // how many of them it delivered, as its `active` says
+  bool passing_on_ = false;     // the location is the redirect, and the peer not active
+  bool thawing_ = false;        // kept_ is on its way back to the VM, ahead of what is parked
   std::unique_ptr<Timer> step_timer_, window_timer_, drain_timer_, reconnect_timer_;
   uint32_t barrier_ = 0;
   bool proof_ = false;          // the announcement has come in on our uplink

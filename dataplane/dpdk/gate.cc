@@ -105,6 +105,13 @@ bool Gate::send(const Frame& frame, MailKind kind) {
   return false;
 }
 
+bool Gate::injecting() const {
+  for (uint16_t worker = 0; worker < mail_.workers(); ++worker) {
+    if (mail_.waiting(mail_.control_sender(), WorkerId(worker))) return true;
+  }
+  return false;
+}
+
 uint64_t Gate::parked(EndpointId endpoint) const {
   uint64_t total = 0;
   for (const Worker* worker : workers_) total += worker->parked(endpoint);

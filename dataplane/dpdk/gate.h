@@ -52,6 +52,7 @@ class Gate final : public PacketGate {
   size_t take_redirected(std::vector<Frame>& out, size_t most) override;
   bool inject(const Frame& frame) override { return send(frame, MailKind::kInject); }
   bool emit(const Frame& frame) override { return send(frame, MailKind::kEmit); }
+  [[nodiscard]] bool injecting() const override;
   size_t take_announcements(std::vector<Frame>& out) override;
   [[nodiscard]] uint64_t parked(EndpointId endpoint) const override;
   [[nodiscard]] WindowTotals totals() const override;

@@ -43,6 +43,7 @@ class Mailboxes {
   unsigned receive(uint16_t sender, WorkerId to, rte_mbuf** out, unsigned most) {
     return rte_ring_sc_dequeue_burst(ring(sender, to), reinterpret_cast<void**>(out), most, nullptr);
   }
+  [[nodiscard]] bool waiting(uint16_t sender, WorkerId to) const { return rte_ring_empty(ring(sender, to)) == 0; }
 
  private:
   explicit Mailboxes(uint16_t workers) : workers_(workers) {}

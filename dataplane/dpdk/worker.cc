@@ -31,7 +31,9 @@ Worker::Worker(const Config& config, const WorkerDeps& deps)
       deps_(deps),
       pipeline_(std::make_unique<Pipeline>(config.id, *this, deps.fdb, deps.counters, deps.dedupe, config.park)),
       tx_(std::make_unique<TxStage>(config.id, deps.ports, deps.mail, deps.gate, *pipeline_, *this, config.park)),
-      plan_(new WorkerPlan) {}
+      plan_(new WorkerPlan) {
+  mail_.reserve(size_t{deps.mail.workers() + 1u} * Mailboxes::kBurstFrames);
+}
 
 Worker::~Worker() { delete plan_.load(); }
 
@@ -84,6 +86,7 @@ void Worker::idle(uint64_t idle_since, uint64_t now) {
 bool Worker::loop_once() {
   // One state for the whole loop: what is held or parked and what arrives now must agree on where it goes, or newer
   // frames would overtake older ones.
+  collect_mail();  // before the state: what was sent after a publication is judged by it
   const ForwardingState* state = deps_.state.load();
   if (state == nullptr) return false;
   WorkerPlan* plan = plan_.load(std::memory_order_acquire);
@@ -110,16 +113,20 @@ unsigned Worker::drain(const ForwardingState& state) {
   return held - pipeline_->parking().held();
 }
 
-unsigned Worker::take_mail(const ForwardingState& state) {
-  std::array<rte_mbuf*, Mailboxes::kBurstFrames> mbufs;
-  unsigned total = 0;
+void Worker::collect_mail() {
   for (uint16_t sender = 0; sender <= deps_.mail.workers(); ++sender) {
-    if (sender == config_.id.value) continue;
-    const unsigned count = deps_.mail.receive(sender, config_.id, mbufs.data(), mbufs.size());
-    if (count > 0) handle_mail(state, mbufs.data(), count);
-    total += count;
+    if (sender == config_.id.value || !deps_.mail.waiting(sender, config_.id)) continue;
+    const size_t before = mail_.size();
+    mail_.resize(before + Mailboxes::kBurstFrames);
+    mail_.resize(before + deps_.mail.receive(sender, config_.id, mail_.data() + before, Mailboxes::kBurstFrames));
   }
-  return total;
+}
+
+unsigned Worker::take_mail(const ForwardingState& state) {
+  const auto count = static_cast<unsigned>(mail_.size());
+  if (count > 0) handle_mail(state, mail_.data(), count);
+  mail_.clear();
+  return count;
 }
 
 void Worker::handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigned count) {
@@ -287,13 +294,11 @@ void Worker::punt(EndpointId uplink, const Packet& packet) {
 }
 
 void Worker::finish() {
-  std::array<rte_mbuf*, Mailboxes::kBurstFrames> mbufs;
-  for (uint16_t sender = 0; sender <= deps_.mail.workers(); ++sender) {
-    if (sender == config_.id.value) continue;
-    while (const unsigned count = deps_.mail.receive(sender, config_.id, mbufs.data(), mbufs.size())) {
-      rte_pktmbuf_free_bulk(mbufs.data(), count);
-    }
-  }
+  do {
+    rte_pktmbuf_free_bulk(mail_.data(), static_cast<unsigned>(mail_.size()));
+    mail_.clear();
+    collect_mail();
+  } while (!mail_.empty());
   tx_->abandon();
 }
 

@@ -111,6 +111,7 @@ class Worker final : public PipelineHost {
 
   bool loop_once();
   unsigned drain(const ForwardingState& state);
+  void collect_mail();
   unsigned take_mail(const ForwardingState& state);
   void handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigned count);
   unsigned poll(const ForwardingState& state, WorkerPlan& plan, uint32_t now_s);
@@ -132,6 +133,7 @@ class Worker final : public PipelineHost {
   // The worker's own.
   size_t next_silent_ = 0;
   uint32_t sleep_us_ = 0;
+  std::vector<rte_mbuf*> mail_;  // of this loop, by sender
   std::vector<EndpointId> waiting_now_;
   std::vector<EndpointId> waiting_shown_;
 };

@@ -79,6 +79,7 @@ class FakeGate final : public dataplane::PacketGate {
     injected.push_back(frame);
     return true;
   }
+  bool injecting() const override { return false; }
   bool emit(const dataplane::Frame& frame) override {
     emitted.push_back(frame);
     return true;

@@ -11,6 +11,7 @@
 #include <asio/ip/tcp.hpp>
 #include <asio/write.hpp>
 #include <chrono>
+#include <cstring>
 #include <random>
 
 #include "migration/announce.h"
@@ -151,7 +152,7 @@ TEST_F(DriverTest, AMoveEndsWithTheSameDigestThereAndOnlyTheLocationLeftHere) {
   EXPECT_EQ(location(b_), LocationKind::kUplink) << "nothing is published before the VM runs there";
   EXPECT_FALSE(b_.store.find("vm7/net0")->active);
   event(a_, a_driver_, PortEventKind::kRingsStopped);
-  EXPECT_EQ(location(a_), LocationKind::kParked);
+  EXPECT_EQ(location(a_), LocationKind::kRedirect) << "what is for it goes ahead";
   ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over"; })) << log_;
   EXPECT_FALSE(b_.store.find("vm7/net0")->active);
   event(b_, b_driver_, PortEventKind::kRingsRunning);
@@ -170,6 +171,71 @@ TEST_F(DriverTest, AMoveEndsWithTheSameDigestThereAndOnlyTheLocationLeftHere) {
   EXPECT_TRUE(a_.store.rules_inside(a_.store.find("vm7/net0")->id).empty());
   EXPECT_EQ(a_.store.receive_rules(a_.store.find("vm7/net0")->id).size(), 1u) << "the uplink's own is gone, stay-a's stays";
   EXPECT_EQ(b_.store.receive_rules(b_.store.find("vm7/net0")->id).size(), 1u) << "the uplink rule travelled";
+}
+
+TEST_F(DriverTest, WhatIsForTheVmInItsPauseIsThereWhenItRunsAndComesOnce) {
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  for (uint8_t i = 0; i < 50; ++i) a_.gate.redirected.push_back(frame(a_, i));
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over"; }));
+  settle(30);
+  EXPECT_TRUE(b_.gate.injected.empty()) << "it does not run there yet";
+  event(b_, b_driver_, PortEventKind::kRingsRunning);
+  EXPECT_EQ(b_.gate.injected.size(), 50u) << "delivered in the same turn, with no round trip";
+  for (uint8_t i = 50; i < 60; ++i) a_.gate.redirected.push_back(frame(a_, i));
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "done" && state(b_driver_) == "done"; })) << log_;
+  ASSERT_EQ(b_.gate.injected.size(), 60u);
+  for (uint8_t i = 0; i < 60; ++i) EXPECT_EQ(b_.gate.injected[i].bytes[0], i);
+  EXPECT_TRUE(a_.gate.injected.empty());
+  EXPECT_EQ(a_driver_->status("vm7").back().redirected, 60u);
+  EXPECT_EQ(b_driver_->status("vm7").back().redirected, 60u);
+}
+
+TEST_F(DriverTest, WhatWasSentAheadComesBackInOrderWhenTheVmGoesOnAtTheSource) {
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  for (uint8_t i = 0; i < 50; ++i) a_.gate.redirected.push_back(frame(a_, i));
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over" && a_.gate.redirected.empty(); }));
+  a_.gate.inject_room = 20;  // the worker's ring is short: the rest follows, and what comes waits for it
+  event(a_, a_driver_, PortEventKind::kRingsRunning);
+  a_.gate.redirected.push_back(frame(a_, 50));  // a worker had not seen the new location yet
+  ASSERT_TRUE(until([&] { return a_.gate.injected.size() == 20; })) << log_;
+  settle(20);
+  EXPECT_EQ(location(a_), LocationKind::kParked) << "newer frames wait for the older";
+  EXPECT_TRUE(a_.store.find("vm7/net0")->active);
+  a_.gate.inject_room = SIZE_MAX;
+  ASSERT_TRUE(until([&] { return location(a_) == LocationKind::kPort; })) << log_;
+  ASSERT_EQ(a_.gate.injected.size(), 51u);
+  for (uint8_t i = 0; i <= 50; ++i) EXPECT_EQ(a_.gate.injected[i].bytes[0], i);
+  // It stops again, and this time it moves: nothing of the first attempt is delivered there.
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  a_.gate.redirected.push_back(frame(a_, 77));
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over" && a_.gate.redirected.empty(); }));
+  settle(20);
+  event(b_, b_driver_, PortEventKind::kRingsRunning);
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "done"; })) << log_;
+  ASSERT_EQ(b_.gate.injected.size(), 1u);
+  EXPECT_EQ(b_.gate.injected[0].bytes[0], 77);
+}
+
+TEST_F(DriverTest, AFloodInThePauseIsKeptUpToALimitAndNotLost) {
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  constexpr size_t kFrames = 5000;
+  for (size_t i = 0; i < kFrames; ++i) {
+    a_.gate.redirected.push_back(frame(a_, 0));
+    std::memcpy(a_.gate.redirected.back().bytes.data(), &i, sizeof i);
+  }
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over" && a_.gate.redirected.empty(); }));
+  EXPECT_EQ(location(a_), LocationKind::kParked) << "more waits in the workers' parks";
+  settle(30);
+  event(b_, b_driver_, PortEventKind::kRingsRunning);
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "done"; })) << log_;
+  ASSERT_EQ(b_.gate.injected.size(), kFrames);
+  for (size_t i = 0; i < kFrames; ++i) EXPECT_EQ(std::memcmp(b_.gate.injected[i].bytes.data(), &i, sizeof i), 0) << i;
 }
 
 TEST_F(DriverTest, WithoutProofTheWindowEndsByTime) {
