@@ -80,10 +80,11 @@ std::string answer_line(std::string_view line, const RpcHandler& handler) {
   if (const char* fault = fault_of(request)) return refuse(id, kInvalidRequest, fault);
 
   const auto params = request.find("params");
+  const json none = json::object();
   json result = nullptr;
   RpcError error;
-  const bool done = handler(request.at("method").get_ref<const std::string&>(),
-                            params == request.end() ? json::object() : *params, result, error);
+  const bool done = handler(request.at("method").get_ref<const std::string&>(), params == request.end() ? none : *params,
+                            result, error);
   if (!request.contains("id")) return {};
   if (!done) return to_line(error_answer(id, error));
   return to_line(json{{"jsonrpc", "2.0"}, {"id", std::move(id)}, {"result", std::move(result)}});

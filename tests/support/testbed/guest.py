@@ -77,10 +77,11 @@ class VmSpec:
 
 @dataclasses.dataclass(frozen=True)
 class MigrationReport:
-    """What QEMU says of a move."""
+    """What QEMU says of a move. The VM's pause is what lies between the events: query-migrate's downtime ends when the
+    source has sent everything, while the destination has yet to load it."""
 
-    downtime_ms: float   # QEMU's own figure
-    stopped_ms: float    # from the source's STOP to the destination's RESUME
+    pause_ms: float      # from the source's event STOP to the destination's RESUME
+    downtime_ms: float   # query-migrate's
     total_ms: float
     transferred_bytes: int
     dirty_rounds: int
@@ -181,11 +182,14 @@ class Vm:
                                f"{status.get('error-desc', 'no reason given')}; log:\n{source.process.log_tail()}")
         wait_until(lambda: destination.qmp.execute("query-status")["status"] == "running", 10,
                    f"{self.spec.name} does not run at {destination.host.name}")
-        stopped_s = (destination.qmp.event_time_s("RESUME") or 0) - (source.qmp.event_time_s("STOP") or 0)
+        resumed_s, stopped_s = destination.qmp.event_time_s("RESUME"), source.qmp.event_time_s("STOP")
+        if resumed_s is None or stopped_s is None:
+            raise TestbedError(f"QEMU: no event STOP or RESUME in the migration of {self.spec.name}")
+        status = source.qmp.execute("query-migrate")  # "completed" is said before the downtime is entered
         self.qemu = destination
         source.quit()
         ram = status.get("ram", {})
-        return MigrationReport(downtime_ms=float(status["downtime"]), stopped_ms=stopped_s * 1000,
+        return MigrationReport(pause_ms=(resumed_s - stopped_s) * 1000, downtime_ms=float(status["downtime"]),
                                total_ms=float(status["total-time"]), transferred_bytes=ram.get("transferred", 0),
                                dirty_rounds=ram.get("dirty-sync-count", 0))
 

@@ -154,7 +154,7 @@ class TwoHosts:
         wait_until(lambda: self._prepared(switch, known[source.name]), 15, f"{to} does not prepare")
         self.bed.log(f"{to} has staged {MOVER}'s policy; QEMU moves the VM")
         report = self.mover.migrate(qemu)
-        self.bed.log(f"QEMU has moved it: pause {report.downtime_ms:.0f} ms, {report.total_ms:.0f} ms in all")
+        self.bed.log(f"QEMU has moved it: pause {report.pause_ms:.0f} ms, {report.total_ms:.0f} ms in all")
         ended = {}
         for name, daemon in self.daemons.items():
             ended[name] = wait_until(lambda d=daemon, n=name: self._ended(d, known[n]), 20,
