@@ -14,8 +14,9 @@ class Process:
     To be started from the main thread: the kernel takes the end of the starting thread for that of its process.
     """
 
-    def __init__(self, bed, name, arguments, namespace=None, cpus=None, environment=None):
-        """namespace: the network namespace (fabric.Namespace) to run in. cpus: such as "0" or "0-1"."""
+    def __init__(self, bed, name, arguments, namespace=None, cpus=None, environment=None, stdin=subprocess.DEVNULL):
+        """namespace: the network namespace (fabric.Namespace) to run in. cpus: such as "0" or "0-1". stdin: PIPE for
+        one that is written to."""
         self.name = name
         self.log_path = bed.path("logs", name + ".log")
         command = ["setpriv", "--pdeathsig", "KILL"]
@@ -25,7 +26,7 @@ class Process:
             command += namespace.prefix()
         # What a process logged before a restart stays.
         with open(self.log_path, "ab") as log:
-            self._process = subprocess.Popen(command + arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            self._process = subprocess.Popen(command + arguments, stdin=stdin, stdout=log, stderr=log,
                                              env=environment, start_new_session=True)
         bed.callback(self.stop)
 
@@ -40,10 +41,23 @@ class Process:
     def alive(self):
         return self.exit_code() is None
 
+    def write(self, text):
+        """To its standard input (stdin=PIPE)."""
+        self._process.stdin.write(text.encode())
+        self._process.stdin.flush()
+
+    def halt(self):
+        """No instruction of it runs until resume()."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self._process.send_signal(signal.SIGCONT)
+
     def stop(self, timeout_s=10.0):
         """Ends it with SIGTERM, with SIGKILL if it does not listen, and returns its exit code."""
         if self.alive():
             self._process.send_signal(signal.SIGTERM)
+            self.resume()
             try:
                 self._process.wait(timeout_s)
             except subprocess.TimeoutExpired:

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Behind scripts/bench, which has seen to what this needs: runs the parts, prints tables and goals, writes JSON and plots."""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+
+from . import forward, goals, measure, ovs
+from testbed.bed import Testbed, TestbedError
+
+PARTS = {"forward": forward}
+# 2 MB each; the most that a part has at once: three generators, a switch each.
+_HUGEPAGES = 1100
+
+
+class Context:
+    """What a part needs to know. scope() gives a Testbed of its own: its processes end with it."""
+
+    def __init__(self, arguments, scratch, log):
+        self.options = arguments
+        self.quick = arguments.quick
+        self.build = arguments.build
+        self.godwitd = os.path.join(arguments.build, "control", "godwitd")
+        self.rulesets = arguments.rulesets
+        self.scratch = scratch
+        self.rounds = arguments.rounds or (5 if arguments.quick else 9)
+        self.seconds = 0.8 if arguments.quick else 1.5
+        self.ovs_missing = "left out by --no-ovs" if arguments.no_ovs else ovs.missing()
+        self.say = log
+
+    @contextlib.contextmanager
+    def scope(self):
+        with Testbed(keep_logs=self.options.keep_logs, log=self.say) as bed:
+            yield bed
+
+    def tool(self, name):
+        """A program of the build directory."""
+        return os.path.join(self.build, "tests", "bench", name)
+
+
+def main():
+    arguments = parse_arguments()
+    started = time.monotonic()
+
+    def log(text):
+        print(f"[{time.monotonic() - started:6.1f} s] {text}", flush=True)
+
+    results, failures = {}, {}
+    with Testbed(log=log) as bed:
+        reserve_hugepages(bed, arguments.setup)
+        context = Context(arguments, os.path.dirname(bed.path("sets", "x")), log)
+        if context.ovs_missing:
+            log(f"without OVS-DPDK: {context.ovs_missing}")
+        for name in arguments.parts:
+            log(f"== {name}")
+            try:
+                results[name] = PARTS[name].run(context)
+            except (TestbedError, OSError, subprocess.SubprocessError) as error:
+                failures[name] = str(error)
+                log(f"{name} failed: {error}")
+        for name in results:
+            print_table(name, PARTS[name].table(results[name]))
+        found = goals.evaluate(goals.GOALS, results)
+        print_goals(found)
+        for name, reason in failures.items():
+            print(f"FAILED {name}: {reason}")
+        took = time.monotonic() - started
+        print(f"took {took:.0f} s")
+        if arguments.json:
+            document = {"quick": arguments.quick, "seconds": took, "without_ovs": context.ovs_missing, "machine": machine(),
+                        "parts": results, "goals": found, "failures": failures}
+            with open(arguments.json, "w") as file:
+                json.dump(measure.rounded(document), file, indent=1)
+                file.write("\n")
+    return 1 if failures else 0
+
+
+def reserve_hugepages(bed, setup):
+    record = ["--hugepages-record", bed.path("hugepages.before")]
+    quiet = ["--no-packages", "--no-guest"]
+    bed.callback(lambda: subprocess.run([setup, *quiet, "--restore-hugepages", *record], stdin=subprocess.DEVNULL))
+    if subprocess.run([setup, *quiet, "--hugepages", str(_HUGEPAGES), *record], stdin=subprocess.DEVNULL).returncode != 0:
+        bed.log(f"fewer than {_HUGEPAGES} hugepages: parts that need more will fail")
+
+
+def machine():
+    with open("/proc/cpuinfo") as file:
+        models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    return {"cpu": models[0] if models else "unknown", "cpus": len(models), "kernel": os.uname().release}
+
+
+def text_table(headings, lines):
+    """Aligned columns; floats with as many digits as tell something."""
+    def cell(value):
+        if value is None:
+            return "-"
+        if isinstance(value, float):
+            return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 20 else f"{value:.2f}"
+        return str(value)
+    rows = [list(headings)] + [[cell(value) for value in line] for line in lines]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(headings))]
+    return "\n".join("  ".join(text.rjust(width) for text, width in zip(row, widths)) for row in rows)
+
+
+def print_table(name, table):
+    print(f"\n{name}\n{text_table(*table)}", flush=True)
+
+
+def print_goals(found):
+    if found:
+        lines = [(name, one["value"], one["goal"], "met" if one["met"] else "MISSED") for name, one in found.items()]
+        print(f"\ngoals\n{text_table(('goal', 'value', 'wanted', ''), lines)}\n")
+
+
+def number_list(text):
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"wants numbers with commas between, not '{text}'") from None
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("words", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
+    parser.add_argument("--build", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--setup", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rulesets", required=True, metavar="DIR")
+    parser.add_argument("--keep-logs", metavar="DIR")
+    parser.add_argument("--no-ovs", action="store_true")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--rules", type=number_list)
+    parser.add_argument("--flows", type=number_list)
+    parser.add_argument("--size", type=number_list)
+    arguments = parser.parse_args()
+    arguments.parts = [word for word in arguments.words if word in PARTS] or list(PARTS)
+    unknown = [word for word in arguments.words if word not in PARTS]
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    if set(arguments.size or ()) - {64, 1518}:
+        parser.error("--size: 64 or 1518")
+    if os.geteuid() != 0:
+        parser.error("hugepages and vhost-user need root")
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main())

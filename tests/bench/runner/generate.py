@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rule sets by seed, for users who have no ClassBench files: the shapes that matter, not a model of anybody's network.
+
+    acl    both addresses mostly full or near it, within some hundred networks; source ports open, destination ports a value
+           or a range: what an access list looks like
+    fw     one side wide open (lengths 0 to 2) or both short; services by destination port; many overlaps
+    ipc    in between: all prefix lengths, a third of the protocols wild, some ports on both sides
+    masks  some thousand different combinations of prefix lengths, each rule somewhere else: few overlaps, many tables
+    nest   prefixes of all lengths nested round one pair of addresses: everything overlaps
+
+The same seed, kind and count make the same set.
+"""
+
+import os
+import random
+
+from . import rulesets
+from .rulesets import ANY_PORT, TCP, UDP, Filter, network
+
+KINDS = ("acl", "fw", "ipc", "masks", "nest")
+_SERVICES = (20, 21, 22, 25, 53, 80, 110, 123, 143, 161, 179, 389, 443, 445, 993, 1521, 1723, 3306, 3389, 5060, 5432, 8080)
+_HIGH = (1024, 65535)
+
+
+def generate(kind, count, seed):
+    """`count` different filters, the first with the highest priority."""
+    dice = random.Random(f"{kind} {count} {seed}")
+    draw = {"acl": _Acl, "fw": _Fw, "ipc": _Ipc, "masks": _Masks, "nest": _Nest}[kind](dice, count)
+    chosen, tries = {}, 0
+    while len(chosen) < count:
+        tries += 1
+        if tries > 100 * count:
+            raise ValueError(f"kind {kind} has no {count} different rules")
+        chosen.setdefault(draw.filter())
+    filters = list(chosen)
+    if kind != "masks":
+        # Specific rules come first, as people write them, or the open ones would hide the rest.
+        filters.sort(key=lambda one: -(one.source[1] + one.destination[1] + dice.randint(0, 8)))
+    return filters
+
+
+def write(directory, kind, count, seed, headers=None):
+    """Writes KIND_COUNT.xz and its trace; the set's name."""
+    filters = generate(kind, count, seed)
+    name = f"{kind}_{count}"
+    os.makedirs(directory, exist_ok=True)
+    with rulesets._open(os.path.join(directory, name + ".xz"), "wt") as file:
+        file.writelines(one.line() + "\n" for one in filters)
+    dice = random.Random(f"trace {kind} {count} {seed}")
+    wanted = headers or min(10 * count, 150_000)
+    with rulesets._open(os.path.join(directory, name + "_trace.xz"), "wt") as file:
+        for _ in range(wanted):
+            number = dice.randrange(count)
+            header = rulesets.random_header(filters[number], dice)
+            file.write("\t".join(str(value) for value in (*header, 0, number)) + "\n")
+    return name
+
+
+class _Shape:
+    def __init__(self, dice, count):
+        self.dice = dice
+        self.networks = [network(dice.getrandbits(32), 16) for _ in range(max(16, count // 100))]
+
+    def prefix(self, lengths, weights):
+        length = self.dice.choices(lengths, weights)[0]
+        return network(self.dice.choice(self.networks) | self.dice.getrandbits(16), length), length
+
+    def protocol(self, tcp, udp, wild):
+        return self.dice.choices((TCP, UDP, None, 1, 47), (tcp, udp, wild, 2, 1))[0]
+
+    def ports(self, protocol, one, span):
+        """A service in `one` of 100 cases, a range in `span`, else any."""
+        if protocol not in (TCP, UDP):
+            return ANY_PORT
+        roll = self.dice.randrange(100)
+        if roll < one:
+            port = self.dice.choice(_SERVICES) if self.dice.random() < 0.5 else self.dice.randrange(1024, 65536)
+            return port, port
+        if roll < one + span:
+            low = self.dice.randrange(1024, 60000)
+            return _HIGH if self.dice.random() < 0.5 else (low, low + self.dice.randrange(1, 500))
+        return ANY_PORT
+
+
+class _Acl(_Shape):
+    def filter(self):
+        protocol = self.protocol(80, 5, 10)
+        return Filter(self.prefix((32, 31, 30, 29, 24, 23, 22), (50, 24, 5, 3, 6, 7, 5)),
+                      self.prefix((32, 31, 30, 24, 23, 22, 21), (48, 20, 6, 5, 7, 10, 4)),
+                      ANY_PORT, self.ports(protocol, 65, 12), protocol)
+
+
+class _Fw(_Shape):
+    def filter(self):
+        protocol = self.protocol(55, 33, 2)
+        wide = self.prefix((0, 1, 2, 28, 30, 31, 32), (42, 15, 4, 4, 5, 10, 20))
+        narrow = self.prefix((32, 31, 30, 28, 24, 16, 0), (45, 25, 8, 6, 6, 6, 4))
+        source, destination = (wide, narrow) if self.dice.random() < 0.7 else (narrow, wide)
+        return Filter(source, destination, self.ports(protocol, 15, 9), self.ports(protocol, 58, 9), protocol)
+
+
+class _Ipc(_Shape):
+    def filter(self):
+        protocol = self.protocol(28, 38, 32)
+        lengths = (32, 31, 25, 24, 23, 20, 17, 16, 8, 2, 1, 0)
+        return Filter(self.prefix(lengths, (18, 9, 10, 16, 12, 6, 5, 6, 2, 2, 4, 8)),
+                      self.prefix(lengths, (25, 11, 8, 12, 8, 6, 4, 6, 2, 2, 2, 6)),
+                      self.ports(protocol, 20, 6), self.ports(protocol, 50, 12), protocol)
+
+
+def _exact_or_any(dice):
+    port = dice.choice(_SERVICES) if dice.random() < 0.3 else dice.randrange(1024, 65536)
+    return dice.choice(((port, port), ANY_PORT))
+
+
+class _Masks(_Shape):
+    def __init__(self, dice, count):
+        super().__init__(dice, count)
+        self.shapes = [(dice.randint(8, 32), dice.randint(8, 32)) for _ in range(max(4, count // 20))]
+
+    def filter(self):
+        (source, destination), dice = self.dice.choice(self.shapes), self.dice
+        return Filter((network(dice.getrandbits(32), source), source), (network(dice.getrandbits(32), destination), destination),
+                      _exact_or_any(dice), _exact_or_any(dice), dice.choice((TCP, UDP, None)))
+
+
+class _Nest(_Shape):
+    def __init__(self, dice, count):
+        super().__init__(dice, count)
+        self.centre = dice.getrandbits(32), dice.getrandbits(32)
+
+    def filter(self):
+        dice = self.dice
+        source, destination = dice.randint(0, 32), dice.randint(0, 32)
+        return Filter((network(self.centre[0], source), source), (network(self.centre[1], destination), destination),
+                      _exact_or_any(dice), _exact_or_any(dice), dice.choice((TCP, UDP, None)))

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The goals, and whether they are met by what was measured.
+
+A goal that one figure decides is one entry; a row of several figures is several. A goal whose part was not run is left out; one
+that was run and gave no figure (no OVS here) has the value None and is not met.
+"""
+
+import dataclasses
+from typing import Callable
+
+from . import measure
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    name: str
+    part: str
+    bound: float
+    at_most: bool       # False: at least
+    value: Callable     # of the part's results; None: not measured
+    command: str = ""   # what gives it alone; default: the part
+
+    def text(self):
+        return f"{'at most' if self.at_most else 'at least'} {self.bound:g}"
+
+    def met(self, value):
+        return value is not None and (value <= self.bound if self.at_most else value >= self.bound)
+
+
+def evaluate(goals, results):
+    """{name: {"value", "goal", "met", "command"}} for the parts that have results."""
+    found = {}
+    for goal in goals:
+        if goal.part not in results:
+            continue
+        value = goal.value(results[goal.part])
+        found[goal.name] = {"value": measure.rounded(value), "goal": goal.text(), "met": goal.met(value),
+                            "command": goal.command or f"scripts/bench {goal.part}"}
+    return found
+
+
+def _row(rules, flows, size, field):
+    def value(results):
+        for one in results:
+            if (one["row"]["rules"], one["row"]["flows"], one["row"]["size"]) == (rules, flows, size):
+                return one[field]
+        return None
+    return value
+
+
+_FORWARD = "scripts/bench forward --rules {} --flows {} --size 64"
+
+GOALS = [
+    Goal("vhost to vhost, 64 B, one rule: cycles / testpmd io", "forward", 1.25, True,
+         _row(1, 64, 64, "cycles_vs_testpmd"), _FORWARD.format(1, 64)),
+    Goal("vhost to vhost, 64 B, one rule: OVS-DPDK's cycles / cycles", "forward", 1.5, False,
+         _row(1, 64, 64, "cycles_vs_ovs"), _FORWARD.format(1, 64)),
+    Goal("vhost to vhost, 64 B, 10k rules, 8k flows: OVS-DPDK's cycles / cycles", "forward", 3.0, False,
+         _row(10000, 8192, 64, "cycles_vs_ovs"), _FORWARD.format(10000, 8192)),
+]

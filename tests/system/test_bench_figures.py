@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What scripts/bench makes of what it reads: the parsers, the medians, the goals, the rules for each switch. Nothing is measured."""
+import random
+import sys
+
+import pytest
+from conftest import REPO
+
+sys.path.insert(0, str(REPO / "tests" / "bench"))
+
+from runner import generate, goals, measure, rulesets, traffic  # noqa: E402
+from runner.__main__ import text_table  # noqa: E402
+from runner.ovs import parse_pmd_stats  # noqa: E402
+from runner.testpmd import parse_cycles_per_packet, parse_received  # noqa: E402
+
+PMD_STATS = """\
+pmd thread numa_id 0 core_id 1:
+  packets received: 2000
+  packet recirculations: 0
+  avg. datapath passes per packet: 1.00
+  phwol hits: 0
+  mfex opt hits: 0
+  simple match hits: 0
+  emc hits: 100
+  smc hits: 1800
+  megaflow hits: 90
+  avg. subtable lookups per megaflow hit: 90.50
+  miss with success upcall: 10
+  miss with failed upcall: 0
+  avg. packets per output batch: 31.90
+  idle cycles: 3000 (30.00%)
+  processing cycles: 7000 (70.00%)
+  avg cycles per packet: 5.00 (10000/2000)
+  avg processing cycles per packet: 3.50 (7000/2000)
+main thread:
+  packets received: 7
+  avg processing cycles per packet: 99.00 (693/7)
+"""
+PORT_STATS = """
+  ######################## NIC statistics for port 0  ########################
+  RX-packets: 11         RX-missed: 0          RX-bytes:  704
+  TX-packets: 5          TX-errors: 0          TX-bytes:  320
+  ############################################################################
+
+  ######################## NIC statistics for port 12 ########################
+  RX-packets: 4294967297 RX-missed: 0          RX-bytes:  704
+"""
+
+
+def test_ovs_figures_are_the_pmd_threads_and_of_busy_loops():
+    found = parse_pmd_stats(PMD_STATS)
+    assert (found["packets"], found["cycles"], found["busy_share"]) == (2000, 3.5, 70)
+    assert (found["smc hits"], found["avg. subtable lookups per megaflow hit"]) == (1800, 90.5)
+    assert parse_pmd_stats("pmd thread numa_id 0 core_id 1:\n  packets received: 0\n")["cycles"] is None
+
+
+def test_testpmd_figures_are_found_for_each_port():
+    assert parse_received(PORT_STATS) == {0: 11, 12: 4294967297}
+    assert parse_cycles_per_packet("  CPU cycles/packet=210.50 (total cycles=421 / total RX packets=2) at 2450 MHz Clock\n") == 210.5
+    assert parse_cycles_per_packet("no packets") is None
+
+
+def test_a_ratio_is_the_median_of_those_within_a_round():
+    # One disturbed round doubles both figures, which must not matter; a round without a peer does not count.
+    rounds = [{"a": {"x": 10.0}, "b": {"x": 5.0}}, {"a": {"x": 40.0}, "b": {"x": 20.0}}, {"a": {"x": 33.0}, "b": {"x": 11.0}},
+              {"a": {"x": 99.0}}, {"a": {"x": 99.0}, "b": {"x": None}}, {"a": {"x": 99.0}, "b": {"x": 0}}]
+    assert measure.ratio(rounds, "a", "b", "x") == 2.0
+    assert measure.ratio(rounds, "a", "c", "x") is None
+    assert measure.medians(rounds, "b") == {"x": 8.0}
+    assert measure.median([]) is None and measure.geometric_mean([2.0, 8.0]) == pytest.approx(4.0)
+
+
+def test_a_goal_is_met_at_its_bound_and_never_without_a_figure():
+    at_most = goals.Goal("a", "p", 2.0, True, lambda results: results["x"])
+    at_least = goals.Goal("b", "p", 2.0, False, lambda results: results["x"], "scripts/bench p --y")
+    other = goals.Goal("c", "not run", 2.0, False, lambda results: 1 / 0)
+    for value, met in ((2.0, (True, True)), (1.9, (True, False)), (2.1, (False, True)), (None, (False, False))):
+        found = goals.evaluate([at_most, at_least, other], {"p": {"x": value}})
+        assert (found["a"]["met"], found["b"]["met"]) == met and set(found) == {"a", "b"}
+    assert found["a"] == {"value": None, "goal": "at most 2", "met": False, "command": "scripts/bench p"}
+    assert found["b"]["command"] == "scripts/bench p --y"
+
+
+def test_a_range_of_ports_becomes_prefixes_that_cover_it_exactly():
+    dice = random.Random(3)
+    spans = [(0, 65535), (1024, 65535), (1, 65534), (7, 7), (0, 0), (65535, 65535)]
+    spans += [tuple(sorted((dice.randrange(65536), dice.randrange(65536)))) for _ in range(20)]
+    for low, high in spans:
+        ports = [value + i for value, mask in rulesets.port_prefixes(low, high) for i in range(0x10000 - mask)]
+        assert ports == list(range(low, high + 1))
+    assert rulesets.port_prefixes(0, 65535) == [(0, 0)]
+
+
+def test_a_filter_means_the_same_to_each_switch():
+    line = "@10.1.2.3/24\t192.168.0.1/32\t0 : 65535\t1024 : 1027\t0x06/0xFF\t0x0000/0x0200\t"
+    one = rulesets.parse_filter(line)
+    assert one == rulesets.Filter((0x0A010200, 24), (0xC0A80001, 32), (0, 65535), (1024, 1027), 6)
+    assert rulesets.parse_filter(one.line()) == one
+    rules = rulesets.godwit_rules([one], "vm1/net0", "vm2/net0")
+    assert rules[0] == ("flow create vm1/net0 ingress priority 0 pattern eth / ipv4 src spec 10.1.2.0 src prefix 24 dst spec 192.168.0.1 "
+                        "dst prefix 32 / tcp dst spec 1024 dst last 1027 dst mask 0xffff / end actions represented_port ethdev_port_id vm2/net0 / end")
+    assert len(rules) == 2 and " priority 1 pattern eth / end " in rules[1]
+    assert rulesets.ovs_flows([one], 1, 2)[0] == ("priority=65535,in_port=1,tcp,nw_src=10.1.2.0/24,nw_dst=192.168.0.1/32,"
+                                                  "tp_dst=0x400/0xfffc,actions=output:2")
+    # Ports ask for TCP or UDP where the protocol is open.
+    wild = rulesets.parse_filter("@0.0.0.0/0\t0.0.0.0/0\t5 : 5\t0 : 65535\t0x00/0x00\t0x0000/0x0000")
+    assert len(rulesets.godwit_rules([wild], "a", "b")) == 3 and len(rulesets.ovs_flows([wild], 1, 2)) == 3
+
+
+def test_ovs_priorities_fall_and_fit():
+    one = rulesets.parse_filter("@0.0.0.0/0\t0.0.0.0/0\t0 : 65535\t0 : 65535\t0x06/0xFF\t0x0000/0x0000")
+    for count in (3, 65000, 100000):
+        priorities = [int(line.split(",")[0].split("=")[1]) for line in rulesets.ovs_flows([one] * count, 1, 2)]
+        assert priorities == sorted(priorities, reverse=True)
+        assert 0 < priorities[-2] < priorities[0] <= 65535 and priorities[-1] == 0
+
+
+@pytest.mark.parametrize("kind", generate.KINDS)
+def test_a_made_set_is_the_same_for_a_seed_and_its_trace_hits_it(kind, tmp_path):
+    assert generate.generate(kind, 300, 7) == generate.generate(kind, 300, 7) != generate.generate(kind, 300, 8)
+    name = generate.write(tmp_path, kind, 300, 7, headers=200)
+    filters = rulesets.read_filters(rulesets.find(tmp_path, name))
+    trace = rulesets.read_trace(rulesets.find(tmp_path, name + "_trace"))
+    assert filters == generate.generate(kind, 300, 7) and len(set(filters)) == 300 and len(trace) == 200
+
+    def hit(one, header):
+        def inside(prefix, address):
+            return rulesets.network(address, prefix[1]) == prefix[0]
+        return (inside(one.source, header[0]) and inside(one.destination, header[1]) and one.protocol in (None, header[4]) and
+                one.source_ports[0] <= header[2] <= one.source_ports[1] and one.destination_ports[0] <= header[3] <= one.destination_ports[1])
+    assert all(any(hit(one, header) for one in filters) for header in trace)
+
+
+def test_flows_are_different_and_as_many_as_asked_for():
+    filters = generate.generate("acl", 100, 1)
+    dice = random.Random(1)
+    trace = [rulesets.random_header(one, dice) for one in filters] * 2
+    chosen = rulesets.flows(filters, trace, 500)
+    assert len(chosen) == len(set(chosen)) == 500 and chosen[:10] == list(dict.fromkeys(trace))[:10]
+
+
+def test_a_frame_of_a_flow_is_what_scapy_would_build():
+    from scapy.all import IP, TCP, UDP, Ether
+    for size, header in ((64, (0x0A000001, 0xC0A8FFFE, 1234, 80, 6)), (1514, (1, 2, 3, 4, 17)), (64, (1, 2, 0, 0, 47))):
+        data = traffic.frame(header, size)
+        seen = Ether(data)
+        assert len(data) == size and seen[IP].len == size - 14 and seen[IP].src == rulesets.dotted(header[0])
+        checksum = seen[IP].chksum
+        del seen[IP].chksum
+        assert Ether(bytes(seen))[IP].chksum == checksum
+        for layer, protocol in ((TCP, 6), (UDP, 17)):
+            if header[4] == protocol:
+                assert (seen[layer].sport, seen[layer].dport) == header[2:4]
+
+
+def test_a_table_shows_what_was_not_measured_as_a_dash():
+    assert text_table(("a", "bb"), [(None, 1.234), ("x", 1234.5)]).splitlines() == ["a    bb", "-  1.23", "x  1234"]
