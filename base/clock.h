@@ -24,6 +24,15 @@ class SteadyClock final : public Clock {
   }
 };
 
+// Cycles of this CPU's time stamp counter, or what is nearest to that: for shares and ratios, not for times.
+inline uint64_t cycles_now() {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#else
+  return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+#endif
+}
+
 class ManualClock final : public Clock {
  public:
   [[nodiscard]] uint64_t now_ns() const override { return now_ns_; }

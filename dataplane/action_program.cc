@@ -48,6 +48,26 @@ Result<void> check_number(const Op& op, const ActionInfo& info, const Rule& rule
 
 }  // namespace
 
+void ActionProgram::find_plain() {
+  for (size_t i = 0; i < ops.size(); ++i) {
+    const Op& op = ops[i];
+    if (is_rewrite(op.code)) return;
+    if (op.code == OpCode::kMark) {
+      marks = true;
+      mark = op.number;
+    }
+    if (!decides(op.code)) continue;
+    for (size_t later = i + 1; later < ops.size(); ++later) {
+      if (decides(ops[later].code)) return;
+    }
+    fate = op.code;
+    number = op.number;
+    endpoint = op.endpoint;
+    break;
+  }
+  plain = true;
+}
+
 Result<ActionProgram> compile_actions(const Rule& rule, const EndpointResolver& resolve) {
   if (rule.actions.size() > kMaxActions) {
     return fail("a rule has at most " + std::to_string(kMaxActions) + " actions");
@@ -72,6 +92,7 @@ Result<ActionProgram> compile_actions(const Rule& rule, const EndpointResolver& 
     ended = op.code == OpCode::kDrop || op.code == OpCode::kJump || op.code == OpCode::kPassthru;
     program.ops.push_back(op);
   }
+  program.find_plain();
   return program;
 }
 

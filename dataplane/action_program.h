@@ -57,8 +57,26 @@ struct Op {
 
 [[nodiscard]] constexpr bool is_rewrite(OpCode code) { return code >= OpCode::kPushVlan; }
 
+// Those that decide where a packet goes or what it looks like from then on.
+[[nodiscard]] constexpr bool decides(OpCode code) {
+  return code == OpCode::kDrop || code == OpCode::kJump || code == OpCode::kOutput || code == OpCode::kNormal ||
+         code == OpCode::kPassthru || is_rewrite(code);
+}
+
 struct ActionProgram {
   std::vector<Op> ops;
+
+  // The direct form of the common lists: counts and marks, then at most one fate. `plain` says that this is all; the
+  // fate is then kDrop, kJump (number), kOutput (endpoint), kNormal, kPassthru, or kInvalid: the next rule decides.
+  bool plain = false;
+  OpCode fate = OpCode::kInvalid;
+  bool marks = false;
+  uint32_t mark = 0;
+  uint32_t number = 0;
+  EndpointId endpoint;
+
+  // Fills in the direct form from `ops`.
+  void find_plain();
 };
 
 using EndpointResolver = std::function<Result<EndpointId>(std::string_view name)>;

@@ -5,9 +5,37 @@
 
 namespace godwit::dataplane {
 
-RuleTable::RuleTable(Reclaimer& reclaimer) : reclaimer_(reclaimer), groups_(new Groups) {}
+RuleTable::RuleTable(Reclaimer& reclaimer) : reclaimer_(reclaimer), groups_(new Groups), mask_(new KeyMask) {}
 
-RuleTable::~RuleTable() { delete groups_.load(std::memory_order_relaxed); }
+RuleTable::~RuleTable() {
+  delete groups_.load(std::memory_order_relaxed);
+  delete mask_.load(std::memory_order_relaxed);
+}
+
+// A new mask is made only where a byte is looked at for the first time, or no more.
+void RuleTable::count_bytes(const Match& match, bool more) {
+  bool other = false;
+  const auto count = [&](size_t byte, uint8_t mask) {
+    if (mask == 0) return;
+    other |= more ? looked_at_[byte]++ == 0 : --looked_at_[byte] == 0;
+  };
+  for (size_t w = 0; w < kFlowKeyWords; ++w) {
+    if (match.mask.word(w) == 0) continue;
+    for (size_t b = w * 8; b < w * 8 + 8; ++b) count(b, match.mask.bytes()[b]);
+  }
+  for (const KeyRange& range : match.ranges) {
+    for (size_t b = 0; b < range.size; ++b) count(range.offset + b, range.mask[b]);
+  }
+  if (!other) return;
+  auto next = std::make_unique<KeyMask>();
+  for (size_t b = 0; b < kFlowKeyBytes; ++b) {
+    if (looked_at_[b] == 0) continue;
+    next->bytes.bytes()[b] = 0xff;
+    next->words = static_cast<uint16_t>(next->words | 1u << b / 8);
+  }
+  std::unique_ptr<const KeyMask> old(mask_.exchange(next.release(), std::memory_order_acq_rel));
+  reclaimer_.retire(std::move(old));
+}
 
 Result<void> RuleTable::insert(const RuleEntry& entry) {
   auto found = owned_.find(entry.group);
@@ -28,6 +56,7 @@ Result<void> RuleTable::insert(const RuleEntry& entry) {
   } else if (auto inserted = found->second->insert(entry); !inserted) {
     return inserted;
   }
+  count_bytes(entry.match, true);
   ++size_;
   return {};
 }
@@ -36,6 +65,7 @@ void RuleTable::remove(const RuleEntry& entry) {
   const auto found = owned_.find(entry.group);
   if (found == owned_.end()) return;
   found->second->remove(entry);
+  count_bytes(entry.match, false);
   --size_;
 }
 

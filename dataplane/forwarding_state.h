@@ -10,11 +10,18 @@
 //
 // Shared parts (endpoint table, ports, pinned addresses) are reused by the next state when nothing in them
 // changed, so a change of rules alone allocates this small header and no more.
+//
+// What was decided about a packet stays true until one of the partitions that were looked at changes. So each says
+// when it last did, as a generation: RuleTable::changed() for its rules, EndpointEntry::changed for which tables an
+// endpoint has and what a miss means. Both are written before the store that publishes that generation. A worker that
+// already sees a number of the generation to come takes its decision for outdated, which costs a lookup and no more.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <bitset>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -56,6 +63,13 @@ struct Location {
 
 enum class MissPolicy : uint8_t { kNormal = 0, kDrop = 1 };
 
+// Which bytes of a flow key the rules of a table look at: 0xff where one does. Depends on rules only, never on packets.
+struct KeyMask {
+  FlowKey bytes;
+  uint16_t words = 0;  // bit i: word i of `bytes` is not zero
+};
+static_assert(kFlowKeyWords <= 16);
+
 // The rules of one partition (an endpoint's direction, or the shared transfer rules), one classifier a group.
 // Written by the control thread in place; groups are found in a small sorted array that is replaced when a
 // group appears (RCU).
@@ -76,18 +90,31 @@ class RuleTable {
     return nullptr;
   }
 
+  // The generation at which a rule in here last came into force or ceased to be.
+  [[nodiscard]] uint64_t changed() const { return changed_.load(std::memory_order_relaxed); }
+  // Covers every rule that is visible at a state that the reader holds: a rule is in the table before it is published,
+  // and leaves it a grace period after.
+  [[nodiscard]] const KeyMask& looks_at() const { return *mask_.load(std::memory_order_acquire); }
+
   // Writer.
   Result<void> insert(const RuleEntry& entry);
   void remove(const RuleEntry& entry);
+  // Before the store that publishes `generation`.
+  void note_change(uint64_t generation) { changed_.store(generation, std::memory_order_relaxed); }
   [[nodiscard]] size_t size() const { return size_; }
   [[nodiscard]] size_t memory_bytes() const;
 
  private:
   using Groups = std::vector<std::pair<uint32_t, const Classifier*>>;
+  void count_bytes(const Match& match, bool more);
+
   Reclaimer& reclaimer_;
   std::map<uint32_t, std::unique_ptr<Classifier>> owned_;
   std::atomic<const Classifier*> root_{nullptr};
   std::atomic<const Groups*> groups_;
+  std::atomic<const KeyMask*> mask_;
+  std::atomic<uint64_t> changed_{0};
+  std::array<uint32_t, kFlowKeyBytes> looked_at_{};  // by how many rules, for each byte
   size_t size_ = 0;
 };
 
@@ -106,6 +133,7 @@ struct EndpointEntry {
   const VlanSet* vlans = nullptr;       // nullptr: all
   CounterId sent;      // packets accepted from it
   CounterId received;  // packets delivered to it or sent towards it
+  uint64_t changed = 0;  // the generation at which its kind, miss policy or one of its tables last became another
 };
 
 // Whose port this is: also while it is staged, and its location still leads elsewhere.

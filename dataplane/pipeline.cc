@@ -2,18 +2,16 @@
 #include "dataplane/pipeline.h"
 
 #include <algorithm>
+#include <cassert>
+
+#include "dataplane/pipeline_internal.h"
 
 namespace godwit::dataplane {
 
 namespace {
 
 constexpr uint16_t kRarpEtherType = 0x8035;
-constexpr uint32_t kMaxRulesPerPacket = 64;  // hit by one packet, over passthru and jump
 constexpr size_t kOutputBatch = 256;
-
-void bump(std::atomic<uint64_t>& counter, uint64_t by = 1) {
-  counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
-}
 
 uint16_t outer_vlan(const Parsed& parsed) {
   return parsed.vlan_tags > 0 ? static_cast<uint16_t>(parsed.key.vlan_tci.host() & 0xfff) : uint16_t{0};
@@ -31,64 +29,23 @@ bool leads_out(const EndpointEntry& entry) {
   return entry.kind == EndpointKind::kUplink || entry.location.kind == LocationKind::kUplink;
 }
 
-bool decides(OpCode code) {
-  return code == OpCode::kDrop || code == OpCode::kJump || code == OpCode::kOutput || code == OpCode::kNormal ||
-         code == OpCode::kPassthru || is_rewrite(code);
-}
-
 bool is_rarp(const FlowKey& key) {
   const be16 rarp = to_be16(kRarpEtherType);
   return key.eth_type == rarp || key.vlan_inner_type == rarp || key.vlan2_inner_type == rarp;
 }
 
-// Which tables a lookup consults.
-struct Tables {
-  const RuleTable* first = nullptr;   // the origin's ingress (or egress) rules
-  const RuleTable* second = nullptr;  // transfer rules that name the origin
-  const RuleTable* third = nullptr;   // the shared transfer rules
-};
-
-const RuleEntry* best(const Tables& tables, uint32_t group, const FlowKey& key, uint64_t generation,
-                      const Order* after) {
-  const RuleEntry* winner = nullptr;
-  for (const RuleTable* table : {tables.first, tables.second, tables.third}) {
-    if (table == nullptr) continue;
-    const Classifier* classifier = table->group(group);
-    if (classifier == nullptr) continue;
-    const RuleEntry* hit = classifier->lookup(key, generation, after);
-    if (hit != nullptr && (winner == nullptr || hit->order < winner->order)) winner = hit;
-  }
-  return winner;
-}
-
 }  // namespace
 
-// One packet on its way. Whoever takes `packet` (output, park, drop) leaves nullptr.
-struct Pipeline::Walk {
-  const ForwardingState& state;
-  Packet* packet = nullptr;
-  EndpointId origin;
-  const EndpointEntry* origin_entry = nullptr;  // nullptr: not from an endpoint (injected, emitted)
-  PortId in;
-  uint32_t now_s = 0;
-  bool stale = false;  // the frame was rewritten after `parsed` was filled
-  Parsed parsed;
-
-  [[nodiscard]] std::optional<Drop> refresh() {
-    if (!stale) return std::nullopt;
-    stale = false;
-    return parse(*packet, parsed);
-  }
-};
-
 Pipeline::Pipeline(WorkerId worker, PipelineHost& host, Fdb& fdb, CounterBank& counters, GroupDedupe& dedupe,
-                   ParkLimits park_limits)
+                   ParkLimits park_limits, FlowCacheOptions cache)
     : worker_(worker),
       host_(host),
       fdb_(fdb),
       counters_(counters),
       dedupe_(dedupe),
       parking_(park_limits),
+      cache_(cache.entries, cache.seed),
+      burst_(std::make_unique<Burst>()),
       port_counts_(std::make_unique<std::atomic<PortCounts*>[]>(kMaxPorts + 1)) {
   outputs_.reserve(kOutputBatch + kBurst);
   garbage_.reserve(kOutputBatch + kBurst);
@@ -128,14 +85,32 @@ void Pipeline::output(Packet* packet, PortId port, PortId origin) {
   if (outputs_.size() >= kOutputBatch) flush();
 }
 
+void Pipeline::count(CounterId id, uint64_t packets, uint64_t bytes) {
+  Tally& tally = tallies_[id.value % tallies_.size()];
+  if (tally.id != id) {
+    if (tally.packets != 0) counters_.add(worker_, tally.id, tally.packets, tally.bytes);
+    tally = {id, 0, 0};
+  }
+  tally.packets += packets;
+  tally.bytes += bytes;
+}
+
+// The end of each call.
 void Pipeline::flush() {
   if (!outputs_.empty()) host_.transmit(outputs_);
   outputs_.clear();
   if (!garbage_.empty()) host_.free(garbage_);
   garbage_.clear();
+  for (Tally& tally : tallies_) {
+    if (tally.packets == 0) continue;
+    counters_.add(worker_, tally.id, tally.packets, tally.bytes);
+    tally.packets = tally.bytes = 0;
+  }
+  burst_->egress_of = EndpointId{};
 }
 
 void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet* const> packets, uint32_t now_s) {
+  assert(packets.size() <= kBurst);
   const EndpointId origin = state.owner(in);
   const EndpointEntry* entry = state.endpoint(origin);
   if (entry == nullptr || !entry->active) {
@@ -143,137 +118,175 @@ void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet
     flush();
     return;
   }
+  Burst& burst = *burst_;
+  const size_t count = admit(state, in, origin, *entry, packets, now_s);
+  find_decisions(state, origin, *entry, count);
+  for (size_t i = 0; i < count; ++i) {
+    Walk& walk = burst.walks[i];
+    FlowDecision& decision = burst.decisions[i];
+    const bool known = decision.fate != Fate::kInvalid ||
+                       (!burst.first_known[i] && cache_.enabled() && cache_.find(burst.probes[i], burst.partition.changed, decision));
+    if (known) {
+      bump(counts_.cache_hits);
+      act(walk, decision);
+      continue;
+    }
+    Record record;
+    record.first = burst.first_rules[i];
+    record.first_known = burst.first_known[i];
+    walk_and_act(walk, record);
+    if (cache_.enabled()) remember(burst.probes[i], record, walk, origin);
+  }
+  flush();
+}
+
+// Those that may enter, parsed, into the burst's walks; how many they are.
+size_t Pipeline::admit(const ForwardingState& state, PortId in, EndpointId origin, const EndpointEntry& entry,
+                       std::span<Packet* const> packets, uint32_t now_s) {
+  size_t count = 0;
   uint64_t bytes = 0;
   for (Packet* packet : packets) {
     bytes += packet->len;
-    Walk walk{state, packet, origin, entry, in, now_s, false, {}};
+    Walk& walk = burst_->walks[count];
     if (const auto malformed = parse(*packet, walk.parsed)) {
       drop(packet, in, *malformed);
       continue;
     }
     packet->flow_hash = flow_hash(walk.parsed.key);
-    if (entry->vlans != nullptr && !entry->vlans->test(outer_vlan(walk.parsed))) {
+    if (entry.vlans != nullptr && !entry.vlans->test(outer_vlan(walk.parsed))) {
       drop(packet, in, Drop::k_vlan_not_allowed);
       continue;
     }
-    if (entry->kind == EndpointKind::kUplink && is_rarp(walk.parsed.key)) {
-      host_.punt(origin, *packet);
-    }
-    classify_and_act(walk);
+    if (entry.kind == EndpointKind::kUplink && is_rarp(walk.parsed.key)) host_.punt(origin, *packet);
+    walk.state = &state;
+    walk.packet = packet;
+    walk.origin = origin;
+    walk.origin_entry = &entry;
+    walk.in = in;
+    walk.now_s = now_s;
+    walk.stale = walk.failed = false;
+    walk.probed = EndpointId{};
+    ++count;
   }
-  counters_.add(worker_, entry->sent, packets.size(), bytes);
-  flush();
+  this->count(entry.sent, packets.size(), bytes);
+  return count;
 }
 
-void Pipeline::classify_and_act(Walk& walk) {
-  const EndpointEntry& entry = *walk.origin_entry;
-  Tables tables{entry.ingress, entry.transfer, walk.state.transfer->size() > 0 ? walk.state.transfer : nullptr};
-  uint32_t group = 0;
-  Order order;
-  const Order* after = nullptr;
-  for (uint32_t hits = 0; hits < kMaxRulesPerPacket; ++hits) {
-    if (const auto malformed = walk.refresh()) return drop(walk.packet, walk.in, *malformed);
-    const RuleEntry* rule = best(tables, group, walk.parsed.key, walk.state.generation, after);
-    if (rule == nullptr) {
-      if (entry.miss == MissPolicy::kDrop) return drop(walk.packet, walk.in, Drop::k_no_rule);
+// What the flow cache knows, then the first rule of what it does not.
+void Pipeline::find_decisions(const ForwardingState& state, EndpointId origin, const EndpointEntry& entry, size_t count) {
+  Burst& burst = *burst_;
+  size_t misses = 0;
+  if (cache_.enabled()) {
+    burst.partition = FlowPartition(state, origin, entry, false);
+    for (size_t i = 0; i < count; ++i) {
+      cache_.prepare(burst.partition, burst.walks[i].parsed.key, burst.probes[i]);
+      cache_.prefetch_set(burst.probes[i]);
+    }
+    for (size_t i = 0; i < count; ++i) cache_.prefetch_entry(burst.probes[i]);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    FlowDecision& decision = burst.decisions[i];
+    decision.fate = Fate::kInvalid;
+    decision.counters = decision.rules = 0;
+    if (!cache_.enabled() || !cache_.find(burst.probes[i], burst.partition.changed, decision)) ++misses;
+  }
+  if (misses > 0) find_first_rules(entry, count);
+  if (misses < count) prefetch_egress(count);
+}
+
+void Pipeline::find_first_rules(const EndpointEntry& entry, size_t count) {
+  Burst& burst = *burst_;
+  const uint64_t began = cycles_now();
+  std::array<const FlowKey*, kBurst> keys;
+  std::array<size_t, kBurst> whose;
+  size_t wanted = 0;
+  for (size_t i = 0; i < count; ++i) {
+    burst.first_known[i] = false;
+    burst.first_rules[i] = nullptr;
+    if (burst.decisions[i].fate != Fate::kInvalid) continue;
+    // The same flow as the one before: that one's walk is in the cache when this one's turn comes.
+    if (cache_.enabled() && wanted > 0 && burst.probes[whose[wanted - 1]].hash == burst.probes[i].hash) continue;
+    burst.first_known[i] = true;
+    whose[wanted] = i;
+    keys[wanted++] = &burst.walks[i].parsed.key;
+  }
+  const ForwardingState& state = *burst.walks[0].state;
+  std::array<const RuleEntry*, kBurst> found;
+  for (const RuleTable* table : {entry.ingress, entry.transfer, state.transfer}) {
+    const Classifier* classifier = table == nullptr ? nullptr : table->group(0);
+    if (classifier == nullptr) continue;
+    classifier->lookup_batch({keys.data(), wanted}, state.generation, {found.data(), wanted});
+    for (size_t k = 0; k < wanted; ++k) {
+      const RuleEntry*& winner = burst.first_rules[whose[k]];
+      if (found[k] != nullptr && (winner == nullptr || found[k]->order < winner->order)) winner = found[k];
+    }
+  }
+  miss_cycles_ += cycles_now() - began;
+}
+
+// For packets whose receiver is known already, and has egress rules.
+void Pipeline::prefetch_egress(size_t count) {
+  Burst& burst = *burst_;
+  bool any = false;
+  for (size_t i = 0; i < count; ++i) {
+    const FlowDecision& decision = burst.decisions[i];
+    Walk& walk = burst.walks[i];
+    if (decision.fate != Fate::kOutput || decision.marks) continue;
+    EndpointId id = decision.endpoint;
+    const EndpointEntry* receiver = walk.state->endpoint(id);
+    if (receiver != nullptr && receiver->location.kind == LocationKind::kUplink) {
+      id = receiver->location.uplink;
+      receiver = walk.state->endpoint(id);
+    }
+    if (receiver == nullptr || receiver->egress == nullptr) continue;
+    cache_.prepare(egress_partition(*walk.state, id, *receiver), walk.parsed.key, burst.egress_probes[i]);
+    cache_.prefetch_set(burst.egress_probes[i]);
+    walk.egress_probe = &burst.egress_probes[i];
+    walk.probed = id;
+    any = true;
+  }
+  if (!any) return;
+  for (size_t i = 0; i < count; ++i) {
+    if (burst.walks[i].probed.valid()) cache_.prefetch_entry(burst.egress_probes[i]);
+  }
+}
+
+void Pipeline::act(Walk& walk, const FlowDecision& decision) {
+  for (uint8_t i = 0; i < decision.counters; ++i) count(decision.counter[i], 1, walk.packet->len);
+  if (decision.marks) {
+    walk.packet->mark = decision.mark;
+    walk.parsed.key.mark = to_be32(decision.mark);
+  }
+  Fate fate = decision.fate;
+  if (fate == Fate::kProgram) {
+    for (uint8_t i = 0; i < decision.rules; ++i) {
+      uint32_t group = 0;
+      count(decision.rule[i]->counter, 1, walk.packet->len);
+      if (run_program(walk, *decision.rule[i], group) == Step::kSealed) return;
+    }
+    fate = decision.after;
+  }
+  switch (fate) {
+    case Fate::kOutput:
+      return to_endpoint(walk, decision.endpoint, walk.packet);
+    case Fate::kNormal:
       return normal(walk);
-    }
-    counters_.add(worker_, rule->counter, 1, walk.packet->len);
-    bool jumped = false;
-    if (!run_program(walk, *rule, group, jumped)) return;
-    if (jumped) {
-      // Groups are a direction's own: an ingress rule jumps within ingress, a transfer rule within transfer.
-      if (rule->order.direction_rank == 0) {
-        tables = {entry.ingress, nullptr, nullptr};
-      } else {
-        tables = {nullptr, entry.transfer, walk.state.transfer};
-      }
-      after = nullptr;
-    } else {
-      order = rule->order;
-      after = &order;
-    }
+    default:
+      return drop(walk.packet, walk.in, decision.reason);
   }
-  drop(walk.packet, walk.in, Drop::k_group_loop);
-}
-
-// False: the packet's fate is sealed. True: go on, in `group` when `jumped`, else after this rule.
-bool Pipeline::run_program(Walk& walk, const RuleEntry& rule, uint32_t& group, bool& jumped) {
-  const std::vector<Op>& ops = rule.actions.ops;
-  for (size_t i = 0; i < ops.size(); ++i) {
-    const Op& op = ops[i];
-    switch (op.code) {
-      case OpCode::kDrop:
-        drop(walk.packet, walk.in, Drop::k_rule_drop);
-        return false;
-      case OpCode::kPassthru:
-        return true;
-      case OpCode::kJump:
-        group = op.number;
-        jumped = true;
-        return true;
-      case OpCode::kOutput:
-      case OpCode::kNormal: {
-        const bool last = std::none_of(ops.begin() + static_cast<std::ptrdiff_t>(i) + 1, ops.end(),
-                                       [](const Op& later) { return decides(later.code); });
-        if (const auto malformed = walk.refresh()) {
-          drop(walk.packet, walk.in, *malformed);
-          return false;
-        }
-        if (last) {
-          if (op.code == OpCode::kNormal) {
-            normal(walk);
-          } else {
-            to_endpoint(walk, op.endpoint, walk.packet);
-          }
-          return false;
-        }
-        if (op.code == OpCode::kOutput) {
-          send_copy(walk, op.endpoint);
-          break;
-        }
-        Packet* original = walk.packet;
-        walk.packet = host_.clone(*original);
-        if (walk.packet == nullptr) {
-          count_drop(walk.in, Drop::k_no_mbuf);
-        } else {
-          normal(walk);
-        }
-        walk.packet = original;
-        break;
-      }
-      case OpCode::kMark:
-        walk.packet->mark = op.number;
-        walk.parsed.key.mark = to_be32(op.number);
-        break;
-      case OpCode::kCount:
-      case OpCode::kInvalid:
-        break;
-      default: {
-        std::optional<Drop> failed = walk.refresh();
-        if (!failed) failed = apply_rewrite(op, *walk.packet, walk.parsed);
-        if (failed) {
-          drop(walk.packet, walk.in, *failed);
-          return false;
-        }
-        walk.stale = true;
-      }
-    }
-  }
-  return true;  // no fate of its own: as with passthru, the next rule decides
 }
 
 void Pipeline::normal(Walk& walk) {
   const FlowKey& key = walk.parsed.key;
   const uint16_t vlan = outer_vlan(walk.parsed);
   if (key.eth_src.is_group()) return drop(walk.packet, walk.in, Drop::k_spoofed_group_source);
-  const EndpointId source_owner = pinned_owner(walk.state, vlan, key.eth_src);
+  const EndpointId source_owner = pinned_owner(*walk.state, vlan, key.eth_src);
   if (!source_owner.valid()) fdb_.learn(vlan, key.eth_src, walk.origin, walk.now_s);
   if (key.eth_dst.is_group()) return flood(walk, vlan, source_owner);
 
-  EndpointId to = pinned_owner(walk.state, vlan, key.eth_dst);
+  EndpointId to = pinned_owner(*walk.state, vlan, key.eth_dst);
   if (!to.valid()) to = fdb_.lookup(vlan, key.eth_dst);
-  if (!to.valid() || walk.state.endpoint(to) == nullptr) return flood(walk, vlan, source_owner);
+  if (!to.valid() || walk.state->endpoint(to) == nullptr) return flood(walk, vlan, source_owner);
   if (to == source_owner) return drop(walk.packet, walk.in, Drop::k_own_echo);
   to_endpoint(walk, to, walk.packet);
 }
@@ -281,9 +294,9 @@ void Pipeline::normal(Walk& walk) {
 void Pipeline::flood(Walk& walk, uint16_t vlan, EndpointId source_owner) {
   const bool from_uplink = walk.origin_entry->kind == EndpointKind::kUplink;
   EndpointId waiting;  // the last receiver gets the frame itself, the others copies
-  for (const EndpointId id : *walk.state.flood) {
+  for (const EndpointId id : *walk.state->flood) {
     if (id == walk.origin || id == source_owner) continue;
-    const EndpointEntry& entry = *walk.state.endpoint(id);
+    const EndpointEntry& entry = *walk.state->endpoint(id);
     if (from_uplink && leads_out(entry)) continue;
     if (entry.vlans != nullptr && !entry.vlans->test(vlan)) continue;
     if (waiting.valid()) send_copy(walk, waiting);
@@ -300,7 +313,7 @@ void Pipeline::send_copy(Walk& walk, EndpointId to) {
 }
 
 void Pipeline::to_endpoint(Walk& walk, EndpointId to, Packet* packet) {
-  const EndpointEntry* entry = walk.state.endpoint(to);
+  const EndpointEntry* entry = walk.state->endpoint(to);
   if (entry == nullptr || entry->location.kind == LocationKind::kNone) return drop(packet, walk.in, Drop::k_no_location);
   if (to == walk.origin) return drop(packet, walk.in, Drop::k_own_echo);
   if (walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kUplink) {
@@ -312,7 +325,7 @@ void Pipeline::to_endpoint(Walk& walk, EndpointId to, Packet* packet) {
     const auto* source = packet->data + 6;
     MacAddress mac;
     std::copy_n(source, 6, mac.bytes.begin());
-    if (pinned_owner(walk.state, outer_vlan(walk.parsed), mac) == to) return drop(packet, walk.in, Drop::k_own_echo);
+    if (pinned_owner(*walk.state, outer_vlan(walk.parsed), mac) == to) return drop(packet, walk.in, Drop::k_own_echo);
   }
   if (entry->location.dedupe != 0 && second_copy(to, *entry, *packet, false)) {
     return drop(packet, walk.in, Drop::k_redirect_duplicate);
@@ -321,7 +334,7 @@ void Pipeline::to_endpoint(Walk& walk, EndpointId to, Packet* packet) {
   if (kind == LocationKind::kParked || kind == LocationKind::kRedirect || parking_.holds(to)) {
     return park(walk, to, packet);
   }
-  deliver(walk, *entry, packet);
+  deliver(walk, to, *entry, packet);
 }
 
 // Frames to a group reach both hosts of a move: directly and by the session. True for the later of the two.
@@ -340,10 +353,11 @@ void Pipeline::park(Walk& walk, EndpointId to, Packet* packet) {
 }
 
 // The endpoint can receive now: through its egress table, or its uplink's, to the port.
-void Pipeline::deliver(Walk& walk, const EndpointEntry& entry, Packet* packet) {
+void Pipeline::deliver(Walk& walk, EndpointId to, const EndpointEntry& entry, Packet* packet) {
   const EndpointEntry* receiver = &entry;
   if (entry.location.kind == LocationKind::kUplink) {
-    receiver = walk.state.endpoint(entry.location.uplink);
+    to = entry.location.uplink;
+    receiver = walk.state->endpoint(entry.location.uplink);
     if (receiver == nullptr) return drop(packet, walk.in, Drop::k_no_location);
     if (walk.origin == entry.location.uplink) return drop(packet, walk.in, Drop::k_uplink_to_uplink);
   }
@@ -352,72 +366,12 @@ void Pipeline::deliver(Walk& walk, const EndpointEntry& entry, Packet* packet) {
   if (receiver->vlans != nullptr && !receiver->vlans->test(outer_vlan(walk.parsed))) {
     return drop(packet, walk.in, Drop::k_vlan_not_allowed);
   }
-  if (receiver->egress != nullptr && !egress(walk, *receiver, packet)) return;
+  if (receiver->egress != nullptr && !egress(walk, to, *receiver, packet)) return;
   if (walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kVm && !walk.origin_entry->active) {
     bump(counts_.unpoliced);
   }
-  counters_.add(worker_, entry.received, 1, packet->len);
+  count(entry.received, 1, packet->len);
   output(packet, port, walk.in);
-}
-
-// The receiver's inbound policy. False: the packet is gone. Deliver: a rule matched and none dropped it.
-bool Pipeline::egress(Walk& walk, const EndpointEntry& receiver, Packet* packet) {
-  // Rewrites here are the receiver's own: the walk's packet may still go to others.
-  Walk inner{walk.state, packet, walk.origin, walk.origin_entry, walk.in, walk.now_s, walk.stale, walk.parsed};
-  inner.parsed.key.mark = to_be32(packet->mark);
-  const Tables tables{receiver.egress, nullptr, nullptr};
-  uint32_t group = 0;
-  bool matched = false;
-  Order order;
-  const Order* after = nullptr;
-  for (uint32_t hits = 0; hits < kMaxRulesPerPacket; ++hits) {
-    std::optional<Drop> failed = inner.refresh();
-    if (failed) {
-      drop(packet, walk.in, *failed);
-      return false;
-    }
-    const RuleEntry* rule = best(tables, group, inner.parsed.key, walk.state.generation, after);
-    if (rule == nullptr) {
-      if (!matched) drop(packet, walk.in, Drop::k_no_egress_rule);
-      return matched;
-    }
-    matched = true;
-    counters_.add(worker_, rule->counter, 1, packet->len);
-    bool next_rule = false;
-    bool jumped = false;
-    for (const Op& op : rule->actions.ops) {
-      if (op.code == OpCode::kDrop) {
-        drop(packet, walk.in, Drop::k_egress_rule_drop);
-        return false;
-      }
-      if (op.code == OpCode::kOutput || op.code == OpCode::kNormal) return true;
-      if (op.code == OpCode::kPassthru) next_rule = true;
-      if (op.code == OpCode::kMark) {
-        packet->mark = op.number;
-        inner.parsed.key.mark = to_be32(op.number);
-      }
-      if (op.code == OpCode::kJump) {
-        group = op.number;
-        jumped = true;
-        matched = false;  // the group it jumps to decides
-        break;
-      }
-      if (is_rewrite(op.code)) {
-        failed = inner.refresh();
-        if (!failed) failed = apply_rewrite(op, *packet, inner.parsed);
-        if (failed) {
-          drop(packet, walk.in, *failed);
-          return false;
-        }
-        inner.stale = true;
-      }
-    }
-    if (!next_rule && !jumped) return true;
-    order = rule->order;
-    after = jumped ? nullptr : &order;
-  }
-  drop(packet, walk.in, Drop::k_group_loop);
-  return false;
 }
 
 void Pipeline::inject(const ForwardingState& state, EndpointId endpoint, std::span<Packet* const> packets) {
@@ -430,7 +384,9 @@ void Pipeline::inject(const ForwardingState& state, EndpointId endpoint, std::sp
       continue;
     }
     packet->flags |= Packet::kRedirected;
-    Walk walk{state, packet, EndpointId{}, nullptr, PortId{}, 0, false, {}};
+    Walk walk;
+    walk.state = &state;
+    walk.packet = packet;
     if (const auto malformed = parse(*packet, walk.parsed)) {
       drop(packet, PortId{}, *malformed);
       continue;
@@ -441,7 +397,7 @@ void Pipeline::inject(const ForwardingState& state, EndpointId endpoint, std::sp
       continue;
     }
     bump(counts_.injected);
-    deliver(walk, *entry, packet);
+    deliver(walk, endpoint, *entry, packet);
   }
   flush();
 }
@@ -449,7 +405,9 @@ void Pipeline::inject(const ForwardingState& state, EndpointId endpoint, std::sp
 void Pipeline::emit(const ForwardingState& state, EndpointId to, std::span<Packet* const> packets) {
   const EndpointEntry* entry = state.endpoint(to);
   for (Packet* packet : packets) {
-    Walk walk{state, packet, EndpointId{}, nullptr, PortId{}, 0, false, {}};
+    Walk walk;
+    walk.state = &state;
+    walk.packet = packet;
     if (entry == nullptr) {
       drop(packet, PortId{}, Drop::k_no_location);
     } else if (const auto malformed = parse(*packet, walk.parsed)) {
@@ -481,7 +439,11 @@ void Pipeline::drain(const ForwardingState& state) {
       parking_.pop(id);
       bump(counts_.unparked);
       const PortId in = origin_entry == nullptr ? PortId{} : origin_entry->location.port;
-      Walk walk{state, packet, origin, nullptr, in, 0, false, {}};
+      Walk walk;
+      walk.state = &state;
+      walk.packet = packet;
+      walk.origin = origin;
+      walk.in = in;
       if (kind == LocationKind::kNone) {
         drop(packet, in, Drop::k_park_expired);
       } else if (kind == LocationKind::kUplink && from_uplink) {
@@ -489,7 +451,7 @@ void Pipeline::drain(const ForwardingState& state) {
       } else if (const auto malformed = parse(*packet, walk.parsed)) {
         drop(packet, in, *malformed);
       } else {
-        deliver(walk, *entry, packet);
+        deliver(walk, id, *entry, packet);
       }
     }
   }

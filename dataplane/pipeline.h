@@ -4,6 +4,10 @@
 //
 //   parse -> ingress and transfer tables -> actions -> endpoint -> location -> egress table -> output batch
 //
+// A burst goes through in stages, each for all of its packets, so that the memory that the next one needs is on its way
+// meanwhile: parse all; make all keys; find all in the flow cache (flow_cache.h); look up in the rules, in one batch, what was not there;
+// the same for the egress tables that are already known to be needed; then act, packet by packet, in the order they came.
+//
 // Every packet that enters leaves by exactly one of: the output batch, a park, the redirect, a named drop.
 // Copies (floods, several outputs) count from their making.
 //
@@ -22,6 +26,7 @@
 #include "dataplane/counters.h"
 #include "dataplane/drop.h"
 #include "dataplane/fdb.h"
+#include "dataplane/flow_cache.h"
 #include "dataplane/forwarding_state.h"
 #include "dataplane/group_dedupe.h"
 #include "dataplane/packet.h"
@@ -66,12 +71,19 @@ struct PipelineCounts {
   std::atomic<uint64_t> unparked{0};
   std::atomic<uint64_t> redirected{0};
   std::atomic<uint64_t> injected{0};
+  std::atomic<uint64_t> cache_hits{0};    // walks over rules that the flow cache saved
+  std::atomic<uint64_t> cache_misses{0};  // walks that were done
+};
+
+struct FlowCacheOptions {
+  size_t entries = FlowCache::kDefaultEntries;  // 0: no cache
+  uint64_t seed = 0;
 };
 
 class Pipeline {
  public:
   Pipeline(WorkerId worker, PipelineHost& host, Fdb& fdb, CounterBank& counters, GroupDedupe& dedupe,
-           ParkLimits park_limits);
+           ParkLimits park_limits, FlowCacheOptions cache = {});
   ~Pipeline();
 
   // An rx burst of one port, at most kBurst packets, all owned by the pipeline from here on. now_s: for the FDB.
@@ -89,22 +101,45 @@ class Pipeline {
   [[nodiscard]] uint64_t drops(PortId port, Drop reason) const;
   [[nodiscard]] const PipelineCounts& counts() const { return counts_; }
   [[nodiscard]] const Parking& parking() const { return parking_; }
+  // Cycles ever spent on rules for packets that the flow cache did not know.
+  [[nodiscard]] uint64_t miss_cycles() const { return miss_cycles_; }
 
  private:
-  struct Walk;  // one packet on its way
+  struct Walk;    // one packet on its way
+  struct Record;  // what rules it hit
+  struct Burst;
+  enum class Step : uint8_t { kSealed, kNextRule, kJump };
 
-  void classify_and_act(Walk& walk);
-  bool run_program(Walk& walk, const RuleEntry& rule, uint32_t& group, bool& jumped);
+  // pipeline.cc
+  size_t admit(const ForwardingState& state, PortId in, EndpointId origin, const EndpointEntry& entry,
+               std::span<Packet* const> packets, uint32_t now_s);
+  void find_decisions(const ForwardingState& state, EndpointId origin, const EndpointEntry& entry, size_t count);
+  void find_first_rules(const EndpointEntry& entry, size_t count);
+  void prefetch_egress(size_t count);
+  void act(Walk& walk, const FlowDecision& decision);
+
+  // pipeline_rules.cc
+  void walk_and_act(Walk& walk, Record& record);
+  Step run_program(Walk& walk, const RuleEntry& rule, uint32_t& group);
+  Step run_ops(Walk& walk, const RuleEntry& rule, uint32_t& group);
+  void send_by(Walk& walk, const Op& op, bool last);
+  bool egress(Walk& walk, EndpointId id, const EndpointEntry& receiver, Packet* packet);
+  bool egress_decided(Walk& walk, const FlowDecision& decision);
+  bool egress_walk(Walk& walk, const EndpointEntry& receiver, Record& record);
+  Step egress_rule(Walk& walk, const RuleEntry& rule, uint32_t& group, bool& deliver);
+  const FlowPartition& egress_partition(const ForwardingState& state, EndpointId id, const EndpointEntry& receiver);
+  void remember(const FlowCache::Probe& probe, const Record& record, const Walk& walk, EndpointId owner);
+
   void normal(Walk& walk);
   void flood(Walk& walk, uint16_t vlan, EndpointId source_owner);
   void send_copy(Walk& walk, EndpointId to);
   void to_endpoint(Walk& walk, EndpointId to, Packet* packet);
-  void deliver(Walk& walk, const EndpointEntry& entry, Packet* packet);
-  bool egress(Walk& walk, const EndpointEntry& entry, Packet* packet);
+  void deliver(Walk& walk, EndpointId to, const EndpointEntry& entry, Packet* packet);
   void output(Packet* packet, PortId port, PortId origin);
   void drop(Packet* packet, PortId origin, Drop reason);
   bool second_copy(EndpointId to, const EndpointEntry& entry, const Packet& packet, bool redirected);
   void park(Walk& walk, EndpointId to, Packet* packet);
+  void count(CounterId id, uint64_t packets, uint64_t bytes);
   void flush();
 
   const WorkerId worker_;
@@ -113,6 +148,16 @@ class Pipeline {
   CounterBank& counters_;
   GroupDedupe& dedupe_;
   Parking parking_;
+  FlowCache cache_;
+  std::unique_ptr<Burst> burst_;
+  uint64_t miss_cycles_ = 0;
+  // Counts of this call, added up before they go to the counter bank; by the id's low bits.
+  struct Tally {
+    CounterId id;
+    uint64_t packets = 0;
+    uint64_t bytes = 0;
+  };
+  std::array<Tally, 8> tallies_;
   std::vector<Output> outputs_;
   std::vector<Packet*> garbage_;
   std::unique_ptr<std::atomic<PortCounts*>[]> port_counts_;  // by PortId; the last one: no port

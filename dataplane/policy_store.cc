@@ -386,7 +386,13 @@ void PolicyStore::publish(bool endpoints_changed, uint64_t generation) {
       const auto shown = [](const LiveTable& live) { return live.live > 0 ? live.table.get() : nullptr; };
       entry = {found->profile.kind, found->active, found->profile.miss, found->location,
                shown(tables.ingress), shown(tables.egress), shown(tables.transfer), nullptr,
-               found->sent, found->received};
+               found->sent, found->received, generation};
+      if (published_->places != nullptr && found->id.value < published_->places->endpoints.size()) {
+        const EndpointEntry& before = published_->places->endpoints[found->id.value];
+        const bool same = before.kind == entry.kind && before.miss == entry.miss && before.ingress == entry.ingress &&
+                          before.egress == entry.egress && before.transfer == entry.transfer;
+        if (same) entry.changed = before.changed;
+      }
       if (!found->profile.vlans.empty()) {
         VlanSet& set = places->vlans.emplace_back();
         for (uint16_t vlan : found->profile.vlans) set.set(vlan & 0xfff);

@@ -353,13 +353,18 @@ CommitInfo Transaction::commit() {
 void Transaction::publish() {
   assert(pending_->published == 0);
   const uint64_t generation = pending_->published = store_.generation_ + 1;
-  for (RuleRecord* record : pending_->created) record->entry->visible_from.store(generation, std::memory_order_relaxed);
+  for (RuleRecord* record : pending_->created) {
+    record->entry->visible_from.store(generation, std::memory_order_relaxed);
+    record->table->note_change(generation);
+  }
   for (const auto& record : pending_->destroyed) {
     record->entry->visible_until.store(generation, std::memory_order_relaxed);
+    record->table->note_change(generation);
   }
   for (const auto& policy : pending_->attached) {
     for (const auto& record : policy->outside_) {
       record->entry->visible_from.store(generation, std::memory_order_relaxed);
+      record->table->note_change(generation);
       ++store_.table_for(*record).live;
     }
   }

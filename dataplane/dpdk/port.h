@@ -24,6 +24,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "dataplane/miss_budget.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/ports.h"
 
@@ -39,6 +40,7 @@ struct alignas(64) PortCell {
   std::atomic<uint64_t> rx_bytes{0};
   std::atomic<uint64_t> tx_packets{0};
   std::atomic<uint64_t> tx_bytes{0};
+  MissBudget misses;  // the worker's own
 
   static void add(std::atomic<uint64_t>& count, uint64_t n) {
     count.store(count.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);

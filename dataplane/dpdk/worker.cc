@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <ctime>
+#include <random>
 #include <utility>
 
 #include "dataplane/dpdk/event_queue.h"
@@ -24,12 +25,18 @@ void bump(std::atomic<uint64_t>& count, uint64_t by) {
   count.store(count.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
 }
 
+uint64_t secret() {
+  std::random_device chance;
+  return uint64_t{chance()} << 32 | chance();
+}
+
 }  // namespace
 
 Worker::Worker(const Config& config, const WorkerDeps& deps)
     : config_(config),
       deps_(deps),
-      pipeline_(std::make_unique<Pipeline>(config.id, *this, deps.fdb, deps.counters, deps.dedupe, config.park)),
+      pipeline_(std::make_unique<Pipeline>(config.id, *this, deps.fdb, deps.counters, deps.dedupe, config.park,
+                                           FlowCacheOptions{.seed = secret()})),
       tx_(std::make_unique<TxStage>(config.id, deps.ports, deps.mail, deps.gate, *pipeline_, *this, config.park)),
       plan_(new WorkerPlan) {
   mail_.reserve(size_t{deps.mail.workers() + 1u} * Mailboxes::kBurstFrames);
@@ -49,6 +56,7 @@ void Worker::run() {
   uint64_t before = rte_rdtsc();
   uint64_t last_busy = before;
   while (!stop_.load(std::memory_order_acquire)) {
+    now_cycles_ = before;
     const bool busy = loop_once();
     deps_.grace.quiescent(config_.id);
     const uint64_t now = rte_rdtsc();
@@ -160,6 +168,7 @@ void Worker::handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigne
 unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t now_s) {
   unsigned total = 0;
   std::vector<WorkerPlan::RxQueue>& queues = plan.queues;
+  busy_before_ = std::exchange(busy_, {});
   for (WorkerPlan::RxQueue& rx : queues) {
     if (rx.silent < kSilentVisits) total += poll_queue(state, rx, now_s);
   }
@@ -176,6 +185,9 @@ unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t n
 unsigned Worker::poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t now_s) {
   Port& port = *rx.port;
   std::array<rte_mbuf*, kBurst> mbufs;
+  PortCell& cell = port.cell(config_.id);
+  const uint64_t share = port.kind == PortKind::kVhost ? MissBudget::kVmShare : MissBudget::kUplinkShare;
+  if (!cell.misses.may_poll(now_cycles_, share, busy_before_.other_than(port.id))) return 0;
   // A port whose policy is not in place waits: its frames stay in the guest's ring.
   const uint16_t count = state.polled(port.id) ? port.receive(rx.queue, rx.pool, mbufs.data(), kBurst) : uint16_t{0};
   if (count == 0) {
@@ -183,6 +195,7 @@ unsigned Worker::poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& r
     return 0;
   }
   rx.silent = 0;
+  busy_.note(port.id);
   std::array<Packet*, kBurst> packets;
   size_t whole = 0;
   uint64_t bytes = 0;
@@ -197,11 +210,12 @@ unsigned Worker::poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& r
     rte_prefetch0(packet->data);
     packets[whole++] = packet;
   }
-  PortCell& cell = port.cell(config_.id);
   PortCell::add(cell.rx_packets, count);
   PortCell::add(cell.rx_bytes, bytes);
   port.note_traffic();
+  const uint64_t misses_before = pipeline_->miss_cycles();
   if (whole > 0) pipeline_->process(state, port.id, {packets.data(), whole}, now_s);
+  cell.misses.spend(pipeline_->miss_cycles() - misses_before);
   return count;
 }
 

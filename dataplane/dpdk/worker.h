@@ -6,6 +6,8 @@
 //         held frames that can go, mail, parked frames, then each rx queue -> pipeline -> tx batches
 //         send the batches; report quiescent; idle: spin, then sleep longer and longer (offline for RCU)
 //
+// A port whose packets are mostly unknown to the flow cache is polled less while others have packets (miss_budget.h).
+//
 // Queues that have been silent for long are visited in turn, a few each loop, so that hundreds of idle ports cost a busy
 // one, and an idle switch, little.
 //
@@ -131,6 +133,19 @@ class Worker final : public PipelineHost {
   Waiting waiting_;
 
   // The worker's own.
+  uint64_t now_cycles_ = 0;   // at the start of this loop
+  // Who brought frames in the last loop, and in this one.
+  struct Busy {
+    PortId port;
+    bool several = false;
+    [[nodiscard]] bool other_than(PortId id) const { return several || (port.valid() && port != id); }
+    void note(PortId id) {
+      several |= other_than(id);
+      port = id;
+    }
+  };
+  Busy busy_before_;
+  Busy busy_;
   size_t next_silent_ = 0;
   uint32_t sleep_us_ = 0;
   std::vector<rte_mbuf*> mail_;  // of this loop, by sender

@@ -6,14 +6,13 @@
 
 #include <gtest/gtest.h>
 
-#include <deque>
-#include <map>
 #include <random>
 
 #include "dataplane/checksum.h"
 #include "dataplane/flow_command.h"
 #include "dataplane/policy_store.h"
 #include "tests/support/manual_grace.h"
+#include "tests/support/test_host.h"
 
 namespace godwit::dataplane {
 namespace {
@@ -42,61 +41,7 @@ std::vector<uint8_t> udp_frame(MacAddress dst, MacAddress src, uint16_t dport, u
   return f;
 }
 
-class TestHost final : public PipelineHost {
- public:
-  struct Held {
-    std::vector<uint8_t> memory;
-    Packet packet;
-  };
-  Packet* make(const std::vector<uint8_t>& bytes) {
-    auto held = std::make_unique<Held>();
-    held->memory.resize(128 + bytes.size());
-    std::copy(bytes.begin(), bytes.end(), held->memory.begin() + 128);
-    held->packet.data = held->memory.data() + 128;
-    held->packet.len = held->packet.head_len = static_cast<uint32_t>(bytes.size());
-    held->packet.headroom = 128;
-    Packet* packet = &held->packet;
-    live_[packet] = std::move(held);
-    ++made;
-    return packet;
-  }
-  Packet* clone(const Packet& packet) override {
-    if (clones_left == 0) return nullptr;
-    --clones_left;
-    Packet* copy = make({packet.data, packet.data + packet.len});
-    copy->mark = packet.mark;
-    return copy;
-  }
-  void free(std::span<Packet* const> packets) override {
-    for (Packet* packet : packets) {
-      ++freed;
-      ASSERT_EQ(live_.erase(packet), 1u) << "freed twice";
-    }
-  }
-  void transmit(std::span<const Output> outputs) override {
-    for (const Output& output : outputs) {
-      sent[output.port.value].push_back({output.packet->data, output.packet->data + output.packet->len});
-      ++transmitted;
-      ASSERT_EQ(live_.erase(output.packet), 1u) << "sent twice";
-    }
-  }
-  bool redirect(EndpointId endpoint, Packet* packet) override {
-    if (redirect_room == 0) return false;
-    --redirect_room;
-    redirected.push_back({endpoint, {packet->data, packet->data + packet->len}});
-    live_.erase(packet);
-    return true;
-  }
-  void punt(EndpointId, const Packet&) override { ++punted; }
-
-  size_t live() const { return live_.size(); }
-  std::map<uint16_t, std::vector<std::vector<uint8_t>>> sent;
-  std::vector<std::pair<EndpointId, std::vector<uint8_t>>> redirected;
-  size_t made = 0, freed = 0, transmitted = 0, punted = 0, clones_left = 1000, redirect_room = 1000;
-
- private:
-  std::map<Packet*, std::unique_ptr<Held>> live_;
-};
+using support::TestHost;
 
 class PipelineTest : public ::testing::Test {
  protected:
