@@ -5,9 +5,11 @@
 #include <array>
 #include <cassert>
 #include <string>
+#include <random>
 #include <utility>
 #include <vector>
 
+#include "dataplane/classifier_builder.h"
 #include "dataplane/classifier_internal.h"
 #include "dataplane/classifier_search.h"
 #include "dataplane/classifier_tree.h"
@@ -15,13 +17,13 @@
 namespace godwit::dataplane {
 namespace {
 
+using classifier::Builder;
 using classifier::Layout;
 using classifier::Root;
 using classifier::Search;
 
-constexpr size_t kMaxMemoryBytes = size_t{4} << 30;
-constexpr size_t kMaxEntries = size_t{16} << 20;
 constexpr size_t kGarbageBatch = 128;  // blocks to free with one grace period
+constexpr size_t kBuildStep = 64;      // rules' work on a new tree at each change of the old one
 
 // The bytes that most tell these entries apart: those whose bits are cared for most and take both values.
 Layout choose_layout(const std::vector<const RuleEntry*>& entries) {
@@ -65,99 +67,169 @@ Layout choose_layout(const std::vector<const RuleEntry*>& entries) {
 
 }  // namespace
 
-struct Classifier::Impl {
-  explicit Impl(Reclaimer& r) : reclaimer(r) { replace_root({}); }
+HashKey random_hash_key() {
+  std::random_device device;  // getrandom() or the like
+  HashKey key;
+  for (uint64_t& word : key) word = uint64_t{device()} << 32 | device();
+  return key;
+}
 
-  // Builds anew for `entries`, aside, and publishes that.
-  void replace_root(const std::vector<const RuleEntry*>& entries) {
-    const Layout layout = choose_layout(entries);
-    std::vector<classifier::Item> items;
-    items.reserve(entries.size());
-    for (const RuleEntry* entry : entries) items.emplace_back(make_record(*entry, layout));
-    auto fresh = std::make_shared<Root>(layout, items);
+struct Classifier::Impl {
+  Impl(Reclaimer& r, const HashKey& k, const ClassifierLimits& l)
+      : reclaimer(r), key{scattered(k[0]), scattered(k[1])}, limits(l) {
+    rebuild_all();
+  }
+  // Half of its bits set, or so, whatever they were: a product with few bits mixes little. (Finalizer of SplitMix64.)
+  static uint64_t scattered(uint64_t word) {
+    word += 0x9e3779b97f4a7c15;
+    word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9;
+    word = (word ^ word >> 27) * 0x94d049bb133111eb;
+    return word ^ word >> 31;
+  }
+
+  // Builds anew for all entries, aside, and publishes that.
+  void rebuild_all() {
+    builder = std::make_unique<Builder>(choose_layout(entries), key);
+    while (!builder->step(entries, SIZE_MAX / 2)) {}
+    publish();
+  }
+  void publish() {
+    std::shared_ptr<Root> fresh = builder->take();
+    builder.reset();
     current.store(fresh.get(), std::memory_order_release);
     std::shared_ptr<Root> old = std::exchange(root, std::move(fresh));
     if (old) reclaimer.defer([old = std::move(old)] {});
-    note_sizes();
   }
 
+  [[nodiscard]] Result<void> admit(const RuleEntry& entry, size_t more) const {
+    if (entries.size() + more > limits.rules) {
+      return fail("this table is full: it may hold " + std::to_string(limits.rules) + " rules");
+    }
+    if (root->memory_bytes() + (more - 1) * sizeof(classifier::Record) >= limits.memory_bytes) {
+      return fail("this table's rules use all of its memory (" + std::to_string(limits.memory_bytes >> 20) + " MB)");
+    }
+    if (entry.order.sequence > classifier::kMaxSequence) return fail("the rule's sequence number is too large");
+    return {};
+  }
+  void append(const RuleEntry& entry) {
+    entry.place = static_cast<uint32_t>(entries.size());
+    entries.push_back(&entry);
+  }
+
+  // The new tree, if one is due, is built in steps of what changes happen. A small one at once.
   void after_change() {
+    if (builder == nullptr && root->stale()) {
+      if (entries.size() <= classifier::kAtOnce) {
+        rebuild_all();
+      } else {
+        builder = std::make_unique<Builder>(choose_layout(entries), key);
+      }
+    } else if (builder != nullptr && builder->step(entries, kBuildStep)) {
+      publish();
+    }
     if (root->garbage_count() >= kGarbageBatch) {
       reclaimer.defer([owner = root, blocks = root->take_garbage()] { owner->free(blocks); });
     }
     note_sizes();
   }
-  [[nodiscard]] Search start(const Root& from, const FlowKey& key, uint64_t generation) const {
+  [[nodiscard]] static Search start(const Root& from, const FlowKey& flow, uint64_t generation) {
     Search search;
-#if defined(__x86_64__)
-    search.key = shuffles ? from.layout.compact_ssse3(key) : from.layout.compact(key);
-#else
-    search.key = from.layout.compact(key);
-#endif
-    search.flow = &key;
+    search.key = from.layout.pick(flow);
+    search.hash_key = from.hash_key;
+    search.flow = &flow;
     search.generation = generation;
     return search;
   }
   void note_sizes() {
-    size.store(root->count(), std::memory_order_relaxed);
-    memory.store(sizeof(*this) + root->memory_bytes(), std::memory_order_relaxed);
+    size.store(entries.size(), std::memory_order_relaxed);
+    memory.store(sizeof(*this) + root->memory_bytes() + entries.capacity() * sizeof(entries[0]) +
+                     (builder == nullptr ? 0 : builder->memory_bytes()),
+                 std::memory_order_relaxed);
   }
 
   Reclaimer& reclaimer;
+  const HashKey key;
+  const ClassifierLimits limits;
   const classifier::Candidates candidates = classifier::best_candidates();
-#if defined(__x86_64__)
-  const bool shuffles = __builtin_cpu_supports("ssse3") != 0;
-#endif
   std::atomic<const Root*> current{nullptr};
   // Writer only, but for `size` and `memory`, which anyone may read.
   std::shared_ptr<Root> root;
+  std::vector<const RuleEntry*> entries;  // each at its `place`
+  std::unique_ptr<Builder> builder;       // of the next root
   std::atomic<size_t> size{0};
   std::atomic<size_t> memory{0};
 };
 
-Classifier::Classifier(Reclaimer& reclaimer) : impl_(std::make_unique<Impl>(reclaimer)) {}
+Classifier::Classifier(Reclaimer& reclaimer, const HashKey& key, ClassifierLimits limits)
+    : impl_(std::make_unique<Impl>(reclaimer, key, limits)) {
+  impl_->note_sizes();
+}
 Classifier::~Classifier() = default;
 
 Result<void> Classifier::insert(const RuleEntry& entry) {
   Impl& impl = *impl_;
-  if (impl.root->count() >= kMaxEntries) {
-    return fail("this table is full: it holds " + std::to_string(kMaxEntries) + " rules, the most there can be");
+  if (auto admitted = impl.admit(entry, 1); !admitted) return admitted;
+  impl.append(entry);
+  impl.root->insert(entry);
+  if (impl.builder != nullptr) impl.builder->note_insert(entry);
+  impl.after_change();
+  return {};
+}
+
+Result<void> Classifier::insert_all(std::span<const RuleEntry* const> entries) {
+  Impl& impl = *impl_;
+  for (const RuleEntry* entry : entries) {
+    if (auto admitted = impl.admit(*entry, entries.size()); !admitted) return admitted;
   }
-  if (impl.root->memory_bytes() >= kMaxMemoryBytes) {
-    return fail("this table's rules use all of its memory (" + std::to_string(kMaxMemoryBytes >> 20) + " MB)");
-  }
-  if (entry.order.sequence > classifier::kMaxSequence) return fail("the rule's sequence number is too large");
-  if (classifier::outgrown(impl.root->count(), impl.root->built())) {
-    std::vector<const RuleEntry*> entries;
-    impl.root->collect_entries(entries);
-    entries.push_back(&entry);
-    impl.replace_root(entries);
+  if (entries.size() < impl.entries.size() / 4) {
+    for (size_t i = 0; i < entries.size(); ++i) {
+      if (auto inserted = insert(*entries[i]); !inserted) {
+        while (i-- > 0) remove(*entries[i]);
+        return inserted;
+      }
+    }
     return {};
   }
-  impl.root->insert(entry);
-  impl.after_change();
+  for (const RuleEntry* entry : entries) impl.append(*entry);
+  impl.rebuild_all();
+  impl.note_sizes();
   return {};
 }
 
 void Classifier::remove(const RuleEntry& entry) {
   Impl& impl = *impl_;
+  const size_t place = entry.place;
+  assert(place < impl.entries.size() && impl.entries[place] == &entry);
+  const RuleEntry& last = *impl.entries.back();
+  if (impl.builder != nullptr) impl.builder->note_remove(entry, place, last, impl.entries.size() - 1);
+  last.place = static_cast<uint32_t>(place);
+  impl.entries[place] = &last;
+  impl.entries.pop_back();
   [[maybe_unused]] const bool removed = impl.root->remove(entry);
   assert(removed);
-  if (classifier::shrunken(impl.root->count(), impl.root->built())) {
-    std::vector<const RuleEntry*> entries;
-    impl.root->collect_entries(entries);
-    impl.replace_root(entries);
-    return;
-  }
   impl.after_change();
 }
 
 const RuleEntry* Classifier::lookup(const FlowKey& key, uint64_t generation, const Order* after) const {
   const Root& root = *impl_->current.load(std::memory_order_acquire);
-  Search search = impl_->start(root, key, generation);
+  Search search = Impl::start(root, key, generation);
   search.after = after;
   search_slot(root.top, search, impl_->candidates);
   return search.best;
+}
+
+LookupWork Classifier::work(const FlowKey& key, uint64_t generation) const {
+  struct Watch {
+    void tables(size_t n) { seen.tables += n; }
+    void records(size_t n) { seen.records += n; }
+    void blocks(size_t n) { seen.blocks += n; }
+    LookupWork seen;
+  };
+  const Root& root = *impl_->current.load(std::memory_order_acquire);
+  Search search = Impl::start(root, key, generation);
+  Watch watch;
+  search_slot(root.top, search, impl_->candidates, watch);
+  return watch.seen;
 }
 
 void Classifier::lookup_batch(std::span<const FlowKey* const> keys, uint64_t generation,
@@ -165,7 +237,7 @@ void Classifier::lookup_batch(std::span<const FlowKey* const> keys, uint64_t gen
   const Root& root = *impl_->current.load(std::memory_order_acquire);
   std::array<Search, classifier::kBatchMax> searches;
   const size_t count = std::min(keys.size(), searches.size());
-  for (size_t i = 0; i < count; ++i) searches[i] = impl_->start(root, *keys[i], generation);
+  for (size_t i = 0; i < count; ++i) searches[i] = Impl::start(root, *keys[i], generation);
   if (root.small()) {
     for (size_t i = 0; i < count; ++i) search_slot(root.top, searches[i], impl_->candidates);
   } else {

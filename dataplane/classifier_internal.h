@@ -39,8 +39,13 @@
 //   - an entry is inserted before the store that publishes the generation it is visible from, and removed only when no
 //     reader uses a generation that it is visible in: what is missed during a change wasn't to be seen.
 // So bounds and hash tags are only ever loosened while anything is below them. What is unlinked is freed in batches
-// after a grace period. When a node holds twice (small ones: a quarter more, or a quarter) of what it was built for, it
-// is built anew aside and replaced by one store; when the whole does, so is the Root, with its Layout and its memory.
+// after a grace period.
+//
+// Growing. When a node holds twice (small ones: a quarter more, or a quarter) of what it was built for, it is built anew
+// aside and replaced by one store. When the whole does, or when a node does that is too large to be rebuilt within one
+// change (kAtOnce), the Root is, with its Layout and its memory: classifier_builder.h does some of that at each change.
+//
+// Hashes are keyed: who doesn't know the HashKey can't choose rules, or packets, that collide.
 #pragma once
 
 #include <algorithm>
@@ -65,6 +70,7 @@ inline constexpr size_t kNibbles = kCompactBytes * 2;
 inline constexpr size_t kLeafMax = 8;
 inline constexpr size_t kMaxTables = 8;
 inline constexpr size_t kMaxDepth = 24;  // of nodes in nodes; below that, ternary sets
+inline constexpr size_t kAtOnce = 1024;  // rules that are built anew within one change, at most
 inline constexpr uint64_t kMaxSequence = (uint64_t{1} << 56) - 1;
 
 // Whether what was built for `built` rules is due to be built anew; the cost stays in proportion to the changes.
@@ -103,6 +109,7 @@ struct Layout {
   std::array<uint8_t, kCompactBytes> offset{};
   size_t used = 0;
   std::array<uint8_t, kFlowKeyBytes> place;  // the inverse; kNone: not in
+  FlowKey outside;                           // all ones in bytes that aren't in
 
   // The same for a byte shuffle: which 16-byte lanes of the key hold any, and what of each goes where.
   struct Lane {
@@ -113,7 +120,10 @@ struct Layout {
   size_t lane_count = 0;
 
   static constexpr uint8_t kNone = 0xff;
-  Layout() { place.fill(kNone); }
+  Layout() {
+    place.fill(kNone);
+    for (size_t i = 0; i < kFlowKeyWords; ++i) outside.set_word(i, ~uint64_t{0});
+  }
   // Each byte once, in ascending order.
   void add(uint8_t byte) {
     if (lane_count == 0 || lanes[lane_count - 1].at != byte / 16 * 16) {
@@ -122,7 +132,15 @@ struct Layout {
     }
     lanes[lane_count - 1].control[used] = byte % 16;
     place[byte] = static_cast<uint8_t>(used);
+    outside.bytes()[byte] = 0;
     offset[used++] = byte;
+  }
+  // The best way that there is here.
+  [[nodiscard]] Bits pick(const FlowKey& key) const {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("ssse3") != 0) return compact_ssse3(key);
+#endif
+    return compact(key);
   }
   [[nodiscard]] Bits compact(const FlowKey& key) const {
     alignas(8) uint8_t bytes[kCompactBytes] = {};
@@ -160,6 +178,10 @@ struct Record {
   std::array<uint16_t, 2> low{};
   std::array<uint16_t, 2> high{};
 
+  // Of an entry as it was then: its place in memory may have been used again since.
+  [[nodiscard]] bool same_rule(const Record& other) const {
+    return entry == other.entry && age == other.age && priority == other.priority;
+  }
   [[nodiscard]] bool before(const Record& other) const {
     return priority != other.priority ? priority < other.priority : age < other.age;
   }
@@ -175,11 +197,11 @@ inline Record make_record(const RuleEntry& entry, const Layout& layout) {
   record.entry = &entry;
   record.priority = entry.order.priority;
   record.age = age_of(entry.order);
-  record.mask = layout.compact(entry.match.mask);
-  record.value = layout.compact(entry.match.value);
-  for (size_t i = 0; i < kFlowKeyBytes; ++i) {
-    if (layout.place[i] == Layout::kNone && entry.match.mask.bytes()[i] != 0) record.verify = true;
-  }
+  record.mask = layout.pick(entry.match.mask);
+  record.value = layout.pick(entry.match.value);
+  uint64_t outside = 0;
+  for (size_t i = 0; i < kFlowKeyWords; ++i) outside |= entry.match.mask.word(i) & layout.outside.word(i);
+  record.verify = outside != 0;
   for (const KeyRange& range : entry.match.ranges) {
     const bool whole =
         range.size == 2 && range.offset + 1u < kFlowKeyBytes && range.mask[0] == 0xff && range.mask[1] == 0xff;
@@ -214,6 +236,7 @@ struct Item {
 // What a lookup has so far.
 struct Search {
   Bits key;
+  HashKey hash_key;
   const FlowKey* flow = nullptr;
   uint64_t generation = 0;
   const RuleEntry* best = nullptr;
@@ -270,6 +293,13 @@ struct Slot {
 };
 static_assert(sizeof(Slot) == 16);
 
+// Both halves of the product: with secrets in a and b, a keyed hash.
+inline uint64_t fold(uint64_t a, uint64_t b) {
+  __extension__ using Wide = unsigned __int128;
+  const Wide product = static_cast<Wide>(a) * b;
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+
 struct Table {
   Bits mask;
   Slot* slots = nullptr;
@@ -277,12 +307,8 @@ struct Table {
   uint16_t salt = 0;
   uint16_t shift = 0;  // 64 - log2 of the number of slots
 
-  [[nodiscard]] uint64_t hash(const Bits& key) const {
-    uint64_t h = (key.word[0] & mask.word[0]) * 0x9fb21c651e98df25 + salt;
-    h ^= std::rotl((key.word[1] & mask.word[1]) * 0xc2b2ae3d27d4eb4f, 31);
-    h ^= h >> 32;
-    h *= 0x9e3779b97f4a7c15;
-    return h ^ (h >> 29);
+  [[nodiscard]] uint64_t hash(const Bits& key, const HashKey& secret) const {
+    return fold((key.word[0] & mask.word[0]) ^ (secret[0] + salt), (key.word[1] & mask.word[1]) ^ secret[1]);
   }
   [[nodiscard]] size_t index(uint64_t h) const { return h >> shift; }
   [[nodiscard]] static uint32_t tag(uint64_t h) { return static_cast<uint32_t>(h) | 1; }

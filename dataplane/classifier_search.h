@@ -25,30 +25,47 @@ inline void search_leaf(Ref ref, Search& search, size_t first = 0) {
   }
 }
 
-inline void search_tree(Ref ref, Search& search, Candidates candidates);
+// Told what a depth-first search looks at.
+struct NoWatch {
+  void tables(size_t) {}
+  void records(size_t) {}
+  void blocks(size_t) {}
+};
 
-inline void search_slot(const Slot& slot, Search& search, Candidates candidates) {
+template <typename Watch>
+void search_tree(Ref ref, Search& search, Candidates candidates, Watch& watch);
+
+template <typename Watch>
+void search_slot(const Slot& slot, Search& search, Candidates candidates, Watch& watch) {
   const Ref ref = slot.ref.load(std::memory_order_acquire);
   if (ref == 0 || slot.best.load(std::memory_order_relaxed) > search.best_priority) return;
-  search_tree(ref, search, candidates);
+  search_tree(ref, search, candidates, watch);
+}
+inline void search_slot(const Slot& slot, Search& search, Candidates candidates) {
+  NoWatch watch;
+  search_slot(slot, search, candidates, watch);
 }
 
-inline void search_tree(Ref ref, Search& search, Candidates candidates) {
+template <typename Watch>
+void search_tree(Ref ref, Search& search, Candidates candidates, Watch& watch) {
   switch (kind_of(ref)) {
     case Kind::kNull:
       return;
     case Kind::kLeaf:
+      watch.records(leaf_count(ref));
       return search_leaf(ref, search);
     case Kind::kTernary:
+      watch.blocks(target<const TernarySet>(ref)->block_count);
       return search_ternary(*target<const TernarySet>(ref), search, candidates);
     case Kind::kNode:
       break;
   }
   const Node& node = *target<const Node>(ref);
+  watch.tables(node.table_count);
   for (size_t t = 0; t < node.table_count; ++t) {
     const Table& table = node.tables()[t];
     if (table.best.load(std::memory_order_relaxed) > search.best_priority) continue;
-    const uint64_t hash = table.hash(search.key);
+    const uint64_t hash = table.hash(search.key, search.hash_key);
     const Slot& slot = table.slots[table.index(hash)];
     const Ref next = slot.ref.load(std::memory_order_acquire);
     const uint32_t tag = slot.tag.load(std::memory_order_relaxed);
@@ -56,9 +73,13 @@ inline void search_tree(Ref ref, Search& search, Candidates candidates) {
         slot.best.load(std::memory_order_relaxed) > search.best_priority) {
       continue;
     }
-    search_tree(next, search, candidates);
+    search_tree(next, search, candidates, watch);
   }
-  search_slot(node.rest, search, candidates);
+  search_slot(node.rest, search, candidates, watch);
+}
+inline void search_tree(Ref ref, Search& search, Candidates candidates) {
+  NoWatch watch;
+  search_tree(ref, search, candidates, watch);
 }
 
 // Up to 32 searches at once. Tasks that find no room in a wave are run depth first, on the spot.
@@ -140,7 +161,7 @@ class Waves {
       for (size_t t = 0; t < node.table_count; ++t) {
         const Table& table = node.tables()[t];
         if (table.best.load(std::memory_order_relaxed) > search.best_priority) continue;
-        const uint64_t hash = table.hash(search.key);
+        const uint64_t hash = table.hash(search.key, search.hash_key);
         const Slot* slot = &table.slots[table.index(hash)];
         __builtin_prefetch(slot);
         const Probe probe{slot, Table::tag(hash), static_cast<uint16_t>(key), t == 0};

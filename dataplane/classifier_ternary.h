@@ -209,19 +209,24 @@ inline bool insert_ternary(TernarySet& set, const Item& item, Pool& pool) {
   return false;
 }
 
-// Writer: unlinks the entry's record and returns it, for the caller to retire; nullptr: not in here.
-inline const Record* remove_ternary(TernarySet& set, const RuleEntry& entry) {
+// Writer: unlinks the item's record and returns it, for the caller to retire; nullptr: not in here.
+inline const Record* remove_ternary(TernarySet& set, const Item& item) {
   for (size_t b = 0; b < set.block_count; ++b) {
     TernaryBlock& block = *set.blocks()[b];
-    for (size_t column = 0; column < block.columns(); ++column) {
-      if (((block.valid[column / 64] >> (column % 64)) & 1) == 0) continue;
-      const Record* record = block.records[column].load(std::memory_order_relaxed);
-      if (record->entry != &entry) continue;
-      store_word(block.valid[column / 64], block.valid[column / 64] & ~(uint64_t{1} << (column % 64)));
-      block.records[column].store(nullptr, std::memory_order_relaxed);
-      --block.used;
-      --set.count;
-      return record;
+    uint64_t hits[kBlockWords];
+    candidates_portable(block, item.bits, hits);  // its own column is one of them
+    for (size_t w = 0; w < block.words; ++w) {
+      for (uint64_t left = hits[w]; left != 0; left &= left - 1) {
+        const uint64_t bit = left & -left;
+        std::atomic<const Record*>& place = block.records[w * 64 + static_cast<size_t>(std::countr_zero(left))];
+        const Record* record = place.load(std::memory_order_relaxed);
+        if (!record->same_rule(item.record)) continue;
+        store_word(block.valid[w], block.valid[w] & ~bit);
+        place.store(nullptr, std::memory_order_relaxed);
+        --block.used;
+        --set.count;
+        return record;
+      }
     }
   }
   return nullptr;

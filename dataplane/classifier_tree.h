@@ -17,38 +17,37 @@
 
 namespace godwit::dataplane::classifier {
 
-// What lookups start from, with the memory of all below. Replaced whole when it holds twice what it was built for.
+// What lookups start from, with the memory of all below. Filled by a Builder, and replaced whole.
 class Root {
  public:
-  Root(const Layout& chosen, std::vector<Item>& items) : layout(chosen), built_(items.size()), count_(items.size()) {
-    if (!items.empty()) top.best.store(best_of(items), std::memory_order_relaxed);
-    top.ref.store(build(items, 0), std::memory_order_release);
-  }
+  Root(const Layout& chosen, const HashKey& key) : layout(chosen), hash_key(key) {}
 
   const Layout layout;  // constant after construction
+  const HashKey hash_key;
   Slot top;
 
-  void insert(const RuleEntry& entry) {
-    const Item item(make_record(entry, layout));
+  void insert(const RuleEntry& entry) { insert(Item(make_record(entry, layout))); }
+  void insert(const Item& item) {
     insert_at(top, item, 0);
     ++count_;
+    ++changes_;
   }
 
   // Readers may ask: whether it stays in a core's cache, so that there are no misses for a batch to hide.
   [[nodiscard]] bool small() const { return built_ < kSmallRules; }
 
   // False if it isn't in here.
-  bool remove(const RuleEntry& entry) {
-    const Item item(make_record(entry, layout));
+  bool remove(const RuleEntry& entry) { return remove(Item(make_record(entry, layout))); }
+  bool remove(const Item& item) {
     if (!remove_at(top, item, 0)) return false;
     --count_;
+    ++changes_;
     return true;
   }
 
-  void collect_entries(std::vector<const RuleEntry*>& entries) const {
-    std::vector<Item> items;
-    collect(top.ref.load(std::memory_order_relaxed), items);
-    for (const Item& item : items) entries.push_back(item.record.entry);
+  // Whether it is time to build another for what it now holds.
+  [[nodiscard]] bool stale() const {
+    return outgrown(count_, built_) || shrunken(count_, built_) || (postponed_ && changes_ > built_ / 4);
   }
 
   // What has been unlinked since the last call, for the caller to free() after a grace period.
@@ -67,10 +66,15 @@ class Root {
   [[nodiscard]] size_t memory_bytes() const { return sizeof(*this) + pool_.bytes(); }
 
  private:
-  static uint32_t best_of(const std::vector<Item>& items) {
+  friend class Builder;
+
+  static uint32_t best_of(std::span<const Item> items) {
     uint32_t best = UINT32_MAX;
     for (const Item& item : items) best = std::min(best, item.record.priority);
     return best;
+  }
+  static void sort_by_order(std::vector<Item>& items) {
+    std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.record.before(b.record); });
   }
   static void lower(std::atomic<uint32_t>& bound, uint32_t priority) {
     if (priority < bound.load(std::memory_order_relaxed)) bound.store(priority, std::memory_order_relaxed);
@@ -101,14 +105,14 @@ class Root {
   }
 
   Ref make_leaf(std::vector<Item>& items) {
-    std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.record.before(b.record); });
+    sort_by_order(items);
     auto* records = static_cast<Record*>(pool_.allocate(items.size() * sizeof(Record)));
     for (size_t i = 0; i < items.size(); ++i) new (records + i) Record(items[i].record);
     return make_ref(records, Kind::kLeaf, items.size());
   }
 
   Ref make_ternary(std::vector<Item>& items) {
-    std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.record.before(b.record); });
+    sort_by_order(items);
     const size_t blocks = (items.size() + kBlockColumns - 1) / kBlockColumns;
     auto* set = new (pool_.allocate(TernarySet::bytes(blocks))) TernarySet;
     set->block_count = static_cast<uint32_t>(blocks);
@@ -154,7 +158,7 @@ class Root {
     size_t fewest = SIZE_MAX;  // collisions; small tables try salts until there are none
     for (uint16_t n = 0; n <= kSalts && fewest > 0; ++n) {
       table.salt = n == kSalts ? salt : static_cast<uint16_t>(depth * kSalts + n);
-      for (uint32_t i = 0; i < items.size(); ++i) places[i] = {table.hash(items[i].bits), i};
+      for (uint32_t i = 0; i < items.size(); ++i) places[i] = {table.hash(items[i].bits, hash_key), i};
       std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.hash < b.hash; });
       if (n == kSalts) break;
       size_t values = 0;
@@ -257,6 +261,13 @@ class Root {
     }
   }
 
+  // Whether what has changed this much may be built anew now. If it is too large, the whole is to be, in steps.
+  bool due(bool changed, size_t count) {
+    if (!changed || count <= kAtOnce) return changed;
+    postponed_ = true;
+    return false;
+  }
+
   // Replaces what hangs at the slot by a tree built for it, with one item more if given.
   void rebuild(Slot& slot, size_t depth, const Item* extra) {
     const Ref old = slot.ref.load(std::memory_order_relaxed);
@@ -288,7 +299,7 @@ class Root {
         return insert_in_node(slot, *target<Node>(ref), item, depth);
       case Kind::kTernary: {
         auto* set = target<TernarySet>(ref);
-        if (outgrown(set->count, set->built)) return rebuild(slot, depth, &item);
+        if (due(outgrown(set->count, set->built), set->count)) return rebuild(slot, depth, &item);
         if (insert_ternary(*set, item, pool_)) return;
         return add_block(slot, *set, item);
       }
@@ -309,13 +320,13 @@ class Root {
   }
 
   void insert_in_node(Slot& slot, Node& node, const Item& item, size_t depth) {
-    if (outgrown(node.count, node.built)) return rebuild(slot, depth, &item);
+    if (due(outgrown(node.count, node.built), node.count)) return rebuild(slot, depth, &item);
     ++node.count;
     for (size_t t = 0; t < node.table_count; ++t) {
       Table& table = node.tables()[t];
       if (!item.care.contains(table.mask)) continue;
       lower(table.best, item.record.priority);
-      const uint64_t hash = table.hash(item.bits);
+      const uint64_t hash = table.hash(item.bits, hash_key);
       Slot& next = table.slots[table.index(hash)];
       if (next.ref.load(std::memory_order_relaxed) == 0) {
         next.tag.store(Table::tag(hash), std::memory_order_relaxed);
@@ -350,10 +361,10 @@ class Root {
         return remove_from_node(slot, *target<Node>(ref), item, depth);
       case Kind::kTernary: {
         auto* set = target<TernarySet>(ref);
-        const Record* record = remove_ternary(*set, *item.record.entry);
+        const Record* record = remove_ternary(*set, item);
         if (record == nullptr) return false;
         discard_record(record);
-        if (shrunken(set->count, set->built)) rebuild(slot, depth, nullptr);
+        if (due(shrunken(set->count, set->built), set->count)) rebuild(slot, depth, nullptr);
         return true;
       }
     }
@@ -364,7 +375,7 @@ class Root {
     const size_t count = leaf_count(ref);
     const Record* old = target<Record>(ref);
     size_t found = 0;
-    while (found < count && old[found].entry != item.record.entry) ++found;
+    while (found < count && !old[found].same_rule(item.record)) ++found;
     if (found == count) return false;
     Ref fresh = 0;
     if (count > 1) {
@@ -385,11 +396,12 @@ class Root {
     while (t < node.table_count && !item.care.contains(node.tables()[t].mask)) ++t;
     if (t < node.table_count) {
       const Table& table = node.tables()[t];
-      removed = remove_at(table.slots[table.index(table.hash(item.bits))], item, depth + 1);
+      removed = remove_at(table.slots[table.index(table.hash(item.bits, hash_key))], item, depth + 1);
     } else {
       removed = remove_at(node.rest, item, depth + 1);
     }
-    if (removed && shrunken(--node.count, node.built)) rebuild(slot, depth, nullptr);
+    if (removed) --node.count;
+    if (removed && due(shrunken(node.count, node.built), node.count)) rebuild(slot, depth, nullptr);
     return removed;
   }
 
@@ -397,8 +409,10 @@ class Root {
 
   Pool pool_;
   Planner planner_;
-  const size_t built_;
+  size_t built_ = 0;  // what it was built for
   size_t count_ = 0;
+  size_t changes_ = 0;  // since then
+  bool postponed_ = false;
   std::vector<Garbage> garbage_;
 };
 

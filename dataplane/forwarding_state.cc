@@ -37,27 +37,52 @@ void RuleTable::count_bytes(const Match& match, bool more) {
   reclaimer_.retire(std::move(old));
 }
 
+void RuleTable::link(uint32_t group, std::unique_ptr<Classifier> made) {
+  const Classifier* classifier = made.get();
+  owned_.emplace(group, std::move(made));
+  if (group == 0) {
+    root_.store(classifier, std::memory_order_release);
+    return;
+  }
+  auto next = std::make_unique<Groups>(*groups_.load(std::memory_order_relaxed));
+  next->emplace_back(group, classifier);
+  std::ranges::sort(*next);
+  std::unique_ptr<const Groups> old(groups_.exchange(next.release(), std::memory_order_acq_rel));
+  reclaimer_.retire(std::move(old));
+}
+
 Result<void> RuleTable::insert(const RuleEntry& entry) {
-  auto found = owned_.find(entry.group);
+  const auto found = owned_.find(entry.group);
   if (found == owned_.end()) {
     auto made = std::make_unique<Classifier>(reclaimer_);
     if (auto inserted = made->insert(entry); !inserted) return inserted;
-    const Classifier* classifier = made.get();
-    owned_.emplace(entry.group, std::move(made));
-    if (entry.group == 0) {
-      root_.store(classifier, std::memory_order_release);
-    } else {
-      auto next = std::make_unique<Groups>(*groups_.load(std::memory_order_relaxed));
-      next->emplace_back(entry.group, classifier);
-      std::ranges::sort(*next);
-      std::unique_ptr<const Groups> old(groups_.exchange(next.release(), std::memory_order_acq_rel));
-      reclaimer_.retire(std::move(old));
-    }
+    link(entry.group, std::move(made));
   } else if (auto inserted = found->second->insert(entry); !inserted) {
     return inserted;
   }
   count_bytes(entry.match, true);
   ++size_;
+  return {};
+}
+
+Result<void> RuleTable::insert_all(std::span<const RuleEntry* const> entries) {
+  std::map<uint32_t, std::vector<const RuleEntry*>> groups;
+  for (const RuleEntry* entry : entries) groups[entry->group].push_back(entry);
+  for (auto at = groups.begin(); at != groups.end(); ++at) {
+    const auto found = owned_.find(at->first);
+    std::unique_ptr<Classifier> made;
+    if (found == owned_.end()) made = std::make_unique<Classifier>(reclaimer_);
+    Classifier& classifier = made != nullptr ? *made : *found->second;
+    if (auto inserted = classifier.insert_all(at->second); !inserted) {
+      for (auto undone = groups.begin(); undone != at; ++undone) {
+        for (const RuleEntry* entry : undone->second) remove(*entry);
+      }
+      return inserted;
+    }
+    if (made != nullptr) link(at->first, std::move(made));
+    for (const RuleEntry* entry : at->second) count_bytes(entry->match, true);
+    size_ += at->second.size();
+  }
   return {};
 }
 

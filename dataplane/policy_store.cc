@@ -271,37 +271,54 @@ Result<std::unique_ptr<DetachedPolicy>> PolicyStore::build(EndpointId id, std::s
   if (endpoint(id) == nullptr) return fail("no such endpoint");
   std::unique_ptr<DetachedPolicy> policy(new DetachedPolicy(*this, id));
   ++record(id)->pins;
+  std::map<RuleTable*, std::vector<const RuleEntry*>> entries;
   for (const RuleSpec& spec : specs) {
-    if (auto added = policy->add(spec); !added) return fail(std::move(added).error());
+    auto made = policy->make(spec);
+    if (!made) return fail(std::move(made).error());
+    entries[(*made)->table].push_back((*made)->entry.get());
+    policy->keep(std::move(*made));
+  }
+  for (const auto& [table, all] : entries) {
+    if (auto inserted = table->insert_all(all); !inserted) return fail(std::move(inserted).error());
   }
   return policy;
 }
 
-Result<void> DetachedPolicy::add(const RuleSpec& spec) {
+Result<std::unique_ptr<RuleRecord>> DetachedPolicy::make(const RuleSpec& spec) {
   auto owner = store_.resolve(spec.owner);
   if (!owner) return fail(std::move(owner).error());
   auto made = store_.make_record(*owner, spec.id, spec.rule);
   if (!made) return fail(std::move(made).error());
   RuleRecord& record = **made;
-  const auto refuse = [&](Error error) {
-    store_.counters_.free(record.entry->counter);
-    return fail(std::move(error));
-  };
   if (record.inside != endpoint_) {
-    return refuse(Error{"rule " + std::to_string(spec.id.value) + " of " + spec.owner + " does not belong to " +
-                        store_.endpoint(endpoint_)->profile.name});
+    store_.counters_.free(record.entry->counter);
+    return fail("rule " + std::to_string(spec.id.value) + " of " + spec.owner + " does not belong to " +
+                store_.endpoint(endpoint_)->profile.name);
   }
   LiveTable& live = tables_.of(spec.rule.attributes.direction);
   if (live.table == nullptr) live.table = std::make_unique<RuleTable>(store_.reclaimer_);
+  record.table = live.table.get();
   // Reachable only through the table, so visible from the start.
   record.entry->visible_from.store(0, std::memory_order_relaxed);
-  if (auto inserted = live.table->insert(*record.entry); !inserted) return refuse(inserted.error());
-  ++live.live;
-  record.table = live.table.get();
-  record.staged = true;
-  store_.name_endpoints(record, true);
-  ++store_.record(*owner)->pins;
-  records_.push_back(std::move(*made));
+  return made;
+}
+
+void DetachedPolicy::keep(std::unique_ptr<RuleRecord> record) {
+  ++tables_.of(record->rule.attributes.direction).live;
+  record->staged = true;
+  store_.name_endpoints(*record, true);
+  ++store_.record(record->owner)->pins;
+  records_.push_back(std::move(record));
+}
+
+Result<void> DetachedPolicy::add(const RuleSpec& spec) {
+  auto made = make(spec);
+  if (!made) return fail(std::move(made).error());
+  if (auto inserted = (*made)->table->insert(*(*made)->entry); !inserted) {
+    store_.counters_.free((*made)->entry->counter);
+    return inserted;
+  }
+  keep(std::move(*made));
   return {};
 }
 

@@ -144,6 +144,8 @@ class DetachedPolicy {
   friend class PolicyStore;
   friend class Transaction;
   DetachedPolicy(PolicyStore& store, EndpointId endpoint) : store_(store), endpoint_(endpoint) {}
+  Result<std::unique_ptr<RuleRecord>> make(const RuleSpec& spec);  // for a table, but not in it yet
+  void keep(std::unique_ptr<RuleRecord> record);                   // it is in its table, or will be
   PolicyStore& store_;
   EndpointId endpoint_;
   EndpointTables tables_;

@@ -1,70 +1,72 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Measures the classifier alone on ClassBench sets: cycles per lookup in batches of 32 (percentiles over batches; `quiet`
-// is over each batch's best pass, for machines that are shared), bytes a rule, time to insert them all one by one,
-// updates a second.
-//
-//   classifier_bench [--check N] [--passes N] [--updates N] [--one] DIRECTORY SET...
-//
-// reads DIRECTORY/SET.xz and DIRECTORY/SET_trace.xz. --check compares N lookups with a linear search first. --one
-// measures lookup() instead of lookup_batch(). Exit code 1: a mismatch, or a set that can't be read.
-#include <x86intrin.h>
-
-#include <algorithm>
-#include <chrono>
+// Measures the classifier alone on ClassBench sets; kUsage says what. `quiet` is over each batch's best pass, for
+// machines that are shared. Exit code 1: a mismatch, or a set that can't be read; 2: usage.
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <random>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "dataplane/classifier.h"
+#include "tests/bench/classifier_load.h"
 #include "tests/support/classbench.h"
+#include "tests/support/random_rule_set.h"
 
 namespace {
 
-using godwit::dataplane::Classifier;
-using godwit::dataplane::FlowKey;
-using godwit::dataplane::NoWorkers;
-using godwit::dataplane::Reclaimer;
-using godwit::dataplane::RuleEntry;
-using Clock = std::chrono::steady_clock;
+using namespace godwit::bench;
 
-constexpr size_t kBatch = 32;
-constexpr uint64_t kGeneration = 1;
+constexpr const char* kUsage =
+    R"(usage: classifier_bench [OPTION]... DIRECTORY SET...
+
+Reads DIRECTORY/SET.xz and DIRECTORY/SET_trace.xz (ClassBench). A set named gen_SIZE_SEED is generated instead: an access
+list of SIZE rules, and a trace. For each set: cycles per lookup in batches of 32 (percentiles over batches), bytes a rule,
+the time to insert all rules one by one and the longest of those inserts, the time to insert them all at once.
+
+  --check N          first compare N lookups with a linear search
+  --passes N         over the trace (3)
+  --one              lookup() instead of lookup_batch()
+  --updates N        updates a second, over N of them, in the table built at once: rules at random places are removed and
+                     inserted again
+  --disturb N        N interleaved pairs (goal: 20) of lookups while a writer updates this table as fast as it can, and
+                     while it so updates another of the same rules that nobody reads. Ratio: the median of the pairs'
+  --update-rates A,B cost of lookups under A, B, ... updates a second
+  --seconds S        of each measurement of those two (0.1)
+  --json FILE        the figures as JSON too; - is standard output, which then has nothing else:
+                     {"sets": {SET: {"rules", "p10", "p50", "p99", "quiet_p50", "bytes_per_rule", "insert_s",
+                     "slowest_insert_us", "build_s", "updates_per_s", "disturb": {"pairs", "ratio", "ratio_p50",
+                     "updates_per_s", "updates_per_s_apart"}, "update_rates": [{"rate", "updates_per_s", "p10", "p50",
+                     "p99", "ratio"}]}}}; cycles per lookup, ratios of them; what wasn't asked for is missing.
+)";
 
 struct Options {
   size_t check = 0;
   size_t passes = 3;
   size_t updates = 0;
+  size_t pairs = 0;
+  std::vector<uint64_t> rates;
+  double seconds = 0.1;
   bool one = false;
+  std::string json;
   std::string directory;
   std::vector<std::string> sets;
 };
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 // The rules are in Order, so the first that matches wins.
 bool agrees(const Classifier& classifier, const std::deque<RuleEntry>& rules, const std::vector<FlowKey>& keys,
             size_t count) {
   for (size_t n = 0; n < count; ++n) {
     const FlowKey& key = keys[n * 7919 % keys.size()];
-    const RuleEntry* want = nullptr;
-    for (const RuleEntry& rule : rules) {
-      if (!rule.match.matches(key)) continue;
-      want = &rule;
-      break;
-    }
+    const auto first = std::find_if(rules.begin(), rules.end(), [&](const RuleEntry& r) { return r.match.matches(key); });
+    const RuleEntry* want = first == rules.end() ? nullptr : &*first;
     const RuleEntry* got = classifier.lookup(key, kGeneration);
     const FlowKey* batch[1] = {&key};
     const RuleEntry* out[1];
     classifier.lookup_batch(batch, kGeneration, out);
     if (got != want || out[0] != want) {
-      std::printf("MISMATCH at key %zu: found %lld (batch %lld), not %lld\n", n * 7919 % keys.size(),
-                  got == nullptr ? -1ll : static_cast<long long>(got->id.value),
-                  out[0] == nullptr ? -1ll : static_cast<long long>(out[0]->id.value),
-                  want == nullptr ? -1ll : static_cast<long long>(want->id.value));
+      std::fprintf(stderr, "MISMATCH at key %zu\n", n * 7919 % keys.size());
       return false;
     }
   }
@@ -78,113 +80,248 @@ struct Cycles {
 
 Cycles measure(const Classifier& classifier, const std::vector<FlowKey>& keys, const Options& options) {
   Cycles cycles;
-  uint64_t sink = 0;
   for (size_t pass = 0; pass <= options.passes; ++pass) {
     for (size_t start = 0; start + kBatch <= keys.size(); start += kBatch) {
-      const FlowKey* batch[kBatch];
-      const RuleEntry* out[kBatch];
-      for (size_t i = 0; i < kBatch; ++i) batch[i] = &keys[start + i];
-      unsigned aux;
-      const uint64_t before = __rdtscp(&aux);
-      if (options.one) {
-        for (size_t i = 0; i < kBatch; ++i) out[i] = classifier.lookup(*batch[i], kGeneration);
-      } else {
-        classifier.lookup_batch(batch, kGeneration, out);
-      }
-      const uint64_t after = __rdtscp(&aux);
-      const double spent = static_cast<double>(after - before) / kBatch;
+      const double spent = timed_batch(classifier, keys, start, options.one);
       if (pass == 0) cycles.quiet.push_back(spent);
       if (pass > 0) cycles.all.push_back(spent);
       cycles.quiet[start / kBatch] = std::min(cycles.quiet[start / kBatch], spent);
-      for (const RuleEntry* entry : out) sink += reinterpret_cast<uintptr_t>(entry);
     }
   }
-  if (sink == 1) std::puts("");
   std::sort(cycles.all.begin(), cycles.all.end());
   std::sort(cycles.quiet.begin(), cycles.quiet.end());
   return cycles;
 }
 
-double at(const std::vector<double>& sorted, size_t percent) { return sorted[sorted.size() * percent / 100]; }
+struct Set {
+  std::deque<RuleEntry> rules;
+  std::vector<FlowKey> keys;
+};
 
-// Removes and inserts rules at random places; each of the two counts as one update.
-double updates_per_second(Classifier& classifier, Reclaimer& reclaimer, const std::deque<RuleEntry>& rules,
-                          size_t count) {
-  std::mt19937_64 random(1);
-  const auto start = Clock::now();
-  for (size_t i = 0; i < count; i += 2) {
-    const RuleEntry& rule = rules[random() % rules.size()];
-    classifier.remove(rule);
-    if (!classifier.insert(rule)) return 0;
-    if (i % 64 == 0) reclaimer.collect();
+bool load(const std::string& name, const Options& options, Set& set) {
+  size_t size = 0;
+  uint64_t seed = 0;
+  if (std::sscanf(name.c_str(), "gen_%zu_%lu", &size, &seed) == 2 && size > 0 && size <= 10'000'000) {
+    set.rules = godwit::testing::access_list(seed, size);
+    godwit::testing::Random random(seed + 1);
+    for (size_t i = 0; i < 100'000; ++i) {
+      const auto n = godwit::testing::pick(random, static_cast<uint32_t>(size));
+      set.keys.push_back(godwit::testing::list_key(random, set.rules[n]));
+    }
+    return true;
   }
-  reclaimer.collect();
-  return static_cast<double>(count) / seconds_since(start);
-}
-
-bool run(const std::string& set, const Options& options) {
-  auto rules = godwit::testing::read_classbench_rules(options.directory + "/" + set + ".xz");
-  auto keys = godwit::testing::read_classbench_trace(options.directory + "/" + set + "_trace.xz");
+  auto rules = godwit::testing::read_classbench_rules(options.directory + "/" + name + ".xz");
+  auto keys = godwit::testing::read_classbench_trace(options.directory + "/" + name + "_trace.xz");
   if (!rules || !keys) {
     std::fprintf(stderr, "%s\n", (!rules ? rules.error() : keys.error()).message.c_str());
     return false;
   }
-  NoWorkers grace;
-  Reclaimer reclaimer(grace);
-  Classifier classifier(reclaimer);
-  const auto start = Clock::now();
-  for (const RuleEntry& rule : *rules) {
-    if (auto inserted = classifier.insert(rule); !inserted) {
-      std::fprintf(stderr, "%s: %s\n", set.c_str(), inserted.error().message.c_str());
-      return false;
-    }
-    if (rule.id.value % 64 == 0) reclaimer.collect();
-  }
-  reclaimer.collect();
-  const double build = seconds_since(start);
-  if (!agrees(classifier, *rules, *keys, options.check)) return false;
-  double updates = 0;
-  const Cycles cycles = measure(classifier, *keys, options);
-  if (options.updates > 0) {
-    updates = updates_per_second(classifier, reclaimer, *rules, options.updates);
-    if (!agrees(classifier, *rules, *keys, options.check)) return false;
-  }
-  std::printf("%-14s %7zu rules  cycles p10 %7.1f  p50 %7.1f  p99 %7.1f  quiet p50 %7.1f  bytes/rule %6.1f  build %7.3f s",
-              set.c_str(),
-              rules->size(), at(cycles.all, 10), at(cycles.all, 50), at(cycles.all, 99), at(cycles.quiet, 50),
-              static_cast<double>(classifier.memory_bytes()) / static_cast<double>(rules->size()), build);
-  if (options.updates > 0) std::printf("  updates %8.0f/s", updates);
-  std::printf("\n");
-  std::fflush(stdout);
+  set.rules = std::move(*rules);
+  set.keys = std::move(*keys);
   return true;
 }
 
-}  // namespace
+// One line of figures for people, one object for programs.
+struct Report {
+  std::string text;
+  std::string json;
+  void add(const char* name, const char* shown, double value) {
+    char buffer[160];
+    if (shown != nullptr) {
+      std::snprintf(buffer, sizeof buffer, shown, value);
+      text += buffer;
+    }
+    std::snprintf(buffer, sizeof buffer, "%s\"%s\": %.6g", json.empty() ? "" : ", ", name, value);
+    json += buffer;
+  }
+};
 
-int main(int argc, char** argv) {
-  Options options;
+struct Table {
+  Table(Reclaimer& reclaimer, const std::deque<RuleEntry>& rules) : classifier(reclaimer) {
+    std::vector<const RuleEntry*> all;
+    for (const RuleEntry& rule : rules) all.push_back(&rule);
+    const auto start = Clock::now();
+    good = classifier.insert_all(all).has_value();
+    seconds = seconds_since(start);
+  }
+  Classifier classifier;
+  bool good = false;
+  double seconds = 0;
+};
+
+void disturb(const Set& set, const std::deque<RuleEntry>& copies, const Options& options, Report& report) {
+  godwit::testing::TestRcu rcu;
+  Reclaimer reclaimer(rcu);
+  const size_t reader = rcu.register_reader();
+  {
+    Table read(reclaimer, set.rules);
+    Table apart(reclaimer, copies);
+    Updater here(read.classifier, reclaimer, set.rules);
+    Updater there(apart.classifier, reclaimer, copies);
+    std::vector<double> ratios, ratios_p50, rates, rates_apart;
+    for (size_t i = 0; i < options.pairs; ++i) {
+      Window windows[2];
+      for (const size_t n : {i % 2, 1 - i % 2}) {
+        windows[n] = measure_window(read.classifier, set.keys, rcu, reader, n == 0 ? here : there, kUnbounded, options.seconds);
+      }
+      ratios.push_back(trimmed_mean(windows[0].cycles) / trimmed_mean(windows[1].cycles));
+      ratios_p50.push_back(at(windows[0].cycles, 50) / at(windows[1].cycles, 50));
+      rates.push_back(windows[0].updates_per_s);
+      rates_apart.push_back(windows[1].updates_per_s);
+    }
+    if (options.pairs > 0) {
+      Report sub;
+      sub.add("pairs", nullptr, static_cast<double>(options.pairs));
+      sub.add("ratio", "  disturbed x %.3f", median(ratios));
+      sub.add("ratio_p50", " (p50 x %.3f)", median(ratios_p50));
+      sub.add("updates_per_s", " at %.0f/s", median(rates));
+      sub.add("updates_per_s_apart", " (apart %.0f/s)", median(rates_apart));
+      report.text += sub.text;
+      report.json += ", \"disturb\": {" + sub.json + "}";
+    }
+    double base = 0;
+    std::string list;
+    for (const uint64_t rate : options.rates) {
+      const Window window = measure_window(read.classifier, set.keys, rcu, reader, here, rate, 5 * options.seconds);
+      if (base == 0) base = trimmed_mean(window.cycles);
+      Report sub;
+      sub.add("rate", "\n    under %8.0f updates/s", static_cast<double>(rate));
+      sub.add("updates_per_s", " (%8.0f done)", window.updates_per_s);
+      sub.add("p10", ": cycles p10 %7.1f", at(window.cycles, 10));
+      sub.add("p50", "  p50 %7.1f", at(window.cycles, 50));
+      sub.add("p99", "  p99 %7.1f", at(window.cycles, 99));
+      sub.add("ratio", "  x %.3f of the first", trimmed_mean(window.cycles) / base);
+      report.text += sub.text;
+      list += (list.empty() ? "{" : ", {") + sub.json + "}";
+    }
+    if (!list.empty()) report.json += ", \"update_rates\": [" + list + "]";
+    rcu.offline(reader);
+  }
+  reclaimer.drain();
+}
+
+bool measure_set(const Set& set, const std::deque<RuleEntry>& copies, const Options& options, Report& report) {
+  godwit::dataplane::NoWorkers grace;
+  Reclaimer reclaimer(grace);
+  Classifier classifier(reclaimer);
+  report.add("rules", "%7.0f rules", static_cast<double>(set.rules.size()));
+  double slowest = 0;
+  const auto start = Clock::now();
+  for (const RuleEntry& rule : set.rules) {
+    const auto before = Clock::now();
+    if (auto inserted = classifier.insert(rule); !inserted) {
+      std::fprintf(stderr, "%s\n", inserted.error().message.c_str());
+      return false;
+    }
+    slowest = std::max(slowest, seconds_since(before));
+    if (rule.id.value % 64 == 0) reclaimer.collect();
+  }
+  reclaimer.collect();
+  const double inserts = seconds_since(start);
+  if (!agrees(classifier, set.rules, set.keys, options.check)) return false;
+  Table table(reclaimer, copies);
+  if (!table.good || !agrees(table.classifier, copies, set.keys, options.check)) return false;
+  const Cycles cycles = measure(table.classifier, set.keys, options);
+  report.add("p10", "  cycles p10 %7.1f", at(cycles.all, 10));
+  report.add("p50", "  p50 %7.1f", at(cycles.all, 50));
+  report.add("p99", "  p99 %7.1f", at(cycles.all, 99));
+  report.add("quiet_p50", "  quiet p50 %7.1f", at(cycles.quiet, 50));
+  const double size = static_cast<double>(set.rules.size());
+  report.add("bytes_per_rule", "  bytes/rule %6.1f", static_cast<double>(table.classifier.memory_bytes()) / size);
+  report.add("insert_s", "  inserts %6.3f s", inserts);
+  report.add("slowest_insert_us", " (slowest %6.0f us)", slowest * 1e6);
+  report.add("build_s", "  at once %6.3f s", table.seconds);
+  if (options.updates > 0) {
+    Updater updater(table.classifier, reclaimer, copies);
+    const auto begin = Clock::now();
+    const bool good = updater.run(options.updates);
+    report.add("updates_per_s", "  updates %8.0f/s", static_cast<double>(options.updates) / seconds_since(begin));
+    if (!good || !agrees(table.classifier, copies, set.keys, options.check)) return false;
+  }
+  return true;
+}
+
+bool run(const std::string& name, const Options& options, Report& report) {
+  Set set;
+  if (!load(name, options, set)) return false;
+  std::deque<RuleEntry> copies;  // an entry is in one table only
+  for (const RuleEntry& rule : set.rules) {
+    RuleEntry& copy = copies.emplace_back();
+    copy.match = rule.match;
+    copy.order = rule.order;
+    copy.id = rule.id;
+    godwit::testing::make_visible(copy, 1);
+  }
+  if (!measure_set(set, copies, options, report)) return false;
+  if (options.pairs == 0 && options.rates.empty()) return true;
+  disturb(set, copies, options, report);
+  return true;
+}
+
+bool parse(int argc, char** argv, Options& options) {
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
-    const auto number = [&] { return i + 1 < argc ? std::strtoull(argv[++i], nullptr, 10) : 0; };
+    const auto text = [&] { return i + 1 < argc ? argv[++i] : ""; };
+    const auto number = [&] { return std::strtoull(text(), nullptr, 10); };
     if (argument == "--check") {
       options.check = number();
     } else if (argument == "--passes") {
       options.passes = std::max<size_t>(1, number());
     } else if (argument == "--updates") {
       options.updates = number();
+    } else if (argument == "--disturb") {
+      options.pairs = number();
+    } else if (argument == "--update-rates") {
+      for (const char* at = text(); *at != '\0';) {
+        char* end = nullptr;
+        options.rates.push_back(std::strtoull(at, &end, 10));
+        if (end == at) return false;
+        at = *end == ',' ? end + 1 : end;
+      }
+    } else if (argument == "--seconds") {
+      options.seconds = std::max(0.001, std::atof(text()));
+    } else if (argument == "--json") {
+      options.json = text();
     } else if (argument == "--one") {
       options.one = true;
+    } else if (argument.starts_with("-")) {
+      return false;
     } else if (options.directory.empty()) {
       options.directory = argument;
     } else {
       options.sets.push_back(argument);
     }
   }
-  if (options.sets.empty()) {
-    std::fprintf(stderr, "usage: classifier_bench [--check N] [--passes N] [--updates N] [--one] DIRECTORY SET...\n");
-    return 2;
+  return !options.sets.empty();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  if (!parse(argc, argv, options)) {
+    const bool help = argc == 2 && std::strcmp(argv[1], "--help") == 0;
+    std::fputs(kUsage, help ? stdout : stderr);
+    return help ? 0 : 2;
   }
   bool good = true;
-  for (const std::string& set : options.sets) good = run(set, options) && good;
+  std::string json;
+  for (const std::string& name : options.sets) {
+    Report report;
+    if (!run(name, options, report)) {
+      std::fprintf(stderr, "%s: failed\n", name.c_str());
+      good = false;
+      continue;
+    }
+    json += (json.empty() ? "" : ",\n") + std::string("  \"") + name + "\": {" + report.json + "}";
+    if (options.json != "-") std::printf("%-14s %s\n", name.c_str(), report.text.c_str());
+    std::fflush(stdout);
+  }
+  if (options.json.empty()) return good ? 0 : 1;
+  FILE* file = options.json == "-" ? stdout : std::fopen(options.json.c_str(), "w");
+  if (file == nullptr || std::fprintf(file, "{\"sets\": {\n%s\n}}\n", json.c_str()) < 0 || std::fclose(file) != 0) {
+    std::fprintf(stderr, "can't write %s\n", options.json.c_str());
+    return 1;
+  }
   return good ? 0 : 1;
 }

@@ -43,6 +43,16 @@ struct Pair {
     entries.push_back(std::move(entry));
     return *entries.back();
   }
+  void add_all(Random& random, uint64_t sequence, size_t count) {
+    std::vector<const RuleEntry*> all;
+    for (size_t i = 0; i < count; ++i) {
+      entries.push_back(random_entry(random, sequence + i));
+      make_visible(*entries.back(), 1);
+      all.push_back(entries.back().get());
+      slow.insert(*all.back());
+    }
+    EXPECT_TRUE(fast.insert_all(all).has_value());
+  }
   void remove(size_t i) {
     fast.remove(*entries[i]);
     slow.remove(*entries[i]);
@@ -274,6 +284,85 @@ TEST_F(ClassifierTest, ALargeTableAgreesWithTheOracleInBatchesAndOneByOne) {
   for (size_t i = 0; i < 4000; ++i) pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
   for (size_t i = 0; i < 3000; ++i) make_visible(pair.add(random_entry(random, 20000 + i)), 1);
   ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
+}
+
+TEST_F(ClassifierTest, InsertingAllAtOnceAgreesWithTheOracleAtEachSize) {
+  for (const size_t rules : {0, 1, 8, 9, 300, 1024, 1025, 3000, 9000}) {
+    SCOPED_TRACE(rules);
+    Random random(800 + rules);
+    Pair pair(reclaimer_);
+    pair.add_all(random, 0, rules);
+    EXPECT_EQ(pair.fast.size(), rules);
+    ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
+    pair.add_all(random, rules, rules + 5);      // more than there are: built anew
+    pair.add_all(random, 2 * rules + 5, 1 + rules / 9);  // few: one by one
+    for (size_t i = 0; i < rules / 2; ++i) pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
+    ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
+  }
+}
+
+// A new tree is built in steps as the old one changes: rules that come, go and come again meanwhile are in it once.
+TEST_F(ClassifierTest, ChangesWhileTheTreeIsBuiltAnewAreInTheNewOne) {
+  for (uint64_t seed = 900; seed < 906; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    Pair pair(reclaimer_);
+    uint64_t sequence = 0;
+    pair.add_all(random, 0, 1100);
+    sequence = 1100;
+    for (size_t round = 0; round < 60; ++round) {
+      for (size_t i = 0; i < 40 + pick(random, 200); ++i) {
+        const uint32_t what = pick(random, 10);
+        if (what < 6) {
+          make_visible(pair.add(random_entry(random, sequence++)), 1);
+        } else {
+          const size_t at = what == 6 ? pair.entries.size() - 1 : pick(random, static_cast<uint32_t>(pair.entries.size()));
+          if (what < 9) {
+            pair.remove(at);
+          } else {  // the same entry, out and in again
+            pair.fast.remove(*pair.entries[at]);
+            ASSERT_TRUE(pair.fast.insert(*pair.entries[at]).has_value());
+          }
+        }
+      }
+      if (pick(random, 3) == 0) reclaimer_.collect();
+      ASSERT_EQ(pair.fast.size(), pair.slow.size());
+      ASSERT_TRUE(same(pair, keys_for(random, pair, 40), kGeneration)) << "round " << round;
+    }
+    while (!pair.entries.empty()) pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
+    EXPECT_EQ(pair.fast.lookup(random_key(random), kGeneration), nullptr);
+  }
+}
+
+TEST_F(ClassifierTest, WhatExceedsItsLimitsIsRefusedAndLeavesItAsItWas) {
+  Random random(950);
+  Classifier few(reclaimer_, {1, 2}, {.rules = 10});
+  std::vector<std::unique_ptr<RuleEntry>> entries;
+  std::vector<const RuleEntry*> all;
+  for (size_t i = 0; i < 11; ++i) {
+    entries.push_back(random_entry(random, i));
+    all.push_back(entries.back().get());
+  }
+  const Result<void> eleven = few.insert_all(all);
+  ASSERT_FALSE(eleven.has_value());
+  EXPECT_EQ(eleven.error().message, "this table is full: it may hold 10 rules");
+  EXPECT_EQ(few.size(), 0u);
+  for (size_t i = 0; i < 10; ++i) ASSERT_TRUE(few.insert(*entries[i]).has_value());
+  EXPECT_FALSE(few.insert(*entries[10]).has_value());
+  EXPECT_EQ(few.size(), 10u);
+  few.remove(*entries[3]);
+  EXPECT_TRUE(few.insert(*entries[10]).has_value());
+
+  Classifier small(reclaimer_, {1, 2}, {.memory_bytes = size_t{1} << 20});
+  std::deque<RuleEntry> list = testing::access_list(1, 30000);
+  size_t taken = 0;
+  for (; taken < list.size() && small.insert(list[taken]).has_value(); ++taken) reclaimer_.collect();
+  EXPECT_GT(taken, 2000u);
+  EXPECT_LT(taken, 30000u);
+  EXPECT_EQ(small.size(), taken);
+  const Result<void> refused = small.insert(list[taken]);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().message, "this table's rules use all of its memory (1 MB)");
 }
 
 TEST_F(ClassifierTest, ASequenceThatOrderCannotHoldIsRefused) {
