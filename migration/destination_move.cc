@@ -87,7 +87,7 @@ void DestinationMove::act(DestinationAction action) {
     case A::kSendActive:
       return send([this](auto& m) {
         m.mutable_active()->set_rules_imported(status_.rules_imported);
-        m.mutable_active()->set_frames_held(ahead_delivered_);
+        m.mutable_active()->set_frames_held(next_number_);
       });
     case A::kSendRevoked: return send([this](auto& m) { m.mutable_revoked()->set_reason(why_); });
     case A::kSendBarrierAck: return send([this](auto& m) { m.mutable_barrier_ack()->set_number(barrier_); });
@@ -211,7 +211,6 @@ void DestinationMove::publish() {
   context_.epochs[status_.vm] = new_epoch_;
   status_.active_ns = context_.clock.now_ns();
   status_.rules_imported = document_.rules.size() + document_.uplink_rules.size();
-  ahead_delivered_ = ahead_.size();
   status_.redirected += ahead_.size();
   for (dataplane::Frame& frame : ahead_) in_.emplace_back(std::move(frame));
   ahead_.clear();
@@ -253,6 +252,7 @@ void DestinationMove::announce(size_t round) {
 
 void DestinationMove::on_redirect(const wire::Redirect& redirect) {
   if (!published_ && machine_.state() != DestinationState::kHandedOver) return;
+  uint64_t number = redirect.first();
   for (const wire::Frame& in : redirect.frames()) {
     auto frame = from_wire(in);
     const EndpointRecord* endpoint = frame ? context_.store.find(in.endpoint()) : nullptr;
@@ -260,28 +260,27 @@ void DestinationMove::on_redirect(const wire::Redirect& redirect) {
       if (session_ != nullptr) session_->close(frame ? "peer: a frame for another VM" : frame.error().message);
       return;
     }
+    if (number++ != next_number_) continue;
     frame->endpoint = endpoint->id;
     if (published_) {
       in_.emplace_back(std::move(*frame));
       ++status_.redirected;
+    } else if (ahead_.size() < kMaxAhead && ahead_bytes_ + frame->bytes.size() <= kMaxAheadBytes) {
+      ahead_bytes_ += frame->bytes.size();
+      ahead_.push_back(std::move(*frame));
     } else {
-      keep_ahead(std::move(*frame));
+      continue;
     }
+    ++next_number_;
   }
   if (published_) pump_in();
 }
 
-void DestinationMove::keep_ahead(dataplane::Frame frame) {
-  ahead_full_ |= ahead_.size() >= kMaxAhead || ahead_bytes_ + frame.bytes.size() > kMaxAheadBytes;
-  if (ahead_full_) return;
-  ahead_bytes_ += frame.bytes.size();
-  ahead_.push_back(std::move(frame));
-}
-
 void DestinationMove::forget_ahead() {
+  if (published_) return;
   ahead_.clear();
   ahead_bytes_ = 0;
-  ahead_full_ = false;
+  next_number_ = 0;
 }
 
 // To the worker as far as its ring has room; the session is not read while much waits.

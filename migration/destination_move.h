@@ -45,7 +45,6 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   void enter();
   void announce(size_t round);
   void locate(dataplane::LocationKind kind, bool pairing);
-  void keep_ahead(dataplane::Frame frame);
   void forget_ahead();
   void pump_in();
 
@@ -63,12 +62,10 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   MoveStatus status_;
   dataplane::WindowTotals totals_before_, totals_after_;  // the switch's, when the move began and when it was over
   std::string why_;
-  // Sent ahead of our being active, in order: delivered when we are, forgotten when the VM goes on at the source. `ahead_full_`:
-  // one was refused, so later ones are as well.
+  // Sent ahead of our being active, in order: delivered when we are, forgotten when the VM goes on at the source.
   std::deque<dataplane::Frame> ahead_;
   size_t ahead_bytes_ = 0;
-  uint64_t ahead_delivered_ = 0;
-  bool ahead_full_ = false;
+  uint64_t next_number_ = 0;    // of the redirected frame that is due
   // Redirected frames and barriers, in the order they came.
   std::deque<std::variant<dataplane::Frame, uint32_t>> in_;
   uint32_t barrier_ = 0;

@@ -305,7 +305,7 @@ void SourceMove::stopped() {
 void SourceMove::rewrite_out() {
   status_.active_ns = context_.clock.now_ns();
   passing_on_ = false;
-  // What the peer has not got follows, ahead of what is still to come.
+  // What the peer has not got follows, ahead of what is still to come. Some of it may be on its way: the numbers tell.
   send_kept(static_cast<size_t>(std::min<uint64_t>(held_by_peer_, sent_ahead_)));
   status_.redirected += kept_.size();
   kept_.clear();
@@ -388,12 +388,16 @@ void SourceMove::redirect(const dataplane::Frame& frame) {
 void SourceMove::send_frame(const dataplane::Frame& frame) {
   const EndpointRecord* endpoint = context_.store.endpoint(frame.endpoint);
   if (endpoint == nullptr || session_ == nullptr) return;
+  if (batch_.redirect().frames_size() == 0) batch_.mutable_redirect()->set_first(next_number_);
+  ++next_number_;
   to_wire(frame, endpoint->profile.name, *batch_.mutable_redirect()->add_frames());
   batch_bytes_ += frame.bytes.size();
   if (batch_bytes_ >= kMaxRedirectBytes || static_cast<size_t>(batch_.redirect().frames_size()) >= kMaxRedirectFrames) flush_redirect();
 }
 
 void SourceMove::send_kept(size_t from) {
+  flush_redirect();
+  next_number_ = from;
   for (size_t i = from; i < kept_.size(); ++i) send_frame(kept_[i]);
   sent_ahead_ = kept_.size();
   flush_redirect();

@@ -85,6 +85,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   std::deque<dataplane::Frame> kept_;
   size_t kept_bytes_ = 0;
   size_t sent_ahead_ = 0;
+  uint64_t next_number_ = 0;    // of the next redirected frame: kept_'s places, and on from there
   uint64_t held_by_peer_ = 0;   // how many of them it delivered, as its `active` says
   bool passing_on_ = false;     // the location is the redirect, and the peer not active
   bool thawing_ = false;        // kept_ is on its way back to the VM, ahead of what is parked
