@@ -3,7 +3,8 @@
 """Behind scripts/test, which has seen to what this needs. All tests: layers, units (plain and under ASan + UBSan), system tests with the real daemon, the demo's move.
 
     scripts/test                 everything
-    scripts/test unit            only the named parts: layers unit sanitize system
+    scripts/test unit            only the named parts: layers unit sanitize system; or tsan, which is not in `everything`:
+                                 the classifier's readers beside a writer under ThreadSanitizer
     scripts/test --strict        a skip whose reason does not begin with `cannot run here:` counts as a failure
     scripts/test system -k NAME  what follows the parts goes to pytest
 
@@ -21,6 +22,9 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent.parent
 PARTS = ["layers", "unit", "sanitize", "system"]
+FURTHER_PARTS = ["tsan"]
+TSAN_PROGRAMS = ["tests/unit/dataplane/classifier_oracle_test", "tests/unit/dataplane/classifier_test"]
+TSAN_FILTER = "ClassifierThreads.*:*HalfATransaction*"
 MAY_SKIP = "cannot run here:"
 UNIT_TIMEOUT_S = 300
 SYSTEM_TIMEOUT_S = 900
@@ -61,9 +65,9 @@ def unit_programs(directory):
     return [test["cmd"][0] for test in found if "unit" in " ".join(test["suite"])]
 
 
-def run_units(tally, directory, label):
-    environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0", UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1")
-    for program in unit_programs(directory):
+def run_units(tally, directory, label, programs=None, **settings):
+    environment = dict(os.environ, **settings, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0", UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1")
+    for program in programs or unit_programs(directory):
         name = f"{label} {Path(program).name}"
         with tempfile.TemporaryDirectory() as scratch:
             report = Path(scratch) / "report.json"
@@ -125,8 +129,9 @@ def main():
     parser.add_argument("--strict", action="store_true")
     parser.add_argument("parts", nargs="*", metavar="PART")
     arguments, extra = parser.parse_known_args()
-    parts = [p for p in arguments.parts if p in PARTS] or PARTS
-    extra = [p for p in arguments.parts if p not in PARTS] + extra
+    known = PARTS + FURTHER_PARTS
+    parts = [p for p in arguments.parts if p in known] or PARTS
+    extra = [p for p in arguments.parts if p not in known] + extra
     tally = Tally(arguments.strict)
     started = time.monotonic()
 
@@ -154,6 +159,14 @@ def main():
             tally.add("sanitize", "failed", "does not build")
         else:
             run_units(tally, sanitized, "sanitize")
+    if "tsan" in parts:
+        say(f"threads under TSan ({time.monotonic() - started:.0f} s so far)")
+        threads = build("tsan", ["--buildtype=debugoptimized", "-Db_sanitize=thread", "-Db_lundef=false", "-Dwerror=false"],
+                        TSAN_PROGRAMS)
+        if threads is None:
+            tally.add("tsan", "failed", "does not build")
+        else:
+            run_units(tally, threads, "tsan", [str(threads / p) for p in TSAN_PROGRAMS], GTEST_FILTER=TSAN_FILTER)
 
     for note in tally.notes:
         print(note)
