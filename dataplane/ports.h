@@ -52,6 +52,7 @@ struct PortInfo {
   uint16_t tx_queues = 0;
   int numa_node = -1;        // -1 unknown
   uint64_t features = 0;     // negotiated virtio features, 0 for ethdev
+  uint64_t offered_features = 0;  // what the switch offers a driver here, 0 for ethdev
   MacAddress mac;            // ethdev: the device's; vhost: zero
   std::vector<uint16_t> queue_workers;  // worker that polls rx queue i
 };

@@ -261,7 +261,7 @@ void Driver::stop() {
 }
 
 Result<Document> Driver::export_vm(const std::string& vm) {
-  return migration::export_vm(impl_->context.store, vm, impl_->context.options.host, impl_->context.newest_epoch(vm));
+  return migration::export_vm(impl_->context.store, impl_->context.ports, vm, impl_->context.options.host, impl_->context.newest_epoch(vm));
 }
 
 Result<RewriteReport> Driver::rewrite_vm(const std::string& vm) {

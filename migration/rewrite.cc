@@ -2,6 +2,7 @@
 #include "migration/rewrite.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <set>
 
 #include "dataplane/flow_command.h"
@@ -66,9 +67,23 @@ uint64_t receive_rules_of(const PolicyStore& store, const std::vector<const Endp
   return rules.size();
 }
 
+// VHOST_F_LOG_ALL: QEMU sets it while it copies, no driver negotiates it.
+constexpr uint64_t kLogAll = uint64_t{1} << 26;
+
+// A driver keeps what it negotiated: QEMU would fail at the end of its migration, with the VM stopped.
+Result<void> check_features(const Profile& profile, const dataplane::PortInfo& port) {
+  const uint64_t missing = profile.features & ~port.offered_features;
+  if (port.offered_features == 0 || missing == 0) return {};
+  char text[64];
+  std::snprintf(text, sizeof text, "0x%llx of 0x%llx", static_cast<unsigned long long>(missing),
+                static_cast<unsigned long long>(profile.features));
+  return fail(profile.name + " uses virtio features that this switch does not offer: " + text);
+}
+
 }  // namespace
 
-Result<Document> export_vm(const PolicyStore& store, const std::string& vm, const std::string& host, const Epoch& epoch) {
+Result<Document> export_vm(const PolicyStore& store, const dataplane::Ports& ports, const std::string& vm, const std::string& host,
+                           const Epoch& epoch) {
   const auto endpoints = store.endpoints_of_vm(vm);
   if (endpoints.empty()) return fail(Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
   if (endpoints.size() > kMaxDocumentProfiles) return fail(vm + " has more endpoints than a document takes");
@@ -78,7 +93,10 @@ Result<Document> export_vm(const PolicyStore& store, const std::string& vm, cons
   document.epoch = epoch;
   std::set<std::string> uplinks;
   for (const EndpointRecord* endpoint : endpoints) {
-    document.profiles.push_back(endpoint->profile);
+    Profile& profile = document.profiles.emplace_back(endpoint->profile);
+    if (const auto info = endpoint->port.valid() ? ports.info(endpoint->port) : fail(""); info && info->features != 0) {
+      profile.features = info->features & ~kLogAll;
+    }
     for (const RuleRecord* record : store.rules_inside(endpoint->id)) {
       document.rules.push_back(document_rule(store, *record));
       note_uplinks(store, *record, uplinks);
@@ -203,12 +221,16 @@ Result<void> StagedImport::make_ports(const Bindings& bindings) {
         return fail("port " + std::to_string(place.port.value) + " has MTU " + std::to_string(info->mtu) + ", " + profile.name + " needs " +
                     std::to_string(profile.mtu));
       }
+      if (auto known = check_features(profile, *info); !known) return known;
       continue;
     }
     auto port = ports_.add_vhost({profile.name, binding->second.socket_path, false, profile.queues, profile.mtu});
     if (!port) return fail(port.error());
     place.port = *port;
     place.made_port = true;
+    if (const auto info = ports_.info(*port)) {
+      if (auto known = check_features(profile, *info); !known) return known;
+    }
   }
   return {};
 }

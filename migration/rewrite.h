@@ -22,7 +22,9 @@
 namespace godwit::migration {
 
 // The VM's policy as it is now. Refused when no endpoint of that name is here.
-Result<Document> export_vm(const dataplane::PolicyStore& store, const std::string& vm, const std::string& host, const Epoch& epoch);
+// Profiles say which virtio features the VM's driver has negotiated with its port.
+Result<Document> export_vm(const dataplane::PolicyStore& store, const dataplane::Ports& ports, const std::string& vm,
+                           const std::string& host, const Epoch& epoch);
 
 // What take_out() did, for reports and for what remains to be done at the end.
 struct TakenOut {

@@ -40,7 +40,7 @@ SourceMove::SourceMove(MoveContext& context, std::string vm, std::string peer, s
 }
 
 Result<void> SourceMove::begin() {
-  auto document = export_vm(context_.store, status_.vm, context_.options.host, context_.newest_epoch(status_.vm));
+  auto document = export_vm(context_.store, context_.ports, status_.vm, context_.options.host, context_.newest_epoch(status_.vm));
   if (!document) return fail(document.error());
   document_ = std::move(*document);
   for (const EndpointRecord* endpoint : context_.store.endpoints_of_vm(status_.vm)) {
@@ -218,7 +218,7 @@ void SourceMove::send_offer() {
 
 void SourceMove::send_handover() {
   if (rules_changed_) {
-    if (auto now = export_vm(context_.store, status_.vm, context_.options.host, document_.epoch)) document_.digest = now->digest;
+    if (auto now = export_vm(context_.store, context_.ports, status_.vm, context_.options.host, document_.epoch)) document_.digest = now->digest;
     rules_changed_ = false;
   }
   wire::Envelope message = envelope();

@@ -145,8 +145,11 @@ void remove_stale_socket(const std::string& path) {
   if (refused) unlink(path.c_str());
 }
 
-Result<void> configure(const VhostPort& port, const char* path) {
+Result<void> configure(VhostPort& port, const char* path) {
   if (rte_vhost_driver_disable_features(path, kFeaturesNotOffered) != 0) return fail("cannot mask virtio features");
+  uint64_t offered = 0;
+  if (rte_vhost_driver_get_features(path, &offered) != 0) return fail("cannot tell which virtio features are offered");
+  port.set_offered_features(offered);
   if (rte_vhost_driver_callback_register(path, &kDeviceOps) != 0) return fail("cannot register vhost callbacks");
   if (rte_vhost_driver_start(path) != 0) {
     return fail(port.spec().server ? "cannot listen on " + port.spec().socket_path

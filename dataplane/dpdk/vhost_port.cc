@@ -161,6 +161,7 @@ void VhostPort::describe(PortInfo& info) const {
   info.rings_running = rings_running_.load();
   info.dirty_logging = logging_.load();
   info.features = features_.load();
+  info.offered_features = offered_features_;
 }
 
 void VhostPort::close() { unregister_vhost(*this); }

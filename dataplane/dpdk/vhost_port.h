@@ -45,6 +45,8 @@ class VhostPort final : public Port {
   void on_ring_base(uint32_t ring);  // GET_VRING_BASE was answered
   void on_reset_owner();
   void on_features(uint64_t features);
+  // Control thread, when the socket is opened.
+  void set_offered_features(uint64_t features) { offered_features_ = features; }
 
   uint16_t receive(uint16_t queue, rte_mempool* pool, rte_mbuf** out, uint16_t most) override;
   uint16_t send(uint16_t queue, rte_mbuf** mbufs, uint16_t count) override;
@@ -71,6 +73,7 @@ class VhostPort final : public Port {
   std::atomic<uint64_t> last_disconnect_ns_{0};
   std::atomic<int> connection_{-1};
   std::atomic<uint64_t> features_{0};
+  uint64_t offered_features_ = 0;  // control thread
   std::atomic<bool> rings_running_{false};
   std::atomic<bool> logging_{false};
   std::atomic<int> numa_node_{-1};

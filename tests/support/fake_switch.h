@@ -47,6 +47,7 @@ class FakePorts final : public dataplane::Ports {
   std::vector<dataplane::PortEvent> poll_events() override { return {}; }
 
   std::map<uint16_t, dataplane::PortInfo> ports;
+  uint64_t offered_features = 0;  // by the vhost ports that are made from now on
 
  private:
   Result<PortId> add(const std::string& name, dataplane::PortKind kind, const std::string& detail, uint16_t mtu) {
@@ -56,6 +57,7 @@ class FakePorts final : public dataplane::Ports {
     info.kind = kind;
     info.detail = detail;
     info.mtu = mtu;
+    info.offered_features = kind == dataplane::PortKind::kVhost ? offered_features : 0;
     ports[info.id.value] = info;
     return info.id;
   }

@@ -259,8 +259,7 @@ def test_nothing_forbidden_got_through_and_nothing_without_policy(net, outcome):
 
 
 def test_swaps_follow_each_other_without_a_pause(outcome):
-    # The aim is SWAPS_PER_S. Two CPUs for the switch, its guests and this process give 37 to 46 a second; a swap that
-    # came to wait for something (a grace period, a lock, a guest) would show far below.
+    # SWAPS_PER_S is asked for and held where nothing else runs; the room is for machines that are shared.
     rate = outcome.swapper.swaps / outcome.swapper.took_s
     print(f"{rate:.1f} swaps a second")
-    assert rate >= SWAPS_PER_S * 0.2
+    assert rate >= SWAPS_PER_S * 0.7

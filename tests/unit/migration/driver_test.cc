@@ -321,6 +321,20 @@ TEST_F(DriverTest, RefusalsGiveEveryReasonAtOnceAndChangeNothing) {
   EXPECT_EQ(b_.picture(), b);
 }
 
+TEST_F(DriverTest, VirtioFeaturesThatTheOtherSwitchDoesNotOfferAreRefusedBeforeAnythingMoves) {
+  a_.ports.ports[a_.store.find("vm7/net0")->port.value].features = 0x1'0000'8000 | 1u << 26;  // and QEMU copies
+  b_.ports.offered_features = 0x1'0000'0000;
+  const std::string a = a_.picture(), b = b_.picture();
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "aborted"; })) << log_;
+  EXPECT_NE(error(a_driver_).find("0x8000 of 0x100008000"), std::string::npos) << error(a_driver_);
+  EXPECT_EQ(a_.picture(), a);
+  EXPECT_EQ(b_.picture(), b);
+  b_.ports.offered_features = 0x1'0000'8000;
+  start();
+  EXPECT_TRUE(until([&] { return state(a_driver_) == "prepared"; })) << log_;
+}
+
 TEST_F(DriverTest, ARefusedOfferLeavesTheSourceAsItWas) {
   b_.vm("vm7/net0", "02:00:00:00:00:77");
   const std::string a = a_.picture(), b = b_.picture();
