@@ -60,7 +60,11 @@ void offer_parameter(const Context& context, const Command& command, size_t inde
     for (const dataplane::PortInfo& port : context.ports.list()) out.offer(std::to_string(port.id.value), port.name);
   }
   if (index == 0 && (command.params.starts_with("VM") || command.params.starts_with("[VM"))) offer_vms(context, out);
-  if (index == 1 && command.params == "VM PEER") {
+  if (index == 0 && command.params.starts_with("VM|--all")) out.offer("--all", "all VMs here");
+  if (index == 0 && command.params == "ID") {
+    for (const migration::MoveStatus& move : context.driver.status()) out.offer(move.id, move.vm + ", " + move.state);
+  }
+  if (index == 1 && (command.params == "VM|--all PEER" || command.params == "VM FROM")) {
     for (const migration::PeerStatus& peer : context.driver.peers()) out.offer(peer.host, peer.address);
   }
   if (index == 0 && command.params.starts_with("NAME")) offer_endpoints(context, out, false);

@@ -360,6 +360,8 @@ void read_migration(const Value& value, HostConfig& config, Later& later) {
        }},
       {"prepare_timeout_ms", [&](const Value& v) { v.number(out.prepare_timeout_ms, 100, 3'600'000); }},
       {"window_timeout_ms", [&](const Value& v) { v.number(out.window_timeout_ms, 10, 600'000); }},
+      {"max_preparing", [&](const Value& v) { v.number(out.max_preparing, 1, 1024); }},
+      {"max_incoming", [&](const Value& v) { v.number(out.max_incoming, 1, 4096); }},
       {"park_packets", [&](const Value& v) { v.number(out.park_packets, 1, 1u << 20); }},
       {"park_bytes", [&](const Value& v) { v.number(out.park_bytes, 1u << 16, 1u << 30); }},
   });

@@ -86,6 +86,8 @@ struct MigrationConfig {
   std::string uplink;                        // empty: there is none, or several and none was named
   uint64_t prepare_timeout_ms = 10000;
   uint64_t window_timeout_ms = 2000;
+  uint64_t max_preparing = 8;
+  uint64_t max_incoming = 256;
   uint32_t park_packets = 4096;
   uint64_t park_bytes = 8u << 20;
 };

@@ -113,6 +113,8 @@ migration::DriverOptions driver_options(const HostConfig& config) {
   options.uplink = migration.uplink;
   options.prepare_timeout_ms = migration.prepare_timeout_ms;
   options.window_timeout_ms = migration.window_timeout_ms;
+  options.max_preparing = migration.max_preparing;
+  options.max_incoming = migration.max_incoming;
   return options;
 }
 

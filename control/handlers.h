@@ -47,11 +47,16 @@ nlohmann::json read_vm_or_all(WordReader& words);
 nlohmann::json read_migration_export(WordReader& words);
 nlohmann::json read_migration_import(WordReader& words);
 nlohmann::json read_migrate_start(WordReader& words);
+nlohmann::json read_migrate_pull(WordReader& words);
+nlohmann::json read_migrate_cancel(WordReader& words);
+nlohmann::json read_migrate_show(WordReader& words);
 GODWIT_HANDLER(migration_export);
 GODWIT_HANDLER(migration_rewrite);
 GODWIT_HANDLER(migration_import);
 GODWIT_HANDLER(migrate_start);
+GODWIT_HANDLER(migrate_pull);
 GODWIT_HANDLER(migrate_status);
+GODWIT_HANDLER(migrate_show);
 GODWIT_HANDLER(migrate_cancel);
 GODWIT_HANDLER(peer_list);
 

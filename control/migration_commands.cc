@@ -4,6 +4,11 @@
 // daemon opens none that a client names.
 #include "migration/document.h"
 
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+
 #include "control/command_support.h"
 #include "control/commands.h"
 #include "control/handlers.h"
@@ -14,9 +19,54 @@
 namespace godwit::control {
 namespace {
 
-std::string count_text(const Json& data, const char* name, const char* what) {
-  const auto count = data.at(name).get<uint64_t>();
-  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+std::string count_text(uint64_t count, const char* what) { return std::to_string(count) + " " + what + (count == 1 ? "" : "s"); }
+std::string count_text(const Json& data, const char* name, const char* what) { return count_text(data.at(name).get<uint64_t>(), what); }
+
+double milliseconds(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
+
+std::string fixed_text(double value, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+std::string seconds_text(double seconds) { return fixed_text(seconds, seconds < 100 ? 1 : 0) + " s"; }
+std::string rate_text(double rate) { return fixed_text(rate, rate < 10 ? 1 : 0) + " a second"; }
+
+// "2026-11-24 06:15:12.345 UTC"
+std::string utc_text(int64_t unix_ms) {
+  const time_t seconds = unix_ms / 1000;
+  tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[64];
+  const size_t length = std::strftime(text, sizeof text, "%F %T", &parts);
+  std::snprintf(text + length, sizeof text - length, ".%03d UTC", static_cast<int>(unix_ms % 1000));
+  return text;
+}
+
+// Where a step lies in the whole, 40 columns wide; the shortest is one.
+std::string bar(double at, double length, double total) {
+  constexpr int kColumns = 40;
+  const double scale = total > 0 ? kColumns / total : 0;
+  const int first = std::clamp(static_cast<int>(at * scale), 0, kColumns - 1);
+  const int last = std::clamp(static_cast<int>((at + length) * scale), first + 1, kColumns);
+  return "|" + std::string(static_cast<size_t>(first), ' ') + std::string(static_cast<size_t>(last - first), '#') +
+         std::string(static_cast<size_t>(kColumns - last), ' ') + "|";
+}
+
+bool is_over(const migration::MoveStatus& move) { return move.state == "done" || move.state == "aborted"; }
+
+// How long nobody carried its packets: at the source from the freeze on, at the destination until the first one.
+Json blackout_ms(const migration::MoveStatus& move) {
+  const auto [from, to] = move.role == "source" ? std::pair(move.freeze_ns, move.active_ns) : std::pair(move.rings_running_ns, move.first_packet_ns);
+  return from == 0 || to < from ? Json() : Json(milliseconds(to - from));
+}
+
+// {"all": true} in place of {"vm"}.
+bool wants_all(const Params& params) {
+  if (!params.has("all")) return false;
+  if (!params.raw("all").is_boolean() || !params.raw("all").get<bool>()) Params::wrong("\"all\" must be true");
+  if (params.has("vm")) Params::wrong("\"vm\" and \"all\" exclude each other");
+  return true;
 }
 
 std::string ports_text(const Json& ports) {
@@ -25,8 +75,32 @@ std::string ports_text(const Json& ports) {
   return out;
 }
 
-Json describe(const migration::MoveStatus& move) {
-  return {{"vm", move.vm},
+Json describe(const migration::EvacuationStatus& one, uint64_t now) {
+  const uint64_t end = one.ended_ns != 0 ? one.ended_ns : now;
+  const double rate = one.per_second(now);
+  return {{"id", one.id},
+          {"peer", one.peer},
+          {"total", one.total},
+          {"done", one.done},
+          {"failed", one.failed},
+          {"queued", one.queued},
+          {"preparing", one.preparing},
+          {"prepared", one.prepared},
+          {"moving", one.moving},
+          {"rules", one.rules},
+          {"elapsed_ms", milliseconds(end - one.started_ns)},
+          {"per_second", rate},
+          {"left_ms", one.over() || rate == 0 ? Json() : Json(one.seconds_left(now) * 1e3)}};
+}
+
+// "left_ms": what is left of the current step's time limit; null: it has none.
+Json describe(const migration::MoveStatus& move, uint64_t now) {
+  const uint64_t end = move.steps.empty() ? now : is_over(move) ? move.steps.back().ns : now;
+  const uint64_t began = move.steps.empty() ? now : move.steps.front().ns;
+  return {{"elapsed_ms", milliseconds(end - began)},
+          {"left_ms", is_over(move) || move.deadline_ns == 0 ? Json() : Json(milliseconds(move.deadline_ns > now ? move.deadline_ns - now : 0))},
+          {"evacuation", move.evacuation.empty() ? Json() : Json(move.evacuation)},
+          {"vm", move.vm},
           {"peer", move.peer},
           {"role", move.role},
           {"state", move.state},
@@ -157,49 +231,188 @@ std::string print_migration_import(const Json& data, const Json&) {
          count_text(data, "uplink_rules_added", "uplink rule") + " added\n" + "New ports:\n" + ports_text(data.at("new_ports"));
 }
 
+// VM|--all
+void read_vm_or_every(WordReader& words, Json& params) {
+  const std::string vm = words.text("a VM's name, or --all");
+  if (vm == "--all") {
+    params["all"] = true;
+  } else {
+    params["vm"] = vm;
+  }
+}
+
 Json read_migrate_start(WordReader& words) {
-  Json params{{"vm", words.text("a VM's name")}};
+  Json params = Json::object();
+  read_vm_or_every(words, params);
   params["peer"] = words.text("a peer's name (`peer list`)");
   words.end();
   return params;
 }
 
 Json migrate_start(Context& context, const Json& json) {
-  const Params params(json, {"vm", "peer"});
-  const std::string vm = params.text("vm"), peer = params.text("peer");
-  return {{"id", take(context.driver.start(vm, peer))}, {"vm", vm}, {"peer", peer}};
+  const Params params(json, {"vm", "all", "peer"});
+  const std::string peer = params.text("peer");
+  if (!wants_all(params)) {
+    const std::string vm = params.text("vm");
+    return {{"id", take(context.driver.start(vm, peer))}, {"vm", vm}, {"peer", peer}};
+  }
+  const migration::EvacuationReport report = take(context.driver.start_all(peer));
+  Json started = Json::array(), refused = Json::array();
+  for (const auto& [vm, id] : report.started) started.push_back({{"vm", vm}, {"id", id}});
+  for (const auto& [vm, reason] : report.refused) refused.push_back({{"vm", vm}, {"reason", reason}});
+  return {{"evacuation", report.id}, {"peer", peer}, {"started", std::move(started)}, {"refused", std::move(refused)}};
 }
 std::string print_migrate_start(const Json& data, const Json&) {
-  return "Moving " + data.at("vm").get<std::string>() + " to " + data.at("peer").get<std::string>() + ", move " +
+  const std::string peer = data.at("peer").get<std::string>();
+  if (!data.contains("evacuation")) {
+    return "Moving " + data.at("vm").get<std::string>() + " to " + peer + ", move " + data.at("id").get<std::string>() + "\n";
+  }
+  std::string out = "Moving " + std::to_string(data.at("started").size()) + " VMs to " + peer + ", evacuation " +
+                    data.at("evacuation").get<std::string>() + "\n";
+  for (const Json& one : data.at("refused")) {
+    out += "Not " + one.at("vm").get<std::string>() + ": " + one.at("reason").get<std::string>() + "\n";
+  }
+  return out;
+}
+
+Json read_migrate_pull(WordReader& words) {
+  Json params{{"vm", words.text("a VM's name")}};
+  params["from"] = words.text("the name of the host that has it (`peer list`)");
+  words.end();
+  return params;
+}
+
+Json migrate_pull(Context& context, const Json& json) {
+  const Params params(json, {"vm", "from"});
+  const std::string vm = params.text("vm"), from = params.text("from");
+  return {{"id", take(context.driver.pull(vm, from))}, {"vm", vm}, {"from", from}};
+}
+std::string print_migrate_pull(const Json& data, const Json&) {
+  return "Asked " + data.at("from").get<std::string>() + " for " + data.at("vm").get<std::string>() + ", move " +
          data.at("id").get<std::string>() + "\n";
 }
 
 Json migrate_status(Context& context, const Json& json) {
   const Params params(json, {"vm"});
-  Json moves = Json::array();
-  for (const migration::MoveStatus& move : context.driver.status(params.text_or("vm", ""))) moves.push_back(describe(move));
-  return {{"moves", std::move(moves)}};
+  const uint64_t now = context.driver.now_ns();
+  Json moves = Json::array(), evacuations = Json::array();
+  for (const migration::MoveStatus& move : context.driver.status(params.text_or("vm", ""))) moves.push_back(describe(move, now));
+  if (!params.has("vm")) {
+    for (const migration::EvacuationStatus& one : context.driver.evacuations()) evacuations.push_back(describe(one, now));
+  }
+  return {{"moves", std::move(moves)}, {"evacuations", std::move(evacuations)}};
 }
 std::string print_migrate_status(const Json& data, const Json&) {
-  std::vector<std::vector<std::string>> rows{{"VM", "Role", "Peer", "State", "Exported", "Rewritten", "Imported", "Parked", "Redirected", "Move", "Error"}};
+  std::vector<std::vector<std::string>> rows{
+      {"VM", "Role", "Peer", "State", "For", "Left", "Exported", "Rewritten", "Imported", "Parked", "Redirected", "Move", "Error"}};
   for (const Json& move : data.at("moves")) {
     const auto text = [&](const char* name) { return move.at(name).get<std::string>(); };
     const auto number = [&](const char* name) { return std::to_string(move.at(name).get<uint64_t>()); };
-    rows.push_back({text("vm"), text("role"), text("peer"), text("state"), number("rules_exported"), number("rules_rewritten"),
-                    number("rules_imported"), number("parked"), number("redirected"), text("id"),
+    rows.push_back({text("vm"), text("role"), text("peer"), text("state"), seconds_text(move.at("elapsed_ms").get<double>() / 1e3),
+                    move.at("left_ms").is_null() ? "-" : seconds_text(move.at("left_ms").get<double>() / 1e3), number("rules_exported"),
+                    number("rules_rewritten"), number("rules_imported"), number("parked"), number("redirected"), text("id"),
                     move.at("error").is_null() ? "" : text("error")});
   }
-  return rows.size() == 1 ? "No moves\n" : table(rows);
+  std::string out = rows.size() == 1 ? "No moves\n" : table(rows);
+  for (const Json& one : data.at("evacuations")) {
+    const auto number = [&](const char* name) { return std::to_string(one.at(name).get<uint64_t>()); };
+    out += "Evacuation " + one.at("id").get<std::string>() + " to " + one.at("peer").get<std::string>() + ": " + number("total") + " VMs, " +
+           number("done") + " done (" + number("rules") + " rules), " + number("failed") + " failed, " + number("queued") + " queued, " +
+           number("preparing") + " being prepared, " + number("prepared") + " prepared, " + number("moving") + " moving; " +
+           rate_text(one.at("per_second").get<double>());
+    const bool left = !one.at("left_ms").is_null();
+    out += left ? ", about " + seconds_text(one.at("left_ms").get<double>() / 1e3) + " left\n"
+                : ", after " + seconds_text(one.at("elapsed_ms").get<double>() / 1e3) + "\n";
+  }
+  return out;
+}
+
+Json read_migrate_show(WordReader& words) {
+  Json params{{"id", words.text("a move's id (`migrate status`)")}};
+  words.end();
+  return params;
+}
+
+Json migrate_show(Context& context, const Json& json) {
+  const Params params(json, {"id"});
+  const migration::MoveStatus move = take(context.driver.show(params.text("id")));
+  const uint64_t now = context.driver.now_ns();
+  Json data = describe(move, now);
+  const uint64_t began = move.steps.empty() ? now : move.steps.front().ns;
+  const auto wall = std::chrono::system_clock::now() - std::chrono::nanoseconds(now - began);
+  data["began_unix_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(wall.time_since_epoch()).count();
+  data["blackout_ms"] = blackout_ms(move);
+  data["steps_left_out"] = move.steps_left_out;
+  Json& steps = data["steps"] = Json::array();
+  for (size_t i = 0; i < move.steps.size(); ++i) {
+    const migration::MoveStep& step = move.steps[i];
+    const bool last = i + 1 == move.steps.size();
+    const uint64_t end = !last ? move.steps[i + 1].ns : is_over(move) ? step.ns : now;
+    steps.push_back({{"state", step.state},
+                     {"on", step.on.empty() ? Json() : Json(step.on)},
+                     {"why", step.why.empty() ? Json() : Json(step.why)},
+                     {"at_ms", milliseconds(step.ns - began)},
+                     {"for_ms", milliseconds(end - step.ns)}});
+  }
+  return data;
+}
+std::string print_migrate_show(const Json& data, const Json&) {
+  const auto text = [&](const char* name) { return data.at(name).get<std::string>(); };
+  const auto number = [&](const char* name) { return std::to_string(data.at(name).get<uint64_t>()); };
+  std::string out = "Move " + text("id") + " of " + text("vm") + (text("role") == "source" ? " to " : " from ") + text("peer") + ": " +
+                    text("state") + (data.at("error").is_null() ? "" : ", " + text("error")) + "\n" + "Began " +
+                    utc_text(data.at("began_unix_ms").get<int64_t>()) + ", " + seconds_text(data.at("elapsed_ms").get<double>() / 1e3) + "\n\n";
+  const double total = data.at("elapsed_ms").get<double>();
+  std::vector<std::vector<std::string>> rows{{"At ms", "For ms", "State", "On", "", "Why"}};
+  for (const Json& step : data.at("steps")) {
+    const double at = step.at("at_ms").get<double>(), length = step.at("for_ms").get<double>();
+    rows.push_back({fixed_text(at, 3), fixed_text(length, 3), step.at("state"), step.at("on").is_null() ? "" : step.at("on").get<std::string>(),
+                    bar(at, length, total), step.at("why").is_null() ? "" : step.at("why").get<std::string>()});
+  }
+  out += table(rows);
+  if (data.at("steps_left_out").get<uint64_t>() != 0) out += number("steps_left_out") + " steps from the middle are left out\n";
+  out += "\n";
+  if (!data.at("blackout_ms").is_null()) {
+    out += (text("role") == "source" ? "From the freeze to the peer's being active: " : "From its rings' running to its first packet: ") +
+           fixed_text(data.at("blackout_ms").get<double>(), 3) + " ms\n";
+  }
+  return out + "Rules: " + number("rules_exported") + " exported, " + number("rules_rewritten") + " rewritten, " + number("rules_imported") +
+         " imported\n" + "Packets: " + number("parked") + " parked, " + number("redirected") + " redirected; dropped: " +
+         number("park_overflow") + " park_overflow, " + number("redirect_duplicate") + " redirect_duplicate\n";
+}
+
+Json read_migrate_cancel(WordReader& words) {
+  Json params = Json::object();
+  read_vm_or_every(words, params);
+  words.end();
+  return params;
 }
 
 Json migrate_cancel(Context& context, const Json& json) {
-  const Params params(json, {"vm"});
-  const std::string vm = params.text("vm");
-  take(context.driver.cancel(vm));
-  return {{"vm", vm}};
+  const Params params(json, {"vm", "all"});
+  if (!wants_all(params)) {
+    const std::string vm = params.text("vm");
+    take(context.driver.cancel(vm));
+    return {{"vm", vm}};
+  }
+  Json cancelled = Json::array(), refused = Json::array();
+  for (const migration::MoveStatus& move : context.driver.status()) {
+    if (is_over(move)) continue;
+    if (auto done = context.driver.cancel(move.vm); done) {
+      cancelled.push_back(move.vm);
+    } else {
+      refused.push_back({{"vm", move.vm}, {"reason", done.error().message}});
+    }
+  }
+  return {{"cancelled", std::move(cancelled)}, {"refused", std::move(refused)}};
 }
 std::string print_migrate_cancel(const Json& data, const Json&) {
-  return "The move of " + data.at("vm").get<std::string>() + " is cancelled\n";
+  if (data.contains("vm")) return "The move of " + data.at("vm").get<std::string>() + " is cancelled\n";
+  std::string out = count_text(data.at("cancelled").size(), "move") + " cancelled\n";
+  for (const Json& one : data.at("refused")) {
+    out += "Not " + one.at("vm").get<std::string>() + ": " + one.at("reason").get<std::string>() + "\n";
+  }
+  return out;
 }
 
 Json peer_list(Context& context, const Json& json) {

@@ -30,6 +30,7 @@ DestinationMove::DestinationMove(MoveContext& context, std::string vm, std::stri
   status_.peer = std::move(peer);
   status_.id = std::move(id);
   status_.role = "destination";
+  note_step(status_, context_.clock.now_ns(), name_of(machine_.state()), {}, {});
   totals_before_ = context.gate.totals();
 }
 
@@ -57,6 +58,9 @@ void DestinationMove::step(DestinationEvent event, const std::string& why) {
   if (before != transition->to) {
     context_.log("move " + status_.id + " of " + status_.vm + " from " + status_.peer + ": " + std::string(name_of(before)) + " -> " +
                  std::string(name_of(transition->to)) + " on " + std::string(name_of(event)) + (why.empty() ? "" : " (" + why + ")"));
+    note_step(status_, context_.clock.now_ns(), name_of(transition->to), name_of(event), why);
+    status_.deadline_ns = 0;
+    context_.changed();
   }
   for (DestinationAction action : transition->actions) {
     if (action == DestinationAction::kNone) break;
@@ -111,8 +115,9 @@ void DestinationMove::act(DestinationAction action) {
     case A::kStartHoldTimer: return hold_timer_->set(kHoldMs, [this] { step(DestinationEvent::kHoldTimeout); });
     case A::kStartWindowTimer: {
       const bool orphan = machine_.state() == DestinationState::kOrphaned;
-      return window_timer_->set(orphan ? kOrphanMs : context_.options.window_timeout_ms + kWindowSlackMs,
-                               [this] { step(DestinationEvent::kWindowTimeout, "the source has not been heard in time"); });
+      const uint64_t ms = orphan ? kOrphanMs : context_.options.window_timeout_ms + kWindowSlackMs;
+      status_.deadline_ns = context_.clock.now_ns() + ms * 1'000'000;
+      return window_timer_->set(ms, [this] { step(DestinationEvent::kWindowTimeout, "the source has not been heard in time"); });
     }
     case A::kStopTimers:
       window_timer_->cancel();

@@ -5,11 +5,13 @@
 #include <cstdio>
 #include <deque>
 #include <set>
+#include <utility>
 
 #include "migration/announce.h"
 #include "migration/destination_move.h"
 #include "migration/move_context.h"
 #include "migration/peer.h"
+#include "migration/pull_request.h"
 #include "migration/source_move.h"
 
 namespace godwit::migration {
@@ -21,9 +23,10 @@ using dataplane::LocationKind;
 
 namespace {
 
-constexpr size_t kMaxFinished = 64;
 constexpr size_t kMaxStrangers = 32;     // connections that have not said what they want
-constexpr size_t kMaxIncoming = 256;     // moves to here at once
+constexpr size_t kMaxQueued = 65536;     // moves that wait for their turn
+constexpr size_t kMaxPulls = 256;
+constexpr size_t kMaxEvacuations = 16;
 constexpr size_t kTakeAtOnce = 256;
 
 std::string new_move_id(Network& network) {
@@ -63,15 +66,24 @@ struct Driver::Impl {
   std::unique_ptr<Timer> gate_timer;
   std::vector<std::shared_ptr<SourceMove>> outgoing;
   std::vector<std::shared_ptr<DestinationMove>> incoming;
+  struct Queued {
+    MoveStatus status;
+    std::string address;
+  };
+  std::deque<Queued> queued;  // moves from here that wait for others to be prepared
+  std::vector<std::shared_ptr<PullRequest>> pulls;
+  std::deque<EvacuationStatus> evacuations;  // total, done, failed and rules are kept; the rest is counted when asked
   std::deque<MoveStatus> finished;
+  bool sweep_waits = false;
   std::set<std::shared_ptr<PeerSession>> strangers;
   std::vector<dataplane::Frame> taken;
   std::shared_ptr<int> alive = std::make_shared<int>(0);
 
   Impl(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
        dataplane::PacketGate& gate, const Clock& clock, Driver::Log log)
-      : context{network, std::move(options), store, ports, gate, clock, std::move(log), {}, 1, {}}, gate_timer(network.timer()) {
+      : context{network, std::move(options), store, ports, gate, clock, std::move(log), {}, 1, {}, {}}, gate_timer(network.timer()) {
     context.pump = [this] { pump(); };
+    context.changed = [this] { sweep_later(); };
     context.store.on_rule_change([this](const dataplane::RuleChange& change) {
       for (const auto& move : outgoing) move->on_rule_change(change);
     });
@@ -105,6 +117,7 @@ struct Driver::Impl {
       *hello.mutable_hello() = make_hello(context.options.host);
       return session->send(hello);
     }
+    if (message.has_pull()) return answer_pull(session, message);
     auto move = find_incoming(message.vm(), message.move());
     if (message.has_offer()) {
       if (move != nullptr) return session->close("peer: move " + message.move() + " was offered before");
@@ -120,6 +133,9 @@ struct Driver::Impl {
         return session->close_when_sent();
       }
       incoming.push_back(move);
+      for (const auto& pull : pulls) {
+        if (pull->status().id == message.move() && pull->status().peer == session->host()) pull->arrived();
+      }
       move->on_offer(message.offer());
     } else if (move != nullptr) {
       own(session, move);
@@ -134,7 +150,9 @@ struct Driver::Impl {
   std::string refuse_offer(const wire::Envelope& message) const {
     if (auto good = dataplane::check_endpoint_name(message.vm()); !good) return "bad VM name: expected " + good.error().expected;
     if (moving(message.vm())) return message.vm() + " is part of another move at " + context.options.host;
-    if (incoming.size() >= kMaxIncoming) return context.options.host + " takes no more moves at once than " + std::to_string(kMaxIncoming);
+    if (incoming.size() >= context.options.max_incoming) {
+      return context.options.host + " takes no more moves at once than " + std::to_string(context.options.max_incoming);
+    }
     return {};
   }
 
@@ -179,8 +197,114 @@ struct Driver::Impl {
   }
 
   [[nodiscard]] bool moving(const std::string& vm) const {
-    return std::ranges::any_of(outgoing, [&](const auto& m) { return m->vm() == vm && !m->over(); }) ||
+    return std::ranges::any_of(queued, [&](const Queued& q) { return q.status.vm == vm; }) ||
+           std::ranges::any_of(outgoing, [&](const auto& m) { return m->vm() == vm && !m->over(); }) ||
            std::ranges::any_of(incoming, [&](const auto& m) { return m->vm() == vm && !m->over(); });
+  }
+
+  // What speaks against any move to `peer`; else its address.
+  Result<std::string> address_of(const std::string& peer) const {
+    const auto found = context.options.peers.find(peer);
+    if (found == context.options.peers.end()) return fail(Error{"no such peer", 0, 0, peer, "a peer of `peer list`"});
+    auto address = parse_address(found->second);
+    if (!address) return fail(address.error());
+    if (!address->address().is_loopback() && !context.options.plaintext_anywhere) {
+      return fail("peer " + peer + " at " + found->second + " is not on loopback: plaintext beyond it needs `plaintext: anywhere`");
+    }
+    if (!context.uplink().valid()) return fail("no uplink leads to the other hosts: receive rules have nowhere to go");
+    return found->second;
+  }
+
+  // Begins, or queues behind those that are being prepared. An error: nothing has begun.
+  Result<std::string> start(const std::string& vm, const std::string& peer, const std::string& id, const std::string& evacuation) {
+    auto address = address_of(peer);
+    if (!address) return fail(address.error());
+    if (moving(vm)) return fail(vm + " is moving already");
+    if (auto good = SourceMove::check(context, vm); !good) return fail(good.error());
+    MoveStatus status;
+    status.vm = vm;
+    status.peer = peer;
+    status.id = id;
+    status.evacuation = evacuation;
+    if (queued.empty() && preparing() < context.options.max_preparing) {
+      auto move = std::make_shared<SourceMove>(context, std::move(status), std::move(*address));
+      if (auto begun = move->begin(); !begun) return fail(begun.error());
+      outgoing.push_back(move);
+      return id;
+    }
+    if (queued.size() >= kMaxQueued) return fail("too many moves wait already");
+    status.role = "source";
+    status.state = "queued";
+    note_step(status, context.clock.now_ns(), status.state, {}, {});
+    queued.push_back({std::move(status), std::move(*address)});
+    return id;
+  }
+
+  size_t preparing() const {
+    return static_cast<size_t>(std::ranges::count_if(outgoing, [](const auto& move) { return move->preparing(); }));
+  }
+
+  void begin_queued() {
+    while (!queued.empty() && preparing() < context.options.max_preparing) {
+      Queued next = std::move(queued.front());
+      queued.pop_front();
+      auto move = std::make_shared<SourceMove>(context, next.status, next.address);
+      if (auto begun = move->begin(); begun) {
+        outgoing.push_back(move);
+      } else {
+        give_up(std::move(next.status), begun.error().message);
+      }
+    }
+  }
+
+  // A move that has not begun ends.
+  void give_up(MoveStatus status, const std::string& why) {
+    context.log("move " + status.id + " of " + status.vm + " to " + status.peer + ": " + status.state + " -> aborted (" + why + ")");
+    status.state = "aborted";
+    status.error = why;
+    note_step(status, context.clock.now_ns(), status.state, {}, why);
+    remember(std::move(status));
+  }
+
+  void answer_pull(const std::shared_ptr<PeerSession>& session, const wire::Envelope& message) {
+    wire::Envelope answer;
+    answer.set_vm(message.vm());
+    answer.set_move(message.move());
+    Result<std::string> started = fail("");
+    if (auto good = dataplane::check_endpoint_name(message.vm()); !good) {
+      started = fail("bad VM name: expected " + good.error().expected);
+    } else if (message.move().empty() || known(message.move())) {
+      started = fail("a move with the id \"" + message.move() + "\" was here before");
+    } else {
+      started = start(message.vm(), session->host(), message.move(), {});
+    }
+    if (started) {
+      answer.mutable_pulled();
+      context.log("pull " + message.move() + " of " + message.vm() + " by " + session->host() + ": begun");
+    } else {
+      const Error& error = started.error();
+      answer.mutable_refused()->add_reasons(error.message + (error.token.empty() ? "" : ": " + error.token));
+      context.log("pull " + message.move() + " by " + session->host() + " refused: " + error.message);
+    }
+    session->send(answer);
+    session->close_when_sent();
+  }
+
+  bool known(const std::string& id) const {
+    const auto all = statuses();
+    return std::ranges::any_of(all, [&](const MoveStatus& status) { return status.id == id; });
+  }
+
+  // The finished ones first.
+  std::vector<MoveStatus> statuses() const {
+    std::vector<MoveStatus> all(finished.begin(), finished.end());
+    for (const auto& move : outgoing) all.push_back(move->status());
+    for (const Queued& move : queued) all.push_back(move.status);
+    for (const auto& pull : pulls) {
+      if (!pull->over()) all.push_back(pull->status());
+    }
+    for (const auto& move : incoming) all.push_back(move->status());
+    return all;
   }
 
   // Redirected frames to the sessions, as long as these take them.
@@ -207,6 +331,12 @@ struct Driver::Impl {
   }
 
   void remember(MoveStatus status) {
+    for (EvacuationStatus& evacuation : evacuations) {
+      if (status.evacuation.empty() || evacuation.id != status.evacuation) continue;
+      ++(status.error.empty() ? evacuation.done : evacuation.failed);
+      evacuation.rules += status.error.empty() ? status.rules_imported : 0;
+      if (evacuation.over()) evacuation.ended_ns = context.clock.now_ns();
+    }
     finished.push_back(std::move(status));
     if (finished.size() > kMaxFinished) finished.pop_front();
   }
@@ -221,10 +351,18 @@ struct Driver::Impl {
       if (move->over()) remember(move->status());
       return move->over();
     });
+    std::erase_if(pulls, [&](const auto& pull) {
+      if (pull->failed()) remember(pull->status());
+      return pull->over();
+    });
+    begin_queued();
   }
   void sweep_later() {
+    if (std::exchange(sweep_waits, true)) return;
     context.network.post([this, watch = std::weak_ptr<int>(alive)] {
-      if (!watch.expired()) sweep();
+      if (watch.expired()) return;
+      sweep_waits = false;
+      sweep();
     });
   }
 };
@@ -256,6 +394,9 @@ void Driver::stop() {
   for (const auto& session : strangers) session->close("the switch ends");
   for (const auto& move : impl_->outgoing) move->stop();
   for (const auto& move : impl_->incoming) move->stop();
+  for (const auto& pull : impl_->pulls) pull->stop();
+  impl_->queued.clear();
+  impl_->pulls.clear();
   impl_->outgoing.clear();
   impl_->incoming.clear();
 }
@@ -313,42 +454,111 @@ Result<ImportReport> Driver::import_vm(const Document& document, const std::map<
 }
 
 Result<std::string> Driver::start(const std::string& vm, const std::string& peer) {
-  const MoveContext& context = impl_->context;
-  const auto found = context.options.peers.find(peer);
-  if (found == context.options.peers.end()) return fail(Error{"no such peer", 0, 0, peer, "a peer of `peer list`"});
-  auto address = parse_address(found->second);
-  if (!address) return fail(address.error());
-  if (!address->address().is_loopback() && !context.options.plaintext_anywhere) {
-    return fail("peer " + peer + " at " + found->second + " is not on loopback: plaintext beyond it needs `plaintext: anywhere`");
-  }
-  if (moving(vm)) return fail(vm + " is moving already");
-  if (!context.uplink().valid()) return fail("no uplink leads to the other hosts: receive rules have nowhere to go");
   impl_->sweep();
-  auto move = std::make_shared<SourceMove>(impl_->context, vm, peer, new_move_id(impl_->context.network), found->second);
-  if (auto begun = move->begin(); !begun) return fail(begun.error());
-  impl_->outgoing.push_back(move);
-  return move->status().id;
+  return impl_->start(vm, peer, new_move_id(impl_->context.network), {});
+}
+
+Result<EvacuationReport> Driver::start_all(const std::string& peer) {
+  const MoveContext& context = impl_->context;
+  if (auto address = impl_->address_of(peer); !address) return fail(address.error());
+  impl_->sweep();
+  std::set<std::string> vms;
+  for (const EndpointRecord* endpoint : context.store.endpoints()) {
+    const bool local = endpoint->profile.kind == EndpointKind::kVm && endpoint->location.kind == LocationKind::kPort;
+    if (local) vms.emplace(dataplane::vm_of(endpoint->profile.name));
+  }
+  if (vms.empty()) return fail("no VM is local here: there is nothing to move to " + peer);
+  EvacuationReport report;
+  report.id = new_move_id(impl_->context.network);
+  EvacuationStatus& evacuation = impl_->evacuations.emplace_back();
+  evacuation.id = report.id;
+  evacuation.peer = peer;
+  evacuation.started_ns = context.clock.now_ns();
+  for (const std::string& vm : vms) {
+    auto started = impl_->start(vm, peer, new_move_id(impl_->context.network), report.id);
+    if (started) {
+      report.started.emplace_back(vm, *started);
+    } else {
+      report.refused.emplace_back(vm, started.error().message);
+    }
+  }
+  evacuation.total = report.started.size();
+  if (evacuation.total == 0) impl_->evacuations.pop_back();
+  if (impl_->evacuations.size() > kMaxEvacuations) impl_->evacuations.pop_front();
+  return report;
+}
+
+Result<std::string> Driver::pull(const std::string& vm, const std::string& from) {
+  impl_->sweep();
+  if (auto good = dataplane::check_endpoint_name(vm); !good) return fail(good.error());
+  auto address = impl_->address_of(from);
+  if (!address) return fail(address.error());
+  const auto same = [&](const auto& pull) { return pull->status().vm == vm; };
+  if (moving(vm) || std::ranges::any_of(impl_->pulls, same)) return fail(vm + " is moving already");
+  for (const EndpointRecord* endpoint : impl_->context.store.endpoints_of_vm(vm)) {
+    if (endpoint->location.kind == LocationKind::kPort) return fail(endpoint->profile.name + " is local here already");
+  }
+  if (impl_->pulls.size() >= kMaxPulls) return fail("too many VMs have been asked for already");
+  auto request = std::make_shared<PullRequest>(impl_->context, vm, from, new_move_id(impl_->context.network), std::move(*address));
+  impl_->pulls.push_back(request);
+  request->begin();
+  return request->status().id;
 }
 
 Result<void> Driver::cancel(const std::string& vm) {
   Result<void> result = fail(Error{"no move of that VM is going on", 0, 0, vm, "a VM of `migrate status`"});
+  for (auto at = impl_->queued.begin(); at != impl_->queued.end(); ++at) {
+    if (at->status.vm != vm) continue;
+    MoveStatus status = std::move(at->status);
+    impl_->queued.erase(at);
+    impl_->give_up(std::move(status), "cancelled");
+    return {};
+  }
   for (const auto& move : impl_->outgoing) {
     if (move->vm() == vm && !move->over()) result = move->cancel();
   }
   for (const auto& move : impl_->incoming) {
     if (move->vm() == vm && !move->over()) result = move->cancel();
   }
+  for (const auto& pull : impl_->pulls) {
+    if (pull->status().vm != vm || pull->over()) continue;
+    pull->cancel();
+    result = {};
+  }
   impl_->sweep();
   return result;
 }
 
 std::vector<MoveStatus> Driver::status(const std::string& vm) const {
-  std::vector<MoveStatus> all(impl_->finished.begin(), impl_->finished.end());
-  for (const auto& move : impl_->outgoing) all.push_back(move->status());
-  for (const auto& move : impl_->incoming) all.push_back(move->status());
+  std::vector<MoveStatus> all = impl_->statuses();
   if (!vm.empty()) std::erase_if(all, [&](const MoveStatus& status) { return status.vm != vm; });
   return all;
 }
+
+Result<MoveStatus> Driver::show(const std::string& id) const {
+  std::vector<MoveStatus> all = impl_->statuses();
+  std::erase_if(all, [&](const MoveStatus& status) { return id.empty() || !status.id.starts_with(id); });
+  if (all.empty()) return fail(Error{"no such move", 0, 0, id, "an id of `migrate status`"});
+  if (std::ranges::any_of(all, [&](const MoveStatus& status) { return status.id != all.front().id; })) {
+    return fail(Error{std::to_string(all.size()) + " moves have an id that begins so", 0, 0, id, "more of the id"});
+  }
+  return all.back();
+}
+
+std::vector<EvacuationStatus> Driver::evacuations() const {
+  std::vector<EvacuationStatus> all(impl_->evacuations.begin(), impl_->evacuations.end());
+  for (EvacuationStatus& evacuation : all) {
+    for (const auto& waiting : impl_->queued) evacuation.queued += waiting.status.evacuation == evacuation.id ? 1 : 0;
+    for (const auto& move : impl_->outgoing) {
+      const MoveStatus status = move->status();
+      if (status.evacuation != evacuation.id) continue;
+      ++(move->preparing() ? evacuation.preparing : status.state == "prepared" ? evacuation.prepared : evacuation.moving);
+    }
+  }
+  return all;
+}
+
+uint64_t Driver::now_ns() const { return impl_->context.clock.now_ns(); }
 
 std::vector<PeerStatus> Driver::peers() const {
   std::vector<PeerStatus> all;

@@ -19,6 +19,7 @@
 #include "dataplane/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/document.h"
+#include "migration/timeline.h"
 
 namespace godwit::migration {
 
@@ -33,6 +34,8 @@ struct DriverOptions {
   std::string uplink;                        // endpoint that leads to the other hosts
   uint64_t prepare_timeout_ms = 10000;
   uint64_t window_timeout_ms = 2000;         // longest redirect window when no proof comes
+  uint64_t max_preparing = 8;                // moves from here that are being prepared together; the others queue
+  uint64_t max_incoming = 256;               // moves to here at once; further offers are refused
 };
 
 // One move, as `migrate status` shows it. Times are CLOCK_MONOTONIC nanoseconds, 0 = not yet.
@@ -43,6 +46,10 @@ struct MoveStatus {
   uint64_t parked = 0, park_overflow = 0, redirect_duplicate = 0;  // the whole switch's, while the move went on
   uint64_t freeze_ns = 0, handover_ns = 0, active_ns = 0, proof_ns = 0, done_ns = 0;
   uint64_t rings_running_ns = 0, first_packet_ns = 0;
+  std::string evacuation;            // the id of the `migrate start --all` that it is part of
+  uint64_t deadline_ns = 0;          // of the step that it is in; 0: it may take as long as it takes
+  std::vector<MoveStep> steps;       // oldest first
+  uint64_t steps_left_out = 0;       // from the middle of them
 };
 
 struct PeerStatus {
@@ -70,6 +77,14 @@ struct ImportReport {
   Epoch epoch;
 };
 
+struct EvacuationReport {
+  std::string id;
+  std::vector<std::pair<std::string, std::string>> started;  // VM, move
+  std::vector<std::pair<std::string, std::string>> refused;  // VM, reason
+};
+
+inline constexpr size_t kMaxFinished = 1024;
+
 class Driver {
  public:
   using Log = std::function<void(const std::string& line)>;
@@ -89,8 +104,16 @@ class Driver {
 
   // Between peers. start() returns the move's id at once; status() tells how it goes.
   Result<std::string> start(const std::string& vm, const std::string& peer);
+  // Every VM that is local here; an error if there is none. What cannot be moved is told with its reason.
+  Result<EvacuationReport> start_all(const std::string& peer);
+  // Asks `from` to move the VM here, with the id that is returned.
+  Result<std::string> pull(const std::string& vm, const std::string& from);
   Result<void> cancel(const std::string& vm);
-  [[nodiscard]] std::vector<MoveStatus> status(const std::string& vm = {}) const;  // and the last 64 finished
+  [[nodiscard]] std::vector<MoveStatus> status(const std::string& vm = {}) const;  // and the last kMaxFinished finished
+  // A move by its id or the beginning of it, if only one has it.
+  Result<MoveStatus> show(const std::string& id) const;
+  [[nodiscard]] std::vector<EvacuationStatus> evacuations() const;
+  [[nodiscard]] uint64_t now_ns() const;  // by the clock of all of these times
   [[nodiscard]] std::vector<PeerStatus> peers() const;
 
   // From the daemon's wiring.

@@ -38,6 +38,8 @@ struct MoveContext {
   [[nodiscard]] std::string socket_for(const std::string& endpoint) const;  // by the template; empty: none
   // Takes what workers redirected, and gives each frame to the move it belongs to.
   std::function<void()> pump;
+  // A move has got on: soon, what is over is put aside and what waits its turn begins.
+  std::function<void()> changed;
 };
 
 }  // namespace godwit::migration

@@ -25,28 +25,35 @@ constexpr size_t kMaxKeptBytes = 8u << 20;
 
 }  // namespace
 
-SourceMove::SourceMove(MoveContext& context, std::string vm, std::string peer, std::string id, std::string address)
+SourceMove::SourceMove(MoveContext& context, MoveStatus status, std::string address)
     : context_(context),
       address_(std::move(address)),
+      status_(std::move(status)),
       step_timer_(context.network.timer()),
       window_timer_(context.network.timer()),
       drain_timer_(context.network.timer()),
       reconnect_timer_(context.network.timer()) {
-  status_.vm = std::move(vm);
-  status_.peer = std::move(peer);
-  status_.id = std::move(id);
   status_.role = "source";
   totals_before_ = context.gate.totals();
 }
 
+Result<void> SourceMove::check(const MoveContext& context, const std::string& vm) {
+  const auto endpoints = context.store.endpoints_of_vm(vm);
+  if (endpoints.empty()) return fail(Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
+  for (const EndpointRecord* endpoint : endpoints) {
+    if (endpoint->location.kind != LocationKind::kPort || !endpoint->port.valid()) {
+      return fail(endpoint->profile.name + " is not local here: it cannot move from this host");
+    }
+  }
+  return {};
+}
+
 Result<void> SourceMove::begin() {
+  if (auto good = check(context_, status_.vm); !good) return fail(good.error());
   auto document = export_vm(context_.store, context_.ports, status_.vm, context_.options.host, context_.newest_epoch(status_.vm));
   if (!document) return fail(document.error());
   document_ = std::move(*document);
   for (const EndpointRecord* endpoint : context_.store.endpoints_of_vm(status_.vm)) {
-    if (endpoint->location.kind != LocationKind::kPort || !endpoint->port.valid()) {
-      return fail(endpoint->profile.name + " is not local here: it cannot move from this host");
-    }
     Nic nic{endpoint->id, endpoint->port, false, false, endpoint->location, endpoint->active};
     if (auto info = context_.ports.info(nic.port)) nic.running = nic.ran = info->rings_running;
     nics_.push_back(nic);
@@ -54,6 +61,8 @@ Result<void> SourceMove::begin() {
   status_.rules_exported = document_.rules.size() + document_.uplink_rules.size();
   nonce_ = context_.network.random();
   new_epoch_ = {document_.epoch.counter + 1, status_.peer};
+  note_step(status_, context_.clock.now_ns(), name_of(machine_.state()), {}, {});
+  status_.deadline_ns = context_.clock.now_ns() + context_.options.prepare_timeout_ms * 1'000'000;
   step_timer_->set(context_.options.prepare_timeout_ms, [this] {
     step(SourceEvent::kStepTimeout, "the peer did not answer within " + std::to_string(context_.options.prepare_timeout_ms) + " ms");
   });
@@ -133,6 +142,9 @@ void SourceMove::step(SourceEvent event, const std::string& why) {
   if (before != transition->to) {
     context_.log("move " + status_.id + " of " + status_.vm + " to " + status_.peer + ": " + std::string(name_of(before)) + " -> " +
                  std::string(name_of(transition->to)) + " on " + std::string(name_of(event)) + (why.empty() ? "" : " (" + why + ")"));
+    note_step(status_, context_.clock.now_ns(), name_of(transition->to), name_of(event), why);
+    status_.deadline_ns = 0;
+    context_.changed();
   }
   for (SourceAction action : transition->actions) {
     if (action == SourceAction::kNone) break;
@@ -155,6 +167,7 @@ void SourceMove::act(SourceAction action) {
     session_->send(message);
   };
   const auto timer = [&](const std::unique_ptr<Timer>& which, uint64_t ms, SourceEvent event, const char* why) {
+    status_.deadline_ns = context_.clock.now_ns() + ms * 1'000'000;
     which->set(ms, [this, event, why] { step(event, why); });
   };
   switch (action) {

@@ -16,8 +16,11 @@ namespace godwit::migration {
 
 class SourceMove : public std::enable_shared_from_this<SourceMove> {
  public:
-  SourceMove(MoveContext& context, std::string vm, std::string peer, std::string id, std::string address);
+  // `status` says which VM goes where: vm, peer, id and, if it is part of one, evacuation.
+  SourceMove(MoveContext& context, MoveStatus status, std::string address);
 
+  // Whether all of the VM is local and nothing else speaks against a move from here.
+  static Result<void> check(const MoveContext& context, const std::string& vm);
   Result<void> begin();   // exports and connects; errors leave nothing behind
   Result<void> cancel();
   void on_port_event(const dataplane::PortEvent& event);
@@ -33,6 +36,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   [[nodiscard]] const std::string& vm() const { return status_.vm; }
   // Also of frames: none is left that is to go back to the VM.
   [[nodiscard]] bool over() const { return machine_.over() && !thawing_; }
+  // The peer has not answered the offer yet.
+  [[nodiscard]] bool preparing() const { return machine_.state() < SourceState::kPrepared; }
   [[nodiscard]] MoveStatus status() const;
 
  private:

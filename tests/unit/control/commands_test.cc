@@ -177,6 +177,10 @@ TEST_F(CommandsTest, ErrorsHaveTheColumnOfTheLine) {
       {"show port info 9", 16, "9"},
       {"endpoint add x location here", 25, "here"},
       {"migrate start vm1 host-x", 19, "host-x"},
+      {"migrate start --all host-x", 21, "host-x"},
+      {"migrate pull vm9 host-x", 18, "host-x"},
+      {"migrate show 12", 14, "12"},
+      {"migrate cancel vm9", 16, "vm9"},
   };
   for (const auto& [line, column, token] : lines) {
     const json error = refused(line);
@@ -211,7 +215,7 @@ TEST_F(CommandsTest, AlteredLinesAreAnsweredAndReadingOnesChangeNothing) {
   SCOPED_TRACE(kSeed);
   std::mt19937 random(kSeed);
   const std::vector<std::string> lines = {"show port stats all", "flow list vm1/net0 group 1", "flow query vm1/net0 0 count", "migration export vm1 f",
-                                          "flow validate 1 ingress pattern eth / vlan vid is 4 / end actions drop / end", "flow dump 1 all",
+                                          "migrate show 1", "flow validate 1 ingress pattern eth / vlan vid is 4 / end actions drop / end", "flow dump 1 all",
                                           "help show port", "migrate status vm1", "show fdb", "show workers", "show memory"};
   for (int i = 0; i < 3000; ++i) {
     std::string line = lines[random() % lines.size()];
@@ -231,7 +235,7 @@ TEST_F(CommandsTest, AnyMethodTakesAnyParametersWithoutAnInternalError) {
   const std::vector<json> values = {nullptr, true, -1, 0, 1, 70000, 1.5, "", "all", "vm1/net0", "vm7", "1", "99999999999999999999", json::array(),
                                     json::array({1}), json::array({"x"}), json::object(), "uplink:physnet1", "/tmp/x", "host-b"};
   const std::vector<std::string> names = {"port", "text", "vm", "peer", "name", "socket", "mode", "location", "macs", "ips", "vlans", "mtu", "queues",
-                                          "miss", "rule", "rules", "groups", "document", "bind", "file", "devargs", "line", "cursor", "command"};
+                                          "miss", "rule", "rules", "groups", "document", "bind", "file", "devargs", "line", "cursor", "command", "all", "from", "id"};
   for (const Command& command : commands()) {
     for (int i = 0; i < 300; ++i) {
       json params = json::object();
