@@ -377,7 +377,7 @@ std::string print_migrate_show(const Json& data, const Json&) {
            fixed_text(data.at("blackout_ms").get<double>(), 3) + " ms\n";
   }
   return out + "Rules: " + number("rules_exported") + " exported, " + number("rules_rewritten") + " rewritten, " + number("rules_imported") +
-         " imported\n" + "Packets: " + number("parked") + " parked, " + number("redirected") + " redirected; dropped: " +
+         " imported\n" + "Packets: " + number("redirected") + " redirected; meanwhile in the whole switch " + number("parked") + " parked; dropped: " +
          number("park_overflow") + " park_overflow, " + number("redirect_duplicate") + " redirect_duplicate\n";
 }
 
