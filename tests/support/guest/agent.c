@@ -10,6 +10,7 @@
 //   godwit.forbidden=LIST            probes that must not arrive (see probes.h), from the first moment on
 //   godwit.permitted=LIST            probes that must
 //   godwit.probe_rate=50             of each a second
+//   godwit.permitted_rate=50         of each permitted one, if that is to be another rate
 //   godwit.report_ms=1000            a report every so often
 //
 // Commands on the serial console, each answered by a report whose `id` is the command's:
@@ -63,6 +64,8 @@ struct agent {
   unsigned mtu;
   unsigned ping_rate;
   unsigned probe_rate;
+  unsigned permitted_rate;
+  unsigned tick_rate;  // the highest of the rates
   uint64_t report_ns;
   uint64_t ticks;
   uint64_t ticks_missed;
@@ -132,9 +135,14 @@ static void read_options(struct agent* agent) {
   agent->mtu = number_option(agent, "godwit.mtu", 1500);
   agent->ping_rate = number_option(agent, "godwit.rate", 100);
   agent->probe_rate = number_option(agent, "godwit.probe_rate", 50);
+  agent->permitted_rate = number_option(agent, "godwit.permitted_rate", agent->probe_rate);
   agent->report_ns = (uint64_t)number_option(agent, "godwit.report_ms", 1000) * 1000000;
   errno = EINVAL;
   if (agent->ping_rate == 0 || agent->ping_rate > 10000) fatal("godwit.rate");
+  if (agent->probe_rate > 10000 || agent->permitted_rate > 10000) fatal("godwit.probe_rate");
+  agent->tick_rate = agent->ping_rate;
+  if (agent->probe_rate > agent->tick_rate) agent->tick_rate = agent->probe_rate;
+  if (agent->permitted_rate > agent->tick_rate) agent->tick_rate = agent->permitted_rate;
   const char* text = option(agent, "godwit.ip");
   if (text != NULL) {
     char address[INET_ADDRSTRLEN] = "";
@@ -231,9 +239,10 @@ static void add_probes(struct line* line, const struct prober* prober) {
   line_add(line, "],\"heard\":[");
   for (unsigned i = 0; i < prober->heard_count; ++i) {
     const struct heard* heard = &prober->heard[i];
-    line_add(line, "%s{\"from\":\"%s\",\"kind\":%u,\"permitted\":%s,\"received\":%llu}", i == 0 ? "" : ",",
+    line_add(line, "%s{\"from\":\"%s\",\"kind\":%u,\"permitted\":%s,\"received\":%llu,\"duplicated\":%llu,\"reordered\":%llu}", i == 0 ? "" : ",",
              inet_ntoa(heard->sender), heard->kind, heard->permitted ? "true" : "false",
-             (unsigned long long)heard->received);
+             (unsigned long long)heard->received, (unsigned long long)heard->duplicated,
+             (unsigned long long)heard->reordered);
   }
   line_add(line, "],\"heard_overflow\":%llu", (unsigned long long)prober->heard_overflow);
 }
@@ -350,19 +359,24 @@ static int start_timer(unsigned rate) {
   return timer;
 }
 
+// Whether something that is done `rate` times a second is due at this tick.
+static bool due(const struct agent* agent, unsigned rate) {
+  return agent->ticks * rate / agent->tick_rate != (agent->ticks - 1) * rate / agent->tick_rate;
+}
+
 static void on_timer(struct agent* agent, int timer) {
   uint64_t expirations = 0;
   if (read(timer, &expirations, sizeof expirations) != sizeof expirations) return;
   // Ticks that were missed are not made up for: a burst would say nothing about the network.
   ++agent->ticks;
   agent->ticks_missed += expirations - 1;
-  pinger_tick(&agent->pinger, monotonic_ns());
-  const unsigned probe_every = agent->ping_rate / (agent->probe_rate == 0 ? 1 : agent->probe_rate);
-  if (agent->probe_rate != 0 && (probe_every == 0 || agent->ticks % probe_every == 0)) prober_tick(&agent->prober);
+  if (due(agent, agent->ping_rate)) pinger_tick(&agent->pinger, monotonic_ns());
+  if (due(agent, agent->probe_rate)) prober_tick(&agent->prober, false);
+  if (due(agent, agent->permitted_rate)) prober_tick(&agent->prober, true);
 }
 
 static void run(struct agent* agent) {
-  const int timer = start_timer(agent->ping_rate);
+  const int timer = start_timer(agent->tick_rate);
   uint64_t next_report_ns = monotonic_ns();
   for (;;) {
     const bool more_to_write = console_flush(&agent->console);

@@ -193,9 +193,28 @@ static void send_probe(struct prober* prober, unsigned kind) {
   }
 }
 
-void prober_tick(struct prober* prober) {
+void prober_tick(struct prober* prober, bool permitted) {
   if (!prober->running) return;
-  for (unsigned kind = 0; kind < prober->probes_count; ++kind) send_probe(prober, kind);
+  for (unsigned kind = 0; kind < prober->probes_count; ++kind) {
+    if (prober->probes[kind].permitted == permitted) send_probe(prober, kind);
+  }
+}
+
+static void take_sequence(struct heard* heard, uint64_t sequence) {
+  if (sequence >= heard->next) {
+    // Places of numbers that left the window are used again.
+    uint64_t from = heard->next;
+    if (sequence - from >= kHeardWindow) from = sequence - kHeardWindow + 1;
+    for (uint64_t i = from; i <= sequence; ++i) heard->seen[i % kHeardWindow / 8] &= (uint8_t)~(1u << i % 8);
+    heard->next = sequence + 1;
+  } else if (heard->next - sequence <= kHeardWindow && (heard->seen[sequence % kHeardWindow / 8] >> sequence % 8 & 1) != 0) {
+    ++heard->duplicated;
+    return;
+  } else {
+    ++heard->reordered;
+  }
+  heard->seen[sequence % kHeardWindow / 8] |= (uint8_t)(1u << sequence % 8);
+  ++heard->received;
 }
 
 static void count_heard(struct prober* prober, const struct probe_payload* payload) {
@@ -211,9 +230,12 @@ static void count_heard(struct prober* prober, const struct probe_payload* paylo
       return;
     }
     ++prober->heard_count;
-    *heard = (struct heard){.permitted = permitted, .sender = payload->sender, .kind = payload->kind};
+    memset(heard, 0, sizeof *heard);
+    heard->permitted = permitted;
+    heard->sender = payload->sender;
+    heard->kind = payload->kind;
   }
-  ++heard->received;
+  take_sequence(heard, payload->sequence);
 }
 
 void prober_receive(struct prober* prober) {

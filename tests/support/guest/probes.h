@@ -16,6 +16,8 @@
 enum {
   kProbesMax = 16,
   kHeardMax = 64,
+  // Sequence numbers remembered of each: what is older is taken for new.
+  kHeardWindow = 1 << 16,
 };
 
 struct probe {
@@ -35,7 +37,11 @@ struct heard {
   bool permitted;
   struct in_addr sender;  // the true address, from the payload
   uint8_t kind;
-  uint64_t received;
+  uint64_t received;    // each once
+  uint64_t duplicated;  // again
+  uint64_t reordered;   // older than one received before
+  uint64_t next;        // after the newest
+  uint8_t seen[kHeardWindow / 8];
 };
 
 struct prober {
@@ -61,8 +67,8 @@ bool prober_open(struct prober* prober, const char* interface);
 
 void prober_zero(struct prober* prober);
 
-// Sends each probe once.
-void prober_tick(struct prober* prober);
+// Sends each of the permitted or of the forbidden probes once.
+void prober_tick(struct prober* prober, bool permitted);
 
 // Takes all frames that wait at the socket.
 void prober_receive(struct prober* prober);

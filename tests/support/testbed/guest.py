@@ -57,6 +57,7 @@ class VmSpec:
     forbidden: tuple = ()     # probes, see tests/support/guest/probes.h
     permitted: tuple = ()
     probe_rate: int = 50
+    permitted_rate: int = 0   # of the permitted ones; 0: probe_rate
     memory_mb: int = 128
     ipv6: bool = False
     accelerator: str = "tcg,tb-size=64"
@@ -64,6 +65,8 @@ class VmSpec:
     def kernel_command_line(self):
         words = ["console=ttyS0", "quiet", "loglevel=3", "panic=-1", "mitigations=off", f"godwit.ip={self.ip}/24",
                  f"godwit.rate={self.rate}", f"godwit.probe_rate={self.probe_rate}"]
+        if self.permitted_rate:
+            words.append(f"godwit.permitted_rate={self.permitted_rate}")
         if not self.ipv6:
             words.append("ipv6.disable=1")
         if self.ping:

@@ -55,6 +55,10 @@ class Results:
     def permitted_delivered(self):
         return sum(TwoHosts.heard(report, permitted=True) for report in self.reports.values())
 
+    def probes_disturbed(self, what):
+        """Permitted probes that came twice ("duplicated") or late ("reordered")."""
+        return sum(one[what] for report in self.reports.values() for one in report["heard"] if one["permitted"])
+
     @property
     def unpoliced_packets(self):
         return sum(drops["unpoliced_packets"] for drops in self.drops.values())
@@ -89,6 +93,8 @@ class Results:
         must(self._probes_sent(False) > 0, "no forbidden probes sent")
         lost = self._probes_sent(True) - self.permitted_delivered
         must(lost == 0, f"{self._probes_sent(True)} permitted probes sent, {self.permitted_delivered} delivered")
+        for what in ("duplicated", "reordered"):
+            must(self.probes_disturbed(what) == 0, f"{self.probes_disturbed(what)} permitted probes {what}")
         for number, move in enumerate(self.moves, start=1):
             must(self.longest_gap_ms(move) <= self.allowed_gap_ms(move),
                  f"move {number}: gap of {self.longest_gap_ms(move):.1f} ms, at most "
@@ -125,6 +131,8 @@ class Results:
             "forbidden_delivered": self.forbidden_delivered,
             "permitted_sent": self._probes_sent(True),
             "permitted_delivered": self.permitted_delivered,
+            "permitted_duplicated": self.probes_disturbed("duplicated"),
+            "permitted_reordered": self.probes_disturbed("reordered"),
             "pingers": {name: {key: counts[key] for key in ("sent", "received", "duplicated", "reordered")}
                         for name, counts in self.pingers},
             "quiet_gaps_ms": self.quiet_gaps_ms,
@@ -187,6 +195,7 @@ class Results:
         rows.add("packets that passed without policy", f"{self.unpoliced_packets:,}")
         rows.add("probes that had to be dropped, and were", f"{dropped:,} of {self._probes_sent(False):,}")
         rows.add("probes that had to pass, and did", f"{self.permitted_delivered:,} of {self._probes_sent(True):,}")
+        rows.add("  of these, twice or out of order", self.probes_disturbed("duplicated") + self.probes_disturbed("reordered"))
         for host, drops in self.drops.items():
             for reason, packets in drops["drops"].items():
                 if packets:

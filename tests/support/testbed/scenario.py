@@ -68,7 +68,7 @@ class TwoHosts:
 
     STAY_A, STAY_B, MOVING = _endpoint("stay-a", 1), _endpoint("stay-b", 2), _endpoint(MOVER, 7)
 
-    def __init__(self, bed, godwitd, hugepages=True, transmit_count=1000, receive_count=1000, rate=100, probe_rate=50):
+    def __init__(self, bed, godwitd, hugepages=True, transmit_count=1000, receive_count=1000, rate=100, probe_rate=50, permitted_rate=0):
         self.bed = bed
         self.fabric = Fabric(bed, ["host-a", "host-b"])
         self.moves = []
@@ -79,7 +79,7 @@ class TwoHosts:
         self.daemons = {}
         for index, host in enumerate(self.fabric.hosts()):
             self.daemons[host.name] = Daemon(bed, host, godwitd, self._configuration(host, index))
-        self.vms = {spec.name: Vm(bed, spec) for spec in self._specs(rate, probe_rate)}
+        self.vms = {spec.name: Vm(bed, spec) for spec in self._specs(rate, probe_rate, permitted_rate)}
         self.mover = self.vms[MOVER]
 
     # Setting up.
@@ -199,9 +199,9 @@ class TwoHosts:
         move = self._current(daemon, known)
         return move if move is not None and move["state"] in _ENDED_STATES else None
 
-    def _specs(self, rate, probe_rate):
+    def _specs(self, rate, probe_rate, permitted_rate):
         a, b, vm = self.STAY_A, self.STAY_B, self.MOVING
-        common = {"rate": rate, "probe_rate": probe_rate}
+        common = {"rate": rate, "probe_rate": probe_rate, "permitted_rate": permitted_rate}
 
         def stayer(name, endpoint):
             return VmSpec(name, endpoint.ip, (Nic(mac=endpoint.mac),), ping=(vm.ip,),
