@@ -98,7 +98,7 @@ class Port {
   // It takes frames whose L4 checksum is left to it.
   [[nodiscard]] bool takes_partial_checksums() const { return partial_.load(std::memory_order_relaxed); }
   [[nodiscard]] uint16_t mtu() const { return mtu_.load(std::memory_order_relaxed); }
-  // Until when frames are kept for a port that has just gone down (Hold in tx_stage.h), CLOCK_MONOTONIC; 0: they are not.
+  // Until when frames are kept for a port that has just gone down or come up (Hold in tx_stage.h), CLOCK_MONOTONIC; 0: they are not.
   [[nodiscard]] uint64_t hold_until_ns() const { return hold_until_ns_.load(std::memory_order_acquire); }
 
   [[nodiscard]] PortCell& cell(WorkerId worker) { return cells_[worker.value]; }

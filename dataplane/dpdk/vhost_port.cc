@@ -58,6 +58,7 @@ void VhostPort::on_device_ready(int vid) {
   const bool starts = !rings_running_.exchange(true);
   if (starts) {
     first_delivery_ns_.store(0, std::memory_order_relaxed);
+    hold_until_ns_.store(monotonic_ns() + kCatchUpNs, std::memory_order_release);
     // Before the first frame can pass, so that the event's time is no later than the frame's.
     events_.post(PortEventKind::kRingsRunning, id);
   }

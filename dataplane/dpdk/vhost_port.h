@@ -27,6 +27,7 @@ class VhostPort final : public Port {
   static constexpr uint16_t kMaxQueuePairs = 16;
   // Frames for a port whose rings have just stopped are held this long (tx_stage.h), so that a freeze finds them.
   static constexpr uint64_t kHoldNs = 250'000'000;
+  static constexpr uint64_t kCatchUpNs = 1'000'000'000;  // after its rings run
 
   VhostPort(PortId id, const VhostPortSpec& spec, uint16_t workers, EventQueue& events, GracePeriod& grace);
 

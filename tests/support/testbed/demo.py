@@ -54,6 +54,7 @@ def _run(arguments, log):
         scene.boot()
         log("all pings are answered; counting begins")
         scene.start_count()
+        counting_since = time.monotonic()
         time.sleep(1.0)
         scene.take_gaps()
         log(f"watching for {_QUIET_S:g} s while nothing moves")
@@ -66,6 +67,7 @@ def _run(arguments, log):
             if arguments.verbose:
                 log(json.dumps({"gaps_ms": move.gaps_ms, "source": move.source_status,
                                 "destination": move.destination_status}))
+        counted_s = time.monotonic() - counting_since
         reports = scene.stop_count()
         drops = {name: daemon.rpc.call("show.drops") for name, daemon in scene.daemons.items()}
         if arguments.verbose:
@@ -77,7 +79,8 @@ def _run(arguments, log):
                 raise TestbedError(f"godwitd on {name} ended with {code}; its log's end:\n{daemon.process.log_tail()}")
         log("cleaning up")
         return Results(moves=scene.moves, reports=reports, quiet_gaps_ms=quiet_gaps_ms, drops=drops,
-                       forbidden_before=scene.forbidden_before, transmit_rules=_TRANSMIT_RULES,
+                       forbidden_before=scene.forbidden_before, counted_s=counted_s,
+                       gaps_have_bounds=arguments.udp_rate == 0, transmit_rules=_TRANSMIT_RULES,
                        names={vm.spec.ip: name for name, vm in scene.vms.items()})
 
 
@@ -105,7 +108,7 @@ def _parse_arguments():
     parser.add_argument("--json", metavar="FILE", help="write the figures there as JSON")
     parser.add_argument("--keep-logs", metavar="DIR", help="keep logs and configurations there")
     parser.add_argument("--moves", type=int, default=2, help="how many times the VM moves (default: 2)")
-    parser.add_argument("--udp-rate", type=int, default=0, help="permitted, numbered UDP packets a second each way (default: 50)")
+    parser.add_argument("--udp-rate", type=int, default=0, help="permitted, numbered UDP packets a second each way (default: 50); gaps are then told, but have no bound")
     parser.add_argument("--verbose", action="store_true", help="show what switches and guests report")
     arguments = parser.parse_args()
     if arguments.moves < 1:

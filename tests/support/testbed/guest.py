@@ -122,7 +122,7 @@ class Qemu:
             "-chardev", f"socket,id=qmp,path={qmp_path},server=on,wait=off", "-mon", "chardev=qmp,mode=control",
         ]
         for index, (nic, path) in enumerate(zip(spec.nics, sockets, strict=True)):
-            device = f"virtio-net-pci,netdev=net{index},mac={nic.mac},vectors=0,romfile="
+            device = f"virtio-net-pci,netdev=net{index},mac={nic.mac},vectors=0,rx_queue_size=1024,romfile="
             netdev = f"vhost-user,id=net{index},chardev=vhost{index}"
             if nic.queues > 1:
                 netdev += f",queues={nic.queues}"

@@ -21,6 +21,8 @@ class Results:
     quiet_gaps_ms: dict
     drops: dict
     forbidden_before: int
+    counted_s: float
+    gaps_have_bounds: bool  # not where emulated guests are given more than they keep up with
     transmit_rules: int
     names: dict  # by IP
 
@@ -54,6 +56,11 @@ class Results:
     @property
     def permitted_delivered(self):
         return sum(TwoHosts.heard(report, permitted=True) for report in self.reports.values())
+
+    @property
+    def permitted_a_second(self):
+        """Of the slowest sender: emulated guests miss some of their ticks and do not make up for them."""
+        return min(one["sent"] for report in self.reports.values() for one in report["probes"] if one["permitted"]) / self.counted_s
 
     def probes_disturbed(self, what):
         """Permitted probes that came twice ("duplicated") or late ("reordered")."""
@@ -96,7 +103,7 @@ class Results:
         for what in ("duplicated", "reordered"):
             must(self.probes_disturbed(what) == 0, f"{self.probes_disturbed(what)} permitted probes {what}")
         for number, move in enumerate(self.moves, start=1):
-            must(self.longest_gap_ms(move) <= self.allowed_gap_ms(move),
+            must(not self.gaps_have_bounds or self.longest_gap_ms(move) <= self.allowed_gap_ms(move),
                  f"move {number}: gap of {self.longest_gap_ms(move):.1f} ms, at most "
                  f"{self.allowed_gap_ms(move):.1f} ms allowed")
             must(move.first_packet_ms is not None, f"move {number}: the switch does not say when the first packet came")
@@ -131,6 +138,7 @@ class Results:
             "forbidden_delivered": self.forbidden_delivered,
             "permitted_sent": self._probes_sent(True),
             "permitted_delivered": self.permitted_delivered,
+            "permitted_a_second": round(self.permitted_a_second, 1),
             "permitted_duplicated": self.probes_disturbed("duplicated"),
             "permitted_reordered": self.probes_disturbed("reordered"),
             "pingers": {name: {key: counts[key] for key in ("sent", "received", "duplicated", "reordered")}
@@ -195,6 +203,7 @@ class Results:
         rows.add("packets that passed without policy", f"{self.unpoliced_packets:,}")
         rows.add("probes that had to be dropped, and were", f"{dropped:,} of {self._probes_sent(False):,}")
         rows.add("probes that had to pass, and did", f"{self.permitted_delivered:,} of {self._probes_sent(True):,}")
+        rows.add("  of these, a second and sender, at least", f"{self.permitted_a_second:,.0f}")
         rows.add("  of these, twice or out of order", self.probes_disturbed("duplicated") + self.probes_disturbed("reordered"))
         for host, drops in self.drops.items():
             for reason, packets in drops["drops"].items():

@@ -145,13 +145,9 @@ class TwoHosts:
 
     def move(self, to, settle_s=4.0):
         """Moves the mover to a host: `migrate start` at the source's switch, then QEMU's own migration."""
-        source, destination = self.mover.host, self.fabric.host(to)
-        switch, other = self.daemons[source.name], self.daemons[to]
+        source = self.mover.host
         self.take_gaps()
-        qemu = self.mover.prepare_destination(destination, [self._socket(to, MOVER)])
-        known = {name: self._identities(daemon) for name, daemon in self.daemons.items()}
-        switch.rpc.call("migrate.start", vm=MOVER, peer=to)
-        wait_until(lambda: self._prepared(switch, known[source.name]), 15, f"{to} does not prepare")
+        qemu, known = self.prepare(to)
         self.bed.log(f"{to} has staged {MOVER}'s policy; QEMU moves the VM")
         report = self.mover.migrate(qemu)
         self.bed.log(f"QEMU has moved it: pause {report.pause_ms:.0f} ms, {report.total_ms:.0f} ms in all")
@@ -166,6 +162,21 @@ class TwoHosts:
         gaps, reordered = self.take_gaps()
         self.moves.append(Move(source.name, to, report, ended[source.name], ended[to], gaps, reordered))
         return self.moves[-1]
+
+    def prepare(self, to):
+        """Starts the QEMU that waits there, and the switches' move, up to prepared. Returns the QEMU, and which moves
+        there were before, by host."""
+        source, destination = self.mover.host, self.fabric.host(to)
+        switch = self.daemons[source.name]
+        qemu = self.mover.prepare_destination(destination, [self._socket(to, MOVER)])
+        known = {name: self._identities(daemon) for name, daemon in self.daemons.items()}
+        switch.rpc.call("migrate.start", vm=MOVER, peer=to)
+        wait_until(lambda: self._prepared(switch, known[source.name]), 15, f"{to} does not prepare")
+        return qemu, known
+
+    def state(self, host):
+        """Of the newest move there."""
+        return self._moves(self.daemons[host])[-1]["state"]
 
     # Details.
 
