@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/parse.h"
 
+#include <bit>
+#include <cstring>
+
 #include "dataplane/wire.h"
 
 namespace godwit::dataplane {
@@ -162,12 +165,13 @@ std::optional<Drop> parse_l4(Cursor& c, Parsed& out, uint32_t available, bool wh
 
 // Sum of `words` 32-bit words is all ones: byte order does not matter for that.
 bool header_checksum_is_right(const uint8_t* p, uint32_t words) {
-  uint64_t sum = 0;
-  for (uint32_t i = 0; i < words; ++i) {
-    uint32_t word;
-    std::memcpy(&word, p + i * 4, sizeof(word));
-    sum += word;
-  }
+  const auto word = [p](uint32_t i) {
+    uint32_t w;
+    std::memcpy(&w, p + i * 4, sizeof(w));
+    return uint64_t{w};
+  };
+  uint64_t sum = word(0) + word(1) + word(2) + word(3) + word(4);
+  for (uint32_t i = 5; i < words; ++i) sum += word(i);
   sum = (sum & 0xffffffff) + (sum >> 32);
   sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
@@ -313,16 +317,73 @@ bool partial_checksum_is_harmless(const Packet& packet, const Cursor& c, const P
   return false;
 }
 
-// Folded product: each input bit reaches the whole result.
-uint64_t mix(uint64_t a, uint64_t b) {
-  __extension__ using Product = unsigned __int128;
-  const Product product = static_cast<Product>(a ^ 0x8f1bbcdc5a827999ULL) * (b ^ 0xca62c1d66ed9eba1ULL);
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+// Most frames: untagged IPv4 without options, whole, with TCP or UDP. True: `out` is filled as the walk over all headers would.
+// False: that walk has to say.
+bool parse_common(const Packet& packet, Parsed& out) {
+  static_assert(std::endian::native == std::endian::little, "words are put together for this byte order");
+  constexpr uint32_t kL3 = wire::kEthBytes;
+  constexpr uint32_t kL4 = kL3 + wire::kIpv4MinBytes;
+  constexpr uint64_t kMacMask = 0x0000ffffffffffff;
+  const uint8_t* p = packet.data;
+  const uint8_t* ip = p + kL3;
+  const uint8_t* l4 = p + kL4;
+  if (packet.head_len < kL4 + wire::kTcpMinBytes || (packet.flags & Packet::kPartialChecksum) != 0) return false;
+  const uint32_t total = load16(ip + 2);
+  const bool plain = load16(p + wire::kMacsBytes) == wire::kEtherTypeIpv4 && ip[0] == 0x45 &&
+                     (load16(ip + 6) & (wire::kFragmentMore4 | wire::kFragmentOffset4)) == 0 &&
+                     total <= packet.len - kL3 && header_checksum_is_right(ip, 5);
+  if (!plain) return false;
+  const uint32_t available = total - wire::kIpv4MinBytes;  // if total is less, so large that nothing below fits
+  uint16_t layers = kLayerEth | kLayerIpv4;
+  uint64_t tcp_flags = 0;
+  if (ip[9] == wire::kProtoUdp) {
+    const uint32_t length = load16(l4 + 4);
+    if (total < wire::kIpv4MinBytes + wire::kUdpBytes || length < wire::kUdpBytes || length > available) return false;
+    if (load16(l4 + 2) == wire::kVxlanPort) return false;
+    layers |= kLayerUdp;
+  } else if (ip[9] == wire::kProtoTcp) {
+    const uint32_t header_bytes = static_cast<uint32_t>(l4[12] >> 4) * 4;
+    if (total < kL4 - kL3 + wire::kTcpMinBytes || header_bytes < wire::kTcpMinBytes || header_bytes > available ||
+        header_bytes > packet.head_len - kL4) {
+      return false;
+    }
+    tcp_flags = l4[13];
+    layers |= kLayerTcp;
+  } else {
+    return false;
+  }
+  const auto word = [](const uint8_t* at) {
+    uint64_t w;
+    std::memcpy(&w, at, sizeof w);
+    return w;
+  };
+  FlowKey& key = out.key;
+  key.set_word(0, (word(p) & kMacMask) | static_cast<uint64_t>(to_be16(wire::kEtherTypeIpv4).raw()) << 48);
+  key.set_word(1, word(p + 6) & kMacMask);
+  key.set_word(2, static_cast<uint64_t>(to_be16(layers).raw()) << 48);
+  key.set_word(3, to_be32(packet.mark).raw() | static_cast<uint64_t>(ip[9]) << 32 | static_cast<uint64_t>(ip[8]) << 40 |
+                      static_cast<uint64_t>(ip[1]) << 48);
+  key.set_word(4, word(ip + 6) & 0xffff);
+  key.set_word(5, word(ip + 12));
+  for (size_t w = 6; w < 10; ++w) key.set_word(w, 0);
+  key.set_word(10, (word(l4) & 0xffffffff) | tcp_flags << 32);
+  for (size_t w = 11; w < kFlowKeyWords; ++w) key.set_word(w, 0);
+  out.l3_offset = kL3;
+  out.l4_offset = kL4;
+  out.l4_length = static_cast<uint16_t>(available);
+  out.vlan_tags = 0;
+  out.source_routed = false;
+  return true;
 }
 
 }  // namespace
 
 std::optional<Drop> parse(const Packet& packet, Parsed& out) {
+  if (parse_common(packet, out)) return std::nullopt;
+  return parse_headers(packet, out);
+}
+
+std::optional<Drop> parse_headers(const Packet& packet, Parsed& out) {
   out = Parsed{};
   Cursor c{.data = packet.data, .head = packet.head_len, .frame = packet.len};
   if (!c.readable(wire::kEthBytes)) return Drop::k_malformed_eth;
@@ -363,24 +424,6 @@ std::optional<Drop> parse(const Packet& packet, Parsed& out) {
     return Drop::k_bad_offload;
   }
   return std::nullopt;
-}
-
-uint32_t flow_hash(const FlowKey& key) {
-  const uint16_t layers = key.layers.host();
-  uint64_t ports = 0;
-  if ((layers & kLayerFragment) == 0) {
-    // The protocol neither, in a fragment: only an IPv6 datagram's first one tells what is behind all its headers.
-    ports = key.ip_proto | static_cast<uint64_t>(key.l4_src.raw()) << 16 | static_cast<uint64_t>(key.l4_dst.raw()) << 32;
-  }
-  uint64_t hash;
-  if ((layers & kLayerIpv4) != 0) {
-    hash = mix(key.word(5), ports);
-  } else if ((layers & kLayerIpv6) != 0) {
-    hash = mix(mix(key.word(6), key.word(7)) ^ ports, mix(key.word(8), key.word(9)));
-  } else {
-    hash = mix(key.eth_dst.to_u64(), key.eth_src.to_u64());
-  }
-  return static_cast<uint32_t>(hash ^ (hash >> 32));
 }
 
 }  // namespace godwit::dataplane

@@ -39,8 +39,33 @@ struct Parsed {
 // of no meaning.
 [[nodiscard]] std::optional<Drop> parse(const Packet& packet, Parsed& out);
 
+// The same by a walk over all headers, without the short cut for common frames.
+[[nodiscard]] std::optional<Drop> parse_headers(const Packet& packet, Parsed& out);
+
 // Hash over the flow's addresses, protocol and ports (symmetric use not needed), for spreading over queues. Fragments
 // are hashed without protocol and ports, so that all of a datagram's go one way; frames without IP by their MACs.
-[[nodiscard]] uint32_t flow_hash(const FlowKey& key);
+[[nodiscard]] inline uint32_t flow_hash(const FlowKey& key) {
+  // Folded product: each input bit reaches the whole result.
+  const auto mix = [](uint64_t a, uint64_t b) {
+    __extension__ using Product = unsigned __int128;
+    const Product product = static_cast<Product>(a ^ 0x8f1bbcdc5a827999ULL) * (b ^ 0xca62c1d66ed9eba1ULL);
+    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+  };
+  const uint16_t layers = key.layers.host();
+  uint64_t ports = 0;
+  if ((layers & kLayerFragment) == 0) {
+    // The protocol neither, in a fragment: only an IPv6 datagram's first one tells what is behind all its headers.
+    ports = key.ip_proto | static_cast<uint64_t>(key.l4_src.raw()) << 16 | static_cast<uint64_t>(key.l4_dst.raw()) << 32;
+  }
+  uint64_t hash;
+  if ((layers & kLayerIpv4) != 0) {
+    hash = mix(key.word(5), ports);
+  } else if ((layers & kLayerIpv6) != 0) {
+    hash = mix(mix(key.word(6), key.word(7)) ^ ports, mix(key.word(8), key.word(9)));
+  } else {
+    hash = mix(key.eth_dst.to_u64(), key.eth_src.to_u64());
+  }
+  return static_cast<uint32_t>(hash ^ (hash >> 32));
+}
 
 }  // namespace godwit::dataplane

@@ -11,7 +11,6 @@ namespace godwit::dataplane {
 namespace {
 
 constexpr uint16_t kRarpEtherType = 0x8035;
-constexpr size_t kOutputBatch = 256;
 
 uint16_t outer_vlan(const Parsed& parsed) {
   return parsed.vlan_tags > 0 ? static_cast<uint16_t>(parsed.key.vlan_tci.host() & 0xfff) : uint16_t{0};
@@ -47,7 +46,6 @@ Pipeline::Pipeline(WorkerId worker, PipelineHost& host, Fdb& fdb, CounterBank& c
       cache_(cache.entries, cache.seed),
       burst_(std::make_unique<Burst>()),
       port_counts_(std::make_unique<std::atomic<PortCounts*>[]>(kMaxPorts + 1)) {
-  outputs_.reserve(kOutputBatch + kBurst);
   garbage_.reserve(kOutputBatch + kBurst);
 }
 
@@ -80,25 +78,15 @@ void Pipeline::drop(Packet* packet, PortId origin, Drop reason) {
   garbage_.push_back(packet);
 }
 
-void Pipeline::output(Packet* packet, PortId port, PortId origin) {
-  outputs_.push_back({packet, port, origin});
-  if (outputs_.size() >= kOutputBatch) flush();
-}
-
-void Pipeline::count(CounterId id, uint64_t packets, uint64_t bytes) {
-  Tally& tally = tallies_[id.value % tallies_.size()];
-  if (tally.id != id) {
-    if (tally.packets != 0) counters_.add(worker_, tally.id, tally.packets, tally.bytes);
-    tally = {id, 0, 0};
-  }
-  tally.packets += packets;
-  tally.bytes += bytes;
+void Pipeline::begin_tally(Tally& tally, CounterId id) {
+  if (tally.packets != 0) counters_.add(worker_, tally.id, tally.packets, tally.bytes);
+  tally = {id, 0, 0};
 }
 
 // The end of each call.
 void Pipeline::flush() {
-  if (!outputs_.empty()) host_.transmit(outputs_);
-  outputs_.clear();
+  if (output_count_ != 0) host_.transmit({outputs_.data(), output_count_});
+  output_count_ = 0;
   if (!garbage_.empty()) host_.free(garbage_);
   garbage_.clear();
   for (Tally& tally : tallies_) {
@@ -106,7 +94,7 @@ void Pipeline::flush() {
     counters_.add(worker_, tally.id, tally.packets, tally.bytes);
     tally.packets = tally.bytes = 0;
   }
-  burst_->egress_of = EndpointId{};
+  burst_->egress_of = burst_->route.endpoint = EndpointId{};
 }
 
 void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet* const> packets, uint32_t now_s) {
@@ -121,13 +109,22 @@ void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet
   Burst& burst = *burst_;
   const size_t count = admit(state, in, origin, *entry, packets, now_s);
   find_decisions(state, origin, *entry, count);
+  size_t hits = 0;
   for (size_t i = 0; i < count; ++i) {
     Walk& walk = burst.walks[i];
-    FlowDecision& decision = burst.decisions[i];
+    FlowDecision& decision = burst.decisions[burst.uniform ? 0 : i];
     const bool known = decision.fate != Fate::kInvalid ||
                        (!burst.first_known[i] && cache_.enabled() && cache_.find(burst.probes[i], burst.partition.changed, decision));
     if (known) {
-      bump(counts_.cache_hits);
+      ++hits;
+      if (decision.fate == Fate::kOutput && decision.endpoint != burst.route.endpoint) find_route(walk, decision.endpoint);
+      if (decision.fate == Fate::kOutput && burst.route.straight && !decision.marks) {
+        const uint32_t bytes = walk.packet->len;
+        for (uint8_t c = 0; c < decision.counters; ++c) this->count(decision.counter[c], 1, bytes);
+        this->count(burst.route.received, 1, bytes);
+        output(walk.packet, burst.route.port, in);
+        continue;
+      }
       act(walk, decision);
       continue;
     }
@@ -137,6 +134,7 @@ void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet
     walk_and_act(walk, record);
     if (cache_.enabled()) remember(burst.probes[i], record, walk, origin);
   }
+  bump(counts_.cache_hits, hits);
   flush();
 }
 
@@ -176,8 +174,16 @@ size_t Pipeline::admit(const ForwardingState& state, PortId in, EndpointId origi
 void Pipeline::find_decisions(const ForwardingState& state, EndpointId origin, const EndpointEntry& entry, size_t count) {
   Burst& burst = *burst_;
   size_t misses = 0;
+  burst.uniform = false;
   if (cache_.enabled()) {
     burst.partition = FlowPartition(state, origin, entry, false);
+    if (burst.partition.count == 0 && count > 0) {
+      // No rule looks at anything: what holds for one packet holds for all.
+      burst.decisions[0].counters = burst.decisions[0].rules = 0;
+      cache_.prepare(burst.partition, burst.walks[0].parsed.key, burst.probes[0]);
+      burst.uniform = cache_.find(burst.probes[0], burst.partition.changed, burst.decisions[0]);
+      if (burst.uniform) return;
+    }
     for (size_t i = 0; i < count; ++i) {
       cache_.prepare(burst.partition, burst.walks[i].parsed.key, burst.probes[i]);
       cache_.prefetch_set(burst.probes[i]);
@@ -249,6 +255,27 @@ void Pipeline::prefetch_egress(size_t count) {
   for (size_t i = 0; i < count; ++i) {
     if (burst.walks[i].probed.valid()) cache_.prefetch_entry(burst.egress_probes[i]);
   }
+}
+
+// Packets of this burst that rules send to `to`: the checks of to_endpoint() and deliver(), which are the same for all.
+void Pipeline::find_route(const Walk& walk, EndpointId to) {
+  Burst::Route& route = burst_->route;
+  const ForwardingState& state = *walk.state;
+  route.endpoint = to;
+  route.straight = false;
+  const EndpointEntry* entry = state.endpoint(to);
+  if (entry == nullptr || to == walk.origin || walk.origin_entry->kind == EndpointKind::kUplink) return;
+  if (entry->location.dedupe != 0 || parking_.holds(to)) return;
+  const EndpointEntry* receiver = entry;
+  if (entry->location.kind == LocationKind::kUplink) {
+    receiver = state.endpoint(entry->location.uplink);
+  } else if (entry->location.kind != LocationKind::kPort) {
+    return;
+  }
+  if (receiver == nullptr || receiver->vlans != nullptr || receiver->egress != nullptr) return;
+  route.port = receiver->location.port;
+  route.received = entry->received;
+  route.straight = route.port.valid();
 }
 
 void Pipeline::act(Walk& walk, const FlowDecision& decision) {

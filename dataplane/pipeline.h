@@ -105,9 +105,16 @@ class Pipeline {
   [[nodiscard]] uint64_t miss_cycles() const { return miss_cycles_; }
 
  private:
+  static constexpr size_t kOutputBatch = 256;
   struct Walk;    // one packet on its way
   struct Record;  // what rules it hit
   struct Burst;
+  // Counts of this call, added up before they go to the counter bank; by the id's low bits.
+  struct Tally {
+    CounterId id;
+    uint64_t packets = 0;
+    uint64_t bytes = 0;
+  };
   enum class Step : uint8_t { kSealed, kNextRule, kJump };
 
   // pipeline.cc
@@ -116,6 +123,7 @@ class Pipeline {
   void find_decisions(const ForwardingState& state, EndpointId origin, const EndpointEntry& entry, size_t count);
   void find_first_rules(const EndpointEntry& entry, size_t count);
   void prefetch_egress(size_t count);
+  void find_route(const Walk& walk, EndpointId to);
   void act(Walk& walk, const FlowDecision& decision);
 
   // pipeline_rules.cc
@@ -135,11 +143,20 @@ class Pipeline {
   void send_copy(Walk& walk, EndpointId to);
   void to_endpoint(Walk& walk, EndpointId to, Packet* packet);
   void deliver(Walk& walk, EndpointId to, const EndpointEntry& entry, Packet* packet);
-  void output(Packet* packet, PortId port, PortId origin);
+  void output(Packet* packet, PortId port, PortId origin) {
+    outputs_[output_count_++] = {packet, port, origin};
+    if (output_count_ == kOutputBatch) flush();
+  }
   void drop(Packet* packet, PortId origin, Drop reason);
   bool second_copy(EndpointId to, const EndpointEntry& entry, const Packet& packet, bool redirected);
   void park(Walk& walk, EndpointId to, Packet* packet);
-  void count(CounterId id, uint64_t packets, uint64_t bytes);
+  void count(CounterId id, uint64_t packets, uint64_t bytes) {
+    Tally& tally = tallies_[id.value % tallies_.size()];
+    if (tally.id != id) begin_tally(tally, id);
+    tally.packets += packets;
+    tally.bytes += bytes;
+  }
+  void begin_tally(Tally& tally, CounterId id);
   void flush();
 
   const WorkerId worker_;
@@ -151,14 +168,9 @@ class Pipeline {
   FlowCache cache_;
   std::unique_ptr<Burst> burst_;
   uint64_t miss_cycles_ = 0;
-  // Counts of this call, added up before they go to the counter bank; by the id's low bits.
-  struct Tally {
-    CounterId id;
-    uint64_t packets = 0;
-    uint64_t bytes = 0;
-  };
   std::array<Tally, 8> tallies_;
-  std::vector<Output> outputs_;
+  std::array<Output, kOutputBatch> outputs_;
+  size_t output_count_ = 0;
   std::vector<Packet*> garbage_;
   std::unique_ptr<std::atomic<PortCounts*>[]> port_counts_;  // by PortId; the last one: no port
   PipelineCounts counts_;

@@ -67,6 +67,15 @@ struct Pipeline::Record {
 
 // What a burst has between its stages.
 struct Pipeline::Burst {
+  // Where packets for `endpoint` go, if nothing else has to be looked at: straight out by `port`.
+  struct Route {
+    EndpointId endpoint;  // none: nobody's yet
+    bool straight = false;
+    PortId port;
+    CounterId received;
+  };
+  Route route;
+  bool uniform = false;  // one decision for all: the first
   std::array<Walk, kBurst> walks;
   FlowPartition partition;
   std::array<FlowCache::Probe, kBurst> probes;

@@ -36,8 +36,7 @@ uint32_t l2_length(const Packet& packet, uint32_t limit, uint16_t& ether_type) {
 
 }  // namespace
 
-void note_partial_checksum(const rte_mbuf& mbuf, Packet& packet) {
-  if ((mbuf.ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) != RTE_MBUF_F_RX_L4_CKSUM_NONE) return;
+void find_partial_checksum(const rte_mbuf& mbuf, Packet& packet) {
   // librte_vhost has seen a TCP or UDP header where the guest said (and has summed everything else itself), but
   // keeps its lengths to itself.
   rte_net_hdr_lens lengths{};

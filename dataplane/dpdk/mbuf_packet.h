@@ -59,7 +59,10 @@ inline rte_mbuf* to_mbuf(const Packet& packet) {
 }
 
 // What virtio's NEEDS_CSUM came as (librte_vhost with compliant flags) -> Packet's partial checksum.
-void note_partial_checksum(const rte_mbuf& mbuf, Packet& packet);
+void find_partial_checksum(const rte_mbuf& mbuf, Packet& packet);
+inline void note_partial_checksum(const rte_mbuf& mbuf, Packet& packet) {
+  if ((mbuf.ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_NONE) find_partial_checksum(mbuf, packet);
+}
 // Packet's partial checksum -> what librte_vhost turns into NEEDS_CSUM. False: it cannot say this one (IPv6 extension
 // headers, another protocol, offsets that fit no header); finish it in software.
 bool request_partial_checksum(const Packet& packet, rte_mbuf& mbuf);

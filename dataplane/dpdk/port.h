@@ -87,6 +87,11 @@ class Port {
     for (uint32_t skip = flow_hash % static_cast<uint32_t>(std::popcount(mask)); skip > 0; --skip) mask &= mask - 1;
     return {static_cast<uint16_t>(std::countr_zero(mask)), up};
   }
+  // Whether all flows take one queue that can be sent now: which.
+  [[nodiscard]] bool one_way(WorkerId worker, uint16_t& queue) const {
+    queue = queue_per_worker_ ? worker.value : uint16_t{0};
+    return queue_per_worker_ || tx_mask_.load(std::memory_order_acquire) == 1;
+  }
   [[nodiscard]] bool ready(uint16_t queue) const {
     const uint32_t mask = tx_mask_.load(std::memory_order_acquire);
     return queue_per_worker_ || ((mask & kDownBit) == 0 && (mask >> queue & 1) != 0);

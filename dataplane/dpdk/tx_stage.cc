@@ -37,7 +37,41 @@ void TxStage::drop(Packet* packet, PortId port, Drop reason) {
   host_.free({&packet, 1});
 }
 
-void TxStage::add(Packet* packet, PortId to, PortId origin) {
+// Port by port, as long as one follows itself.
+void TxStage::add(std::span<const Output> outputs) {
+  while (!outputs.empty()) {
+    size_t length = 1;
+    while (length < outputs.size() && outputs[length].port == outputs[0].port) ++length;
+    Port* port = ports_.find(outputs[0].port);
+    const size_t done = port == nullptr ? 0 : add_run(*port, outputs.first(length));
+    for (size_t i = done; i < length; ++i) add_one(outputs[i].packet, outputs[i].port, outputs[i].origin);
+    outputs = outputs.subspan(length);
+  }
+}
+
+// Frames that all go to the port's one queue, which is ours, while nothing is held. How many of the first it took.
+size_t TxStage::add_run(Port& port, std::span<const Output> run) {
+  uint16_t queue = 0;
+  if (!holds_.empty() || !port.one_way(self_, queue) || port.owner(queue, self_) != self_) return 0;
+  const uint32_t most = uint32_t{port.mtu()} + kEthernetBytes;
+  TxBatch& batch = port.batch(self_, queue);
+  for (size_t i = 0; i < run.size(); ++i) {
+    Packet& packet = *run[i].packet;
+    if (packet.len > most || (packet.flags & Packet::kPartialChecksum) != 0) return i;
+    rte_mbuf* mbuf = to_mbuf(packet);
+    MbufPriv& priv = priv_of(mbuf);
+    priv.origin = run[i].origin.value;
+    priv.patient = patient_;
+    if (batch.count == 0) dirty_.push_back({&port, queue});
+    batch.mbufs[batch.count++] = mbuf;
+    if (batch.count < batch.mbufs.size()) continue;
+    send_batch(port, queue);
+    if (!holds_.empty()) return i + 1;
+  }
+  return run.size();
+}
+
+void TxStage::add_one(Packet* packet, PortId to, PortId origin) {
   MbufPriv& priv = priv_of(mbuf_of(*packet));
   priv.origin = origin.value;
   priv.patient = patient_;

@@ -22,6 +22,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/ids.h"
@@ -44,7 +45,7 @@ class TxStage {
 
   // At the start of each loop: what is published, and the time; then what was held and can go now, goes.
   void begin(const ForwardingState& state, uint64_t now_ns);
-  void add(Packet* packet, PortId to, PortId origin);
+  void add(std::span<const Output> outputs);
   // Frames added from here on are patient, or not. They are not, at first.
   void set_patient(bool patient) { patient_ = patient; }
   // From another worker, which found us to own the queue.
@@ -75,6 +76,8 @@ class TxStage {
   };
   static constexpr uint64_t kHoldNs = 250'000'000;
 
+  void add_one(Packet* packet, PortId to, PortId origin);
+  size_t add_run(Port& port, std::span<const Output> run);
   void enqueue(Port& port, uint16_t queue, bool up, Packet* packet);
   void send_batch(Port& port, uint16_t queue);
   void flush_port(Port& port);

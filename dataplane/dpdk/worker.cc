@@ -292,9 +292,7 @@ void Worker::free(std::span<Packet* const> packets) {
   }
 }
 
-void Worker::transmit(std::span<const Output> outputs) {
-  for (const Output& output : outputs) tx_->add(output.packet, output.port, output.origin);
-}
+void Worker::transmit(std::span<const Output> outputs) { tx_->add(outputs); }
 
 bool Worker::redirect(EndpointId endpoint, Packet* packet) {
   // What was held is older: it goes first.
