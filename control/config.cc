@@ -192,7 +192,8 @@ void read_workers(const Value& value, WorkersConfig& out) {
        }},
       {"idle", [&](const Value& v) {
          v.fields({{"spin_us", [&](const Value& x) { x.number(out.spin_us, 0, 1'000'000); }},
-                   {"max_sleep_us", [&](const Value& x) { x.number(out.max_sleep_us, 0, 100'000); }}});
+                   {"max_sleep_us", [&](const Value& x) { x.number(out.max_sleep_us, 0, 1'000'000); }},
+                   {"poll_us", [&](const Value& x) { x.number(out.poll_us, 1, 100'000); }}});
        }},
   });
 }

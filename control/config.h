@@ -63,7 +63,8 @@ struct RuleConfig {
 struct WorkersConfig {
   std::vector<uint16_t> cpus;  // empty: all but the first
   uint32_t spin_us = 50;
-  uint32_t max_sleep_us = 100;
+  uint32_t max_sleep_us = 10'000;
+  uint32_t poll_us = 100;
 };
 
 struct MemoryConfig {

@@ -92,6 +92,7 @@ dataplane::RuntimeOptions runtime_options(const HostConfig& config) {
   options.worker_cpus = config.workers.cpus;
   options.spin_us = config.workers.spin_us;
   options.max_sleep_us = config.workers.max_sleep_us;
+  options.poll_us = config.workers.poll_us;
   options.hugepages = config.memory.hugepages;
   options.socket_mb = config.memory.socket_mb;
   options.file_prefix = config.memory.file_prefix;

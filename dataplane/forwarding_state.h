@@ -154,6 +154,7 @@ inline constexpr uint16_t kAnyVlan = 0xfff;  // reserved on the wire (802.1Q), h
 
 struct ForwardingState {
   uint64_t generation = 0;
+  uint64_t places_changed = 0;  // the generation that last made `endpoints`, `ports`, `pinned` and `flood` anew
   const std::vector<EndpointEntry>* endpoints = nullptr;  // by EndpointId
   const std::vector<PortBinding>* ports = nullptr;        // by PortId
   const PinnedTable* pinned = nullptr;
@@ -180,11 +181,16 @@ class StateCell {
   [[nodiscard]] const ForwardingState* load() const { return state_.load(std::memory_order_acquire); }
   // Control thread. Returns the state that was there, to be retired.
   const ForwardingState* publish(const ForwardingState* next) {
-    return state_.exchange(next, std::memory_order_acq_rel);
+    const ForwardingState* old = state_.exchange(next, std::memory_order_acq_rel);
+    if (published_) published_();
+    return old;
   }
+  // Control thread. Called after each publication: wakes workers that sleep. Empty: nothing.
+  void on_publish(std::function<void()> published) { published_ = std::move(published); }
 
  private:
   alignas(64) std::atomic<const ForwardingState*> state_{nullptr};
+  alignas(64) std::function<void()> published_;  // the control thread's
 };
 
 }  // namespace godwit::dataplane

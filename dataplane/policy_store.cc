@@ -434,6 +434,7 @@ void PolicyStore::publish(bool endpoints_changed, uint64_t generation) {
   }
   auto state = std::make_unique<ForwardingState>();
   state->generation = generation;
+  state->places_changed = endpoints_changed || !published_->state ? generation : published_->state->places_changed;
   state->endpoints = &next->places->endpoints;
   state->ports = &next->places->ports;
   state->pinned = &next->places->pinned;

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dataplane/dpdk/ethdev_port.h"
 
+#include <dirent.h>
+#include <linux/if_packet.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 #include <vector>
@@ -28,6 +32,25 @@ constexpr std::array<std::string_view, 2> kOneTxQueue{"net_memif", "net_virtio_u
 std::string reason(int error) { return error == -1 ? "refused" : rte_strerror(error < 0 ? -error : error); }
 
 bool among(std::string_view name, const auto& names) { return std::find(names.begin(), names.end(), name) != names.end(); }
+
+// The packet socket that is bound to the interface. The device keeps it to itself.
+int packet_socket(int interface) {
+  DIR* directory = opendir("/proc/self/fd");
+  if (directory == nullptr) return -1;
+  int found = -1;
+  int count = 0;
+  while (const dirent* entry = readdir(directory)) {
+    const int fd = std::atoi(entry->d_name);
+    sockaddr_ll address{};
+    socklen_t size = sizeof address;
+    if (fd <= 2 || getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) continue;
+    if (address.sll_family != AF_PACKET || address.sll_ifindex != interface) continue;
+    found = fd;
+    ++count;
+  }
+  closedir(directory);
+  return count == 1 ? found : -1;
+}
 
 std::vector<uint16_t> matching(const std::string& devargs) {
   std::vector<uint16_t> found;
@@ -107,6 +130,7 @@ Result<void> EthdevPort::configure(uint16_t workers) {
   const int promiscuous = rte_eth_promiscuous_enable(device_);
   if (promiscuous != 0 && promiscuous != -ENOTSUP) return fail("cannot become promiscuous: " + reason(promiscuous));
   set_queues(rx_queues, tx_queues, each);
+  if (driver_ == "net_af_packet" && rx_queues == 1 && info.if_index != 0) wait_fd_ = packet_socket(static_cast<int>(info.if_index));
   tx_mask_.store(1);
   return {};
 }
@@ -165,6 +189,13 @@ rte_mbuf* EthdevPort::linear(rte_mbuf* mbuf) {
   whole->pkt_len = mbuf->pkt_len;
   rte_pktmbuf_free(mbuf);
   return whole;
+}
+
+Port::Arm EthdevPort::arm(uint16_t, Doze& doze, uint32_t tag, uint32_t& watched) {
+  if (wait_fd_ < 0) return Arm::kPolled;
+  if (watched == 0 && !doze.watch(wait_fd_, tag)) return Arm::kPolled;
+  watched = 1;
+  return Arm::kArmed;
 }
 
 uint16_t EthdevPort::send(uint16_t queue, rte_mbuf** mbufs, uint16_t count) {

@@ -6,6 +6,9 @@
 // of those, since each that is not polled loses frames. A device with a tx queue for each worker is sent to without
 // mailboxes; on others one worker writes the one queue.
 //
+// Waiting: a kernel interface (net_af_packet) with one queue is waited for by its packet socket. What else there is has to be
+// polled: net_memif asks its peer not to interrupt.
+//
 // Thread safety: as Port's.
 #pragma once
 
@@ -27,6 +30,8 @@ class EthdevPort final : public Port {
 
   uint16_t receive(uint16_t queue, rte_mempool* pool, rte_mbuf** out, uint16_t most) override;
   uint16_t send(uint16_t queue, rte_mbuf** mbufs, uint16_t count) override;
+  Arm arm(uint16_t queue, Doze& doze, uint32_t tag, uint32_t& watched) override;
+  void disarm(uint16_t) override {}
   [[nodiscard]] int numa_node() const override { return numa_node_; }
   void describe(PortInfo& info) const override;
   void close() override;
@@ -44,6 +49,7 @@ class EthdevPort final : public Port {
   MacAddress mac_;
   int numa_node_ = -1;
   bool open_ = true;
+  int wait_fd_ = -1;  // the device's own, signalled by frames; -1: none known
 };
 
 }  // namespace godwit::dataplane

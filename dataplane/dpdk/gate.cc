@@ -100,7 +100,10 @@ bool Gate::send(const Frame& frame, MailKind kind) {
   MbufPriv& priv = priv_of(mbuf);
   priv.kind = kind;
   priv.target = frame.endpoint.value;
-  if (mail_.send(mail_.control_sender(), worker, mbuf)) return true;
+  if (mail_.send(mail_.control_sender(), worker, mbuf)) {
+    mail_.wake(worker);
+    return true;
+  }
   rte_pktmbuf_free(mbuf);
   return false;
 }

@@ -3,6 +3,8 @@
 // Frames from one thread to another: for each pair (sender, worker) a ring with one producer and one consumer, so nobody
 // ever waits for a thread that was preempted half-way. Senders are the workers and, last, the control thread.
 //
+// A worker that sleeps is woken by its Doze.
+//
 // Bounded and in order for each pair. A frame in a ring is the ring's; its MbufPriv says what it is for.
 //
 // Thread safety: send() by the sender named; receive() by the worker named.
@@ -17,6 +19,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "dataplane/dpdk/doze.h"
 
 namespace godwit::dataplane {
 
@@ -43,6 +46,9 @@ class Mailboxes {
   unsigned receive(uint16_t sender, WorkerId to, rte_mbuf** out, unsigned most) {
     return rte_ring_sc_dequeue_burst(ring(sender, to), reinterpret_cast<void**>(out), most, nullptr);
   }
+  // After send(): the worker may sleep. Once for many frames.
+  void wake(WorkerId to) { dozes_[to.value]->wake(); }
+  [[nodiscard]] Doze& doze(WorkerId worker) { return *dozes_[worker.value]; }
   [[nodiscard]] bool waiting(uint16_t sender, WorkerId to) const { return rte_ring_empty(ring(sender, to)) == 0; }
 
  private:
@@ -51,6 +57,7 @@ class Mailboxes {
     return rings_[size_t{to.value} * (workers_ + 1u) + sender].get();
   }
   const uint16_t workers_;
+  std::vector<std::unique_ptr<Doze>> dozes_;  // by worker
   std::vector<RingPtr> rings_;  // by worker, then sender; a worker's own is not there
 };
 

@@ -24,6 +24,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "dataplane/dpdk/doze.h"
 #include "dataplane/miss_budget.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/ports.h"
@@ -72,6 +73,17 @@ class Port {
   virtual uint16_t receive(uint16_t queue, rte_mempool* pool, rte_mbuf** out, uint16_t most) = 0;
   // Workers. Sends the first of them and lets go of those; returns how many that were.
   virtual uint16_t send(uint16_t queue, rte_mbuf** mbufs, uint16_t count) = 0;
+
+  // Workers: what a receive queue that has been silent needs in order to be left alone.
+  enum class Arm : uint8_t {
+    kArmed,    // `doze` reports `tag` once there may be frames: receive() once more now, then it can be left until then
+    kDormant,  // there are no frames, and attend() is called before there will be
+    kPolled,   // nothing tells of frames: it must be looked at
+  };
+  // `watched`: the caller's, 0 at first, one for each queue and Doze.
+  virtual Arm arm(uint16_t queue, Doze& doze, uint32_t tag, uint32_t& watched) = 0;
+  // It is looked at again.
+  virtual void disarm(uint16_t queue) = 0;
 
   // Workers: where a flow's next packet goes.
   struct Route {

@@ -68,7 +68,10 @@ Result<PortId> PortTable::add_vhost(const VhostPortSpec& spec) {
   if (spec.mtu + kEthernetBytes + 2 * kVlanTagBytes > kSmallFrameBytes) {
     if (auto made = pools_.need_large(); !made) return fail(made.error());
   }
-  auto port = std::make_unique<VhostPort>(*number, spec, static_cast<uint16_t>(workers_.size()), events_, grace_);
+  auto port = std::make_unique<VhostPort>(*number, spec, static_cast<uint16_t>(workers_.size()), events_, grace_,
+                                          [this] {
+                                            for (Worker* worker : workers_) worker->attend();
+                                          });
   VhostPort& vhost = *port;
   publish(std::move(port));
   // Last: from here on front-ends come, and their frames must find a worker.

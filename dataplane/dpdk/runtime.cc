@@ -32,6 +32,7 @@ struct Runtime::Impl {
   std::unique_ptr<Gate> gate;
   std::vector<std::unique_ptr<Worker>> workers;
   std::unique_ptr<PortTable> ports;
+  StateCell* state_cell = nullptr;
   bool started = false;
   bool stopped = false;
   uint64_t leaked = 0;
@@ -99,13 +100,17 @@ Result<void> Runtime::Impl::build(const std::vector<uint16_t>& cpus, StateCell& 
   for (uint16_t id = 0; id < cpus.size(); ++id) {
     workers.push_back(std::make_unique<Worker>(
         Worker::Config{WorkerId(id), Eal::lcore_of(id), cpus[id], worker_nodes[id], options.spin_us, options.max_sleep_us,
-                       options.park},
+                       options.poll_us, options.park},
         deps));
     all.push_back(workers.back().get());
   }
   gate->set_workers({all.begin(), all.end()});
   ports = std::make_unique<PortTable>(*eal, directory, *grace, *pools, options.pci, wake);
   ports->set_workers(all);
+  state_cell = &state;
+  state.on_publish([this] {
+    for (const auto& worker : workers) worker->wake();
+  });
   return {};
 }
 
@@ -157,6 +162,7 @@ void Runtime::stop() {
   impl.ports->remove_all();
   impl.ports->set_workers({});
   impl.gate->set_workers({});
+  impl.state_cell->on_publish({});
   for (const auto& worker : impl.workers) worker->finish();
   impl.workers.clear();  // and with them what was parked
   impl.gate->abandon();

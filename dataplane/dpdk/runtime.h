@@ -41,7 +41,8 @@ struct RuntimeOptions {
   std::string host;                     // names the process in messages and the default file prefix
   std::vector<uint16_t> worker_cpus;    // one worker each; empty: all but the first that this process may use
   uint32_t spin_us = 50;                // polling after the last packet before sleeping starts
-  uint32_t max_sleep_us = 100;          // longest sleep; 0 = never sleep
+  uint32_t max_sleep_us = 10'000;       // longest sleep when everything wakes the worker; 0 = never sleep
+  uint32_t poll_us = 100;               // the same while it polls a device that does not wake it
   bool hugepages = true;                // false: no virtio-user, slower, for trying things
   uint32_t socket_mb = 256;             // memory of each NUMA node that has a worker
   std::string file_prefix;              // default "godwit-<host>"; nothing is left in the file system either way

@@ -84,7 +84,8 @@ void TxStage::add_one(Packet* packet, PortId to, PortId origin) {
   priv.kind = MailKind::kTransmit;
   priv.target = to.value;
   priv.serial = port->serial;
-  if (!mail_.send(self_.value, owner, mbuf_of(*packet))) drop(packet, to, Drop::k_tx_ring_full);
+  if (!mail_.send(self_.value, owner, mbuf_of(*packet))) return drop(packet, to, Drop::k_tx_ring_full);
+  if (std::find(mailed_.begin(), mailed_.end(), owner) == mailed_.end()) mailed_.push_back(owner);
 }
 
 void TxStage::add_mail(Packet* packet, PortId to, uint32_t serial) {
@@ -116,6 +117,8 @@ void TxStage::enqueue(Port& port, uint16_t queue, bool up, Packet* packet) {
 void TxStage::flush() {
   for (size_t i = 0; i < dirty_.size(); ++i) send_batch(*dirty_[i].port, dirty_[i].queue);
   dirty_.clear();
+  for (const WorkerId worker : mailed_) mail_.wake(worker);
+  mailed_.clear();
 }
 
 void TxStage::send_batch(Port& port, uint16_t queue) {

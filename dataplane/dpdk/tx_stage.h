@@ -101,6 +101,7 @@ class TxStage {
   const ForwardingState* state_ = nullptr;  // of this loop
   uint64_t now_ns_ = 0;
   bool patient_ = false;
+  std::vector<WorkerId> mailed_;  // workers that were sent mail since the last flush()
   std::vector<Dirty> dirty_;  // batches with something in them; empty between loops
   std::vector<Hold> holds_;
   std::atomic<uint32_t> held_{0};

@@ -4,7 +4,11 @@
 #include <rte_mempool.h>
 #include <rte_vhost.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <utility>
 
 #include "dataplane/dpdk/mbuf_packet.h"
 #include "dataplane/dpdk/vhost_driver.h"
@@ -18,12 +22,20 @@ constexpr uint16_t tx_ring(uint16_t queue) { return static_cast<uint16_t>(queue 
 
 }  // namespace
 
-VhostPort::VhostPort(PortId port, const VhostPortSpec& spec, uint16_t workers, EventQueue& events, GracePeriod& grace)
+VhostPort::VhostPort(PortId port, const VhostPortSpec& spec, uint16_t workers, EventQueue& events, GracePeriod& grace,
+                     std::function<void()> attend)
     : Port(port, PortKind::kVhost, spec.name, spec.socket_path, spec.mtu, workers),
       spec_(spec),
       events_(events),
-      grace_(grace) {
+      grace_(grace),
+      attend_(std::move(attend)) {
   set_queues(spec.queue_pairs, spec.queue_pairs, false);
+}
+
+VhostPort::~VhostPort() {
+  for (const Kick& kick : kicks_) {
+    if (const int fd = kick.fd.load(); fd >= 0) ::close(fd);
+  }
 }
 
 bool VhostPort::on_connection(int vid) {
@@ -64,6 +76,7 @@ void VhostPort::on_device_ready(int vid) {
   }
   vid_.store(vid, std::memory_order_release);
   publish_tx_mask();
+  attend_();
 }
 
 void VhostPort::on_device_gone(int vid) {
@@ -81,12 +94,51 @@ void VhostPort::on_ring(uint16_t ring, bool ready) {
   if (ready) {
     ran_rings_ |= bit;
     silenced_rings_.fetch_and(~bit);
+    armed_rings_.fetch_and(~bit);
+    if (ring % 2 == 1) keep_kick(ring / 2);
     ready_rings_.fetch_or(bit);
   } else {
     hold_until_ns_.store(monotonic_ns() + kHoldNs, std::memory_order_release);
     ready_rings_.fetch_and(~bit);
   }
   publish_tx_mask();
+  attend_();
+}
+
+// Under librte_vhost's locks, so its descriptor does not go meanwhile.
+void VhostPort::keep_kick(uint16_t queue) {
+  rte_vhost_vring vring{};
+  if (rte_vhost_get_vhost_vring(connection_.load(), rx_ring(queue), &vring) != 0 || vring.kickfd < 0) return;
+  Kick& kick = kicks_[queue];
+  const int mine = kick.fd.load();
+  const int kept = mine < 0 ? fcntl(vring.kickfd, F_DUPFD_CLOEXEC, 0) : dup3(vring.kickfd, mine, O_CLOEXEC);
+  if (kept < 0) return;
+  kick.fd.store(kept);
+  kick.version.fetch_add(1);
+}
+
+Port::Arm VhostPort::arm(uint16_t queue, Doze& doze, uint32_t tag, uint32_t& watched) {
+  const int vid = vid_.load(std::memory_order_acquire);
+  const uint16_t ring = rx_ring(queue);
+  const uint64_t bit = uint64_t{1} << ring;
+  if (vid < 0 || (ready_rings_.load(std::memory_order_acquire) & bit) == 0) return Arm::kDormant;
+  const uint32_t version = kicks_[queue].version.load();
+  if (watched != version) {
+    if (!doze.watch(kicks_[queue].fd.load(), tag)) return Arm::kPolled;
+    watched = version;
+  }
+  if (version == 0) return Arm::kPolled;  // it has none
+  armed_rings_.fetch_or(bit);
+  rte_vhost_enable_guest_notification(vid, ring, 1);
+  // The guest sees that it is to kick before we look for what it has sent.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return Arm::kArmed;
+}
+
+void VhostPort::disarm(uint16_t queue) {
+  const uint64_t bit = uint64_t{1} << rx_ring(queue);
+  armed_rings_.fetch_and(~bit);
+  silenced_rings_.fetch_and(~bit);  // receive() tells the guest
 }
 
 void VhostPort::on_ring_base(uint32_t ring) {
@@ -137,7 +189,8 @@ uint16_t VhostPort::receive(uint16_t queue, rte_mempool* pool, rte_mbuf** out, u
   const int vid = vid_.load(std::memory_order_acquire);
   const uint16_t ring = rx_ring(queue);
   if (vid < 0 || (ready_rings_.load(std::memory_order_relaxed) >> ring & 1) == 0) return 0;
-  if ((silenced_rings_.load(std::memory_order_relaxed) >> ring & 1) == 0) silence_kicks(vid, ring);
+  const uint64_t quiet = silenced_rings_.load(std::memory_order_relaxed) | armed_rings_.load(std::memory_order_relaxed);
+  if ((quiet >> ring & 1) == 0) silence_kicks(vid, ring);
   const uint16_t count = rte_vhost_dequeue_burst(vid, ring, pool, out, most);
   for (uint16_t i = 0; i < count; ++i) {
     Packet* packet = to_packet(out[i]);

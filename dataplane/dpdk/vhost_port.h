@@ -13,8 +13,10 @@
 // it waits for nothing. on_device_gone() waits for a grace period, since the device's rings are freed afterwards.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 
 #include "dataplane/dpdk/event_queue.h"
 #include "dataplane/dpdk/port.h"
@@ -29,7 +31,10 @@ class VhostPort final : public Port {
   static constexpr uint64_t kHoldNs = 250'000'000;
   static constexpr uint64_t kCatchUpNs = 1'000'000'000;  // after its rings run
 
-  VhostPort(PortId id, const VhostPortSpec& spec, uint16_t workers, EventQueue& events, GracePeriod& grace);
+  // `attend`: makes the workers look at all of their queues; called by any thread, queue locks held.
+  VhostPort(PortId id, const VhostPortSpec& spec, uint16_t workers, EventQueue& events, GracePeriod& grace,
+            std::function<void()> attend);
+  ~VhostPort() override;
 
   [[nodiscard]] const VhostPortSpec& spec() const { return spec_; }
 
@@ -51,6 +56,8 @@ class VhostPort final : public Port {
 
   uint16_t receive(uint16_t queue, rte_mempool* pool, rte_mbuf** out, uint16_t most) override;
   uint16_t send(uint16_t queue, rte_mbuf** mbufs, uint16_t count) override;
+  Arm arm(uint16_t queue, Doze& doze, uint32_t tag, uint32_t& watched) override;
+  void disarm(uint16_t queue) override;
   [[nodiscard]] int numa_node() const override { return numa_node_.load(std::memory_order_relaxed); }
   void describe(PortInfo& info) const override;
   void close() override;
@@ -59,15 +66,26 @@ class VhostPort final : public Port {
   void all_stopped();
   void publish_tx_mask();
   void silence_kicks(int vid, uint16_t ring);
+  void keep_kick(uint16_t queue);
 
   const VhostPortSpec spec_;
   EventQueue& events_;
   GracePeriod& grace_;
 
+  // The guest's kick for rx queue q: a duplicate of librte_vhost's, under a number that stays ours until the port goes. So a worker that
+  // registers it while the guest gives another never meets a stranger's descriptor.
+  struct Kick {
+    std::atomic<int> fd{-1};
+    std::atomic<uint32_t> version{0};  // grows when there is another one behind `fd`
+  };
+  std::array<Kick, kMaxQueuePairs> kicks_;
+  const std::function<void()> attend_;
+
   // Workers: the device whose rings may be used, -1 none; which of its rings.
   std::atomic<int> vid_{-1};
   std::atomic<uint64_t> ready_rings_{0};
   std::atomic<uint64_t> silenced_rings_{0};  // the guest was told not to kick them
+  std::atomic<uint64_t> armed_rings_{0};     // it was told to
 
   // librte_vhost's threads; read by control.
   std::atomic<bool> refusing_{false};

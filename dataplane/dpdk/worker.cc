@@ -17,9 +17,9 @@
 namespace godwit::dataplane {
 namespace {
 
-constexpr uint32_t kSilentVisits = 256;  // without a frame, then a queue is visited in turn
-constexpr size_t kSilentPerBusyLoop = 16;
-constexpr size_t kSilentPerIdleLoop = 64;  // else some hundred idle ports alone would keep a CPU busy
+constexpr uint32_t kSilentVisits = 256;  // without a frame, then a queue is left alone
+constexpr uint32_t kKickLookUs = 50;
+constexpr uint32_t kHeldNapUs = 100;     // sleep while frames are held: what they wait for may not wake us
 
 void bump(std::atomic<uint64_t>& count, uint64_t by) {
   count.store(count.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
@@ -38,7 +38,8 @@ Worker::Worker(const Config& config, const WorkerDeps& deps)
       pipeline_(std::make_unique<Pipeline>(config.id, *this, deps.fdb, deps.counters, deps.dedupe, config.park,
                                            FlowCacheOptions{.seed = secret()})),
       tx_(std::make_unique<TxStage>(config.id, deps.ports, deps.mail, deps.gate, *pipeline_, *this, config.park)),
-      plan_(new WorkerPlan) {
+      plan_(new WorkerPlan),
+      doze_(deps.mail.doze(config.id)) {
   mail_.reserve(size_t{deps.mail.workers() + 1u} * Mailboxes::kBurstFrames);
 }
 
@@ -46,7 +47,10 @@ Worker::~Worker() { delete plan_.load(); }
 
 std::unique_ptr<WorkerPlan> Worker::set_plan(std::unique_ptr<WorkerPlan> plan) {
   rx_queues_.store(static_cast<uint32_t>(plan->queues.size()), std::memory_order_relaxed);
-  return std::unique_ptr<WorkerPlan>(plan_.exchange(plan.release(), std::memory_order_acq_rel));
+  plan->serial = plan_.load(std::memory_order_relaxed)->serial + 1;
+  std::unique_ptr<WorkerPlan> old(plan_.exchange(plan.release(), std::memory_order_acq_rel));
+  doze_.attend();
+  return old;
 }
 
 void Worker::run() {
@@ -55,9 +59,12 @@ void Worker::run() {
   deps_.grace.enter(config_.id);
   uint64_t before = rte_rdtsc();
   uint64_t last_busy = before;
+  const uint64_t spin_cycles = uint64_t{config_.spin_us} * rte_get_tsc_hz() / 1'000'000;
   while (!stop_.load(std::memory_order_acquire)) {
     now_cycles_ = before;
+    settle_ = config_.max_sleep_us != 0 && before - last_busy >= spin_cycles && before != last_busy;
     const bool busy = loop_once();
+    const bool sleeps = !busy && settle_ && may_sleep();
     deps_.grace.quiescent(config_.id);
     const uint64_t now = rte_rdtsc();
     bump(stats_.loops, 1);
@@ -66,26 +73,52 @@ void Worker::run() {
     if (busy) {
       last_busy = now;
       sleep_us_ = 0;
+    } else if (sleeps) {
+      sleep();
+      before = rte_rdtsc();
     } else {
-      idle(last_busy, now);
-      if (sleep_us_ != 0) before = rte_rdtsc();
+      rte_pause();
     }
   }
   deps_.grace.leave(config_.id);
   running_.store(false);
 }
 
-void Worker::idle(uint64_t idle_since, uint64_t now) {
-  if (config_.max_sleep_us == 0 || (now - idle_since) * 1'000'000 < uint64_t{config_.spin_us} * rte_get_tsc_hz()) {
-    rte_pause();
-    return;
+// All queues are left alone, or nothing could be told of their frames; announces the sleep, and then nothing has changed that
+// wake() is called for. Else it does not sleep.
+bool Worker::may_sleep() const {
+  if (active_.size() != always_) return false;
+  doze_.begin();
+  bool changed = doze_.attention() || stop_.load(std::memory_order_acquire);
+  const ForwardingState* state = deps_.state.load();
+  changed = changed || state == nullptr || state->generation != generation_;
+  changed = changed || plan_.load(std::memory_order_acquire)->serial != plan_serial_;
+  for (uint16_t sender = 0; sender <= deps_.mail.workers() && !changed; ++sender) {
+    changed = sender != config_.id.value && deps_.mail.waiting(sender, config_.id);
   }
-  sleep_us_ = std::min(std::max(sleep_us_ * 2, 1u), config_.max_sleep_us);
-  const timespec nap{sleep_us_ / 1'000'000, static_cast<long>(sleep_us_ % 1'000'000) * 1000};
+  if (changed) doze_.cancel();
+  return !changed;
+}
+
+uint32_t Worker::sleep_limit_us() const {
+  uint32_t limit_us = config_.max_sleep_us;
+  if (always_ > 0) limit_us = std::min(limit_us, config_.poll_us);
+  if (pipeline_->holding() || tx_->held() != 0) limit_us = std::min(limit_us, kHeldNapUs);
+  return limit_us;
+}
+
+void Worker::sleep() {
+  // Naps grow while something has to be polled; kicks need no such care.
+  const uint32_t limit_us = sleep_limit_us();
+  sleep_us_ = always_ > 0 ? std::min(std::max(sleep_us_ * 2, 1u), limit_us) : limit_us;
+  Doze::Tags kicked;
   const uint64_t began = monotonic_ns();
   deps_.grace.leave(config_.id);
-  nanosleep(&nap, nullptr);
+  const size_t count = doze_.sleep(sleep_us_, kicked);
   deps_.grace.enter(config_.id);
+  const WorkerPlan* plan = plan_.load(std::memory_order_acquire);
+  if (plan->serial == plan_serial_) activate(*plan, count, kicked);
+  looked_cycles_ = rte_rdtsc();
   bump(stats_.sleeps, 1);
   bump(stats_.slept_ns, monotonic_ns() - began);
 }
@@ -165,18 +198,84 @@ void Worker::handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigne
   }
 }
 
-unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t now_s) {
-  unsigned total = 0;
-  std::vector<WorkerPlan::RxQueue>& queues = plan.queues;
-  busy_before_ = std::exchange(busy_, {});
-  for (WorkerPlan::RxQueue& rx : queues) {
-    if (rx.silent < kSilentVisits) total += poll_queue(state, rx, now_s);
+// After a change of the plan all queues are polled; after a change of rings or endpoints each is looked at once, at least.
+void Worker::note_changes(const ForwardingState& state, WorkerPlan& plan) {
+  const bool attend = doze_.take_attention();
+  const bool other_plan = plan.serial != plan_serial_;
+  const bool other_endpoints = state.places_changed != places_changed_;
+  generation_ = state.generation;
+  if (!attend && !other_plan && !other_endpoints) return;
+  places_changed_ = state.places_changed;
+  plan_serial_ = plan.serial;
+  if (other_plan) {
+    doze_.forget();
+    active_.clear();
+    is_active_.assign(plan.queues.size(), false);
   }
-  // The silent ones, in turn.
-  const size_t visits = std::min(total == 0 ? kSilentPerIdleLoop : kSilentPerBusyLoop, queues.size());
-  for (size_t i = 0; i < visits; ++i) {
-    next_silent_ = next_silent_ + 1 < queues.size() ? next_silent_ + 1 : 0;
-    if (queues[next_silent_].silent >= kSilentVisits) total += poll_queue(state, queues[next_silent_], now_s);
+  always_ = 0;
+  for (uint32_t i = 0; i < plan.queues.size(); ++i) {
+    plan.queues[i].always = false;
+    if (is_active_[i]) continue;
+    is_active_[i] = true;
+    active_.push_back(i);
+    plan.queues[i].port->disarm(plan.queues[i].queue);
+    plan.queues[i].silent = kSilentVisits - 1;
+  }
+}
+
+void Worker::activate(const WorkerPlan& plan, size_t count, const Doze::Tags& queues) {
+  for (size_t k = 0; k < count; ++k) {
+    const uint32_t i = queues[k];
+    if (i >= plan.queues.size() || is_active_[i]) continue;
+    is_active_[i] = true;
+    active_.push_back(i);
+    plan.queues[i].port->disarm(plan.queues[i].queue);
+  }
+}
+
+// A silent queue: true if it need not be polled any more. `frames`: what came by it meanwhile.
+bool Worker::leave_alone(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t index, uint32_t now_s, unsigned& frames) {
+  if (!state.polled(rx.port->id)) return true;
+  switch (rx.port->arm(rx.queue, doze_, index, rx.watched)) {
+    case Port::Arm::kDormant:
+      return true;
+    case Port::Arm::kPolled:
+      rx.always = true;
+      ++always_;
+      return false;
+    case Port::Arm::kArmed:
+      break;
+  }
+  frames = poll_queue(state, rx, now_s);
+  if (frames == 0) return true;
+  rx.port->disarm(rx.queue);
+  return false;
+}
+
+unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t now_s) {
+  busy_before_ = std::exchange(busy_, {});
+  note_changes(state, plan);
+  if (active_.size() < plan.queues.size() && now_cycles_ - looked_cycles_ > rte_get_tsc_hz() / 1'000'000 * kKickLookUs) {
+    looked_cycles_ = now_cycles_;
+    Doze::Tags kicked;
+    activate(plan, doze_.sleep(0, kicked), kicked);
+  }
+  unsigned total = 0;
+  for (size_t k = 0; k < active_.size();) {
+    const uint32_t index = active_[k];
+    WorkerPlan::RxQueue& rx = plan.queues[index];
+    const unsigned count = poll_queue(state, rx, now_s);
+    total += count;
+    const bool silent = rx.silent >= kSilentVisits || (settle_ && count == 0);
+    unsigned late = 0;
+    if (!silent || rx.always || !leave_alone(state, rx, index, now_s, late)) {
+      total += late;
+      ++k;
+      continue;
+    }
+    is_active_[index] = false;
+    active_[k] = active_.back();
+    active_.pop_back();
   }
   bump(stats_.rx_packets, total);
   return total;

@@ -4,12 +4,15 @@
 //
 //   loop: load the state and the plan once
 //         held frames that can go, mail, parked frames, then each rx queue -> pipeline -> tx batches
-//         send the batches; report quiescent; idle: spin, then sleep longer and longer (offline for RCU)
+//         send the batches; report quiescent; idle: spin, then sleep (offline for RCU)
 //
 // A port whose packets are mostly unknown to the flow cache is polled less while others have packets (miss_budget.h).
 //
-// Queues that have been silent for long are visited in turn, a few each loop, so that hundreds of idle ports cost a busy
-// one, and an idle switch, little.
+// A queue that has been silent for long is armed and left alone: its guest is asked to kick, and the kick ends the worker's
+// sleep, or is looked for every kKickLookUs while it is busy. So hundreds of idle ports cost nothing, neither a busy worker nor one
+// that goes to sleep. Before it sleeps the worker arms what is left. A queue that cannot be armed is polled
+// on: the worker then sleeps in short naps. A queue whose rings do not run, or whose policy is not in place, is dormant; what
+// changes that makes the worker look at all queues once (Doze::attend(), another endpoint table).
 //
 // Invariants: what the worker found by the state, the plan or the port directory is not kept across loops.
 //
@@ -24,6 +27,7 @@
 #include <memory>
 #include <vector>
 
+#include "dataplane/dpdk/doze.h"
 #include "dataplane/dpdk/gate.h"
 #include "dataplane/dpdk/mailboxes.h"
 #include "dataplane/dpdk/mempools.h"
@@ -41,9 +45,13 @@ struct WorkerPlan {
     Port* port = nullptr;
     uint16_t queue = 0;
     rte_mempool* pool = nullptr;  // vhost: what its frames go to
-    uint32_t silent = 0;          // the worker's: visits without a frame
+    // The worker's.
+    uint32_t silent = 0;   // visits without a frame
+    uint32_t watched = 0;  // Port::arm's
+    bool always = false;   // nothing tells of its frames
   };
   std::vector<RxQueue> queues;
+  uint64_t serial = 0;  // no two plans of a worker have the same
 };
 
 // Everything a worker shares; outlives it.
@@ -67,14 +75,22 @@ class Worker final : public PipelineHost {
     uint16_t cpu = 0;
     int node = 0;
     uint32_t spin_us = 50;
-    uint32_t max_sleep_us = 100;
+    uint32_t max_sleep_us = 10'000;
+    uint32_t poll_us = 100;
     ParkLimits park;
   };
   Worker(const Config& config, const WorkerDeps& deps);
   ~Worker() override;
 
   void run();
-  void request_stop() { stop_.store(true, std::memory_order_release); }
+  void request_stop() {
+    stop_.store(true, std::memory_order_release);
+    wake();
+  }
+  // Any thread. What it waits for may have come: a state was published.
+  void wake() { doze_.wake(); }
+  // Any thread. Rings have started or stopped.
+  void attend() { doze_.attend(); }
   // Lets go of all that is parked, held or in the mail.
   void finish();
 
@@ -119,7 +135,12 @@ class Worker final : public PipelineHost {
   unsigned poll(const ForwardingState& state, WorkerPlan& plan, uint32_t now_s);
   unsigned poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t now_s);
   void show_waiting();
-  void idle(uint64_t idle_since, uint64_t now);
+  void note_changes(const ForwardingState& state, WorkerPlan& plan);
+  void activate(const WorkerPlan& plan, size_t count, const Doze::Tags& queues);
+  bool leave_alone(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t index, uint32_t now_s, unsigned& frames);
+  [[nodiscard]] bool may_sleep() const;
+  [[nodiscard]] uint32_t sleep_limit_us() const;
+  void sleep();
 
   const Config config_;
   WorkerDeps deps_;
@@ -146,7 +167,15 @@ class Worker final : public PipelineHost {
   };
   Busy busy_before_;
   Busy busy_;
-  size_t next_silent_ = 0;
+  Doze& doze_;
+  std::vector<uint32_t> active_;    // queues that are polled, by their place in the plan; the others are armed or dormant
+  std::vector<bool> is_active_;     // by place in the plan
+  size_t always_ = 0;               // of the active ones: those that nothing wakes us for
+  uint64_t plan_serial_ = 0;        // what was seen of the plan and the state
+  uint64_t generation_ = 0;
+  uint64_t places_changed_ = 0;
+  uint64_t looked_cycles_ = 0;      // when kicks of armed queues were last looked for
+  bool settle_ = false;             // nothing came for long: this loop arms what it can, then the worker may sleep
   uint32_t sleep_us_ = 0;
   std::vector<rte_mbuf*> mail_;  // of this loop, by sender
   std::vector<EndpointId> waiting_now_;
