@@ -266,6 +266,7 @@ void Pipeline::find_route(const Walk& walk, EndpointId to) {
   const EndpointEntry* entry = state.endpoint(to);
   if (entry == nullptr || to == walk.origin || walk.origin_entry->kind == EndpointKind::kUplink) return;
   if (entry->location.dedupe != 0 || parking_.holds(to)) return;
+  if (walk.origin_entry->kind == EndpointKind::kVm && !walk.origin_entry->active) return;  // deliver() counts it
   const EndpointEntry* receiver = entry;
   if (entry->location.kind == LocationKind::kUplink) {
     receiver = state.endpoint(entry->location.uplink);
