@@ -106,6 +106,7 @@ Json describe(const migration::MoveStatus& move, uint64_t now) {
           {"state", move.state},
           {"id", move.id},
           {"error", move.error.empty() ? Json() : Json(move.error)},
+          {"doubt", move.doubt.empty() ? Json() : Json(move.doubt)},
           {"rules_exported", move.rules_exported},
           {"rules_rewritten", move.rules_rewritten},
           {"rules_imported", move.rules_imported},
@@ -314,6 +315,10 @@ std::string print_migrate_status(const Json& data, const Json&) {
                     move.at("error").is_null() ? "" : text("error")});
   }
   std::string out = rows.size() == 1 ? "No moves\n" : table(rows);
+  for (const Json& move : data.at("moves")) {
+    if (move.at("doubt").is_null()) continue;
+    out += "In doubt, move " + move.at("id").get<std::string>() + ": " + move.at("doubt").get<std::string>() + "\n";
+  }
   for (const Json& one : data.at("evacuations")) {
     const auto number = [&](const char* name) { return std::to_string(one.at(name).get<uint64_t>()); };
     out += "Evacuation " + one.at("id").get<std::string>() + " to " + one.at("peer").get<std::string>() + ": " + number("total") + " VMs, " +

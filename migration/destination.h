@@ -4,11 +4,16 @@
 //
 //   offered -> prepared -> running (rings run, no handover yet) -> active
 //                 |   \--> handed_over (handover held, rings do not run) --> active -> open -> done
-//                 v               |
-//              aborted         revoked -> prepared
+//                 |               |  revoked -> prepared
+//                 v               v
+//              stranded        orphaned      the session is lost: the source is asked until it answers
+//
+// Whatever is not decided here ends aborted on the source's word.
 //
 // Active needs both, in either order: the handover in hand and the VM's own rings running. Then one
-// transaction publishes, with no round trip.
+// transaction publishes, with no round trip. A destination that has lost its source takes the VM, by the epoch of the
+// handover that it did not get, when its rings run here and the source cannot be asked for a while; or at once on its word
+// that the move is done.
 #pragma once
 
 #include <array>
@@ -25,6 +30,7 @@ enum class DestinationState : uint8_t {
   kPrepared,
   kRunning,
   kHandedOver,
+  kStranded,     // prepared, and the source is gone (or this switch was restarted)
   kOrphaned,     // handover held, session lost, rings do not run: the source is in doubt
   kActive,       // published; direct arrivals wait for the backlog's barrier
   kOpen,         // direct arrivals flow; the window is open
@@ -48,13 +54,17 @@ enum class DestinationEvent : uint8_t {
   kCancel,
   kConnectionLost,
   kReconnected,     // the source is back and says its handover again
-  kHoldTimeout,     // direct arrivals have waited long enough
+  kRestored,        // after a restart: the journal says that it was active
+  kHoldTimeout,     // direct arrivals, or rings without their source, have waited long enough
   kWindowTimeout,   // the source never said done
+  kClaim,           // a revoke by a newer epoch, and its rings do not run here
+  kJournalFailed,   // what this step rests on could not be written
   kCount
 };
 
 enum class DestinationAction : uint8_t {
   kNone = 0,
+  kRecord,           // in the journal; kJournalFailed when it cannot be. What is published is a fact: it is written when it can be
   kSendPrepared,
   kSendRefused,
   kSendActive,
@@ -64,12 +74,16 @@ enum class DestinationAction : uint8_t {
   kDiscard,          // everything staged goes; as before the offer
   kKeepHandover,     // its epoch and digest
   kDropHandover,
+  kUnpublish,        // a newer epoch has it: rules and port go, its location is the uplink
+  kAskSource,        // again and again until it answers
+  kClaimHandover,    // the epoch that the source's handover would have had
   kPublish,          // one transaction; direct arrivals parked, what the source sent ahead delivered
   kAnnounce,
   kEnter,            // the records of what was published: nobody waits for them
   kReleaseDirect,    // location to the port
   kCloseWindow,      // copies are no longer paired
   kStartHoldTimer,
+  kStartClaimTimer,
   kStartWindowTimer,
   kStopTimers,
   kCloseSession,
@@ -82,7 +96,7 @@ struct DestinationTransition {
   DestinationState from;
   DestinationEvent event;
   DestinationState to;
-  std::array<DestinationAction, 8> actions;  // kNone ends the list
+  std::array<DestinationAction, 9> actions;  // kNone ends the list
 };
 
 [[nodiscard]] std::span<const DestinationTransition> destination_transitions();
@@ -91,12 +105,16 @@ struct DestinationTransition {
 
 class DestinationMachine {
  public:
+  explicit DestinationMachine(std::span<const DestinationTransition> table = destination_transitions(),
+                              DestinationState state = DestinationState::kOffered)
+      : table_(table), state_(state) {}
   [[nodiscard]] DestinationState state() const { return state_; }
   [[nodiscard]] bool over() const { return state_ == DestinationState::kDone || state_ == DestinationState::kAborted; }
   const DestinationTransition* step(DestinationEvent event);
 
  private:
-  DestinationState state_ = DestinationState::kOffered;
+  std::span<const DestinationTransition> table_;
+  DestinationState state_;
 };
 
 }  // namespace godwit::migration

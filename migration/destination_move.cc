@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "migration/announce.h"
+#include "migration/policy_record.h"
 
 namespace godwit::migration {
 
@@ -16,7 +17,9 @@ using dataplane::PortEventKind;
 namespace {
 
 constexpr uint64_t kHoldMs = 50;          // DESIGN 7.4: direct arrivals wait this long at most
-constexpr uint64_t kOrphanMs = 30'000;    // a handover without its source, and rings that do not run
+constexpr uint64_t kClaimMs = 3000;       // rings run, and the source cannot be asked: as long as it waits itself
+constexpr uint64_t kAskMs = 300;          // the source reconnects by itself, and sooner
+constexpr uint64_t kAskAgainMs = 1000;
 constexpr uint64_t kWindowSlackMs = 5000; // beyond the source's own limits
 constexpr size_t kMaxWaitingIn = 4096;    // redirected frames that wait for the worker's ring
 constexpr size_t kMaxAhead = 4096;        // frames that wait for the VM's rings
@@ -25,7 +28,13 @@ constexpr size_t kMaxAheadBytes = 8u << 20;
 }  // namespace
 
 DestinationMove::DestinationMove(MoveContext& context, std::string vm, std::string peer, std::string id)
-    : context_(context), hold_timer_(context.network.timer()), window_timer_(context.network.timer()), announce_timer_(context.network.timer()), pump_timer_(context.network.timer()) {
+    : context_(context),
+      machine_(context.tables.destination),
+      hold_timer_(context.network.timer()),
+      window_timer_(context.network.timer()),
+      announce_timer_(context.network.timer()),
+      pump_timer_(context.network.timer()),
+      ask_timer_(context.network.timer()) {
   status_.vm = std::move(vm);
   status_.peer = std::move(peer);
   status_.id = std::move(id);
@@ -62,11 +71,22 @@ void DestinationMove::step(DestinationEvent event, const std::string& why) {
     status_.deadline_ns = 0;
     context_.changed();
   }
+  const uint64_t number = ++steps_;
   for (DestinationAction action : transition->actions) {
     if (action == DestinationAction::kNone) break;
     act(action);
+    if (steps_ != number) return;  // the action has gone on to another state, which did the rest
   }
+  after_step(before);
+}
+
+void DestinationMove::after_step(DestinationState before) {
+  const DestinationState now = machine_.state();
   if (over()) totals_after_ = context_.gate.totals();
+  if (now == before) return;
+  if (now != DestinationState::kStranded && now != DestinationState::kOrphaned) stop_asking();
+  // Rings that ran before the state that they matter in.
+  if ((now == DestinationState::kPrepared || now == DestinationState::kStranded) && rings_run()) step(DestinationEvent::kRingsRunning);
 }
 
 void DestinationMove::act(DestinationAction action) {
@@ -105,6 +125,12 @@ void DestinationMove::act(DestinationAction action) {
     case A::kDropHandover:
       status_.handover_ns = 0;
       return forget_ahead();
+    case A::kRecord: return record();
+    case A::kUnpublish: return unpublish();
+    case A::kAskSource: return ask_source(recovered_ ? 0 : kAskMs);
+    case A::kClaimHandover:
+      new_epoch_ = {offered_epoch_.counter + 1, context_.options.host};
+      return;
     case A::kPublish: return publish();
     case A::kEnter: return enter();
     case A::kAnnounce: return announce(0);
@@ -113,9 +139,10 @@ void DestinationMove::act(DestinationAction action) {
       return locate(LocationKind::kPort, true);
     case A::kCloseWindow: return locate(LocationKind::kPort, false);
     case A::kStartHoldTimer: return hold_timer_->set(kHoldMs, [this] { step(DestinationEvent::kHoldTimeout); });
+    case A::kStartClaimTimer:
+      return hold_timer_->set(kClaimMs, [this] { step(DestinationEvent::kHoldTimeout, "the VM runs here and the source cannot be asked"); });
     case A::kStartWindowTimer: {
-      const bool orphan = machine_.state() == DestinationState::kOrphaned;
-      const uint64_t ms = orphan ? kOrphanMs : context_.options.window_timeout_ms + kWindowSlackMs;
+      const uint64_t ms = context_.options.window_timeout_ms + kWindowSlackMs;
       status_.deadline_ns = context_.clock.now_ns() + ms * 1'000'000;
       return window_timer_->set(ms, [this] { step(DestinationEvent::kWindowTimeout, "the source has not been heard in time"); });
     }
@@ -129,10 +156,10 @@ void DestinationMove::act(DestinationAction action) {
       return;
     case A::kReportAborted:
       status_.error = why_.empty() ? "aborted" : why_;
-      return;
+      return settle(false);
     case A::kReportDone:
       status_.done_ns = context_.clock.now_ns();
-      return;
+      return settle(true);
     case A::kNone:
     case A::kCount: return;
   }
@@ -141,24 +168,163 @@ void DestinationMove::act(DestinationAction action) {
 void DestinationMove::on_offer(const wire::Offer& offer) {
   auto document = from_wire(status_.vm, offer);
   if (!document) return step(DestinationEvent::kStageFailed, document.error().message);
-  const Epoch known = context_.newest_epoch(status_.vm);
-  if (document->epoch < known) {
-    return step(DestinationEvent::kStageFailed, "epoch (" + std::to_string(document->epoch.counter) + ", " + document->epoch.host +
-                                                    ") is older than (" + std::to_string(known.counter) + ", " + known.host + ") seen here");
+  if (const Epoch known = context_.newest_epoch(status_.vm); document->epoch < known) {
+    return step(DestinationEvent::kStageFailed, "epoch " + to_string(document->epoch) + " is older than " + to_string(known) + " seen here");
   }
   offered_epoch_ = document->epoch;
   nonce_ = offer.nonce();
-  document_ = *document;
+  document_ = std::move(*document);
+  if (auto staged = stage(); !staged) return step(DestinationEvent::kStageFailed, staged.error().message);
+  step(DestinationEvent::kStaged);
+}
+
+Result<void> DestinationMove::stage() {
   StagedImport::Bindings bindings;
-  for (const dataplane::Profile& profile : document->profiles) {
+  for (const dataplane::Profile& profile : document_.profiles) {
     const std::string path = context_.socket_for(profile.name);
-    if (path.empty()) return step(DestinationEvent::kStageFailed, "no vhost_template is configured: there is no port for " + profile.name);
+    if (path.empty()) return fail("no vhost_template is configured: there is no port for " + profile.name);
     bindings[profile.name] = {path, PortId{}};
   }
-  auto staged = StagedImport::stage(context_.store, context_.ports, context_.uplink(), *document, bindings);
-  if (!staged) return step(DestinationEvent::kStageFailed, staged.error().message);
+  auto staged = StagedImport::stage(context_.store, context_.ports, context_.uplink(), document_, bindings);
+  if (!staged) return fail(staged.error());
   staged_ = std::move(*staged);
-  step(DestinationEvent::kStaged);
+  return {};
+}
+
+Result<void> DestinationMove::recover(const MoveRecord& record) {
+  if (record.document == nullptr) return fail("the journal has no document of it");
+  document_ = *record.document;
+  document_.digest = digest_of(document_);
+  offered_epoch_ = record.offered;
+  new_epoch_ = record.handed;
+  nonce_ = record.nonce;
+  if (auto staged = stage(); !staged) return staged;
+  recorded_ = recovered_ = true;
+  why_ = "the switch was restarted";
+  machine_ = DestinationMachine(context_.tables.destination, DestinationState::kStranded);
+  note_step(status_, context_.clock.now_ns(), name_of(machine_.state()), {}, why_);
+  if (record.state == name_of(DestinationState::kActive)) {
+    step(DestinationEvent::kRestored, "the journal has it as active");
+  } else {
+    act(DestinationAction::kAskSource);
+  }
+  return {};
+}
+
+void DestinationMove::supersede() { step(DestinationEvent::kAbort, status_.peer + " has begun another move of it"); }
+
+// The prepared move with its document; that it is active, with its epoch.
+void DestinationMove::record() {
+  JournalBatch batch;
+  MoveRecord& move = batch.moves.emplace_back();
+  move = {status_.id, status_.vm, status_.peer, MoveRole::kDestination, std::string(name_of(machine_.state())), offered_epoch_, new_epoch_, nonce_, {}};
+  if (published_) {
+    batch.epochs.emplace_back(status_.vm, new_epoch_);
+    return context_.keep(std::move(batch));
+  }
+  move.document = std::make_shared<const Document>(document_);
+  if (auto written = context_.journal.write(batch); !written) {
+    return step(DestinationEvent::kJournalFailed, "the journal of " + context_.options.host + " cannot be written: " + written.error().message);
+  }
+  recorded_ = true;
+}
+
+void DestinationMove::settle(bool done) {
+  if (!recorded_) return;
+  JournalBatch batch;
+  for (const auto& [owner, id] : done && context_.journal.keeps_policy() ? arrived_ : std::vector<OwnedRule>{}) {
+    const EndpointRecord* endpoint = context_.store.find(owner);
+    const dataplane::RuleRecord* rule = endpoint == nullptr ? nullptr : context_.store.rule(endpoint->id, RuleId{id});
+    if (rule != nullptr) batch.created.push_back(stored_rule(context_.store, *rule));
+  }
+  SettledMove settled{status_.id, status_.vm, status_.peer, MoveRole::kDestination, done, context_.newest_epoch(status_.vm), status_.error};
+  context_.settle(std::move(settled), done, std::move(batch));
+}
+
+// Its rules and port go; the VM is behind the uplink again.
+void DestinationMove::unpublish() {
+  auto taken = take_out(context_.store, status_.vm, LocationKind::kUplink, context_.uplink(), false);
+  if (!taken) context_.log("move " + status_.id + ": cannot give it up: " + taken.error().message);
+  if (!arrived_.empty()) {
+    dataplane::Transaction transaction(context_.store);
+    transaction.override_guards();
+    for (const auto& [owner, id] : arrived_) {
+      if (const EndpointRecord* endpoint = context_.store.find(owner)) (void)transaction.destroy_rule(endpoint->id, RuleId{id});
+    }
+    transaction.commit();
+  }
+  for (const dataplane::Profile& profile : document_.profiles) (void)context_.ports.remove(staged_->port(profile.name));
+  staged_.reset();
+  arrived_.clear();
+  context_.store.collect_implicit();
+  published_ = false;
+}
+
+// Our own session to the source, once a second, until it says what has become of the move.
+void DestinationMove::ask_source(uint64_t after_ms) {
+  ask_timer_->set(after_ms, [weak = weak_from_this()] {
+    auto self = weak.lock();
+    if (self == nullptr) return;
+    self->stop_asking();
+    self->ask_source(kAskAgainMs);
+    const std::string address = self->context_.address_of(self->status_.peer);
+    if (address.empty()) return;
+    self->context_.network.connect(address, [weak](Result<std::shared_ptr<PeerSession>> session) {
+      auto move = weak.lock();
+      const bool wanted = move != nullptr && (move->machine_.state() == DestinationState::kStranded || move->machine_.state() == DestinationState::kOrphaned);
+      if (!session || !wanted || move->asking_ != nullptr) {
+        if (session) (*session)->close("the source has answered");
+        return;
+      }
+      move->asking_ = *session;
+      // The session is kept by the move while it is wanted, so the callbacks hold it weakly.
+      const std::weak_ptr<PeerSession> asked = *session;
+      (*session)->start([weak, asked](wire::Envelope& message) {
+                          auto asker = weak.lock();
+                          const auto by = asked.lock();
+                          if (asker && by && asker->asking_ == by) asker->on_answer(message, by);
+                        },
+                        [weak, asked](const std::string&) {
+                          auto asker = weak.lock();
+                          if (asker && asker->asking_ == asked.lock()) asker->asking_.reset();
+                        });
+      wire::Envelope hello = move->envelope();
+      *hello.mutable_hello() = make_hello(move->context_.options.host);
+      move->asking_->send(hello);
+    });
+  });
+}
+
+void DestinationMove::on_answer(wire::Envelope& message, const std::shared_ptr<PeerSession>& session) {
+  const auto keep = shared_from_this();
+  if (message.has_hello()) {
+    if (message.hello().host() != status_.peer) return session->close("the peer calls itself " + message.hello().host() + ", not " + status_.peer);
+    wire::Envelope ask = envelope();
+    ask.mutable_ask();
+    return session->send(ask);
+  }
+  if (message.vm() != status_.vm || message.move() != status_.id) return session->close("peer: a message of another move (" + message.move() + ")");
+  if (message.has_abort() || message.has_done()) {
+    on_message(message);
+    return stop_asking();
+  }
+  // The source has taken this session for the move's.
+  asking_.reset();
+  session->hand_over([weak = weak_from_this(), raw = session.get()](wire::Envelope& next) {
+                       auto move = weak.lock();
+                       if (move && move->session_.get() == raw && next.vm() == move->vm() && next.move() == move->id()) move->on_message(next);
+                     },
+                     [weak = weak_from_this(), raw = session.get()](const std::string& reason) {
+                       if (auto move = weak.lock()) move->on_connection_lost(reason, raw);
+                     });
+  attach(session);
+  on_message(message);
+}
+
+void DestinationMove::stop_asking() {
+  ask_timer_->cancel();
+  if (auto session = std::move(asking_)) session->close_when_sent();
+  asking_.reset();
 }
 
 void DestinationMove::on_message(wire::Envelope& message) {
@@ -166,41 +332,69 @@ void DestinationMove::on_message(wire::Envelope& message) {
   switch (message.body_case()) {
     case wire::Envelope::kDelta: return on_delta(message.delta());
     case wire::Envelope::kHandover: return on_handover(message.handover());
-    case wire::Envelope::kRevoke: return step(DestinationEvent::kRevoke);
+    case wire::Envelope::kRevoke: return on_revoke(from_wire(message.epoch()));
     case wire::Envelope::kAbort: return step(DestinationEvent::kAbort, "aborted by " + status_.peer + ": " + message.abort().reason().substr(0, 512));
     case wire::Envelope::kRedirect: return on_redirect(message.redirect());
     case wire::Envelope::kBarrier:
       in_.emplace_back(message.barrier().number());
       return pump_in();
-    case wire::Envelope::kDone: return step(DestinationEvent::kDone);
+    case wire::Envelope::kDone: return on_done(from_wire(message.epoch()));
     default:
       if (session_ != nullptr) session_->close("peer: a message that only a destination sends");
   }
 }
 
 void DestinationMove::on_delta(const wire::Delta& delta) {
-  if (staged_ == nullptr || published_) return;
-  Result<void> done;
-  if (delta.has_created()) {
-    if (delta.created().text().size() > dataplane::kMaxRuleText) return step(DestinationEvent::kCancel, "a rule is too long");
-    done = staged_->add_rule(from_wire(delta.created()));
-  } else if (delta.has_destroyed()) {
-    done = staged_->remove_rule(delta.destroyed().owner(), delta.destroyed().id());
+  if (staged_ == nullptr || published_ || (!delta.has_created() && !delta.has_destroyed())) return;
+  const wire::Rule& rule = delta.has_created() ? delta.created() : delta.destroyed();
+  if (rule.text().size() > dataplane::kMaxRuleText) return step(DestinationEvent::kCancel, "a rule is too long");
+  const MoveDelta change{status_.id, delta.has_created(), from_wire(rule)};
+  Result<void> done = change.created ? staged_->add_rule(change.rule) : staged_->remove_rule(change.rule.owner, change.rule.id);
+  if (done) done = apply(change, document_);
+  if (!done) return step(DestinationEvent::kCancel, "a rule change cannot be followed here: " + done.error().message);
+  JournalBatch batch;
+  batch.deltas.push_back(change);
+  if (auto written = context_.journal.write(batch); !written) {
+    step(DestinationEvent::kJournalFailed, "the journal of " + context_.options.host + " cannot be written: " + written.error().message);
   }
-  if (!done) step(DestinationEvent::kCancel, "a rule change cannot be followed here: " + done.error().message);
 }
 
 void DestinationMove::on_handover(const wire::Handover& handover) {
   const Epoch epoch = from_wire(handover.epoch());
-  if (published_) return step(DestinationEvent::kHandover);
-  if (staged_ == nullptr || !is_host_name(handover.epoch().host()) || epoch <= offered_epoch_) {
-    return step(DestinationEvent::kBadHandover, "the handover's epoch is not newer than the offer's");
+  const bool held = machine_.state() == DestinationState::kHandedOver;
+  if ((published_ || held) && epoch < new_epoch_) return context_.absorb(status_.id, status_.vm, "handover", epoch, new_epoch_);
+  if (!published_ && (staged_ == nullptr || !is_host_name(handover.epoch().host()) || epoch <= offered_epoch_)) {
+    return step(DestinationEvent::kBadHandover, "the handover's epoch " + to_string(epoch) + " is not newer than the offer's " + to_string(offered_epoch_));
+  }
+  if (published_) {
+    // The source had claimed the VM, and yields.
+    new_epoch_ = context_.epochs[status_.vm] = epoch;
+    return step(DestinationEvent::kHandover);
   }
   if (const std::string digest = staged_->digest(); digest != handover.digest()) {
     return step(DestinationEvent::kBadHandover, "the rules handed over have digest " + handover.digest().substr(0, 64) + ", those prepared " + digest);
   }
   new_epoch_ = epoch;
   step(DestinationEvent::kHandover);
+}
+
+void DestinationMove::on_revoke(const Epoch& its) {
+  if (published_ && its > new_epoch_ && !rings_run()) {
+    context_.log("move " + status_.id + " of " + status_.vm + ": " + status_.peer + " claims it by epoch " + to_string(its) + ", newer than " +
+                 to_string(new_epoch_) + ", and it does not run here");
+    new_epoch_ = context_.epochs[status_.vm] = its;
+    return step(DestinationEvent::kClaim, status_.peer + " has it by a newer epoch");
+  }
+  step(DestinationEvent::kRevoke);
+}
+
+// The source cleans up, and so do we; not when the VM has come by another way since.
+void DestinationMove::on_done(const Epoch& its) {
+  const bool asked = machine_.state() == DestinationState::kStranded || machine_.state() == DestinationState::kOrphaned;
+  const Epoch ours = published_ || machine_.state() == DestinationState::kOrphaned ? new_epoch_ : offered_epoch_;
+  if (its < ours) return context_.absorb(status_.id, status_.vm, "done", its, ours);
+  if (asked) new_epoch_ = its;
+  step(DestinationEvent::kDone);
 }
 
 void DestinationMove::publish() {
@@ -227,6 +421,7 @@ void DestinationMove::enter() {
   const StagedImport::Report report = staged_->settle();
   status_.rules_imported = report.rules + document_.uplink_rules.size();
   status_.rules_rewritten = report.receive_rules;
+  arrived_ = report.arrived;
 }
 
 void DestinationMove::locate(LocationKind kind, bool pairing) {
@@ -311,14 +506,19 @@ void DestinationMove::pump_in() {
   if (session_ != nullptr) session_->pause_reading(in_.size() > kMaxWaitingIn);
 }
 
+bool DestinationMove::rings_run() const {
+  return staged_ != nullptr && std::ranges::any_of(document_.profiles, [&](const dataplane::Profile& profile) {
+    const auto info = context_.ports.info(staged_->port(profile.name));
+    return info && info->rings_running;
+  });
+}
+
 void DestinationMove::on_port_event(const dataplane::PortEvent& event) {
   if (over() || staged_ == nullptr || !staged_->owns(event.port)) return;
   if (event.kind == PortEventKind::kRingsRunning) {
-    rings_run_ = true;
     if (status_.rings_running_ns == 0 || !published_) status_.rings_running_ns = event.time_ns;
     step(DestinationEvent::kRingsRunning);
   } else if (event.kind == PortEventKind::kRingsStopped || event.kind == PortEventKind::kDisconnected) {
-    rings_run_ = false;
     step(DestinationEvent::kRingsStopped);
   }
 }
@@ -340,7 +540,8 @@ Result<void> DestinationMove::cancel() {
 }
 
 void DestinationMove::stop() {
-  for (const auto* timer : {&hold_timer_, &window_timer_, &announce_timer_, &pump_timer_}) (*timer)->cancel();
+  for (const auto* timer : {&hold_timer_, &window_timer_, &announce_timer_, &pump_timer_, &ask_timer_}) (*timer)->cancel();
+  if (auto session = std::move(asking_)) session->close("the switch ends");
   if (auto session = std::move(session_)) session->close("the switch ends");
   if (!published_) staged_.reset();
 }
@@ -348,6 +549,9 @@ void DestinationMove::stop() {
 MoveStatus DestinationMove::status() const {
   MoveStatus status = status_;
   status.state = std::string(name_of(machine_.state()));
+  if (machine_.state() == DestinationState::kStranded || machine_.state() == DestinationState::kOrphaned) {
+    status.doubt = "whether " + status_.vm + " comes here (" + why_ + "): " + status_.peer + " is asked until it answers, or its rings run here";
+  }
   const dataplane::WindowTotals now = over() ? totals_after_ : context_.gate.totals();
   status.parked = now.parked - totals_before_.parked;
   status.park_overflow = now.park_overflow - totals_before_.park_overflow;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "migration/destination.h"
 #include "migration/move_context.h"
@@ -21,6 +22,10 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   // The session belongs to the move from here on; also when the source comes back.
   void attach(std::shared_ptr<PeerSession> session);
   void on_offer(const wire::Offer& offer);
+  // After a restart: staged again, and in force at once if the journal says that it was. Errors: it cannot be staged.
+  Result<void> recover(const MoveRecord& record);
+  // The source has begun another move of the VM, so it has given this one up.
+  void supersede();
   void on_message(wire::Envelope& message);
   // Of `session`; one that was replaced meanwhile does not count.
   void on_connection_lost(const std::string& reason, const PeerSession* session);
@@ -30,6 +35,8 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
 
   [[nodiscard]] const std::string& vm() const { return status_.vm; }
   [[nodiscard]] const std::string& id() const { return status_.id; }
+  [[nodiscard]] const std::string& peer() const { return status_.peer; }
+  [[nodiscard]] DestinationState state() const { return machine_.state(); }
   [[nodiscard]] bool over() const { return machine_.over(); }
   [[nodiscard]] bool was_published() const { return published_; }
   [[nodiscard]] MoveStatus status() const;
@@ -39,6 +46,17 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   void act(DestinationAction action);
   [[nodiscard]] wire::Envelope envelope() const;
   void on_handover(const wire::Handover& handover);
+  void on_revoke(const Epoch& its);
+  void on_done(const Epoch& its);
+  Result<void> stage();
+  void record();
+  void after_step(DestinationState before);
+  void unpublish();
+  void ask_source(uint64_t after_ms);
+  void on_answer(wire::Envelope& message, const std::shared_ptr<PeerSession>& session);
+  void stop_asking();
+  void settle(bool done);
+  [[nodiscard]] bool rings_run() const;
   void on_delta(const wire::Delta& delta);
   void on_redirect(const wire::Redirect& redirect);
   void publish();
@@ -52,13 +70,12 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   DestinationMachine machine_;
   std::shared_ptr<PeerSession> session_;
   std::unique_ptr<StagedImport> staged_;
-  Document document_;      // as offered, for the announcements
+  Document document_;      // as offered, with what changed since
   Epoch offered_epoch_;
   Epoch new_epoch_;
   uint64_t nonce_ = 0;
   uint16_t window_ = 0;
   bool published_ = false;
-  bool rings_run_ = false;
   MoveStatus status_;
   dataplane::WindowTotals totals_before_, totals_after_;  // the switch's, when the move began and when it was over
   std::string why_;
@@ -69,7 +86,12 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   // Redirected frames and barriers, in the order they came.
   std::deque<std::variant<dataplane::Frame, uint32_t>> in_;
   uint32_t barrier_ = 0;
-  std::unique_ptr<Timer> hold_timer_, window_timer_, announce_timer_, pump_timer_;
+  std::unique_ptr<Timer> hold_timer_, window_timer_, announce_timer_, pump_timer_, ask_timer_;
+  std::shared_ptr<PeerSession> asking_;  // to the source that we lost, until it answers
+  std::vector<OwnedRule> arrived_;       // uplink rules that came with it
+  bool recorded_ = false;                // the journal knows the move
+  bool recovered_ = false;
+  uint64_t steps_ = 0;
 };
 
 }  // namespace godwit::migration

@@ -214,6 +214,8 @@ Result<std::vector<DocumentRule>> rules_from(const json& list, const std::string
 
 }  // namespace
 
+std::string to_string(const Epoch& epoch) { return "(" + std::to_string(epoch.counter) + ", " + (epoch.host.empty() ? "nobody" : epoch.host) + ")"; }
+
 bool is_host_name(std::string_view name) {
   return name.size() <= kMaxHostName && std::ranges::all_of(name, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';

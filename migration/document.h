@@ -33,6 +33,9 @@ struct Epoch {
   auto operator<=>(const Epoch&) const = default;
 };
 
+// "(3, host-b)"
+[[nodiscard]] std::string to_string(const Epoch& epoch);
+
 // Letters, digits and . _ -, as in the configuration; empty only where no host has made an epoch yet.
 [[nodiscard]] bool is_host_name(std::string_view name);
 

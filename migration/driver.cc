@@ -28,6 +28,7 @@ constexpr size_t kMaxQueued = 65536;     // moves that wait for their turn
 constexpr size_t kMaxPulls = 256;
 constexpr size_t kMaxEvacuations = 16;
 constexpr size_t kTakeAtOnce = 256;
+constexpr uint64_t kFlushMs = 1000;      // a disk that was full is tried again
 
 std::string new_move_id(Network& network) {
   char text[17];
@@ -37,33 +38,10 @@ std::string new_move_id(Network& network) {
 
 }  // namespace
 
-EndpointId MoveContext::uplink() const {
-  if (!options.uplink.empty()) {
-    const EndpointRecord* found = store.find(options.uplink);
-    return found != nullptr && found->profile.kind == EndpointKind::kUplink ? found->id : EndpointId{};
-  }
-  EndpointId only;
-  for (const EndpointRecord* endpoint : store.endpoints()) {
-    if (endpoint->profile.kind != EndpointKind::kUplink) continue;
-    if (only.valid()) return EndpointId{};
-    only = endpoint->id;
-  }
-  return only;
-}
-
-std::string MoveContext::socket_for(const std::string& endpoint) const {
-  std::string path = options.vhost_template;
-  const std::string vm(dataplane::vm_of(endpoint));
-  const std::string nic = endpoint.size() > vm.size() ? endpoint.substr(vm.size() + 1) : "net0";
-  for (const auto& [key, value] : {std::pair<std::string, std::string>{"{vm}", vm}, {"{nic}", nic}}) {
-    for (size_t at = path.find(key); at != std::string::npos; at = path.find(key, at + value.size())) path.replace(at, key.size(), value);
-  }
-  return path;
-}
-
 struct Driver::Impl {
+  MemoryJournal nothing;  // where there is no journal
   MoveContext context;
-  std::unique_ptr<Timer> gate_timer;
+  std::unique_ptr<Timer> gate_timer, flush_timer;
   std::vector<std::shared_ptr<SourceMove>> outgoing;
   std::vector<std::shared_ptr<DestinationMove>> incoming;
   struct Queued {
@@ -73,6 +51,11 @@ struct Driver::Impl {
   std::deque<Queued> queued;  // moves from here that wait for others to be prepared
   std::vector<std::shared_ptr<PullRequest>> pulls;
   std::deque<EvacuationStatus> evacuations;  // total, done, failed and rules are kept; the rest is counted when asked
+  struct Stuck {
+    MoveStatus status;
+    MoveRole role;
+  };
+  std::vector<Stuck> stuck;  // of the journal, but they cannot be taken up
   std::deque<MoveStatus> finished;
   bool sweep_waits = false;
   std::set<std::shared_ptr<PeerSession>> strangers;
@@ -80,8 +63,16 @@ struct Driver::Impl {
   std::shared_ptr<int> alive = std::make_shared<int>(0);
 
   Impl(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
-       dataplane::PacketGate& gate, const Clock& clock, Driver::Log log)
-      : context{network, std::move(options), store, ports, gate, clock, std::move(log), {}, 1, {}, {}}, gate_timer(network.timer()) {
+       dataplane::PacketGate& gate, const Clock& clock, Driver::Log log, Journal* journal, MoveTables tables)
+      : context{network, std::move(options), store, ports, gate, clock, std::move(log), journal == nullptr ? nothing : *journal,
+                tables, {}, 1, {}, {}, {}},
+        gate_timer(network.timer()),
+        flush_timer(network.timer()) {
+    context.epochs = context.journal.epochs();
+    context.journal_waits = [this](const std::string& why) {
+      context.log("journal: cannot be written, so a restart would have to ask the peers again: " + why);
+      flush_later();
+    };
     context.pump = [this] { pump(); };
     context.changed = [this] { sweep_later(); };
     context.store.on_rule_change([this](const dataplane::RuleChange& change) {
@@ -89,6 +80,13 @@ struct Driver::Impl {
     });
   }
   ~Impl() { context.store.on_rule_change(nullptr); }
+
+  void flush_later() {
+    flush_timer->set(kFlushMs, [this] {
+      if (context.journal.flush()) return context.log("journal: written again");
+      flush_later();
+    });
+  }
 
   // Somebody connected. Until it says which move it means it is one of a bounded number of strangers.
   void welcome(std::shared_ptr<PeerSession> session) {
@@ -118,8 +116,12 @@ struct Driver::Impl {
       return session->send(hello);
     }
     if (message.has_pull()) return answer_pull(session, message);
+    if (message.has_ask()) return answer_ask(session, message);
     auto move = find_incoming(message.vm(), message.move());
     if (message.has_offer()) {
+      for (const auto& other : incoming) {
+        if (other->vm() == message.vm() && other->id() != message.move() && other->peer() == session->host()) other->supersede();
+      }
       if (move != nullptr) return session->close("peer: move " + message.move() + " was offered before");
       move = std::make_shared<DestinationMove>(context, message.vm(), session->host(), message.move());
       own(session, move);
@@ -179,14 +181,93 @@ struct Driver::Impl {
     wire::Envelope answer;
     answer.set_vm(message.vm());
     answer.set_move(message.move());
-    const auto done = std::ranges::find_if(finished, [&](const MoveStatus& s) { return s.id == message.move() && s.role == "destination"; });
-    if (done != finished.end() && done->error.empty()) {
-      answer.mutable_active()->set_rules_imported(done->rules_imported);
-    } else {
-      answer.mutable_revoked()->set_reason("move " + message.move() + " is not known at " + context.options.host);
+    const Epoch its = from_wire(message.epoch());
+    Epoch ours = context.newest_epoch(message.vm());
+    const SettledMove* settled = context.journal.settled(message.move(), MoveRole::kDestination);
+    const bool known = settled != nullptr && settled->vm == message.vm() && settled->peer == session->host();
+    if (message.has_done() || message.has_abort()) {
+      return context.absorb(message.move(), message.vm(), message.has_done() ? "done" : "abort", its, ours);
     }
+    if (known && settled->done) {
+      if (ours < its) {
+        // The source had claimed the VM, and yields by an epoch newer than its claim.
+        JournalBatch batch;
+        batch.epochs.emplace_back(message.vm(), its);
+        context.keep(std::move(batch));
+        ours = context.epochs[message.vm()] = its;
+      }
+      answer.mutable_active();
+    } else {
+      const std::string what = known ? " was aborted at " : " is not known at ";
+      answer.mutable_revoked()->set_reason("move " + message.move() + what + context.options.host);
+      if (its < ours) context.absorb(message.move(), message.vm(), "a message", its, ours);
+    }
+    to_wire(ours, *answer.mutable_epoch());
     session->send(answer);
     session->close_when_sent();
+  }
+
+  // A destination that has lost us. A move that goes on takes the session, and answers by what it says next.
+  void answer_ask(const std::shared_ptr<PeerSession>& session, const wire::Envelope& message) {
+    for (const auto& move : outgoing) {
+      if (move->vm() != message.vm() || move->id() != message.move() || move->peer() != session->host()) continue;
+      strangers.erase(session);
+      if (move->attach(session)) return;
+      strangers.insert(session);
+      if (move->settled()) break;
+      return session->close_when_sent();  // it asks again
+    }
+    wire::Envelope answer;
+    answer.set_vm(message.vm());
+    answer.set_move(message.move());
+    const SettledMove* settled = context.journal.settled(message.move(), MoveRole::kSource);
+    const bool known = settled != nullptr && settled->vm == message.vm() && settled->peer == session->host();
+    if (known && settled->done) {
+      answer.mutable_done();
+    } else {
+      const std::string why = !known ? "not known" : settled->why.empty() ? "aborted" : settled->why;
+      answer.mutable_abort()->set_reason("at " + context.options.host + ": " + why);
+    }
+    to_wire(known ? settled->epoch : context.newest_epoch(message.vm()), *answer.mutable_epoch());
+    session->send(answer);
+    session->close_when_sent();
+  }
+
+  // A move that the journal has.
+  void take_up(const MoveRecord& record) {
+    MoveStatus status;
+    status.vm = record.vm;
+    status.peer = record.peer;
+    status.id = record.id;
+    Result<void> recovered;
+    if (record.role == MoveRole::kSource) {
+      auto move = std::make_shared<SourceMove>(context, status, context.address_of(record.peer));
+      recovered = move->recover(record);
+      if (recovered) outgoing.push_back(move);
+    } else if (here(record.vm)) {
+      // It was in force, and what was changed since has been written with all of its policy.
+      context.settle({record.id, record.vm, record.peer, record.role, true, context.newest_epoch(record.vm), {}}, false);
+      return context.log("move " + record.id + " of " + record.vm + " from " + record.peer + ": done, after a restart");
+    } else {
+      auto move = std::make_shared<DestinationMove>(context, record.vm, record.peer, record.id);
+      recovered = move->recover(record);
+      if (recovered) incoming.push_back(move);
+    }
+    if (recovered) {
+      return context.log("move " + record.id + " of " + record.vm + ": taken up again as " + std::string(name_of(record.role)) + ", peer " +
+                         record.peer + ", last written as " + record.state);
+    }
+    status.role = std::string(name_of(record.role));
+    status.state = record.state;
+    status.doubt = "the journal has it as " + record.state + ", but it cannot be taken up: " + recovered.error().message;
+    note_step(status, context.clock.now_ns(), status.state, {}, status.doubt);
+    context.log("move " + record.id + " of " + record.vm + ": " + status.doubt);
+    stuck.push_back({std::move(status), record.role});
+  }
+
+  bool here(const std::string& vm) const {
+    const auto endpoints = context.store.endpoints_of_vm(vm);
+    return !endpoints.empty() && std::ranges::all_of(endpoints, [](const EndpointRecord* e) { return e->port.valid() && e->location.kind == LocationKind::kPort; });
   }
 
   std::shared_ptr<DestinationMove> find_incoming(const std::string& vm, const std::string& id) const {
@@ -198,6 +279,7 @@ struct Driver::Impl {
 
   [[nodiscard]] bool moving(const std::string& vm) const {
     return std::ranges::any_of(queued, [&](const Queued& q) { return q.status.vm == vm; }) ||
+           std::ranges::any_of(stuck, [&](const Stuck& s) { return s.status.vm == vm; }) ||
            std::ranges::any_of(outgoing, [&](const auto& m) { return m->vm() == vm && !m->over(); }) ||
            std::ranges::any_of(incoming, [&](const auto& m) { return m->vm() == vm && !m->over(); });
   }
@@ -300,6 +382,7 @@ struct Driver::Impl {
     std::vector<MoveStatus> all(finished.begin(), finished.end());
     for (const auto& move : outgoing) all.push_back(move->status());
     for (const Queued& move : queued) all.push_back(move.status);
+    for (const Stuck& move : stuck) all.push_back(move.status);
     for (const auto& pull : pulls) {
       if (!pull->over()) all.push_back(pull->status());
     }
@@ -368,10 +451,17 @@ struct Driver::Impl {
 };
 
 Driver::Driver(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
-               dataplane::PacketGate& gate, const Clock& clock, Log log)
-    : impl_(std::make_unique<Impl>(network, std::move(options), store, ports, gate, clock, std::move(log))) {}
+               dataplane::PacketGate& gate, const Clock& clock, Log log, Journal* journal, MoveTables tables)
+    : impl_(std::make_unique<Impl>(network, std::move(options), store, ports, gate, clock, std::move(log), journal, tables)) {}
 
 Driver::~Driver() { stop(); }
+
+void Driver::recover() {
+  auto moves = impl_->context.journal.moves();
+  if (!moves) return impl_->context.log("journal: the moves cannot be read: " + moves.error().message);
+  for (const MoveRecord& move : *moves) impl_->take_up(move);
+  impl_->sweep();
+}
 
 Result<void> Driver::listen() {
   const DriverOptions& options = impl_->context.options;
@@ -395,6 +485,8 @@ void Driver::stop() {
   for (const auto& move : impl_->outgoing) move->stop();
   for (const auto& move : impl_->incoming) move->stop();
   for (const auto& pull : impl_->pulls) pull->stop();
+  impl_->flush_timer->cancel();
+  (void)impl_->context.journal.flush();
   impl_->queued.clear();
   impl_->pulls.clear();
   impl_->outgoing.clear();
@@ -415,7 +507,7 @@ Result<RewriteReport> Driver::rewrite_vm(const std::string& vm) {
   RewriteReport report;
   auto taken = take_out(impl_->context.store, vm, LocationKind::kUplink, uplink, false);
   if (!taken) return fail(taken.error());
-  report.uplink_rules_removed = remove_uplink_rules(impl_->context.store, vm);
+  report.uplink_rules_removed = remove_uplink_rules(impl_->context.store, vm).size();
   report.transmit_rules_removed = taken->transmit_rules;
   report.receive_rules_rewritten = taken->receive_rules;
   report.old_ports = taken->old_ports;
@@ -427,8 +519,7 @@ Result<ImportReport> Driver::import_vm(const Document& document, const std::map<
   if (moving(document.vm)) return fail(document.vm + " is moving: `migrate cancel` first");
   const Epoch known = context.newest_epoch(document.vm);
   if (document.epoch < known) {
-    return fail("epoch (" + std::to_string(document.epoch.counter) + ", " + document.epoch.host + ") of the document is older than (" +
-                std::to_string(known.counter) + ", " + known.host + ") seen here");
+    return fail("epoch " + to_string(document.epoch) + " of the document is older than " + to_string(known) + " seen here");
   }
   StagedImport::Bindings places;
   for (const dataplane::Profile& profile : document.profiles) {
@@ -512,6 +603,15 @@ Result<void> Driver::cancel(const std::string& vm) {
     MoveStatus status = std::move(at->status);
     impl_->queued.erase(at);
     impl_->give_up(std::move(status), "cancelled");
+    return {};
+  }
+  for (auto at = impl_->stuck.begin(); at != impl_->stuck.end(); ++at) {
+    if (at->status.vm != vm) continue;
+    Impl::Stuck gone = std::move(*at);
+    impl_->stuck.erase(at);
+    const MoveStatus& status = gone.status;
+    impl_->context.settle({status.id, vm, status.peer, gone.role, false, impl_->context.newest_epoch(vm), "cancelled"}, false);
+    impl_->give_up(std::move(gone.status), "cancelled");
     return {};
   }
   for (const auto& move : impl_->outgoing) {

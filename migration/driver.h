@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,12 +19,21 @@
 #include "dataplane/packet_gate.h"
 #include "dataplane/policy_store.h"
 #include "dataplane/ports.h"
+#include "migration/destination.h"
 #include "migration/document.h"
+#include "migration/source.h"
 #include "migration/timeline.h"
 
 namespace godwit::migration {
 
+class Journal;
 class Network;
+
+// The tables by which moves decide. The simulator's mutants are other ones.
+struct MoveTables {
+  std::span<const SourceTransition> source = source_transitions();
+  std::span<const DestinationTransition> destination = destination_transitions();
+};
 
 struct DriverOptions {
   std::string host;                          // this host's id
@@ -41,6 +51,7 @@ struct DriverOptions {
 // One move, as `migrate status` shows it. Times are CLOCK_MONOTONIC nanoseconds, 0 = not yet.
 struct MoveStatus {
   std::string vm, peer, role, state, id, error;  // role "source" | "destination"; error empty = none
+  std::string doubt;                             // what is not known yet, and who can say it; empty: nothing
   uint64_t rules_exported = 0, rules_rewritten = 0, rules_imported = 0;
   uint64_t redirected = 0;                                         // this move's frames
   uint64_t parked = 0, park_overflow = 0, redirect_duplicate = 0;  // the whole switch's, while the move went on
@@ -88,12 +99,16 @@ inline constexpr size_t kMaxFinished = 1024;
 class Driver {
  public:
   using Log = std::function<void(const std::string& line)>;
+  // `journal` null: nothing outlives the process.
   Driver(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
-         dataplane::PacketGate& gate, const Clock& clock, Log log);
+         dataplane::PacketGate& gate, const Clock& clock, Log log, Journal* journal = nullptr, MoveTables tables = {});
   ~Driver();
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
 
+  // After a restart, when ports are there and before listen(): takes up the moves of the journal. VMs that may have been
+  // handed over are parked until the peer, or their rings, say where they run.
+  void recover();
   Result<void> listen();  // opens the listening socket, if one is configured
   void stop();            // closes all sockets; moves in progress are aborted as far as they can be
 

@@ -14,6 +14,7 @@
 #include "dataplane/ports.h"
 #include "migration/document.h"
 #include "migration/driver.h"
+#include "migration/journal.h"
 #include "migration/network.h"
 
 namespace godwit::migration {
@@ -26,7 +27,9 @@ struct MoveContext {
   dataplane::PacketGate& gate;
   const Clock& clock;
   Driver::Log log;
-  std::map<std::string, Epoch> epochs;  // newest seen of each VM
+  Journal& journal;
+  const MoveTables tables;              // by what the machines decide
+  std::map<std::string, Epoch> epochs;  // newest seen of each VM; the journal has them as far as they are settled
   uint16_t next_window = 1;             // Location::dedupe of the next move to here
 
   // The uplink to the other hosts, or an invalid id: the configured one, else the only one.
@@ -36,10 +39,21 @@ struct MoveContext {
     return found == epochs.end() ? Epoch{} : found->second;
   }
   [[nodiscard]] std::string socket_for(const std::string& endpoint) const;  // by the template; empty: none
+  [[nodiscard]] std::string address_of(const std::string& peer) const;      // as configured; empty: no such peer
+
+  // For what is a fact: kept until it is written.
+  void keep(JournalBatch batch);
+  // How a move ended, with the VM's epoch; `policy`: also its policy as it is now, beside what `batch` has of other endpoints.
+  void settle(SettledMove settled, bool policy, JournalBatch batch = {});
+  // A message by another epoch than the VM's: not acted upon, and said so.
+  void absorb(const std::string& move, const std::string& vm, const std::string& what, const Epoch& its, const Epoch& ours) const;
+
   // Takes what workers redirected, and gives each frame to the move it belongs to.
   std::function<void()> pump;
   // A move has got on: soon, what is over is put aside and what waits its turn begins.
   std::function<void()> changed;
+  // The journal has something that it could not write.
+  std::function<void(const std::string& why)> journal_waits;
 };
 
 }  // namespace godwit::migration

@@ -134,13 +134,16 @@ Result<TakenOut> take_out(PolicyStore& store, const std::string& vm, LocationKin
   return report;
 }
 
-uint64_t remove_uplink_rules(PolicyStore& store, const std::string& vm) {
+std::vector<OwnedRule> remove_uplink_rules(PolicyStore& store, const std::string& vm) {
   const auto records = store.uplink_rules_to(ids_of(store.endpoints_of_vm(vm)));
-  if (records.empty()) return 0;
+  if (records.empty()) return {};
   Transaction transaction(store);
   transaction.override_guards();
-  uint64_t removed = 0;
-  for (const RuleRecord* record : records) removed += transaction.destroy_rule(record->owner, record->id).has_value();
+  std::vector<OwnedRule> removed;
+  for (const RuleRecord* record : records) {
+    OwnedRule name{store.endpoint(record->owner)->profile.name, record->id.value};
+    if (transaction.destroy_rule(record->owner, record->id)) removed.push_back(std::move(name));
+  }
   transaction.commit();
   return removed;
 }
@@ -393,7 +396,8 @@ Result<void> StagedImport::publish(const std::function<Location(const EndpointRe
   }
   for (const Known& known : known_) {
     // Gone since it was staged: then the VM's own takes its place.
-    if (store_.rule(known.owner, known.id) == nullptr) (void)transaction->create_rule(known.owner, known.rule);
+    if (store_.rule(known.owner, known.id) != nullptr || !transaction->create_rule(known.owner, known.rule)) continue;
+    made_again_.push_back(store_.endpoint(known.owner)->profile.name);
   }
   transaction->publish();
   publication_ = std::move(transaction);
@@ -404,8 +408,10 @@ Result<void> StagedImport::publish(const std::function<Location(const EndpointRe
 StagedImport::Report StagedImport::settle() {
   Report report;
   if (publication_ == nullptr) return report;
-  (void)publication_->finish();
+  const dataplane::CommitInfo info = publication_->finish();
   publication_.reset();
+  for (const RuleRecord* record : info.arrived) report.arrived.emplace_back(store_.endpoint(record->owner)->profile.name, record->id.value);
+  for (size_t i = 0; i < made_again_.size(); ++i) report.arrived.emplace_back(made_again_[i], info.created[i].value);
   for (const auto& [name, place] : places_) report.new_ports[name] = place.port.value;
   report.rules = document_.rules.size();
   report.uplink_rules = uplink_rules_;

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -38,8 +39,10 @@ struct TakenOut {
 Result<TakenOut> take_out(dataplane::PolicyStore& store, const std::string& vm, dataplane::LocationKind kind,
                           EndpointId uplink, bool keep_port);
 
-// The uplinks' rules that led to the VM only go from this host. Returns how many.
-uint64_t remove_uplink_rules(dataplane::PolicyStore& store, const std::string& vm);
+using OwnedRule = std::pair<std::string, uint32_t>;  // owner, id
+
+// The uplinks' rules that led to the VM only go from this host. Returns which.
+std::vector<OwnedRule> remove_uplink_rules(dataplane::PolicyStore& store, const std::string& vm);
 
 // The location of all the VM's endpoints; `make` fills it for each. Also sets whether their ports are polled.
 Result<void> relocate(dataplane::PolicyStore& store, const std::string& vm, bool active,
@@ -73,6 +76,7 @@ class StagedImport {
     uint64_t rules = 0;
     uint64_t receive_rules = 0;
     uint64_t uplink_rules = 0;
+    std::vector<OwnedRule> arrived;  // uplink rules that are new here
     std::map<std::string, uint16_t> new_ports;
   };
   // One transaction: tables attached, locations as `make` says, ports polled, uplink rules that are not here yet. In force
@@ -111,6 +115,7 @@ class StagedImport {
     dataplane::Rule rule;
   };
   std::vector<Known> known_;
+  std::vector<std::string> made_again_;     // owners of those that publish() made, as they were gone
   uint64_t uplink_rules_ = 0;               // staged beside those
   mutable std::string digest_;              // empty: to be computed
   std::map<std::string, Place> places_;

@@ -17,7 +17,7 @@ constexpr SourceTransition kTransitions[] = {
     {S::kConnecting, E::kStepTimeout, S::kAborted, {A::kStopTimers, A::kCloseSession, A::kReportAborted}},
     {S::kConnecting, E::kCancel, S::kAborted, {A::kStopTimers, A::kCloseSession, A::kReportAborted}},
 
-    {S::kOffered, E::kPrepared, S::kPrepared, {A::kStopTimers}},
+    {S::kOffered, E::kPrepared, S::kPrepared, {A::kStopTimers, A::kRecord}},
     {S::kOffered, E::kRefused, S::kAborted, {A::kStopTimers, A::kCloseSession, A::kReportAborted}},
     {S::kOffered, E::kConnectionLost, S::kAborted, {A::kStopTimers, A::kReportAborted}},
     {S::kOffered, E::kStepTimeout, S::kAborted, {A::kStopTimers, A::kSendAbort, A::kCloseSession, A::kReportAborted}},
@@ -28,6 +28,7 @@ constexpr SourceTransition kTransitions[] = {
     {S::kPrepared, E::kRefused, S::kAborted, {A::kCloseSession, A::kThaw, A::kReportAborted}},
     {S::kPrepared, E::kConnectionLost, S::kAborted, {A::kThaw, A::kReportAborted}},
     {S::kPrepared, E::kCancel, S::kAborted, {A::kSendAbort, A::kCloseSession, A::kThaw, A::kReportAborted}},
+    {S::kPrepared, E::kJournalFailed, S::kAborted, {A::kSendAbort, A::kCloseSession, A::kThaw, A::kReportAborted}},
     {S::kPrepared, E::kRunning, S::kPrepared, {A::kThaw}},
 
     // Only the destination's word, or the VM running here, decides from now on.
@@ -52,9 +53,21 @@ constexpr SourceTransition kTransitions[] = {
     {S::kInDoubt, E::kConnected, S::kHandedOver, {A::kStopTimers, A::kSendHandover, A::kPassOn}},
     {S::kInDoubt, E::kConnectionLost, S::kInDoubt, {A::kReconnect}},
     {S::kInDoubt, E::kRunning, S::kInDoubt, {A::kStartStepTimer}},
+    {S::kInDoubt, E::kStopped, S::kInDoubt, {A::kStopTimers}},
     // It runs here and the peer cannot be asked: ours, by a newer epoch.
-    {S::kInDoubt, E::kStepTimeout, S::kAborted, {A::kMintEpoch, A::kThaw, A::kCloseSession, A::kReportAborted}},
-    {S::kInDoubt, E::kCancel, S::kAborted, {A::kStopTimers, A::kMintEpoch, A::kThaw, A::kCloseSession, A::kReportAborted}},
+    {S::kInDoubt, E::kStepTimeout, S::kClaimed, {A::kMintEpoch, A::kThaw, A::kGuardRules}},
+    {S::kInDoubt, E::kCancel, S::kClaimed, {A::kStopTimers, A::kMintEpoch, A::kThaw, A::kGuardRules}},
+
+    // It works on here. The peer, which may hold the older handover, is told as soon as it can be; should the VM stop
+    // before that, it may have gone there all the same.
+    {S::kClaimed, E::kConnected, S::kClaimed, {A::kSendRevoke, A::kStartStepTimer}},
+    {S::kClaimed, E::kStepTimeout, S::kClaimed, {A::kSendRevoke, A::kStartStepTimer}},
+    {S::kClaimed, E::kConnectionLost, S::kClaimed, {A::kStopTimers, A::kReconnect}},
+    {S::kClaimed, E::kRevoked, S::kAborted, {A::kStopTimers, A::kThaw, A::kSendAbort, A::kCloseSession, A::kReportAborted}},
+    {S::kClaimed, E::kYield, S::kHandedOver, {A::kStopTimers, A::kPark, A::kGuardRules, A::kSendHandover, A::kPassOn}},
+    {S::kClaimed, E::kStopped, S::kInDoubt, {A::kStopTimers, A::kPark, A::kGuardRules}},
+    {S::kClaimed, E::kCancel, S::kAborted, {A::kStopTimers, A::kThaw, A::kCloseSession, A::kReportAborted}},
+    {S::kClaimed, E::kJournalFailed, S::kInDoubt, {A::kStartStepTimer}},
 
     // The VM runs there. Nothing goes back from here.
     {S::kRedirecting, E::kProof, S::kHolding, {A::kStopTimers, A::kHold}},
@@ -73,12 +86,12 @@ constexpr SourceTransition kTransitions[] = {
 };
 
 constexpr std::string_view kStateNames[] = {"invalid", "connecting", "offered", "prepared", "handed-over", "revoking",
-                                            "cancel-revoking", "in-doubt", "redirecting", "holding", "flushing",
+                                            "cancel-revoking", "in-doubt", "claimed", "redirecting", "holding", "flushing",
                                             "window", "finishing", "done", "aborted"};
 static_assert(std::size(kStateNames) == static_cast<size_t>(SourceState::kCount));
 constexpr std::string_view kEventNames[] = {"invalid", "connected", "connection-lost", "prepared", "refused", "stopped",
                                             "running", "active", "revoked", "proof", "held", "barrier-ack", "done-ack",
-                                            "cancel", "step-timeout", "window-timeout"};
+                                            "cancel", "step-timeout", "window-timeout", "yield", "journal-failed"};
 static_assert(std::size(kEventNames) == static_cast<size_t>(SourceEvent::kCount));
 
 }  // namespace
@@ -88,7 +101,7 @@ std::string_view name_of(SourceState state) { return kStateNames[static_cast<siz
 std::string_view name_of(SourceEvent event) { return kEventNames[static_cast<size_t>(event)]; }
 
 const SourceTransition* SourceMachine::step(SourceEvent event) {
-  for (const SourceTransition& transition : kTransitions) {
+  for (const SourceTransition& transition : table_) {
     if (transition.from == state_ && transition.event == event) {
       state_ = transition.to;
       return &transition;

@@ -7,7 +7,8 @@
 //                    |          |            |  ^
 //                    v          v            v  | revoked
 //                 aborted    aborted      revoking -> (thawed: prepared | aborted) | active: redirecting
-//                                            in_doubt: the session was lost after the handover
+//                                            in_doubt: the session was lost after the handover, or the switch restarted
+//                                              \-> claimed: the VM runs here and the peer is not to be reached
 //
 // "Stopped" is for the whole VM: every NIC that ever ran. A single NIC's stop only parks that NIC (the driver).
 // An event without a row changes nothing: late and repeated messages are absorbed.
@@ -30,6 +31,7 @@ enum class SourceState : uint8_t {
   kRevoking,        // the VM runs here after all
   kCancelRevoking,  // the operator wants it back
   kInDoubt,         // handed over, and the session is lost
+  kClaimed,         // ours by a newer epoch, and the peer has not heard of it yet
   kRedirecting,     // the destination is active
   kHolding,         // proof seen: what is for the VM waits for the switch-over
   kFlushing,        // last redirected frames and their barrier are on the way
@@ -57,11 +59,14 @@ enum class SourceEvent : uint8_t {
   kCancel,
   kStepTimeout,    // the current step took too long
   kWindowTimeout,  // no proof came, or the window is over
+  kYield,          // claimed, but it does not run here: the peer, which is in touch, may have it
+  kJournalFailed,  // what this step rests on could not be written
   kCount
 };
 
 enum class SourceAction : uint8_t {
   kNone = 0,
+  kRecord,          // in the journal; kJournalFailed when it cannot be
   kSendOffer,
   kSendHandover,    // and the epoch it carries is on its way
   kSendRevoke,
@@ -84,7 +89,7 @@ enum class SourceAction : uint8_t {
   kStopTimers,
   kCloseSession,
   kSealEpoch,       // the new epoch is in force, and it is the destination's
-  kMintEpoch,       // one newer than what was handed over: the VM is ours
+  kMintEpoch,       // one newer than what was handed over: the VM is ours. In the journal, or kJournalFailed
   kReportAborted,
   kReportDone,
   kCount
@@ -94,7 +99,7 @@ struct SourceTransition {
   SourceState from;
   SourceEvent event;
   SourceState to;
-  std::array<SourceAction, 6> actions;  // kNone ends the list
+  std::array<SourceAction, 7> actions;  // kNone ends the list
 };
 
 [[nodiscard]] std::span<const SourceTransition> source_transitions();
@@ -103,13 +108,16 @@ struct SourceTransition {
 
 class SourceMachine {
  public:
+  explicit SourceMachine(std::span<const SourceTransition> table = source_transitions(), SourceState state = SourceState::kConnecting)
+      : table_(table), state_(state) {}
   [[nodiscard]] SourceState state() const { return state_; }
   [[nodiscard]] bool over() const { return state_ == SourceState::kDone || state_ == SourceState::kAborted; }
   // Takes the event; what is to be done, in order. nullptr: the event means nothing here.
   const SourceTransition* step(SourceEvent event);
 
  private:
-  SourceState state_ = SourceState::kConnecting;
+  std::span<const SourceTransition> table_;
+  SourceState state_;
 };
 
 }  // namespace godwit::migration

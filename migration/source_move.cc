@@ -27,6 +27,7 @@ constexpr size_t kMaxKeptBytes = 8u << 20;
 
 SourceMove::SourceMove(MoveContext& context, MoveStatus status, std::string address)
     : context_(context),
+      machine_(context.tables.source),
       address_(std::move(address)),
       status_(std::move(status)),
       step_timer_(context.network.timer()),
@@ -73,25 +74,86 @@ Result<void> SourceMove::begin() {
 void SourceMove::connect() {
   context_.network.connect(address_, [self = shared_from_this()](Result<std::shared_ptr<PeerSession>> session) {
     if (self->stopping_ || self->over()) return;
+    if (self->session_ != nullptr) {
+      if (session) (*session)->close("the peer was quicker");
+      return;
+    }
     if (!session) return self->step(SourceEvent::kConnectionLost, "cannot connect to " + self->status_.peer + ": " + session.error().message);
     self->session_ = std::move(*session);
     const std::weak_ptr<SourceMove> weak = self;
-    self->session_->start([weak](wire::Envelope& message) { if (auto move = weak.lock()) move->on_message(message); },
-                          [weak, raw = self->session_.get()](const std::string& reason) {
+    self->session_->start([weak, raw = self->session_.get()](wire::Envelope& message) {
                             auto move = weak.lock();
-                            if (move && move->session_.get() == raw) move->step(SourceEvent::kConnectionLost, reason);
-                          });
+                            if (move && move->session_.get() == raw) move->on_message(message);
+                          },
+                          self->when_closed(self->session_.get()));
     wire::Envelope hello = self->envelope();
     *hello.mutable_hello() = make_hello(self->context_.options.host);
     self->session_->send(hello);
   });
 }
 
+PeerSession::OnClosed SourceMove::when_closed(const PeerSession* session) {
+  return [weak = weak_from_this(), session](const std::string& reason) {
+    auto move = weak.lock();
+    if (!move || move->session_.get() != session) return;
+    move->session_.reset();
+    move->step(SourceEvent::kConnectionLost, reason);
+  };
+}
+
+Result<void> SourceMove::recover(const MoveRecord& record) {
+  auto document = export_vm(context_.store, context_.ports, status_.vm, context_.options.host, record.offered);
+  if (!document) return fail(document.error());
+  document_ = std::move(*document);
+  for (const EndpointRecord* endpoint : context_.store.endpoints_of_vm(status_.vm)) {
+    if (!endpoint->port.valid()) return fail(endpoint->profile.name + " has no port here any more");
+    Nic nic{endpoint->id, endpoint->port, true, false, {LocationKind::kPort, endpoint->port, {}}, true};
+    if (auto info = context_.ports.info(nic.port)) nic.running = info->rings_running;
+    nics_.push_back(nic);
+  }
+  new_epoch_ = record.handed;
+  nonce_ = record.nonce;
+  recorded_ = true;
+  why_ = "the switch was restarted";
+  machine_ = SourceMachine(context_.tables.source, SourceState::kInDoubt);
+  status_.rules_exported = document_.rules.size() + document_.uplink_rules.size();
+  note_step(status_, context_.clock.now_ns(), name_of(machine_.state()), {}, why_);
+  park();
+  act(SourceAction::kGuardRules);
+  if (running()) act(SourceAction::kStartStepTimer);
+  connect();
+  return {};
+}
+
+// The session that we have is dead, since the peer has lost it.
+bool SourceMove::attach(std::shared_ptr<PeerSession> session) {
+  const auto keep = shared_from_this();
+  if (auto old = std::move(session_)) {
+    session_.reset();
+    old->close("the destination opened another session for the move");
+    step(SourceEvent::kConnectionLost, "the destination lost the session");
+  }
+  if (machine_.state() != SourceState::kInDoubt && machine_.state() != SourceState::kClaimed) return false;
+  reconnect_timer_->cancel();
+  session_ = std::move(session);
+  session_->hand_over([weak = weak_from_this(), raw = session_.get()](wire::Envelope& message) {
+                        auto move = weak.lock();
+                        if (move && move->session_.get() == raw) move->on_message(message);
+                      },
+                      when_closed(session_.get()));
+  step(SourceEvent::kConnected, "the destination asks");
+  return true;
+}
+
+MoveRecord SourceMove::record() const {
+  return {status_.id, status_.vm, status_.peer, MoveRole::kSource, std::string(name_of(machine_.state())), document_.epoch, new_epoch_, nonce_, {}};
+}
+
 wire::Envelope SourceMove::envelope() const {
   wire::Envelope message;
   message.set_vm(status_.vm);
   message.set_move(status_.id);
-  to_wire(new_epoch_, *message.mutable_epoch());
+  to_wire(machine_.state() == SourceState::kClaimed ? context_.newest_epoch(status_.vm) : new_epoch_, *message.mutable_epoch());
   return message;
 }
 
@@ -117,10 +179,7 @@ void SourceMove::on_message(wire::Envelope& message) {
       for (const std::string& reason : message.refused().reasons()) reasons += (reasons.empty() ? "" : "\n") + reason;
       return step(SourceEvent::kRefused, "refused by " + status_.peer + ": " + reasons);
     }
-    case wire::Envelope::kActive:
-      status_.rules_imported = message.active().rules_imported();
-      held_by_peer_ = message.active().frames_held();
-      return step(SourceEvent::kActive);
+    case wire::Envelope::kActive: return on_active(message);
     case wire::Envelope::kRevoked:
       return step(SourceEvent::kRevoked, message.revoked().reason());
     case wire::Envelope::kBarrierAck:
@@ -128,9 +187,24 @@ void SourceMove::on_message(wire::Envelope& message) {
       return;
     case wire::Envelope::kDoneAck:
       return step(SourceEvent::kDoneAck);
+    case wire::Envelope::kAsk: return;  // that we are in touch again answers it
     default:
       return session_->close("peer: a message that only a source sends");
   }
+}
+
+void SourceMove::on_active(const wire::Envelope& message) {
+  const Epoch its = from_wire(message.epoch());
+  if (machine_.state() == SourceState::kClaimed) {
+    // Rings decide: running here, ours. Else the peer is to have it by an epoch that is newer than our claim.
+    if (running() || thawing_) return context_.absorb(status_.id, status_.vm, "active", its, context_.newest_epoch(status_.vm));
+    return step(SourceEvent::kYield, "the VM runs at the peer");
+  }
+  if (its < new_epoch_) return context_.absorb(status_.id, status_.vm, "active", its, new_epoch_);
+  new_epoch_ = its;  // it may have gone on from there
+  status_.rules_imported = message.active().rules_imported();
+  held_by_peer_ = message.active().frames_held();
+  step(SourceEvent::kActive);
 }
 
 void SourceMove::step(SourceEvent event, const std::string& why) {
@@ -146,16 +220,24 @@ void SourceMove::step(SourceEvent event, const std::string& why) {
     status_.deadline_ns = 0;
     context_.changed();
   }
+  const uint64_t number = ++steps_;
   for (SourceAction action : transition->actions) {
     if (action == SourceAction::kNone) break;
     act(action);
+    if (steps_ != number) return;  // the action has gone on to another state, which did the rest
   }
+  after_step(before);
+}
+
+void SourceMove::after_step(SourceState before) {
+  const SourceState now = machine_.state();
   if (machine_.over()) totals_after_ = context_.gate.totals();
+  if (now == before) return;
   // A VM of which nothing runs: moved by this explicit command, there is no stop to wait for.
-  if (machine_.state() == SourceState::kPrepared && before != SourceState::kPrepared &&
-      std::ranges::none_of(nics_, [](const Nic& nic) { return nic.running; })) {
-    step(SourceEvent::kStopped);
-  }
+  if (now == SourceState::kPrepared && !running() && !thawing_) return step(SourceEvent::kStopped);
+  // Facts that came before the state that they matter in.
+  if (now == SourceState::kHandedOver && running()) return step(SourceEvent::kRunning, "the VM's rings run at the source");
+  if (now == SourceState::kInDoubt && !running()) step_timer_->cancel();
 }
 
 void SourceMove::act(SourceAction action) {
@@ -207,18 +289,53 @@ void SourceMove::act(SourceAction action) {
     case A::kSealEpoch:
       context_.epochs[status_.vm] = new_epoch_;
       return;
-    case A::kMintEpoch:
-      context_.epochs[status_.vm] = {new_epoch_.counter + 1, context_.options.host};
+    case A::kMintEpoch: return mint();
+    case A::kRecord: {
+      JournalBatch batch;
+      batch.moves.push_back(record());
+      if (auto written = context_.journal.write(batch); !written) {
+        return step(SourceEvent::kJournalFailed, "the journal cannot be written: " + written.error().message);
+      }
+      recorded_ = true;
       return;
+    }
     case A::kReportAborted:
       status_.error = why_.empty() ? "aborted" : why_;
-      return guard({});
+      guard({});
+      return settle(false);
     case A::kReportDone:
       status_.done_ns = context_.clock.now_ns();
-      return guard({});
+      guard({});
+      return settle(true);
     case A::kNone:
     case A::kCount: return;
   }
+}
+
+// The VM runs here and the peer cannot be asked. Should it turn out to have gone there after all, the peer is to have it
+// by an epoch that is newer still.
+void SourceMove::mint() {
+  const Epoch minted{new_epoch_.counter + 1, context_.options.host};
+  const Epoch before = new_epoch_;
+  new_epoch_ = {minted.counter + 1, status_.peer};
+  JournalBatch batch;
+  batch.epochs.emplace_back(status_.vm, minted);
+  batch.moves.push_back(record());
+  if (auto written = context_.journal.write(batch); !written) {
+    new_epoch_ = before;
+    return step(SourceEvent::kJournalFailed, "the journal cannot be written: " + written.error().message);
+  }
+  context_.epochs[status_.vm] = minted;
+  context_.log("move " + status_.id + " of " + status_.vm + ": ours by epoch " + to_string(minted) + ", newer than " + to_string(before) +
+               " handed to " + status_.peer);
+}
+
+// Who asks for a move that we do not know hears that it was aborted, so that one needs no record.
+void SourceMove::settle(bool done) {
+  if (!recorded_) return;
+  JournalBatch batch;
+  if (context_.journal.keeps_policy()) batch.destroyed = removed_;
+  context_.settle({status_.id, status_.vm, status_.peer, MoveRole::kSource, done, context_.newest_epoch(status_.vm), status_.error}, done, std::move(batch));
 }
 
 void SourceMove::send_offer() {
@@ -307,11 +424,13 @@ void SourceMove::end_thaw() {
   if (!thawing_) return;
   thawing_ = false;
   // It may have stopped again meanwhile.
-  if (machine_.state() == SourceState::kPrepared && std::ranges::none_of(nics_, &Nic::running)) stopped();
+  if (!running()) stopped();
 }
 
 void SourceMove::stopped() {
-  status_.freeze_ns = context_.clock.now_ns();
+  if (machine_.state() == SourceState::kPrepared) status_.freeze_ns = context_.clock.now_ns();
+  // Ours, but it runs here no longer: the peer, where we can ask it, may have it.
+  if (machine_.state() == SourceState::kClaimed && session_ != nullptr) return step(SourceEvent::kYield, "the VM stopped here");
   step(SourceEvent::kStopped);
 }
 
@@ -346,7 +465,7 @@ void SourceMove::release(bool late) {
 }
 
 void SourceMove::close_window() {
-  (void)remove_uplink_rules(context_.store, status_.vm);
+  removed_ = remove_uplink_rules(context_.store, status_.vm);
   release(false);
   {
     dataplane::Transaction transaction(context_.store);
@@ -451,8 +570,9 @@ void SourceMove::on_port_event(const dataplane::PortEvent& event) {
   }
   if (event.kind != PortEventKind::kRingsStopped && event.kind != PortEventKind::kDisconnected) return;
   nic->running = false;
-  if (machine_.state() != SourceState::kPrepared || thawing_) return;
-  if (std::ranges::none_of(nics_, &Nic::running)) return stopped();
+  if (thawing_) return;
+  if (!running()) return stopped();
+  if (machine_.state() != SourceState::kPrepared) return;
   // One of several NICs: hold what is for it, the VM is not moving yet.
   dataplane::Transaction transaction(context_.store);
   Location parked;
@@ -487,6 +607,7 @@ Result<void> SourceMove::cancel() {
     return fail(status_.vm + " runs at " + status_.peer + " already: too late to cancel");
   }
   step(SourceEvent::kCancel, "cancelled");
+  if (machine_.state() == SourceState::kInDoubt && before == SourceState::kInDoubt) return fail(why_);
   return {};
 }
 
@@ -496,13 +617,20 @@ void SourceMove::stop() {
   window_timer_->cancel();
   drain_timer_->cancel();
   reconnect_timer_->cancel();
-  if (!machine_.over()) (void)cancel();
+  // What may have been handed over stays in doubt: the journal knows it.
+  if (machine_.state() < SourceState::kHandedOver) (void)cancel();
   if (auto session = std::move(session_)) session->close("the switch ends");
 }
 
 MoveStatus SourceMove::status() const {
   MoveStatus status = status_;
   status.state = std::string(name_of(machine_.state()));
+  if (machine_.state() == SourceState::kInDoubt) {
+    status.doubt = "whether " + status_.vm + " runs at " + status_.peer + " (" + (why_.empty() ? "no session" : why_) + "): parked until " +
+                   status_.peer + " answers, or its rings run here";
+  } else if (machine_.state() == SourceState::kClaimed) {
+    status.doubt = status_.vm + " is ours by epoch " + to_string(context_.newest_epoch(status_.vm)) + ", and " + status_.peer + " has not been told yet";
+  }
   const dataplane::WindowTotals now = machine_.over() ? totals_after_ : context_.gate.totals();
   status.parked = now.parked - totals_before_.parked;
   status.park_overflow = now.park_overflow - totals_before_.park_overflow;

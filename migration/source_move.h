@@ -3,6 +3,7 @@
 // A move away from this host: carries out what the source's machine decides. See source.h for the states.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <string>
@@ -22,6 +23,10 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   // Whether all of the VM is local and nothing else speaks against a move from here.
   static Result<void> check(const MoveContext& context, const std::string& vm);
   Result<void> begin();   // exports and connects; errors leave nothing behind
+  // After a restart: whether it was handed over is not known. Errors: it cannot be taken up.
+  Result<void> recover(const MoveRecord& record);
+  // The destination, which had lost us, asks by a session of its own. False: the move does not want it.
+  bool attach(std::shared_ptr<PeerSession> session);
   Result<void> cancel();
   void on_port_event(const dataplane::PortEvent& event);
   void on_announcement(uint64_t nonce);
@@ -34,6 +39,9 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   void stop();
 
   [[nodiscard]] const std::string& vm() const { return status_.vm; }
+  [[nodiscard]] const std::string& id() const { return status_.id; }
+  [[nodiscard]] const std::string& peer() const { return status_.peer; }
+  [[nodiscard]] bool settled() const { return machine_.over(); }  // how it ended is known
   // Also of frames: none is left that is to go back to the VM.
   [[nodiscard]] bool over() const { return machine_.over() && !thawing_; }
   // The peer has not answered the offer yet.
@@ -53,7 +61,14 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   void step(SourceEvent event, const std::string& why = {});
   void act(SourceAction action);
   void connect();
+  void after_step(SourceState before);
+  [[nodiscard]] PeerSession::OnClosed when_closed(const PeerSession* session);
   void on_message(wire::Envelope& message);
+  void on_active(const wire::Envelope& message);
+  [[nodiscard]] bool running() const { return std::ranges::any_of(nics_, &Nic::running); }
+  [[nodiscard]] MoveRecord record() const;
+  void mint();
+  void settle(bool done);
   [[nodiscard]] wire::Envelope envelope() const;
   void send_offer();
   void send_handover();
@@ -99,6 +114,9 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   bool proof_ = false;          // the announcement has come in on our uplink
   bool rules_changed_ = false;  // since document_.digest was computed
   bool stopping_ = false;
+  bool recorded_ = false;       // the journal knows the move
+  std::vector<OwnedRule> removed_;  // uplink rules that went with the VM
+  uint64_t steps_ = 0;
 };
 
 }  // namespace godwit::migration
