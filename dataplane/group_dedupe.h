@@ -47,12 +47,20 @@ class GroupDedupe {
  private:
   static constexpr size_t kSets = 2048;
   static constexpr size_t kPlaces = 7;
+  static constexpr uint32_t kMinFrame = 60;  // a NIC fills up shorter ones with zeroes
   struct alignas(64) Set {
     std::array<std::atomic<uint64_t>, kPlaces> places{};
     std::atomic<uint64_t> oldest{0};
   };
 
   static uint64_t hash(std::span<const uint8_t> bytes, uint32_t length, uint64_t salt) {
+    std::array<uint8_t, kMinFrame> padded;
+    if (bytes.size() < kMinFrame && bytes.size() == length) {
+      padded.fill(0);
+      std::memcpy(padded.data(), bytes.data(), length);
+      bytes = padded;
+      length = kMinFrame;
+    }
     uint64_t h = (salt ^ 0x9e3779b97f4a7c15ull) + length;
     while (!bytes.empty()) {
       uint64_t word = 0;

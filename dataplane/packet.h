@@ -19,6 +19,7 @@ struct Packet {
   static constexpr uint8_t kPartialChecksum = 1;  // bytes from csum_start on are not summed yet (virtio NEEDS_CSUM)
   static constexpr uint8_t kChecksumValid = 2;    // the L4 checksum was verified by the sender's host (DATA_VALID)
   static constexpr uint8_t kRedirected = 4;       // came in by a peer's session; never redirected again
+  static constexpr uint8_t kFlooded = 8;          // copies of it left by the uplinks as well; says nothing outside this host
 
   uint8_t* data = nullptr;   // first byte of the Ethernet header
   uint32_t len = 0;          // whole frame, bytes

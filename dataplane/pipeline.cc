@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "dataplane/checksum.h"
 #include "dataplane/pipeline_internal.h"
 
 namespace godwit::dataplane {
@@ -321,6 +322,7 @@ void Pipeline::normal(Walk& walk) {
 
 void Pipeline::flood(Walk& walk, uint16_t vlan, EndpointId source_owner) {
   const bool from_uplink = walk.origin_entry->kind == EndpointKind::kUplink;
+  if (!from_uplink) walk.packet->flags |= Packet::kFlooded;
   EndpointId waiting;  // the last receiver gets the frame itself, the others copies
   for (const EndpointId id : *walk.state->flood) {
     if (id == walk.origin || id == source_owner) continue;
@@ -355,19 +357,22 @@ void Pipeline::to_endpoint(Walk& walk, EndpointId to, Packet* packet) {
     std::copy_n(source, 6, mac.bytes.begin());
     if (pinned_owner(*walk.state, outer_vlan(walk.parsed), mac) == to) return drop(packet, walk.in, Drop::k_own_echo);
   }
-  if (entry->location.dedupe != 0 && second_copy(to, *entry, *packet, false)) {
-    return drop(packet, walk.in, Drop::k_redirect_duplicate);
-  }
   const LocationKind kind = entry->location.kind;
   if (kind == LocationKind::kParked || kind == LocationKind::kRedirect || parking_.holds(to)) {
+    // Not paired up yet: a copy that the peer sends goes ahead of this one, which would take it for the second.
     return park(walk, to, packet);
+  }
+  if (entry->location.dedupe != 0 && second_copy(to, *entry, *packet, false)) {
+    return drop(packet, walk.in, Drop::k_redirect_duplicate);
   }
   deliver(walk, to, *entry, packet);
 }
 
 // Frames to a group reach both hosts of a move: directly and by the session. True for the later of the two.
-bool Pipeline::second_copy(EndpointId to, const EndpointEntry& entry, const Packet& packet, bool redirected) {
+// Both must look the same: what a guest left to its NIC is done on the way that leads over an uplink.
+bool Pipeline::second_copy(EndpointId to, const EndpointEntry& entry, Packet& packet, bool redirected) {
   if ((packet.data[0] & 1) == 0) return false;
+  if ((packet.flags & Packet::kPartialChecksum) != 0 && packet.head_len == packet.len) (void)finish_partial_checksum(packet);
   const uint64_t salt = static_cast<uint64_t>(to.value) << 16 | entry.location.dedupe;
   return dedupe_.second_copy(packet.head(), packet.len, salt, redirected);
 }
@@ -457,7 +462,9 @@ void Pipeline::drain(const ForwardingState& state) {
     while (Packet* packet = parking_.front(id, &origin)) {
       const EndpointEntry* origin_entry = state.endpoint(origin);
       const bool from_uplink = origin_entry != nullptr && origin_entry->kind == EndpointKind::kUplink;
-      const bool late = kind == LocationKind::kUplink && entry->location.redirect_late && from_uplink;
+      // What was flooded has left by the uplink; whether the VM was there to get it, the peer knows.
+      const bool gone_out = kind == LocationKind::kUplink && (packet->flags & Packet::kFlooded) != 0;
+      const bool late = kind == LocationKind::kUplink && entry->location.redirect_late && (from_uplink || gone_out);
       if (kind == LocationKind::kRedirect || late) {
         if (!host_.redirect(id, packet)) break;
         parking_.pop(id);
@@ -476,6 +483,8 @@ void Pipeline::drain(const ForwardingState& state) {
         drop(packet, in, Drop::k_park_expired);
       } else if (kind == LocationKind::kUplink && from_uplink) {
         drop(packet, in, Drop::k_uplink_to_uplink);
+      } else if (gone_out || (kind == LocationKind::kPort && entry->location.dedupe != 0 && second_copy(id, *entry, *packet, false))) {
+        drop(packet, in, Drop::k_redirect_duplicate);
       } else if (const auto malformed = parse(*packet, walk.parsed)) {
         drop(packet, in, *malformed);
       } else {

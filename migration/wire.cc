@@ -13,6 +13,9 @@ namespace {
 using dataplane::Packet;
 using dataplane::Profile;
 
+// Of a frame's flags those that mean something to another host.
+constexpr uint32_t kFrameFlags = Packet::kPartialChecksum | Packet::kChecksumValid | Packet::kRedirected;
+
 template <typename Address>
 Result<std::vector<Address>> addresses(const google::protobuf::RepeatedPtrField<std::string>& list) {
   std::vector<Address> out;
@@ -195,18 +198,17 @@ Result<Document> from_wire(const std::string& vm, const wire::Offer& offer) {
 void to_wire(const dataplane::Frame& frame, const std::string& endpoint, wire::Frame& out) {
   out.set_endpoint(endpoint);
   out.set_data(frame.bytes.data(), frame.bytes.size());
-  out.set_flags(frame.flags);
+  out.set_flags(frame.flags & kFrameFlags);
   out.set_csum_start(frame.csum_start);
   out.set_csum_offset(frame.csum_offset);
   out.set_mark(frame.mark);
 }
 
 Result<dataplane::Frame> from_wire(const wire::Frame& frame) {
-  constexpr uint32_t kKnownFlags = Packet::kPartialChecksum | Packet::kChecksumValid | Packet::kRedirected;
   if (frame.data().size() < 14 || frame.data().size() > dataplane::kMaxFrameBytes) {
     return fail("peer: a frame of " + std::to_string(frame.data().size()) + " bytes");
   }
-  if ((frame.flags() & ~kKnownFlags) != 0) return fail("peer: a frame with unknown flags");
+  if ((frame.flags() & ~kFrameFlags) != 0) return fail("peer: a frame with unknown flags");
   if ((frame.flags() & Packet::kPartialChecksum) != 0 &&
       (frame.csum_start() > frame.data().size() || frame.csum_offset() > frame.data().size() ||
        frame.csum_start() + frame.csum_offset() + 2 > frame.data().size())) {

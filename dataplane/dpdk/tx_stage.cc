@@ -273,18 +273,21 @@ bool TxStage::redirect(Hold& hold) {
   return hold.packets.empty();
 }
 
-// To where the endpoint is now. What an uplink brought cannot go back out by one: it takes the peers' session while that is open.
+// To where the endpoint is now. What an uplink brought, or what was flooded, cannot go out by one: it takes the peers' session while
+// that is open.
 bool TxStage::follow(Hold& hold, bool redirect_late) {
   const bool leaves = state_->endpoint(hold.endpoint)->location.kind == LocationKind::kUplink;
   std::vector<Packet*> waiting;
   for (Packet* packet : hold.packets) {
     const EndpointEntry* from = state_->endpoint(state_->owner(PortId(priv_of(mbuf_of(*packet)).origin)));
-    if (!leaves || from == nullptr || from->kind != EndpointKind::kUplink) {
+    const bool from_uplink = from != nullptr && from->kind == EndpointKind::kUplink;
+    const bool flooded = (packet->flags & Packet::kFlooded) != 0;  // has left by the uplink
+    if (!leaves || (!from_uplink && !flooded)) {
       pipeline_.emit(*state_, hold.endpoint, {&packet, 1});
     } else if (redirect_late) {
       waiting.push_back(packet);
     } else {
-      drop(packet, hold.port, Drop::k_uplink_to_uplink);
+      drop(packet, hold.port, from_uplink ? Drop::k_uplink_to_uplink : Drop::k_redirect_duplicate);
     }
   }
   hold.packets = std::move(waiting);

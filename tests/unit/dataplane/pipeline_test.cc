@@ -319,6 +319,78 @@ TEST_F(PipelineTest, TheSecondCopyOfAFloodedFrameIsDroppedWhicheverWayItComes) {
   EXPECT_EQ(pipeline_.drops(kUplinkPort, Drop::k_redirect_duplicate), 1u);
 }
 
+TEST_F(PipelineTest, WhatWasFloodedDoesNotLeaveByTheUplinkAgainWhenTheVmIsBehindIt) {
+  locate(vm_, {LocationKind::kParked, {}, {}});
+  receive(kPortA, udp_frame(kBroadcast, kMacA, 53, 1));
+  receive(kPortA, udp_frame(kMacVm, kMacA, 53, 2));
+  EXPECT_EQ(tags(kUplinkPort), std::vector<uint8_t>{1});
+  Location location{LocationKind::kUplink, {}, uplink_};
+  location.redirect_late = true;
+  locate(vm_, location);
+  drain();
+  EXPECT_EQ(tags(kUplinkPort), (std::vector<uint8_t>{1, 2}));
+  ASSERT_EQ(host_.redirected.size(), 1u) << "whether the VM was there to hear it, the peer knows";
+  EXPECT_EQ(host_.redirected[0].second.back(), 1);
+  // Where the session is closed, nobody is left to ask.
+  locate(vm_, {LocationKind::kParked, {}, {}});
+  receive(kPortA, udp_frame(kBroadcast, kMacA, 53, 3));
+  locate(vm_, {LocationKind::kUplink, {}, uplink_});
+  drain();
+  EXPECT_EQ(tags(kUplinkPort), (std::vector<uint8_t>{1, 2, 3}));
+  EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_redirect_duplicate), 1u);
+}
+
+TEST_F(PipelineTest, ADirectCopyThatWaitsDoesNotTakeThePlaceOfTheOneThatGoesAheadOfIt) {
+  Location location{LocationKind::kParked, kPortVm, {}};
+  location.dedupe = 1;
+  locate(vm_, location);
+  for (uint8_t tag = 1; tag <= 3; ++tag) receive(kUplinkPort, udp_frame(kBroadcast, kMacFar, 1, tag));
+  for (uint8_t tag = 1; tag <= 2; ++tag) {
+    Packet* packet = host_.make(udp_frame(kBroadcast, kMacFar, 1, tag));
+    pipeline_.inject(*cell_.load(), vm_, {&packet, 1});
+  }
+  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2}));
+  location.kind = LocationKind::kPort;
+  locate(vm_, location);
+  drain();
+  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 3}));
+  EXPECT_EQ(pipeline_.drops(kUplinkPort, Drop::k_redirect_duplicate), 2u);
+}
+
+TEST_F(PipelineTest, CopiesPairUpAlsoWhereOneIsPaddedOrHasItsChecksumLeftToDo) {
+  Location location{LocationKind::kPort, kPortVm, {}};
+  location.dedupe = 1;
+  locate(vm_, location);
+  std::vector<uint8_t> brief = udp_frame(kBroadcast, kMacFar, 1, 0);
+  brief.resize(60);
+  brief[17] = 28;  // an empty datagram, and padding
+  brief[24] = brief[25] = 0;
+  brief[39] = 8;
+  std::fill(brief.begin() + 40, brief.end(), uint8_t{0});
+  const uint16_t sum = static_cast<uint16_t>(~ones_sum(std::span(brief).subspan(14, 20)));
+  brief[24] = static_cast<uint8_t>(sum >> 8);
+  brief[25] = static_cast<uint8_t>(sum);
+  receive(kUplinkPort, brief);
+  brief.resize(42);
+  Packet* packet = host_.make(brief);
+  pipeline_.inject(*cell_.load(), vm_, {&packet, 1});
+  EXPECT_EQ(sent(kPortVm), 1u);
+
+  std::vector<uint8_t> whole = udp_frame(kBroadcast, kMacFar, 1, 7);
+  whole[40] = whole[41] = 0;
+  packet = host_.make(whole);
+  packet->flags = Packet::kPartialChecksum;
+  packet->csum_start = 34;
+  packet->csum_offset = 6;
+  pipeline_.inject(*cell_.load(), vm_, {&packet, 1});
+  const uint16_t checksum = static_cast<uint16_t>(~ones_sum(std::span(whole).subspan(34)));
+  whole[40] = static_cast<uint8_t>(checksum >> 8);
+  whole[41] = static_cast<uint8_t>(checksum);
+  receive(kUplinkPort, whole);
+  EXPECT_EQ(sent(kPortVm), 2u);
+  EXPECT_EQ(pipeline_.drops(kUplinkPort, Drop::k_redirect_duplicate), 1u);
+}
+
 TEST_F(PipelineTest, NoBufferForACopyIsANamedDropAndTheOthersStillHear) {
   host_.clones_left = 1;
   receive(kPortA, udp_frame(kBroadcast, kMacA, 1));
