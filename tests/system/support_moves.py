@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two hosts, a third party and a learning switch between them; VMs that move to and fro under numbered packets.
+
+    with hosts(godwitd) as net:
+        net.fabric.set(learn_ms=100)
+        outcome = run_moves(net, "vm", traffic(pps=10000), moves=2)
+        assert outcome.wrong() == [], outcome
+
+`na` stays at host a, `nb` at host b, `nc` is a machine of its own on the fabric. `vm` moves, and `tag`, whose VLANs are 10 and
+20. All of them are NICs of the vhost-user front-end, which plays QEMU: it logs dirty pages, stops the rings at one switch and
+starts them at the other with the state they had.
+"""
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conftest import BUILD, Switch
+from learning_switch.fabric import Fabric
+from support_guests import mac, wait_for
+from vhost_frontend.frontend import Frontend
+
+NUMBERS = {"na": 1, "nb": 2, "nc": 3, "vm": 4, "tag": 5}
+PEERS = ("na", "nb", "nc")
+VLANS = (10, 20)
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+RULES = [  # something to move, that lets all of it through
+    "flow create {vm}/net0 ingress priority 1 pattern eth / ipv4 / udp dst is 53 / end actions drop / end",
+    "flow create {vm}/net0 egress priority 1 pattern eth / ipv4 / udp dst is 5353 / end actions drop / end",
+    "flow create {vm}/net0 egress priority 9 pattern eth / end actions count / end",
+]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Hosts:
+    def __init__(self, godwitd, folder, vms, fabric, migration, ring):
+        self.folder, self.vms, self.fabric, self.ring = folder, vms, fabric, ring
+        self.place = {"vm": "a", "tag": "a"}
+        self._migration = migration
+        self._ports = {"a": free_port(), "b": free_port()}
+        self.switches = {}
+        self.switches["a"] = self._switch(godwitd, "a", "b", ["na", "vm", "tag"], ["nb", "nc"])
+        self.switches["b"] = self._switch(godwitd, "b", "a", ["nb"], ["na", "nc", "vm", "tag"])
+
+    def _switch(self, godwitd, name, peer, here, away):
+        def endpoint(one):
+            return {"name": f"{one}/net0", "macs": [mac(NUMBERS[one])]} | ({"vlans": list(VLANS)} if one == "tag" else {"ips": [f"10.0.0.{NUMBERS[one]}"]})
+        local = [endpoint(one) | {"vhost": {"socket": f"{self.folder}/{one}-net0-{name}.sock"}} for one in here]
+        cpus = sorted(os.sched_getaffinity(0))
+        config = {
+            "uplinks": [{"name": "physnet1", "devargs": self.fabric.devargs(name)}],
+            "endpoints": local + [endpoint(one) | {"location": "uplink:physnet1"} for one in away],
+            "rules": [rule.format(vm=vm) for vm in ("vm", "tag") for rule in RULES] if name == "a" else None,
+            "workers": {"cpus": [cpus[0 if name == "a" else -1]], "idle": {"spin_us": 0, "max_sleep_us": 1000, "poll_us": 50}},
+            "memory": {"hugepages": False, "socket_mb": 1024, "file_prefix": f"godwit-moves-{os.getpid()}-{name}", "mbufs": 131072},
+            "migration": {"listen": f"127.0.0.1:{self._ports[name]}", "peers": {f"host-{peer}": f"127.0.0.1:{self._ports[peer]}"},
+                          "vhost_template": f"{self.folder}/{{vm}}-{{nic}}-{name}.sock"} | self._migration,
+        }
+        return Switch(godwitd, self.folder, f"host-{name}", config).start()
+
+    def plug(self):
+        options = {"size": self.ring, "tso": 0, "csum": 0}
+        for name, at in (("na", "a"), ("nb", "b"), ("vm", "a"), ("tag", "a")):
+            self.vms.open(name if name in PEERS else f"{name}-{at}", path=f"{self.folder}/{name}-net0-{at}.sock", mac=mac(NUMBERS[name]), **options)
+        self.vms.open("nc", path=self.fabric.guest_socket("nc"), mac=mac(NUMBERS["nc"]), **options)
+        for name in ("vm", "tag"):
+            self.vms.open(f"{name}-b", path=f"{self.folder}/{name}-net0-b.sock", mac=mac(NUMBERS[name]), incoming=True, **options)
+        self.vms.wait([*PEERS, "vm-a", "tag-a"], 30000)
+        self.vms.sink([*PEERS, "vm-a", "tag-a"])
+
+    def device(self, name):
+        return name if name in PEERS else f"{name}-{self.place[name]}"
+
+    def drops(self):
+        return {name: switch.rpc.call("show.drops")["drops"] for name, switch in self.switches.items()}
+
+    def unpoliced(self):
+        return sum(switch.rpc.call("show.drops")["unpoliced_packets"] for switch in self.switches.values())
+
+    def move(self, name, pause_ms, mode="dirty", meanwhile=None):
+        """To the other host, as QEMU does. The move as both sides have it at the end."""
+        source = self.place[name]
+        destination = "b" if source == "a" else "a"
+        here, there = self.switches[source].rpc, self.switches[destination].rpc
+        move = here.call("migrate.start", vm=name, peer=f"host-{destination}")["id"]
+        wait_for(lambda: self._status(here, move)["state"] == "prepared", 10, "prepared")
+        qemu = self.vms.migrate(f"{name}-{source}", on=f"{name}-{destination}", mode=mode, precopy_ms=20, pause_ms=pause_ms)
+        self.place[name] = destination
+        assert qemu.get("pages_missed", 0) == 0, f"pages that were written and are not in the dirty log: {qemu}"
+        if meanwhile is not None:
+            meanwhile()
+        wait_for(lambda: self._status(here, move)["state"] in ("done", "aborted"), 20, "done")
+        wait_for(lambda: self._status(there, move)["state"] in ("done", "aborted"), 10, "done there")
+        return {"source": self._status(here, move), "destination": self._status(there, move), "qemu": qemu}
+
+    def _status(self, rpc, move):
+        return next(status for status in reversed(rpc.call("migrate.status")["moves"]) if status["id"] == move)
+
+
+@contextlib.contextmanager
+def hosts(godwitd, migration=None, ring=1024):
+    """`migration`: more keys of the configuration's section. The daemons must end well."""
+    folder = Path(tempfile.mkdtemp(prefix="gw-"))  # short, so that sockets' paths fit
+    net = Hosts.__new__(Hosts)
+    net.switches = {}
+    try:
+        with Fabric(BUILD / "tests" / "support" / "learning_switch" / "learning-switch", folder, ["a", "b"], ["nc"]) as fabric, \
+                Frontend(executable=str(BUILD / "tests" / "support" / "vhost_frontend" / "vhost-frontend")) as vms:
+            try:
+                net.__init__(godwitd, folder, vms, fabric, migration or {}, ring)
+                net.plug()
+                yield net
+            finally:
+                codes = {name: switch.stop() for name, switch in net.switches.items()}
+        for name, code in codes.items():
+            log = net.switches[name].log()
+            assert code == 0, f"exit code {code}:\n{log[-4000:]}"
+            assert " error " not in log and "buffers were lost" not in log, log[-4000:]
+    finally:
+        for switch in net.switches.values():
+            switch.stop()
+        if keep := os.environ.get("GODWIT_KEEP_LOGS"):
+            for log in folder.glob("*.log"):
+                shutil.copy(log, keep)
+        shutil.rmtree(folder)
+
+
+@dataclass
+class Flow:
+    """A stream of numbered packets and who must get all of it, in order, once."""
+    source: str
+    to: str              # a name, or "all"
+    pps: int
+    receivers: tuple
+    options: dict = field(default_factory=dict)
+
+
+def traffic(vm="vm", pps=10000, vlans=(), broadcast_share=0.1, peers=PEERS):
+    """`pps` packets a second from the VM and as many to it, unicast with each peer and broadcast by all. A stream's id is its place + 1."""
+    flows = []
+    per_vlan = pps / max(1, len(vlans))
+    for vlan in vlans or (None,):
+        options = {} if vlan is None else {"vlan": vlan}
+        unicast = max(1, int(per_vlan * (1 - broadcast_share) / len(peers)))
+        for peer in peers:
+            flows.append(Flow(vm, peer, unicast, (peer,), options))
+            flows.append(Flow(peer, vm, unicast, (vm,), options))
+        flows.append(Flow(vm, "all", max(1, int(per_vlan * broadcast_share)), tuple(peers), options))
+        for peer in peers:
+            others = tuple(other for other in (*peers, vm) if other != peer)
+            flows.append(Flow(peer, "all", max(1, int(per_vlan * broadcast_share / len(peers))), others, options))
+    return flows
+
+
+class Outcome:
+    """What came of all flows: for each and each of its receivers what was sent, received, lost, doubled, disordered."""
+
+    def __init__(self, net, flows, sent, moves, before, seconds, fabric_before):
+        self.moves, self.seconds = moves, seconds
+        self.rows = []
+        for number, flow in enumerate(flows, 1):
+            for receiver in flow.receivers:
+                account = net.vms.stats(net.device(receiver))["streams"].get(str(number), {})
+                got = account.get("received", 0)
+                self.rows.append({
+                    "flow": f"{flow.source}->{flow.to}" + (f" vlan {flow.options['vlan']}" if "vlan" in flow.options else ""), "receiver": receiver,
+                    "sent": sent[number], "received": got, "lost": sent[number] - got, "duplicated": account.get("duplicates", 0),
+                    "out_of_order": account.get("out_of_order", 0), "corrupt": account.get("corrupt", 0),
+                    "longest_gap_ms": round(account.get("longest_gap_ns", 0) / 1e6, 1), "missing": account.get("missing", [])})
+        after = net.drops()
+        self.drops = {host: {k: v - before[host].get(k, 0) for k, v in after[host].items() if v != before[host].get(k, 0)} for host in after}
+        now = net.fabric.stats()
+        self.fabric = {k: now[k] - fabric_before[k] for k in now if isinstance(now[k], int) and now[k] != fabric_before[k]}
+        self.fabric_lost = {p["name"]: n for p, b in zip(now["ports"], fabric_before["ports"])
+                            if (n := sum(p[k] - b[k] for k in ("tx_overflow", "tx_down", "no_copy")))}
+        self.vm = next(n for f in flows for n in (f.source, f.to, *f.receivers) if n in ("vm", "tag"))
+        from_vm = sum(sent[n] for n, f in enumerate(flows, 1) if f.source == self.vm)
+        to_vm = sum(sent[n] for n, f in enumerate(flows, 1) if self.vm in f.receivers)
+        paused = sum(m["qemu"]["running_ns"] - m["qemu"]["asked_ns"] for m in moves) / 1e9
+        self.pps = {"from_vm": round(from_vm / seconds), "to_vm": round(to_vm / seconds)}
+        self.paused_s = paused
+
+    def totals(self):
+        sums = {k: sum(row[k] for row in self.rows) for k in ("sent", "received", "lost", "duplicated", "out_of_order", "corrupt")}
+        gaps = [row["longest_gap_ms"] for row in self.rows if self.vm in (row["receiver"], row["flow"].split("->")[0])]
+        waits = [m["source"].get("blackout_ms") or 0 for m in self.moves]
+        return {"moves": len(self.moves), "seconds": round(self.seconds, 1), "pps": self.pps, **sums, "longest_gap_ms": max(gaps, default=0),
+                "longest_blackout_ms": max(waits, default=0), "redirected": sum(m["source"]["redirected"] for m in self.moves),
+                "drops": self.drops, "fabric_lost": self.fabric_lost}
+
+    def wrong(self):
+        """Flows of which something is lost, doubled, out of order or damaged; and moves that failed."""
+        bad = [row for row in self.rows if row["lost"] or row["duplicated"] or row["out_of_order"] or row["corrupt"]]
+        return bad + [m for m in self.moves if m["source"]["error"] or m["destination"]["error"]]
+
+    def __str__(self):
+        return f"{self.totals()}; fabric {self.fabric}; wrong: {self.wrong()}"
+
+
+def run_moves(net, vm, flows, moves, pause_ms=50, mode="dirty", settle_ms=100, each=None, seconds=3000):
+    """Starts the flows, moves the VM so many times, stops the flows, waits for what is on its way."""
+    for name in (*PEERS, "vm", "tag"):
+        net.vms.stats(net.device(name), reset=True)
+    drops, fabric = net.drops(), net.fabric.stats()
+    # All addresses are known before it begins, as on any network in use: also where nothing is flooded.
+    vlans = {flow.options.get("vlan") for flow in flows}
+    for number, name in enumerate({flow.source for flow in flows}, 9000):
+        for vlan in vlans:
+            net.vms.stream(number, source=net.device(name), dst=BROADCAST, pps=1000, count=1, **({} if vlan is None else {"vlan": vlan}))
+            net.vms.stream_wait(number)
+            net.vms.stream_stop(number)
+    net.vms.run(200)
+    began = time.monotonic()
+    for number, flow in enumerate(flows, 1):
+        to = BROADCAST if flow.to == "all" else mac(NUMBERS[flow.to])
+        net.vms.stream(number, source=net.device(flow.source), dst=to, pps=flow.pps, seconds=seconds,
+                       sip=f"10.0.0.{NUMBERS[flow.source]}", dip=f"10.0.0.{NUMBERS.get(flow.to, 255)}", **flow.options)
+    net.vms.run(settle_ms)
+    done = []
+    for _ in range(moves):
+        done.append(net.move(vm, pause_ms, mode))
+        if each is not None:
+            each(len(done), done[-1])
+    net.vms.run(settle_ms)
+    sent = {stream["id"]: stream["sent"] for stream in net.vms.stream_stop()}
+    took = time.monotonic() - began
+    for number, flow in enumerate(flows, 1):
+        for receiver in flow.receivers:
+            net.vms.command("sink-wait", net.device(receiver), number, sent[number], 1000)
+    return Outcome(net, flows, sent, done, drops, took, fabric)
