@@ -14,6 +14,17 @@
 // on: the worker then sleeps in short naps. A queue whose rings do not run, or whose policy is not in place, is dormant; what
 // changes that makes the worker look at all queues once (Doze::attend(), another endpoint table).
 //
+// What workers share, and when a line of it is written. None is written for a packet that is received, switched and sent:
+//   StateCell, tables, endpoints   by control when it publishes
+//   Fdb                            by a worker that learns an address, or sees it for the first time in a second
+//   CounterBank                    cells by their own worker, apart from each other's
+//   GroupDedupe                    frames to a group, while a VM moves
+//   QsbrGrace                      a token a worker, once a loop
+//   Mempools                       a cache a worker; what it spills or lacks goes by the pool's ring, many buffers at once
+//   Mailboxes, Gate                rings, a burst at once: what is for another worker's queue, or for the control thread
+//   PortCell, Stats                a line or more for each worker
+// `scripts/bench scale` shows that several workers together do as many times what one does.
+//
 // Invariants: what the worker found by the state, the plan or the port directory is not kept across loops.
 //
 // Thread safety: run() on the worker's lcore; the PipelineHost calls from its pipeline. set_plan(), request_stop() by the
