@@ -22,12 +22,14 @@ constexpr const char* kUsage =
     R"(usage: classifier_bench [OPTION]... DIRECTORY SET...
 
 Reads DIRECTORY/SET.xz and DIRECTORY/SET_trace.xz (ClassBench). A set named gen_SIZE_SEED is generated instead: an access
-list of SIZE rules, and a trace. For each set: cycles per lookup in batches of 32 (percentiles over batches), bytes a rule,
-the time to insert all rules one by one and the longest of those inserts, the time to insert them all at once.
+list of SIZE rules, and a trace. For each set: cycles per lookup in batches of 32 (the mean without the dearest hundredth of
+batches, which were interrupted; percentiles over batches), bytes a rule, the time to insert all rules one by one and the
+longest of those inserts, the time to insert them all at once.
 
   --check N          first compare N lookups with a linear search
   --passes N         over the trace (3)
   --one              lookup() instead of lookup_batch()
+  --lookups-only     leave the inserts one by one out
   --updates N        updates a second, over N of them, in the table built at once: rules at random places are removed and
                      inserted again
   --disturb N        N interleaved pairs (goal: 20) of lookups while a writer updates this table as fast as it can, and
@@ -35,10 +37,10 @@ the time to insert all rules one by one and the longest of those inserts, the ti
   --update-rates A,B cost of lookups under A, B, ... updates a second
   --seconds S        of each measurement of those two (0.1)
   --json FILE        the figures as JSON too; - is standard output, which then has nothing else:
-                     {"sets": {SET: {"rules", "p10", "p50", "p99", "quiet_p50", "bytes_per_rule", "insert_s",
+                     {"sets": {SET: {"rules", "mean", "p10", "p50", "p99", "quiet_p50", "bytes_per_rule", "insert_s",
                      "slowest_insert_us", "build_s", "updates_per_s", "disturb": {"pairs", "ratio", "ratio_p50",
-                     "updates_per_s", "updates_per_s_apart"}, "update_rates": [{"rate", "updates_per_s", "p10", "p50",
-                     "p99", "ratio"}]}}}; cycles per lookup, ratios of them; what wasn't asked for is missing.
+                     "updates_per_s", "updates_per_s_apart"}, "update_rates": [{"rate", "updates_per_s", "mean", "p10",
+                     "p50", "p99", "ratio"}]}}}; cycles per lookup, ratios of them; what wasn't asked for is missing.
 )";
 
 struct Options {
@@ -49,6 +51,7 @@ struct Options {
   std::vector<uint64_t> rates;
   double seconds = 0.1;
   bool one = false;
+  bool lookups_only = false;
   std::string json;
   std::string directory;
   std::vector<std::string> sets;
@@ -76,6 +79,7 @@ bool agrees(const Classifier& classifier, const std::deque<RuleEntry>& rules, co
 struct Cycles {
   std::vector<double> all;    // per lookup, of each batch in each pass; sorted
   std::vector<double> quiet;  // of each batch in its best pass; sorted
+  double mean = 0;            // of `all`, without the dearest hundredth
 };
 
 Cycles measure(const Classifier& classifier, const std::vector<FlowKey>& keys, const Options& options) {
@@ -89,6 +93,7 @@ Cycles measure(const Classifier& classifier, const std::vector<FlowKey>& keys, c
     }
   }
   std::sort(cycles.all.begin(), cycles.all.end());
+  cycles.mean = trimmed_mean(cycles.all);
   std::sort(cycles.quiet.begin(), cycles.quiet.end());
   return cycles;
 }
@@ -187,6 +192,7 @@ void disturb(const Set& set, const std::deque<RuleEntry>& copies, const Options&
       Report sub;
       sub.add("rate", "\n    under %8.0f updates/s", static_cast<double>(rate));
       sub.add("updates_per_s", " (%8.0f done)", window.updates_per_s);
+      sub.add("mean", nullptr, trimmed_mean(window.cycles));
       sub.add("p10", ": cycles p10 %7.1f", at(window.cycles, 10));
       sub.add("p50", "  p50 %7.1f", at(window.cycles, 50));
       sub.add("p99", "  p99 %7.1f", at(window.cycles, 99));
@@ -200,11 +206,9 @@ void disturb(const Set& set, const std::deque<RuleEntry>& copies, const Options&
   reclaimer.drain();
 }
 
-bool measure_set(const Set& set, const std::deque<RuleEntry>& copies, const Options& options, Report& report) {
-  godwit::dataplane::NoWorkers grace;
-  Reclaimer reclaimer(grace);
+// One after the other into a table of their own. False: one was refused, or lookups there are wrong.
+bool measure_inserts(const Set& set, Reclaimer& reclaimer, const Options& options, Report& report) {
   Classifier classifier(reclaimer);
-  report.add("rules", "%7.0f rules", static_cast<double>(set.rules.size()));
   double slowest = 0;
   const auto start = Clock::now();
   for (const RuleEntry& rule : set.rules) {
@@ -217,19 +221,26 @@ bool measure_set(const Set& set, const std::deque<RuleEntry>& copies, const Opti
     if (rule.id.value % 64 == 0) reclaimer.collect();
   }
   reclaimer.collect();
-  const double inserts = seconds_since(start);
-  if (!agrees(classifier, set.rules, set.keys, options.check)) return false;
+  report.add("insert_s", "  inserts %6.3f s", seconds_since(start));
+  report.add("slowest_insert_us", " (slowest %6.0f us)", slowest * 1e6);
+  return agrees(classifier, set.rules, set.keys, options.check);
+}
+
+bool measure_set(const Set& set, const std::deque<RuleEntry>& copies, const Options& options, Report& report) {
+  godwit::dataplane::NoWorkers grace;
+  Reclaimer reclaimer(grace);
+  report.add("rules", "%7.0f rules", static_cast<double>(set.rules.size()));
+  if (!options.lookups_only && !measure_inserts(set, reclaimer, options, report)) return false;
   Table table(reclaimer, copies);
   if (!table.good || !agrees(table.classifier, copies, set.keys, options.check)) return false;
   const Cycles cycles = measure(table.classifier, set.keys, options);
-  report.add("p10", "  cycles p10 %7.1f", at(cycles.all, 10));
+  report.add("mean", "  cycles %7.1f", cycles.mean);
+  report.add("p10", "  p10 %7.1f", at(cycles.all, 10));
   report.add("p50", "  p50 %7.1f", at(cycles.all, 50));
   report.add("p99", "  p99 %7.1f", at(cycles.all, 99));
   report.add("quiet_p50", "  quiet p50 %7.1f", at(cycles.quiet, 50));
   const double size = static_cast<double>(set.rules.size());
   report.add("bytes_per_rule", "  bytes/rule %6.1f", static_cast<double>(table.classifier.memory_bytes()) / size);
-  report.add("insert_s", "  inserts %6.3f s", inserts);
-  report.add("slowest_insert_us", " (slowest %6.0f us)", slowest * 1e6);
   report.add("build_s", "  at once %6.3f s", table.seconds);
   if (options.updates > 0) {
     Updater updater(table.classifier, reclaimer, copies);
@@ -282,6 +293,8 @@ bool parse(int argc, char** argv, Options& options) {
       options.seconds = std::max(0.001, std::atof(text()));
     } else if (argument == "--json") {
       options.json = text();
+    } else if (argument == "--lookups-only") {
+      options.lookups_only = true;
     } else if (argument == "--one") {
       options.one = true;
     } else if (argument.starts_with("-")) {

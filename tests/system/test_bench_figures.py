@@ -8,7 +8,7 @@ from conftest import REPO
 
 sys.path.insert(0, str(REPO / "tests" / "bench"))
 
-from runner import generate, goals, measure, rulesets, traffic  # noqa: E402
+from runner import classifier, generate, goals, measure, rulesets, sets, traffic  # noqa: E402
 from runner.__main__ import text_table  # noqa: E402
 from runner.ovs import parse_pmd_stats  # noqa: E402
 from runner.testpmd import parse_cycles_per_packet, parse_received  # noqa: E402
@@ -79,6 +79,79 @@ def test_a_goal_is_met_at_its_bound_and_never_without_a_figure():
         assert (found["a"]["met"], found["b"]["met"]) == met and set(found) == {"a", "b"}
     assert found["a"] == {"value": None, "goal": "at most 2", "met": False, "command": "scripts/bench p"}
     assert found["b"]["command"] == "scripts/bench p --y"
+    # Of a part that was run for other rows only what was measured counts.
+    assert goals.evaluate([at_most], {"p": {"x": None}}, ["p"]) == {}
+    assert goals.evaluate([at_most], {"p": {"x": 1.0}}, ["p"])["a"]["met"]
+
+
+TEST_ACL = """\
+rte_acl_build(1) finished with 0
+acl context <TESTACL>@0x13f9c1280
+search_ip5tuples  @lcore 1: 10 iterations, 89900 pkts, 1 categories, 15731820 cycles (0.01 sec), 174.99 cycles/pkt, 14857785.05 pkt/sec
+"""
+
+
+def test_rte_acl_figures_are_found_and_its_failure_is_explained():
+    found = classifier.parse_test_acl(TEST_ACL)
+    assert (found["packets"], found["lookup_s"]) == (89900, 0.01) and found["mean"] == pytest.approx(174.99, abs=0.01)
+    assert classifier.parse_test_acl("rte_acl_build(1) finished with -12\nacl context\n") is None
+    assert "out of memory" in classifier.why_not("rte_acl_build(1) finished with -12\nacl context\n")
+    assert classifier.why_not("Cannot init EAL\n\n") == "Cannot init EAL" and classifier.why_not("") == "no output"
+
+
+def classified(name, mean, ratio, updates=4e6, disturbed=1.02, under=100.0, size=100_000):
+    return {"set": name, "kind": sets.kind_of(name), "size": size, "rules": size, "ratio": ratio, "rte_acl": {"mean": mean / ratio} if ratio else {},
+            "godwit": {"mean": mean, "p10": mean, "p50": mean, "p99": mean, "bytes_per_rule": 100.0, "build_s": 1.0, "updates_per_s": updates,
+                       "disturb": {"ratio": disturbed},
+                       "update_rates": [{"rate": rate, "mean": under, "updates_per_s": min(rate, 4e5)} for rate in classifier.UPDATE_RATES]}}
+
+
+def test_classifier_goals_are_of_the_sets_that_people_write_and_of_the_hard_ones():
+    results = [classified("acl1_100000", 100.0, 0.25), classified("fw1_100000", 400.0, 1.0, updates=2e6, disturbed=1.3),
+               classified("ipc2_100000", 200.0, 0.5), classified("msk_100000", 300.0, 0.5, updates=1e5, under=350.0),
+               classified("nest_20000", 9000.0, None, size=20_000), classified("acl1_1000", 50.0, None, size=1000)]
+    found = goals.evaluate([one for one in goals.GOALS if one.part == "classifier"], {"classifier": results})
+    values = {name: one["value"] for name, one in found.items()}
+    assert values["classifier, 100k rules: cycles / rte_acl's, geometric mean"] == 0.5
+    assert values["classifier, 100k rules: cycles of the worst set"] == 400.0
+    # A mean over sets of which one has no peer would flatter or hurt: there is none.
+    assert values["classifier, 1k rules: cycles / rte_acl's, geometric mean"] is None
+    assert values["classifier, 10k rules: cycles / rte_acl's, geometric mean"] is None
+    assert values["msk_100000: cycles, at rest and under 100k updates a second"] == 350.0
+    assert values["nest_20000: cycles, at rest and under 100k updates a second"] == 9000.0
+    assert values["rule updates, 100k rules, the slowest set: millions a second"] == 2.0
+    assert values["rule updates, 100k rules: percent of lookups lost to a writer"] == pytest.approx(100 * (1 - 1 / 1.02), abs=0.01)
+    for title, headings, lines in classifier.tables(results):
+        assert all(len(line) == len(headings) for line in lines), title
+        assert text_table(headings, lines)
+
+
+def test_sets_are_those_of_the_directory_and_what_is_missing_is_made_by_seed(tmp_path, monkeypatch):
+    for name in ("acl3_1000", "acl4_1000", "fw1_1000", "acl1_5000"):
+        for suffix in (".xz", "_trace.xz"):
+            (tmp_path / (name + suffix)).write_bytes(b"")
+    (tmp_path / "ipc1_1000.xz").write_bytes(b"")  # no trace: no set
+    monkeypatch.setattr(sets, "made", lambda context, kind, count: ("made", f"{kind}_{count}"))
+
+    class Context:
+        rulesets = str(tmp_path)
+    chosen = [name for directory, name in sets.standard_sets(Context)]
+    assert chosen[:4] == ["acl3_1000", "acl4_1000", "fw1_1000", "ipc_1000"] and chosen[-2:] == ["masks_100000", "nest_20000"]
+    assert sets.available(tmp_path) == ["acl3_1000", "acl4_1000", "fw1_1000", "acl1_5000"] and sets.available("/nonexistent") == []
+    assert [sets.kind_of(name) for name in ("acl1_10", "msk_100000", "masks_5", "nest_20000", "other_5")] == ["acl", "masks", "masks", "nest", None]
+    assert sets.size_of("fw1_10000") == 10000 and sets.size_of("odd") == 0
+
+
+def test_a_wrong_set_is_answered_with_those_that_there_are(tmp_path):
+    for suffix in (".xz", "_trace.xz"):
+        (tmp_path / f"acl1_1000{suffix}").write_bytes(b"")
+    (tmp_path / "lonely_5.xz").write_bytes(b"")
+    assert sets.unknown_set(tmp_path, "acl1_1000") is None and sets.unknown_set(tmp_path, "nest_300") is None
+    assert sets.unknown_set(tmp_path, str(tmp_path / "acl1_1000.xz")) is None
+    for word in ("acl1_2000", "frwd", "nest_", "masks_0"):
+        reason = sets.unknown_set(tmp_path, word)
+        assert f"'{word}'" in reason and "acl1_1000" in reason and "nest_N" in reason
+    assert "trace" in sets.unknown_set(tmp_path, str(tmp_path / "lonely_5.xz"))
 
 
 def test_a_range_of_ports_becomes_prefixes_that_cover_it_exactly():

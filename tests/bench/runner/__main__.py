@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 
-from . import forward, goals, measure, ovs
+from . import classifier, forward, goals, measure, ovs, sets
 from testbed.bed import Testbed, TestbedError
 
-PARTS = {"forward": forward}
+# Each has run(context), whose answer goes into the JSON, and tables(of that answer): [(title, headings, lines)].
+PARTS = {"classifier": classifier, "forward": forward}
 # 2 MB each; the most that a part has at once: three generators, a switch each.
 _HUGEPAGES = 1100
 
@@ -24,8 +25,8 @@ class Context:
         self.options = arguments
         self.quick = arguments.quick
         self.build = arguments.build
-        self.godwitd = os.path.join(arguments.build, "control", "godwitd")
         self.rulesets = arguments.rulesets
+        self.set_names = arguments.sets
         self.scratch = scratch
         self.rounds = arguments.rounds or (5 if arguments.quick else 9)
         self.seconds = 0.8 if arguments.quick else 1.5
@@ -37,9 +38,19 @@ class Context:
         with Testbed(keep_logs=self.options.keep_logs, log=self.say) as bed:
             yield bed
 
+    @property
+    def godwitd(self):
+        return self._built("control", "godwitd")
+
     def tool(self, name):
-        """A program of the build directory."""
-        return os.path.join(self.build, "tests", "bench", name)
+        """A program of tests/bench."""
+        return self._built("tests", "bench", name)
+
+    def _built(self, *path):
+        whole = os.path.join(self.build, *path)
+        if not os.access(whole, os.X_OK):
+            raise TestbedError(f"{whole} is not built")
+        return whole
 
 
 def main():
@@ -63,8 +74,11 @@ def main():
                 failures[name] = str(error)
                 log(f"{name} failed: {error}")
         for name in results:
-            print_table(name, PARTS[name].table(results[name]))
-        found = goals.evaluate(goals.GOALS, results)
+            for title, headings, lines in PARTS[name].tables(results[name]):
+                print(f"\n{title}\n{text_table(headings, lines)}", flush=True)
+        restricted = [name for name, limits in (("classifier", arguments.sets), ("forward", arguments.rules or arguments.flows or arguments.size))
+                      if limits]
+        found = goals.evaluate(goals.GOALS, results, restricted)
         print_goals(found)
         for name, reason in failures.items():
             print(f"FAILED {name}: {reason}")
@@ -106,10 +120,6 @@ def text_table(headings, lines):
     return "\n".join("  ".join(text.rjust(width) for text, width in zip(row, widths)) for row in rows)
 
 
-def print_table(name, table):
-    print(f"\n{name}\n{text_table(*table)}", flush=True)
-
-
 def print_goals(found):
     if found:
         lines = [(name, one["value"], one["goal"], "met" if one["met"] else "MISSED") for name, one in found.items()]
@@ -125,7 +135,7 @@ def number_list(text):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("words", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; default: all")
+    parser.add_argument("words", nargs="*", metavar="PART|SET", help=f"{', '.join(PARTS)}, default: all; sets are for classifier")
     parser.add_argument("--build", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--setup", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="FILE")
@@ -138,10 +148,13 @@ def parse_arguments():
     parser.add_argument("--flows", type=number_list)
     parser.add_argument("--size", type=number_list)
     arguments = parser.parse_args()
-    arguments.parts = [word for word in arguments.words if word in PARTS] or list(PARTS)
-    unknown = [word for word in arguments.words if word not in PARTS]
+    arguments.parts = [word for word in PARTS if word in arguments.words] or list(PARTS)
+    arguments.sets = [word for word in arguments.words if word not in PARTS]
+    unknown = [reason for reason in (sets.unknown_set(arguments.rulesets, word) for word in arguments.sets) if reason]
     if unknown:
-        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+        parser.error(f"{unknown[0]}; parts: {', '.join(PARTS)}")
+    if arguments.sets and "classifier" not in arguments.words:
+        parser.error(f"{arguments.sets[0]} is a set, which only the part classifier takes: scripts/bench classifier {arguments.sets[0]}")
     if set(arguments.size or ()) - {64, 1518}:
         parser.error("--size: 64 or 1518")
     if os.geteuid() != 0:

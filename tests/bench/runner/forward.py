@@ -138,7 +138,7 @@ HEADINGS = ("rules", "flows", "B", "godwit cyc", "Mpps", "limit", "testpmd cyc",
             "cyc /testpmd", "OVS cyc/", "rate /OVS")
 
 
-def table(results):
+def tables(results):
     lines = []
     for one in results:
         row = one["row"]
@@ -149,4 +149,4 @@ def table(results):
         cells += [one["ovs"]["configuration"] if "ovs" in one else "-", one["cycles_vs_testpmd"], one["cycles_vs_ovs"],
                   one["rate_vs_ovs"]]
         lines.append(cells)
-    return HEADINGS, lines
+    return [("vhost-user to vhost-user, one worker", HEADINGS, lines)]

@@ -44,11 +44,11 @@ def write(directory, kind, count, seed, headers=None):
     filters = generate(kind, count, seed)
     name = f"{kind}_{count}"
     os.makedirs(directory, exist_ok=True)
-    with rulesets._open(os.path.join(directory, name + ".xz"), "wt") as file:
+    with rulesets.open_text(os.path.join(directory, name + ".xz"), "wt") as file:
         file.writelines(one.line() + "\n" for one in filters)
     dice = random.Random(f"trace {kind} {count} {seed}")
     wanted = headers or min(10 * count, 150_000)
-    with rulesets._open(os.path.join(directory, name + "_trace.xz"), "wt") as file:
+    with rulesets.open_text(os.path.join(directory, name + "_trace.xz"), "wt") as file:
         for _ in range(wanted):
             number = dice.randrange(count)
             header = rulesets.random_header(filters[number], dice)

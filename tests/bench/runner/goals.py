@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The goals, and whether they are met by what was measured.
 
-A goal that one figure decides is one entry; a row of several figures is several. A goal whose part was not run is left out; one
-that was run and gave no figure (no OVS here) has the value None and is not met.
+A goal that one figure decides is one entry; a row of several figures is several. A goal whose part was not run, or was run for
+other sets or rows, is left out; one whose part was run and gave no figure (no OVS here) has the value None and is not met.
 """
 
 import dataclasses
 from typing import Callable
 
-from . import measure
+from . import classifier, measure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +27,15 @@ class Goal:
         return value is not None and (value <= self.bound if self.at_most else value >= self.bound)
 
 
-def evaluate(goals, results):
-    """{name: {"value", "goal", "met", "command"}} for the parts that have results."""
+def evaluate(goals, results, restricted=()):
+    """{name: {"value", "goal", "met", "command"}} for the parts that have results; of `restricted` ones what has a figure."""
     found = {}
     for goal in goals:
         if goal.part not in results:
             continue
         value = goal.value(results[goal.part])
+        if value is None and goal.part in restricted:
+            continue
         found[goal.name] = {"value": measure.rounded(value), "goal": goal.text(), "met": goal.met(value),
                             "command": goal.command or f"scripts/bench {goal.part}"}
     return found
@@ -48,6 +50,7 @@ def _row(rules, flows, size, field):
     return value
 
 
+_CLASSIFIER = "scripts/bench classifier"
 _FORWARD = "scripts/bench forward --rules {} --flows {} --size 64"
 
 GOALS = [
@@ -57,4 +60,15 @@ GOALS = [
          _row(1, 64, 64, "cycles_vs_ovs"), _FORWARD.format(1, 64)),
     Goal("vhost to vhost, 64 B, 10k rules, 8k flows: OVS-DPDK's cycles / cycles", "forward", 3.0, False,
          _row(10000, 8192, 64, "cycles_vs_ovs"), _FORWARD.format(10000, 8192)),
+    *[Goal(f"classifier, {name} rules: cycles / rte_acl's, geometric mean", "classifier", bound, True, classifier.mean_ratio(size))
+      for name, size, bound in (("1k", 1000, 1.0), ("10k", 10_000, 0.7), ("100k", 100_000, 0.4))],
+    Goal("classifier, 100k rules: cycles of the worst set", "classifier", 500, True, classifier.worst(100_000)),
+    *[entry for name, kind, size, bound in (("msk_100000", "masks", 100_000, 400), ("nest_20000", "nest", 20_000, 4000))
+      for entry in (
+          Goal(f"{name}: cycles, at rest and under 100k updates a second", "classifier", bound, True,
+               classifier.of_kind(kind, size, classifier.cycles), f"{_CLASSIFIER} {name}"),
+          Goal(f"{name}: bytes a rule", "classifier", 256, True,
+               classifier.of_kind(kind, size, lambda godwit: godwit["bytes_per_rule"]), f"{_CLASSIFIER} {name}"))],
+    Goal("rule updates, 100k rules, the slowest set: millions a second", "classifier", 3.0, False, classifier.updates_per_s),
+    Goal("rule updates, 100k rules: percent of lookups lost to a writer", "classifier", 5.0, True, classifier.lookups_lost),
 ]

@@ -43,7 +43,7 @@ def network(address, length):
     return address & (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF
 
 
-def _open(path, mode="rt"):
+def open_text(path, mode="rt"):
     return lzma.open(path, mode, preset=1 if "w" in mode else None) if str(path).endswith(".xz") else open(path, mode)
 
 
@@ -57,7 +57,7 @@ def find(directory, name):
 
 def read_filters(path):
     filters = []
-    with _open(path) as file:
+    with open_text(path) as file:
         for line in file:
             if line.startswith("@"):
                 filters.append(parse_filter(line))
@@ -81,7 +81,7 @@ def parse_filter(line):
 def read_trace(path, most=None):
     """[(source, destination, source port, destination port, protocol)]"""
     headers = []
-    with _open(path) as file:
+    with open_text(path) as file:
         for line in file:
             words = line.split()
             if len(words) >= 5:
