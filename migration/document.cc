@@ -243,6 +243,9 @@ std::string digest_of(const Document& document) {
   return sha.hex();
 }
 
+json to_json(const Profile& profile) { return profile_json(profile); }
+Result<Profile> profile_from_json(const json& object, const std::string& where) { return profile_from(object, where); }
+
 json to_json(const Document& document) {
   json profiles = json::array();
   for (const Profile& profile : document.profiles) profiles.push_back(profile_json(profile));

@@ -62,6 +62,8 @@ struct Document {
 // SHA-256 of the canonical profiles and rules.
 [[nodiscard]] std::string digest_of(const Document& document);
 
+[[nodiscard]] nlohmann::json to_json(const dataplane::Profile& profile);
+Result<dataplane::Profile> profile_from_json(const nlohmann::json& json, const std::string& where);
 [[nodiscard]] nlohmann::json to_json(const Document& document);
 Result<Document> document_from_json(const nlohmann::json& json);
 Result<Document> document_from_text(std::string_view text);  // at most 256 MiB

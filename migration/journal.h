@@ -72,6 +72,7 @@ struct StoredEndpoint {
   dataplane::Profile profile;
   std::string socket;   // its vhost port's; empty: it is not local
   bool server = false;
+  std::string devargs;  // an uplink's that was attached by command
   std::string uplink;   // not local: the uplink that leads to it; empty: none
   bool implicit = false;
 };
