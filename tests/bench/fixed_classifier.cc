@@ -4,15 +4,18 @@
 // 1,000 rules inserted one by one, and all at once into another, 20,000 lookups in batches and one by one, 1,000 updates.
 // Input and hash key are constant, so each run executes the same instructions. Each part is a function of its own, by
 // whose name callgrind can count it alone: --toggle-collect=fixed_lookups, and so on for fixed_build, fixed_inserts,
-// fixed_single_lookups, fixed_updates. Making the input is counted in none of them.
+// fixed_single_lookups, fixed_updates. Making the input is counted in none of them. --portable: as on a CPU without
+// extensions. The counts are kept in instruction_counts.txt, which scripts/test holds against a run.
 //
 // Exit code 1: lookups didn't find what they must, so the count means nothing.
 #include <array>
 #include <cstdio>
+#include <cstring>
 #include <deque>
 #include <vector>
 
 #include "dataplane/classifier.h"
+#include "tests/bench/portable_path.h"
 #include "tests/support/random_rule_set.h"
 
 namespace {
@@ -72,7 +75,8 @@ extern "C" {
 
 }  // extern "C"
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc == 2 && std::strcmp(argv[1], "--portable") == 0) godwit::bench::take_portable_path();
   const std::deque<RuleEntry> rules = godwit::testing::access_list(kSeed, kRules);
   godwit::testing::Random random(kSeed + 1);
   std::vector<FlowKey> keys(kLookups);

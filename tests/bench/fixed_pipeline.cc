@@ -3,7 +3,8 @@
 // The pipeline's work on fixed input (pipeline_load.h). Under callgrind each run executes the same instructions; by itself it
 // prints cycles a packet. Each part is a function of its own, by whose name callgrind can count it alone:
 // --toggle-collect=fixed_one_rule and so on. A part runs kBursts bursts; parsing, the flow cache, actions and counting are in
-// it, making frames is not.
+// it, making frames is not. --portable: as on a CPU without extensions. The counts are kept in instruction_counts.txt, which
+// scripts/test holds against a run.
 //
 //   fixed_one_rule   one rule that matches all and sends it on
 //   fixed_flows      100 rules on addresses and ports, 256 flows, all in the flow cache
@@ -13,9 +14,11 @@
 //
 // Exit code 1: packets didn't go where they must, so the count means nothing.
 #include <cstdio>
+#include <cstring>
 
 #include "base/clock.h"
 #include "tests/bench/pipeline_load.h"
+#include "tests/bench/portable_path.h"
 
 namespace {
 
@@ -34,7 +37,8 @@ extern "C" {
 [[gnu::noinline]] void fixed_misses(WorkerLoad& load) { load.run(kBursts, true); }
 }
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc == 2 && std::strcmp(argv[1], "--portable") == 0) bench::take_portable_path();
   struct Part {
     const char* name;
     void (*run)(WorkerLoad&);

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Behind scripts/test, which has seen to what this needs. All tests: layers, units (plain and under ASan + UBSan), system tests with the real daemon, the demo's move.
+"""Behind scripts/test, which has seen to what this needs. All tests: layers, units (plain and under ASan + UBSan), instruction counts, system tests with the real daemon, the demo's move.
 
     scripts/test                 everything
-    scripts/test unit            only the named parts: layers unit sanitize system; or tsan, which is not in `everything`:
+    scripts/test unit            only the named parts: layers unit counts sanitize system; or tsan, which is not in `everything`:
                                  the classifier's readers beside a writer under ThreadSanitizer
     scripts/test --strict        a skip whose reason does not begin with `cannot run here:` counts as a failure
     scripts/test system -k NAME  what follows the parts goes to pytest
@@ -21,7 +21,11 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent.parent
-PARTS = ["layers", "unit", "sanitize", "system"]
+sys.path.insert(0, str(REPO / "tests" / "bench"))
+
+import instruction_counts  # noqa: E402
+
+PARTS = ["layers", "unit", "counts", "sanitize", "system"]
 FURTHER_PARTS = ["tsan"]
 TSAN_PROGRAMS = ["tests/unit/dataplane/classifier_oracle_test", "tests/unit/dataplane/classifier_test"]
 TSAN_FILTER = "ClassifierThreads.*:*HalfATransaction*"
@@ -138,7 +142,7 @@ def main():
     if "layers" in parts:
         say("layers")
         tally.add("layers", "passed" if run(["scripts/check-layers"]).returncode == 0 else "failed")
-    if "unit" in parts or "system" in parts:
+    if "unit" in parts or "counts" in parts or "system" in parts:
         say("build")
         plain = build("release", ["--buildtype=debugoptimized"])
         if plain is None:
@@ -147,6 +151,9 @@ def main():
             if "unit" in parts:
                 say(f"unit tests ({time.monotonic() - started:.0f} s so far)")
                 run_units(tally, plain, "unit")
+            if "counts" in parts:
+                say(f"instruction counts ({time.monotonic() - started:.0f} s so far)")
+                instruction_counts.check(plain, tally.add)
             if "system" in parts:
                 say(f"system tests ({time.monotonic() - started:.0f} s so far)")
                 run_system(tally, plain, extra)

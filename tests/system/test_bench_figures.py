@@ -8,6 +8,7 @@ from conftest import REPO
 
 sys.path.insert(0, str(REPO / "tests" / "bench"))
 
+import instruction_counts  # noqa: E402
 from runner import classifier, generate, goals, measure, rulesets, sets, traffic  # noqa: E402
 from runner.__main__ import text_table  # noqa: E402
 from runner.ovs import parse_pmd_stats  # noqa: E402
@@ -228,3 +229,26 @@ def test_a_frame_of_a_flow_is_what_scapy_would_build():
 
 def test_a_table_shows_what_was_not_measured_as_a_dash():
     assert text_table(("a", "bb"), [(None, 1.234), ("x", 1234.5)]).splitlines() == ["a    bb", "-  1.23", "x  1234"]
+
+
+def test_counts_come_back_as_they_were_written_and_their_file_names_every_part():
+    counts = {(program, part, path): 1000 + n for n, (program, part, path) in enumerate(
+        (program, part, path) for program, parts in instruction_counts.PARTS.items() for part in parts for path in instruction_counts.PATHS)}
+    assert instruction_counts.read(instruction_counts.write("gcc 12.2.0", counts)) == ("gcc 12.2.0", counts)
+    made_by, kept = instruction_counts.read(instruction_counts.KEPT.read_text())
+    assert set(kept) == set(counts) and made_by.startswith("gcc ") and all(kept.values())
+
+
+def test_a_count_fails_when_it_is_slower_and_when_what_is_kept_is_out_of_date():
+    key, other = ("fixed_classifier", "fixed_lookups", "any"), ("fixed_classifier", "fixed_lookups", "avx2")
+    for counted, wrong in ((1000, None), (1029, None), (1031, "slower"), (971, None), (969, "faster")):
+        (name, reason), = instruction_counts.compare({key: 1000, other: 1000}, {key: counted})
+        assert name == "fixed_classifier fixed_lookups any" and (reason is None if wrong is None else reason.startswith(wrong)), counted
+    assert "no count is kept" in instruction_counts.compare({}, {key: 1})[0][1]
+    assert "was not counted" in instruction_counts.compare({key: 1, ("gone", "gone", "any"): 1}, {key: 1})[1][1]
+    assert instruction_counts.parse_count("==1== Collected : 17443479\n", "x") == 17443479
+    for text in ("==1== Collected : 0\n", "nothing"):
+        with pytest.raises(instruction_counts.CountError):
+            instruction_counts.parse_count(text, "x")
+    assert instruction_counts.compiler_name("c++ (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright") == "gcc 12.2.0"
+    assert instruction_counts.compiler_name("Debian clang version 14.0.6\n") == "clang 14.0.6"
