@@ -28,13 +28,7 @@ struct Refused {
 };
 
 [[noreturn]] void refuse(const Place& place, const std::string& what, const std::string& expected = {}) {
-  Error error;
-  error.line = place.line;
-  error.column = place.column;
-  error.expected = expected;
-  error.message = place.file + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": " + what;
-  if (!expected.empty()) error.message += ", expected " + expected;
-  throw Refused{std::move(error)};
+  throw Refused{placed(place, what, expected)};
 }
 
 std::string tick(const std::string& text) { return "`" + printable(text) + "`"; }
@@ -324,19 +318,60 @@ std::string peer_address(const Value& value, HostConfig& config, Later& later) {
   const HostAddress address = value.take(parse_host_address(text), "ADDRESS:PORT");
   if (!address.loopback) {
     later.checks.push_back([&config, value, text] {
-      if (!config.migration.plaintext_anywhere) {
-        value.refuse(tick(text) + " is not on loopback, and peers talk in plain text", "an address in 127.0.0.0/8, or migration.plaintext: anywhere");
+      if (!config.migration.tls && !config.migration.plaintext_anywhere) {
+        value.refuse(tick(text) + " is not on loopback, and peers talk in plain text",
+                     "migration.tls, an address in 127.0.0.0/8, or migration.plaintext: anywhere");
       }
     });
   }
   return text;
 }
 
+// Beside the configuration, if it is not an absolute path.
+std::string file_path(const Value& value) {
+  std::filesystem::path path = value.text("a file's name");
+  if (path.is_relative()) path = std::filesystem::path(value.file()).parent_path() / path;
+  return path.string();
+}
+
+void read_tls(const Value& value, TlsConfig& out) {
+  const auto file = [](FileConfig& one) { return [&one](const Value& v) { one = {file_path(v), v.place()}; }; };
+  value.fields({{"certificate", file(out.certificate)}, {"key", file(out.key)}, {"ca", file(out.ca)}});
+  for (const auto& [name, one] : {std::pair("certificate", &out.certificate), {"key", &out.key}, {"ca", &out.ca}}) {
+    if (one->path.empty()) value.refuse(value.name() + " has no " + name, std::string("the key ") + name);
+  }
+}
+
+void read_allowed(const Value& value, const HostConfig& config, std::optional<std::set<std::string>>& out, Later& later) {
+  out.emplace();
+  value.each([&](const Value& v) {
+    const std::string host = v.text("the name of a peer", 64);
+    if (!out->insert(host).second) v.refuse(tick(host) + " is there twice");
+    later.checks.push_back([&config, v, host] {
+      if (!config.migration.peers.contains(host)) v.refuse("there is no peer " + tick(host), "the name of one of migration.peers");
+    });
+  }, 1024);
+}
+
 void read_migration(const Value& value, HostConfig& config, Later& later) {
   MigrationConfig& out = config.migration;
   value.fields({
+      {"tls", [&](const Value& v) { read_tls(v, out.tls.emplace()); }},
+      {"allow_in", [&](const Value& v) { read_allowed(v, config, out.allow_in, later); }},
+      {"allow_out", [&](const Value& v) { read_allowed(v, config, out.allow_out, later); }},
+      {"handshake_timeout_ms", [&](const Value& v) { v.number(out.handshake_timeout_ms, 100, 60'000); }},
+      {"idle_timeout_ms", [&](const Value& v) { v.number(out.idle_timeout_ms, 1000, 3'600'000); }},
+      {"max_connections", [&](const Value& v) { v.number(out.max_connections, 8, 65536); }},
+      {"max_connections_per_address", [&](const Value& v) { v.number(out.max_connections_per_address, 8, 65536); }},
+      {"max_strangers", [&](const Value& v) { v.number(out.max_strangers, 8, 65536); }},
       {"listen", [&](const Value& v) { out.listen = peer_address(v, config, later); }},
-      {"plaintext", [&](const Value& v) { out.plaintext_anywhere = v.choice({"loopback", "anywhere"}) == 1; }},
+      {"plaintext", [&](const Value& v) {
+         out.plaintext_anywhere = v.choice({"loopback", "anywhere"}) == 1;
+         if (!out.plaintext_anywhere) return;
+         later.checks.push_back([&config, v] {
+           if (config.migration.tls) v.refuse("plain text anywhere, and migration.tls: peers speak one of them", "no migration.plaintext, or no migration.tls");
+         });
+       }},
       {"peers", [&](const Value& v) {
          v.each_key([&](const Value& key, const std::string& name, const Value& address) {
            out.peers.emplace(host_name(key, key.text("a host's name")), peer_address(address, config, later));
@@ -394,12 +429,9 @@ std::string read_file(const std::string& path, size_t most, const std::function<
 }
 
 void read_rules_file(const Value& value, HostConfig& config) {
-  std::filesystem::path path = value.text("a file's name");
-  if (path.is_relative()) path = std::filesystem::path(value.file()).parent_path() / path;
-  const std::string text = read_file(path.string(), kMaxRulesFileBytes, [&](const std::string& why) {
-    value.refuse("rules_file " + tick(path.string()) + " " + why);
-  });
-  auto rules = parse_rules(text, path.string());
+  const std::string path = file_path(value);
+  const std::string text = read_file(path, kMaxRulesFileBytes, [&](const std::string& why) { value.refuse("rules_file " + tick(path) + " " + why); });
+  auto rules = parse_rules(text, path);
   if (!rules) throw Refused{rules.error()};
   config.rules.insert(config.rules.end(), rules->begin(), rules->end());
 }
@@ -444,6 +476,16 @@ HostConfig parse_document(std::string_view text, const std::string& file) {
 }
 
 }  // namespace
+
+Error placed(const Place& place, const std::string& what, const std::string& expected) {
+  Error error;
+  error.line = place.line;
+  error.column = place.column;
+  error.expected = expected;
+  error.message = place.file + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": " + what;
+  if (!expected.empty()) error.message += ", expected " + expected;
+  return error;
+}
 
 Result<HostConfig> parse_config(std::string_view text, const std::string& file) {
   try {

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,10 +80,27 @@ struct FdbConfig {
   uint32_t ageing_s = 300;  // 0 = never
 };
 
+struct FileConfig {
+  std::string path;
+  Place place;
+};
+
+// PEM files of what a peer is shown, and of who signs what peers show.
+struct TlsConfig {
+  FileConfig certificate, key, ca;
+};
+
 struct MigrationConfig {
   std::string listen;  // empty: does not listen
+  std::optional<TlsConfig> tls;  // none: plain text, on loopback only unless
   bool plaintext_anywhere = false;
   std::map<std::string, std::string> peers;  // host -> address:port
+  std::optional<std::set<std::string>> allow_in, allow_out;  // none: all peers
+  uint64_t handshake_timeout_ms = 5000;
+  uint64_t idle_timeout_ms = 15000;
+  uint64_t max_connections = 1024;
+  uint64_t max_connections_per_address = 512;
+  uint64_t max_strangers = 256;
   std::string vhost_template;                // empty: imports must say where
   std::string uplink;                        // empty: there is none, or several and none was named
   uint64_t prepare_timeout_ms = 10000;
@@ -116,6 +134,9 @@ Result<std::vector<RuleConfig>> parse_rules(std::string_view text, const std::st
 // Puts the endpoints (without ports: uplinks nowhere, VMs behind their uplink or nowhere) and all rules in the store,
 // in one transaction. Errors are placed as read_config()'s are, and have changed nothing.
 Result<void> put_policy(const HostConfig& config, dataplane::PolicyStore& store);
+
+// "FILE:LINE:COL: what, expected ..."
+Error placed(const Place& place, const std::string& what, const std::string& expected = {});
 
 // "address:port" with an IPv4 address or an IPv6 one in brackets, port 1..65535.
 struct HostAddress {

@@ -13,12 +13,14 @@
 #include <asio/steady_timer.hpp>
 #include <chrono>
 #include <csignal>
+#include <ctime>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/clock.h"
 #include "control/commands.h"
 #include "control/control_socket.h"
+#include "control/peer_setup.h"
 #include "dataplane/dpdk/runtime.h"
 #include "dataplane/fdb.h"
 #include "dataplane/policy_store.h"
@@ -35,6 +37,7 @@ using Json = nlohmann::json;
 constexpr int kNice = -10;
 constexpr uint64_t kSliceNs = 100'000;  // the shortest there is
 constexpr auto kCollectBusy = 2ms;    // while something waits to be freed
+constexpr int64_t kExpiresSoon_s = 14 * 24 * 3600;
 constexpr auto kCollectIdle = 100ms;  // how late something that is freed may be noticed
 
 // Lets any thread wake the control thread.
@@ -109,7 +112,10 @@ migration::DriverOptions driver_options(const HostConfig& config) {
   options.host = config.host;
   options.listen = migration.listen;
   options.plaintext_anywhere = migration.plaintext_anywhere;
+  options.encrypted = migration.tls.has_value();
   options.peers = migration.peers;
+  options.allow_in = migration.allow_in;
+  options.allow_out = migration.allow_out;
   options.vhost_template = migration.vhost_template;
   options.uplink = migration.uplink;
   options.prepare_timeout_ms = migration.prepare_timeout_ms;
@@ -131,6 +137,12 @@ const char* event_name(dataplane::PortEventKind kind) {
     case dataplane::PortEventKind::kInvalid: break;
   }
   return "?";
+}
+
+migration::NetworkOptions network_options_with_log(const HostConfig& config) {
+  migration::NetworkOptions options = network_options(config);
+  options.log = [](const std::string& line) { spdlog::info("{}", line); };
+  return options;
 }
 
 Json drops_json(const Runtime& runtime) {
@@ -202,6 +214,8 @@ struct Daemon::Impl {
   void every(asio::steady_timer& timer, std::function<std::chrono::milliseconds()> action, std::chrono::milliseconds first);
   void await_wakeup();
   void on_wakeup();
+  void await_signal();
+  Result<void> load_certificates();
   void stop();
 
   const HostConfig config;
@@ -217,7 +231,7 @@ struct Daemon::Impl {
   std::unique_ptr<Runtime> runtime;
   std::optional<dataplane::Reclaimer> reclaimer;
   std::optional<dataplane::PolicyStore> store;
-  migration::AsioNetwork network{io};
+  migration::AsioNetwork network{io, network_options_with_log(config)};
   std::optional<migration::Driver> driver;
   std::optional<Context> context;
   asio::posix::stream_descriptor woken{io};
@@ -230,6 +244,7 @@ Result<void> Daemon::Impl::start() {
   auto opened = ControlSocket::open(io, config.socket);
   if (!opened) return fail(opened.error());
   socket = std::move(*opened);
+  if (auto loaded = load_certificates(); !loaded) return loaded;
 
   // Workers sleep and the control thread decides within a VM's blackout: both must be back on their CPU at once when
   // guests use it too. Threads made from here on inherit it.
@@ -338,6 +353,38 @@ void Daemon::Impl::on_wakeup() {
     driver->on_port_event(event);
   }
   driver->on_gate_ready();
+}
+
+void Daemon::Impl::await_signal() {
+  signals.async_wait([this](asio::error_code error, int signal) {
+    if (error) return;
+    if (signal != SIGHUP) {
+      spdlog::info("signal {}: stopping", signal);
+      return io.stop();
+    }
+    if (!config.migration.tls) {
+      spdlog::info("signal {}: there are no certificates to be read again", signal);
+    } else if (auto loaded = load_certificates(); !loaded) {
+      spdlog::error("signal {}: {}; the certificates from before stay in use", signal, loaded.error().message);
+    }
+    await_signal();
+  });
+}
+
+// One that is not valid now is told and used all the same: peers refuse it, and VMs are not cut off for it.
+Result<void> Daemon::Impl::load_certificates() {
+  if (!config.migration.tls) return {};
+  if (auto loaded = network.load_certificates(); !loaded) return fail(placed_at_file(*config.migration.tls, loaded.error()));
+  const migration::TlsContext& tls = *network.tls();
+  spdlog::info("peers are shown the certificate {} for {}, valid to {}", tls.certificate().subject, migration::names_text(tls.certificate()),
+               migration::utc_text(tls.certificate().not_after_s));
+  const int64_t now_s = std::time(nullptr);
+  if (auto valid = tls.check_time(now_s); !valid) {
+    spdlog::error("{}: peers will refuse it", placed_at_file(*config.migration.tls, valid.error()).message);
+  } else if (tls.certificate().not_after_s - now_s < kExpiresSoon_s) {
+    spdlog::warn("the certificate expires in {} hours", (tls.certificate().not_after_s - now_s) / 3600);
+  }
+  return {};
 }
 
 void Daemon::Impl::stop() {

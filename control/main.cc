@@ -10,6 +10,7 @@
 
 #include "control/config.h"
 #include "control/daemon.h"
+#include "control/peer_setup.h"
 
 namespace {
 
@@ -19,8 +20,9 @@ constexpr const char* kHelp =
     "usage: godwitd --config FILE [--check]\n"
     "       godwitd --version\n"
     "\n"
-    "  --config FILE  run in the foreground by this configuration, log to stderr; SIGTERM and SIGINT end it\n"
-    "  --check        only check the configuration: 0 good, 1 not, with FILE:LINE:COL: what\n"
+    "  --config FILE  run in the foreground by this configuration, log to stderr; SIGTERM and SIGINT end it,\n"
+    "                 SIGHUP has it read the certificates again\n"
+    "  --check        only check the configuration and its certificates: 0 good, 1 not, with FILE:LINE:COL: what\n"
     "  --version      print the version\n";
 
 struct Options {
@@ -67,6 +69,7 @@ int main(int argc, char** argv) {
   if (!config) return refuse(config.error());
   if (options.check) {
     if (auto good = godwit::control::check_policy(*config); !good) return refuse(good.error());
+    if (auto good = godwit::control::check_certificates(*config); !good) return refuse(good.error());
     return kDone;
   }
   spdlog::set_default_logger(spdlog::stderr_color_mt("godwitd"));

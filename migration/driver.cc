@@ -9,6 +9,7 @@
 
 #include "migration/announce.h"
 #include "migration/destination_move.h"
+#include "migration/log_limit.h"
 #include "migration/move_context.h"
 #include "migration/peer.h"
 #include "migration/pull_request.h"
@@ -23,7 +24,7 @@ using dataplane::LocationKind;
 
 namespace {
 
-constexpr size_t kMaxStrangers = 32;     // connections that have not said what they want
+constexpr size_t kMaxStrangers = 4096;   // sessions that have not said what they want; the network has limits of its own
 constexpr size_t kMaxQueued = 65536;     // moves that wait for their turn
 constexpr size_t kMaxPulls = 256;
 constexpr size_t kMaxEvacuations = 16;
@@ -59,6 +60,7 @@ struct Driver::Impl {
   std::deque<MoveStatus> finished;
   bool sweep_waits = false;
   std::set<std::shared_ptr<PeerSession>> strangers;
+  LogLimit stranger_log{[this](const std::string& line) { context.log(line); }};
   std::vector<dataplane::Frame> taken;
   std::shared_ptr<int> alive = std::make_shared<int>(0);
 
@@ -90,9 +92,7 @@ struct Driver::Impl {
 
   // Somebody connected. Until it says which move it means it is one of a bounded number of strangers.
   void welcome(std::shared_ptr<PeerSession> session) {
-    if (strangers.size() >= kMaxStrangers) {
-      return context.log("peer: too many connections at once, one more is closed");
-    }
+    if (strangers.size() >= kMaxStrangers) return session->close("too many connections at once");
     strangers.insert(session);
     const std::weak_ptr<PeerSession> weak = session;
     session->start(
@@ -101,8 +101,13 @@ struct Driver::Impl {
         },
         [this, weak, watch = std::weak_ptr<int>(alive)](const std::string& reason) {
           if (watch.expired()) return;
-          if (auto stranger = weak.lock()) strangers.erase(stranger);
-          context.log("peer: a connection ended before it was of use: " + reason);
+          const auto stranger = weak.lock();
+          if (stranger == nullptr || strangers.erase(stranger) == 0) return;
+          const std::string who = stranger->link().address + (stranger->host().empty() ? "" : " (" + stranger->host() + ")");
+          const std::string why = reason.starts_with("peer: ") ? reason.substr(6) : reason;
+          // Who has said hello and then hangs up has pinged, or asked and been answered.
+          if (!stranger->host().empty() && (reason == "closed" || reason == "the peer closed the connection")) return;
+          stranger_log.write("peer: the connection from " + who + " ended before it was of use: " + why, context.clock.now_ns() / 1'000'000);
         });
   }
 
@@ -126,7 +131,8 @@ struct Driver::Impl {
       move = std::make_shared<DestinationMove>(context, message.vm(), session->host(), message.move());
       own(session, move);
       move->attach(session);
-      if (const std::string reason = refuse_offer(message); !reason.empty()) {
+      if (const std::string reason = refuse_offer(message, session->host()); !reason.empty()) {
+        context.log("move " + message.move() + " of " + message.vm() + " from " + session->host() + " is refused: " + reason);
         wire::Envelope refused;
         refused.set_vm(message.vm());
         refused.set_move(message.move());
@@ -149,7 +155,17 @@ struct Driver::Impl {
     sweep();
   }
 
-  std::string refuse_offer(const wire::Envelope& message) const {
+  [[nodiscard]] bool may_move_in(const std::string& peer) const {
+    const DriverOptions& options = context.options;
+    return options.peers.contains(peer) && (!options.allow_in || options.allow_in->contains(peer));
+  }
+  [[nodiscard]] bool may_move_out(const std::string& peer) const {
+    const DriverOptions& options = context.options;
+    return options.peers.contains(peer) && (!options.allow_out || options.allow_out->contains(peer));
+  }
+
+  std::string refuse_offer(const wire::Envelope& message, const std::string& peer) const {
+    if (!may_move_in(peer)) return context.options.host + " takes no VMs from " + peer + " (migration.allow_in)";
     if (auto good = dataplane::check_endpoint_name(message.vm()); !good) return "bad VM name: expected " + good.error().expected;
     if (moving(message.vm())) return message.vm() + " is part of another move at " + context.options.host;
     if (incoming.size() >= context.options.max_incoming) {
@@ -290,7 +306,7 @@ struct Driver::Impl {
     if (found == context.options.peers.end()) return fail(Error{"no such peer", 0, 0, peer, "a peer of `peer list`"});
     auto address = parse_address(found->second);
     if (!address) return fail(address.error());
-    if (!address->address().is_loopback() && !context.options.plaintext_anywhere) {
+    if (!address->address().is_loopback() && !context.options.plaintext_anywhere && !context.options.encrypted) {
       return fail("peer " + peer + " at " + found->second + " is not on loopback: plaintext beyond it needs `plaintext: anywhere`");
     }
     if (!context.uplink().valid()) return fail("no uplink leads to the other hosts: receive rules have nowhere to go");
@@ -301,6 +317,7 @@ struct Driver::Impl {
   Result<std::string> start(const std::string& vm, const std::string& peer, const std::string& id, const std::string& evacuation) {
     auto address = address_of(peer);
     if (!address) return fail(address.error());
+    if (!may_move_out(peer)) return fail(Error{"no VM may be moved there from " + context.options.host, 0, 0, peer, "a host of migration.allow_out"});
     if (moving(vm)) return fail(vm + " is moving already");
     if (auto good = SourceMove::check(context, vm); !good) return fail(good.error());
     MoveStatus status;
@@ -468,7 +485,7 @@ Result<void> Driver::listen() {
   if (options.listen.empty()) return {};
   auto address = parse_address(options.listen);
   if (!address) return fail(address.error());
-  if (!address->address().is_loopback() && !options.plaintext_anywhere) {
+  if (!address->address().is_loopback() && !options.plaintext_anywhere && !options.encrypted) {
     return fail("migration.listen " + options.listen + " is not a loopback address: plaintext beyond it needs `plaintext: anywhere`");
   }
   return impl_->context.network.listen(options.listen, [impl = impl_.get(), watch = std::weak_ptr<int>(impl_->alive)](auto session) {
@@ -552,6 +569,7 @@ Result<std::string> Driver::start(const std::string& vm, const std::string& peer
 Result<EvacuationReport> Driver::start_all(const std::string& peer) {
   const MoveContext& context = impl_->context;
   if (auto address = impl_->address_of(peer); !address) return fail(address.error());
+  if (!impl_->may_move_out(peer)) return fail(Error{"no VM may be moved there from " + context.options.host, 0, 0, peer, "a host of migration.allow_out"});
   impl_->sweep();
   std::set<std::string> vms;
   for (const EndpointRecord* endpoint : context.store.endpoints()) {
@@ -584,6 +602,9 @@ Result<std::string> Driver::pull(const std::string& vm, const std::string& from)
   if (auto good = dataplane::check_endpoint_name(vm); !good) return fail(good.error());
   auto address = impl_->address_of(from);
   if (!address) return fail(address.error());
+  if (!impl_->may_move_in(from)) {
+    return fail(Error{"no VM may be moved from there to " + impl_->context.options.host, 0, 0, from, "a host of migration.allow_in"});
+  }
   const auto same = [&](const auto& pull) { return pull->status().vm == vm; };
   if (moving(vm) || std::ranges::any_of(impl_->pulls, same)) return fail(vm + " is moving already");
   for (const EndpointRecord* endpoint : impl_->context.store.endpoints_of_vm(vm)) {
@@ -662,14 +683,21 @@ uint64_t Driver::now_ns() const { return impl_->context.clock.now_ns(); }
 
 std::vector<PeerStatus> Driver::peers() const {
   std::vector<PeerStatus> all;
+  const std::vector<LinkInfo> links = impl_->context.network.links();
   for (const auto& [host, address] : impl_->context.options.peers) {
-    PeerStatus status{host, address, false, {}};
+    PeerStatus status;
+    status.host = host;
+    status.address = address;
+    status.may_move_in = impl_->may_move_in(host);
+    status.may_move_out = impl_->may_move_out(host);
+    std::ranges::copy_if(links, std::back_inserter(status.sessions), [&](const LinkInfo& link) { return link.host == host; });
     for (const MoveStatus& move : this->status()) {
       if (move.peer != host) continue;
       status.connected = move.state != "done" && move.state != "aborted" && move.state != "connecting" && move.state != "in-doubt";
       status.error = move.error;
     }
-    all.push_back(status);
+    status.connected = status.connected || !status.sessions.empty();
+    all.push_back(std::move(status));
   }
   return all;
 }

@@ -10,6 +10,8 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,13 +23,13 @@
 #include "dataplane/ports.h"
 #include "migration/destination.h"
 #include "migration/document.h"
+#include "migration/network.h"
 #include "migration/source.h"
 #include "migration/timeline.h"
 
 namespace godwit::migration {
 
 class Journal;
-class Network;
 
 // The tables by which moves decide. The simulator's mutants are other ones.
 struct MoveTables {
@@ -38,8 +40,10 @@ struct MoveTables {
 struct DriverOptions {
   std::string host;                          // this host's id
   std::string listen;                        // "address:port", empty: does not listen
-  bool plaintext_anywhere = false;           // else peers only over loopback
+  bool plaintext_anywhere = false;           // else peers in plain text only over loopback
+  bool encrypted = false;                    // the network's sessions are: peers anywhere
   std::map<std::string, std::string> peers;  // host id -> "address:port"
+  std::optional<std::set<std::string>> allow_in, allow_out;  // of the peers, who may move VMs here, and get them; none: all
   std::string vhost_template;                // "/run/x/{vm}-{nic}.sock"
   std::string uplink;                        // endpoint that leads to the other hosts
   uint64_t prepare_timeout_ms = 10000;
@@ -65,8 +69,10 @@ struct MoveStatus {
 
 struct PeerStatus {
   std::string host, address;
+  bool may_move_in = false, may_move_out = false;  // VMs, from there to here and from here to there
   bool connected = false;
   std::string error;  // of the last attempt
+  std::vector<LinkInfo> sessions;
 };
 
 // By hand (`migration export|rewrite|import`): DESIGN 7.1.

@@ -13,12 +13,25 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
+#include "migration/tls.h"
 #include "migration/wire.h"
 
 namespace godwit::migration {
+
+// What is known of a session and of who is at its other end.
+struct LinkInfo {
+  std::string address;     // the other side's, with its port
+  bool incoming = false;
+  std::string host;        // as its hello said; empty: it has said none yet
+  uint32_t version = 0;    // of the protocol; 0 as long as there was no hello
+  std::string cipher;      // "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty: plain text
+  std::optional<CertificateInfo> certificate;
+};
 
 class PeerSession {
  public:
@@ -36,6 +49,10 @@ class PeerSession {
   virtual void pause_reading(bool pause) = 0;
   [[nodiscard]] virtual size_t queued_bytes() const = 0;
   [[nodiscard]] virtual const std::string& host() const = 0;  // as the peer's hello said
+  [[nodiscard]] virtual const LinkInfo& link() const {
+    static const LinkInfo unknown;
+    return unknown;
+  }
 };
 
 class Timer {
@@ -59,6 +76,8 @@ class Network {
   [[nodiscard]] virtual std::unique_ptr<Timer> timer() = 0;
   virtual void post(std::function<void()> action) = 0;  // soon, but not from within this call
   [[nodiscard]] virtual uint64_t random() = 0;
+  // The sessions that there are, for people to look at.
+  [[nodiscard]] virtual std::vector<LinkInfo> links() const { return {}; }
 };
 
 }  // namespace godwit::migration

@@ -1,136 +1,232 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "migration/peer.h"
 
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
-#include <asio/read.hpp>
-#include <asio/write.hpp>
+#include <algorithm>
+#include <asio/post.hpp>
 #include <charconv>
+#include <utility>
 
 namespace godwit::migration {
 
 namespace {
 
-constexpr int kUserTimeoutMs = 5000;  // unanswered data for this long: the peer is gone
-
-void set_options(asio::ip::tcp::socket& socket) {
-  std::error_code ignored;
-  socket.set_option(asio::ip::tcp::no_delay(true), ignored);
-  const int on = 1, idle_s = 2, interval_s = 1, probes = 3;
-  const int fd = socket.native_handle();
-  setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof(interval_s));
-  setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
-  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &kUserTimeoutMs, sizeof(kUserTimeoutMs));
-}
+constexpr size_t kWriteBuffers = 32;        // messages in one write
+constexpr uint64_t kKeepAliveParts = 3;     // of the idle time
+constexpr uint64_t kLingerMs = 1000;        // for what is still to be sent
 
 }  // namespace
 
-Session::Session(asio::ip::tcp::socket socket) : socket_(std::move(socket)), timer_(socket_.get_executor()) { set_options(socket_); }
+Session::Session(std::shared_ptr<PeerStream> stream, SessionOptions options, bool incoming)
+    : stream_(std::move(stream)),
+      options_(std::move(options)),
+      incoming_(incoming),
+      timer_(stream_->socket().get_executor()),
+      idle_timer_(stream_->socket().get_executor()),
+      heard_(std::chrono::steady_clock::now()) {
+  link_.address = address_text(stream_->socket());
+  link_.incoming = incoming;
+  link_.cipher = stream_->cipher();
+  link_.certificate = stream_->certificate();
+}
+
+Session::~Session() {
+  if (gone_) gone_();
+}
+
+void Session::watch(Watch taken, Watch closed) {
+  taken_ = std::move(taken);
+  gone_ = std::move(closed);
+}
 
 void Session::start(OnMessage on_message, OnClosed on_closed) {
   on_message_ = std::move(on_message);
   on_closed_ = std::move(on_closed);
-  timer_.expires_after(std::chrono::milliseconds(kHelloTimeoutMs));
-  timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
-    if (!error && !self->greeted_) self->close("peer: no hello within " + std::to_string(kHelloTimeoutMs) + " ms");
-  });
-  read_length();
+  limit(options_.handshake_timeout_ms, "peer: no hello within " + std::to_string(options_.handshake_timeout_ms) + " ms");
+  read();
 }
 
 void Session::hand_over(OnMessage on_message, OnClosed on_closed) {
   on_message_ = std::move(on_message);
   on_closed_ = std::move(on_closed);
+  if (!closing_) timer_.cancel();
+  owned_ = true;
+  if (const auto taken = std::exchange(taken_, nullptr)) taken();
 }
 
-void Session::read_length() {
-  if (closed_) return;
-  if (paused_) {
-    read_waits_ = true;
-    return;
+void Session::limit(uint64_t ms, const std::string& reason) {
+  timer_.expires_after(std::chrono::milliseconds(ms));
+  timer_.async_wait([self = shared_from_this(), reason](const std::error_code& error) {
+    if (!error) self->close(reason);
+  });
+}
+
+void Session::read() {
+  if (closed_ || paused_ || reading_) return;
+  reading_ = true;
+  const std::span<uint8_t> room = reader_.room();
+  stream_->read_some(asio::buffer(room.data(), room.size()), [self = shared_from_this()](const std::string& error, size_t bytes) {
+    self->reading_ = false;
+    if (!error.empty()) return self->close(error);
+    self->reader_.took(bytes);
+    self->heard_ = std::chrono::steady_clock::now();
+    self->deliver();
+  });
+}
+
+void Session::deliver() {
+  if (delivering_) return;
+  const auto self = shared_from_this();
+  delivering_ = true;
+  while (!closed_ && !paused_ && !refused_) {
+    auto message = reader_.next();
+    if (!message) {
+      close(message.error().message);
+    } else if (!*message) {
+      break;
+    } else if (!take(**message)) {
+      break;
+    }
   }
-  asio::async_read(socket_, asio::buffer(length_), [self = shared_from_this()](const std::error_code& error, size_t) {
-    if (error) return self->close(error == asio::error::eof ? "the peer closed the connection" : error.message());
-    const auto length = frame_length(self->length_, self->greeted_ ? kMaxMessageBytes : kMaxHelloBytes);
-    if (!length) return self->close(length.error().message);
-    self->read_body(*length);
-  });
+  delivering_ = false;
+  read();
 }
 
-void Session::read_body(uint32_t length) {
-  if (closed_) return;
-  body_.resize(length);
-  asio::async_read(socket_, asio::buffer(body_), [self = shared_from_this()](const std::error_code& error, size_t) {
-    if (error) return self->close(error == asio::error::eof ? "the peer closed the connection" : error.message());
-    self->take(self->body_);
-    if (self->body_.capacity() > (1u << 20)) std::vector<uint8_t>().swap(self->body_);
-    self->read_length();
-  });
-}
-
-void Session::take(std::span<const uint8_t> bytes) {
+// False: nothing that follows is to be looked at.
+bool Session::take(std::span<const uint8_t> bytes) {
   auto message = parse_message(bytes);
-  if (!message) return close(message.error().message);
-  if (message->has_hello() == greeted_) return close(greeted_ ? "peer: a second hello" : "peer: spoke before its hello");
-  if (!greeted_) {
-    if (auto version = agree_on_version(message->hello()); !version) return close(version.error().message);
-    greeted_ = true;
-    host_ = message->hello().host();
-    timer_.cancel();
+  const bool greeted = link_.version != 0;
+  Result<void> good;
+  if (!message) {
+    good = fail(message.error());
+  } else if (message->has_hello() == greeted) {
+    good = fail(greeted ? "peer: a second hello" : "peer: spoke before its hello");
+  } else if (!greeted) {
+    good = greet(message->hello());
+  } else if ((message->has_ping() || message->has_pong()) && link_.version < kVersionPing) {
+    good = fail("peer: a ping in version " + std::to_string(link_.version));
   }
+  if (!good) {
+    if (!refused_) close(good.error().message);
+    return false;
+  }
+  if (message->has_ping()) answer_ping(message->ping());
+  const bool keeps_alive = (message->has_ping() && message->ping().number() == 0) || (message->has_pong() && message->pong().number() == 0);
+  if (keeps_alive) return true;
+  if (incoming_ && !owned_ && !closing_) {
+    limit(options_.handshake_timeout_ms, "peer: " + link_.host + " said nothing that is of use within " + std::to_string(options_.handshake_timeout_ms) + " ms");
+  }
+  if (message->has_ping()) return true;
   // The callback may hand the session over to another one, or close it.
   if (const OnMessage on_message = on_message_; !closed_ && on_message) on_message(*message);
+  return !closed_;
+}
+
+void Session::answer_ping(const wire::Ping& ping) {
+  wire::Envelope pong;
+  pong.mutable_pong()->set_number(ping.number());
+  send(pong);
+}
+
+Result<void> Session::greet(const wire::Hello& hello) {
+  const auto version = agree_on_version(hello);
+  if (!version) {
+    // A switch of another age hears which versions are spoken here, and can say so itself.
+    if (incoming_ && hello.magic() == kMagic && !options_.host.empty()) {
+      refused_ = true;
+      wire::Envelope ours;
+      *ours.mutable_hello() = make_hello(options_.host);
+      send(ours);
+      close_after_sending(version.error().message);
+    }
+    return fail(version.error());
+  }
+  if (link_.certificate && !names_host(*link_.certificate, hello.host())) {
+    return fail("peer: calls itself " + hello.host() + ", and its certificate (" + link_.certificate->subject + ") is for " + names_text(*link_.certificate));
+  }
+  link_.host = hello.host();
+  link_.version = *version;
+  reader_.raise_limit(kMaxMessageBytes);
+  timer_.cancel();
+  if (link_.version >= kVersionPing) keep_alive();
+  return {};
+}
+
+// Silence is asked about, and given up when it has lasted.
+void Session::keep_alive() {
+  const uint64_t part_ms = std::max<uint64_t>(1, options_.idle_timeout_ms / kKeepAliveParts);
+  idle_timer_.expires_after(std::chrono::milliseconds(part_ms));
+  idle_timer_.async_wait([self = shared_from_this(), part_ms](const std::error_code& failed) {
+    if (failed || self->closed_) return;
+    const auto now = std::chrono::steady_clock::now();
+    std::error_code ignored;
+    // What has come and was not read yet, be it that we are late or that others are to wait, has been said.
+    if (self->paused_ || self->stream_->socket().available(ignored) > 0) self->heard_ = now;
+    const auto silent_ms = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now - self->heard_).count());
+    if (silent_ms >= self->options_.idle_timeout_ms) {
+      return self->close("peer: " + self->link_.host + " has been silent for " + std::to_string(silent_ms) + " ms");
+    }
+    if (silent_ms >= part_ms) {
+      wire::Envelope ping;
+      ping.mutable_ping();
+      self->send(ping);
+    }
+    self->keep_alive();
+  });
 }
 
 void Session::pause_reading(bool pause) {
-  paused_ = pause;
-  if (!paused_ && read_waits_) {
-    read_waits_ = false;
-    read_length();
-  }
+  if (std::exchange(paused_, pause) == pause || paused_ || closed_) return;
+  asio::post(stream_->socket().get_executor(), [self = shared_from_this()] { self->deliver(); });
 }
 
 void Session::send(const wire::Envelope& message) {
   if (closed_ || closing_) return;
   out_.push_back(frame_message(message));
   queued_bytes_ += out_.back().size();
-  if (out_.size() == 1) write_next();
+  if (writing_ == 0) write_next();
 }
 
 void Session::write_next() {
-  asio::async_write(socket_, asio::buffer(out_.front()), [self = shared_from_this()](const std::error_code& error, size_t) {
+  std::vector<asio::const_buffer> buffers;
+  for (const std::string& one : out_) {
+    if (buffers.size() == kWriteBuffers) break;
+    buffers.push_back(asio::buffer(one));
+  }
+  writing_ = buffers.size();
+  stream_->write(buffers, [self = shared_from_this()](const std::string& error, size_t) {
     if (self->closed_) return;
-    if (error) return self->close(error.message());
-    self->queued_bytes_ -= self->out_.front().size();
-    self->out_.pop_front();
+    if (!error.empty()) return self->close(error);
+    for (; self->writing_ > 0; --self->writing_) {
+      self->queued_bytes_ -= self->out_.front().size();
+      self->out_.pop_front();
+    }
     if (!self->out_.empty()) {
       self->write_next();
     } else if (self->closing_) {
-      self->close("closed");
+      self->close(self->closing_why_);
     }
   });
 }
 
-void Session::close_when_sent() {
+void Session::close_when_sent() { close_after_sending("closed"); }
+
+void Session::close_after_sending(const std::string& why) {
   if (closed_) return;
   closing_ = true;
-  if (out_.empty()) return close("closed");
-  timer_.expires_after(std::chrono::seconds(1));
-  timer_.async_wait([self = shared_from_this()](const std::error_code& error) {
-    if (!error) self->close("closed");
-  });
+  closing_why_ = why;
+  if (out_.empty()) return close(why);
+  limit(kLingerMs, why);
 }
 
 void Session::close(const std::string& reason) {
   if (closed_) return;
   closed_ = true;
   timer_.cancel();
-  std::error_code ignored;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
-  socket_.close(ignored);
+  idle_timer_.cancel();
+  stream_->close();
   on_message_ = nullptr;
+  taken_ = nullptr;
+  if (const auto gone = std::exchange(gone_, nullptr)) gone();
   if (auto on_closed = std::move(on_closed_)) on_closed(reason);
   on_closed_ = nullptr;
 }

@@ -18,8 +18,10 @@
 namespace godwit::migration {
 
 inline constexpr uint32_t kMagic = 0x47445754;  // "GDWT"
-inline constexpr uint32_t kVersionLow = 1;      // versions spoken
-inline constexpr uint32_t kVersionHigh = 1;
+// Versions spoken: this one and the one before. 2 has ping and pong, which nobody sends to a peer that speaks 1.
+inline constexpr uint32_t kVersionLow = 1;
+inline constexpr uint32_t kVersionHigh = 2;
+inline constexpr uint32_t kVersionPing = 2;
 inline constexpr size_t kLengthBytes = 4;
 inline constexpr uint32_t kMaxHelloBytes = 256;         // before the peer is known
 inline constexpr uint32_t kMaxMessageBytes = 64u << 20;

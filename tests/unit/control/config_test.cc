@@ -156,6 +156,12 @@ TEST(Config, RefusesWithThePlace) {
       {"peer is this host", "host: a\nmigration: {peers: {a: \"127.0.0.1:1\"}}\n", "2:21", "this host"},
       {"peer without port", "host: a\nmigration: {peers: {b: 127.0.0.1}}\n", "2:24", "ADDRESS:PORT"},
       {"plain text to a peer", "host: a\nmigration: {peers: {b: \"10.0.0.1:1\"}}\n", "2:24", "loopback"},
+      {"plain text and TLS", "host: a\nmigration: {plaintext: anywhere, tls: {certificate: c, key: k, ca: a}}\n", "2:24", "one of them"},
+      {"TLS without a key", "host: a\nmigration: {tls: {certificate: c, ca: a}}\n", "2:18", "the key key"},
+      {"a key of TLS that is not known", "host: a\nmigration: {tls: {certificate: c, crl: a}}\n", "2:35", "certificate, key, ca"},
+      {"who may come is no peer", "host: a\nmigration: {peers: {b: \"127.0.0.1:1\"}, allow_in: [b, c]}\n", "2:54", "migration.peers"},
+      {"who may come is there twice", "host: a\nmigration: {peers: {b: \"127.0.0.1:1\"}, allow_out: [b, b]}\n", "2:55", "twice"},
+      {"no time for a handshake", "host: a\nmigration: {handshake_timeout_ms: 1}\n", "2:35", "100"},
       {"plain text to all", "host: a\nmigration: {listen: \"0.0.0.0:7400\"}\n", "2:21", "loopback"},
       {"template", "host: a\nmigration: {vhost_template: /tmp/x.sock}\n", "2:29", "{vm} and {nic}"},
       {"migration's uplink", "host: a\nmigration: {uplink: up}\n", "2:21", "no uplink `up`"},
@@ -271,6 +277,28 @@ TEST_F(Policy, TwoEndpointsWithOneMacAreRefused) {
   auto done = put("host: a\nendpoints:\n  - {name: v, macs: [\"02:00:00:00:00:01\"]}\n  - {name: w, macs: [\"02:00:00:00:00:01\"]}\n");
   ASSERT_FALSE(done);
   EXPECT_TRUE(done.error().message.starts_with("a.yaml:4:12: ")) << done.error().message;
+}
+
+TEST(Config, TlsNeedsNoLoopbackAndItsFilesLieBesideTheConfiguration) {
+  const auto config = parse_config(R"(host: a
+migration:
+  listen: 10.0.0.1:7400
+  tls: {certificate: a.crt, key: /keys/a.key, ca: sub/ca.crt}
+  peers: {b: "10.0.0.2:7400", c: "10.0.0.3:7400"}
+  allow_in: []
+  allow_out: [c]
+  max_strangers: 9
+)", "/etc/godwit/host.yaml");
+  ASSERT_TRUE(config) << config.error().message;
+  ASSERT_TRUE(config->migration.tls);
+  EXPECT_EQ(config->migration.tls->certificate.path, "/etc/godwit/a.crt");
+  EXPECT_EQ(config->migration.tls->key.path, "/keys/a.key");
+  EXPECT_EQ(config->migration.tls->ca.path, "/etc/godwit/sub/ca.crt");
+  EXPECT_EQ(config->migration.tls->key.place.line, 4u);
+  ASSERT_TRUE(config->migration.allow_in);
+  EXPECT_TRUE(config->migration.allow_in->empty());
+  EXPECT_EQ(config->migration.allow_out, std::set<std::string>{"c"});
+  EXPECT_EQ(config->migration.max_strangers, 9u);
 }
 
 TEST(HostAddress, ReadsBothFamilies) {

@@ -14,7 +14,7 @@ TEST(Wire, AHelloHasTheseBytes) {
   wire::Envelope message;
   *message.mutable_hello() = make_hello("host-a");
   const std::string framed = frame_message(message);
-  const uint8_t golden[] = {0, 0, 0, 19, 0x52, 17, 0x0d, 0x54, 0x57, 0x44, 0x47, 0x10, 1, 0x18, 1, 0x22, 6, 'h', 'o', 's', 't', '-', 'a'};
+  const uint8_t golden[] = {0, 0, 0, 19, 0x52, 17, 0x0d, 0x54, 0x57, 0x44, 0x47, 0x10, 1, 0x18, 2, 0x22, 6, 'h', 'o', 's', 't', '-', 'a'};
   EXPECT_EQ(framed, std::string(std::begin(golden), std::end(golden)));
   EXPECT_EQ(*frame_length(bytes_of(framed).first(4), kMaxHelloBytes), 19u);
   auto back = parse_message(bytes_of(framed).subspan(4));

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "migration/connection_gate.h"
+
+#include <algorithm>
+
+namespace godwit::migration {
+
+namespace {
+
+size_t count_of(const std::map<std::string, size_t>& counts, const std::string& address) {
+  const auto found = counts.find(address);
+  return found == counts.end() ? 0 : found->second;
+}
+
+void take_one(std::map<std::string, size_t>& counts, const std::string& address) {
+  const auto found = counts.find(address);
+  if (--found->second == 0) counts.erase(found);
+}
+
+}  // namespace
+
+std::string ConnectionGate::make_room(const std::string& address, uint64_t now_ms) {
+  if (count_of(by_address_, address) >= limits_.max_per_address) {
+    const std::string why = "its address has " + std::to_string(limits_.max_per_address) + " connections already";
+    if (!evict(address, now_ms, why)) return why;
+  }
+  if (entries_.size() >= limits_.max_connections) {
+    const std::string why = "there are " + std::to_string(limits_.max_connections) + " connections already";
+    if (!evict(busiest(), now_ms, why)) return why;
+  }
+  if (strangers_ >= limits_.max_strangers) {
+    const std::string why = "there are " + std::to_string(limits_.max_strangers) + " connections without a purpose already";
+    if (!evict(busiest(), now_ms, why)) return why;
+  }
+  return {};
+}
+
+ConnectionGate::Ticket ConnectionGate::add(Entry entry) {
+  ++by_address_[entry.address];
+  ++strangers_by_address_[entry.address];
+  ++strangers_;
+  return entries_.insert(entries_.end(), std::move(entry));
+}
+
+void ConnectionGate::know(Ticket ticket) {
+  if (ticket->known) return;
+  ticket->known = true;
+  --strangers_;
+  take_one(strangers_by_address_, ticket->address);
+}
+
+void ConnectionGate::remove(Ticket ticket) {
+  know(ticket);
+  take_one(by_address_, ticket->address);
+  entries_.erase(ticket);
+}
+
+std::string ConnectionGate::busiest() const {
+  const auto most = std::ranges::max_element(strangers_by_address_, {}, [](const auto& one) { return one.second; });
+  return most == strangers_by_address_.end() ? std::string() : most->first;
+}
+
+// What is evicted removes itself, at once.
+bool ConnectionGate::evict(const std::string& address, uint64_t now_ms, const std::string& why) {
+  const auto found = std::ranges::find_if(entries_, [&](const Entry& entry) { return !entry.known && entry.address == address; });
+  if (found == entries_.end() || now_ms < found->since_ms + kGraceMs) return false;
+  const auto evicted = found->evict;
+  const size_t before = entries_.size();
+  evicted("peer: no purpose within " + std::to_string(now_ms - found->since_ms) + " ms, and " + why);
+  return entries_.size() < before;
+}
+
+}  // namespace godwit::migration

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// `peer ping`: a session to a peer for nothing but to see that one can be had: who answers, by which certificate and which
+// versions of the protocol, and how long it takes to and fro.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "migration/network.h"
+
+namespace godwit::migration {
+
+inline constexpr uint64_t kMaxPings = 100;
+
+struct PingReport {
+  std::string host, address;
+  LinkInfo link;
+  uint32_t version_low = 0, version_high = 0;  // that the peer speaks
+  uint64_t connect_ns = 0;                     // until its hello had come: TCP, TLS and one round trip
+  std::vector<uint64_t> round_trips_ns;        // none from a peer that speaks version 1
+};
+
+class PeerPing : public std::enable_shared_from_this<PeerPing> {
+ public:
+  using Done = std::function<void(Result<PingReport> report)>;
+  PeerPing(Network& network, const Clock& clock, std::string self, std::string host, std::string address, uint64_t count, Done done);
+
+  void begin(uint64_t timeout_ms);
+  void stop();
+  [[nodiscard]] bool over() const { return over_; }
+
+ private:
+  void on_message(const wire::Envelope& message);
+  void send_ping();
+  void end(Result<PingReport> report);
+
+  Network& network_;
+  const Clock& clock_;
+  const std::string self_;
+  const uint64_t count_;
+  Done done_;
+  PingReport report_;
+  std::shared_ptr<PeerSession> session_;
+  std::unique_ptr<Timer> timer_;
+  uint64_t began_ns_ = 0;
+  bool over_ = false;
+};
+
+}  // namespace godwit::migration

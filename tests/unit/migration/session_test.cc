@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Sessions over real loopback sockets: who gets in over TLS and who does not, and for how long silence is put up with.
+#include <gtest/gtest.h>
+#include <openssl/ssl.h>
+
+#include <asio/connect.hpp>
+#include <asio/io_context.hpp>
+#include <asio/read.hpp>
+#include <asio/ssl.hpp>
+#include <asio/write.hpp>
+#include <chrono>
+#include <fstream>
+
+#include "migration/asio_network.h"
+#include "tests/support/test_certificates.h"
+
+namespace godwit::migration {
+namespace {
+
+using asio::ip::tcp;
+using support::CertificateOptions;
+using support::TestAuthority;
+
+class SessionTest : public ::testing::Test {
+ protected:
+  static uint16_t free_port() {
+    asio::io_context io;
+    tcp::acceptor probe(io, {asio::ip::make_address("127.0.0.1"), 0});
+    return probe.local_endpoint().port();
+  }
+  template <typename Condition>
+  bool until(Condition holds, int ms = 5000) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
+    while (!holds() && std::chrono::steady_clock::now() < end) {
+      io_.restart();
+      io_.run_for(std::chrono::milliseconds(2));
+    }
+    return holds();
+  }
+  NetworkOptions options(const std::string& host, const std::string& peer, std::optional<TlsFiles> tls) {
+    NetworkOptions made;
+    made.host = host;
+    made.peers[peer] = address_;
+    made.tls = std::move(tls);
+    made.handshake_timeout_ms = 400;
+    made.idle_timeout_ms = 300;
+    made.log = [this](const std::string& line) { log_ += line + "\n"; };
+    return made;
+  }
+  // host-b answers each hello and keeps what it hears.
+  void serve(NetworkOptions given) {
+    server_ = std::make_unique<AsioNetwork>(io_, std::move(given));
+    auto loaded = server_->load_certificates();
+    ASSERT_TRUE(loaded) << loaded.error().message;
+    ASSERT_TRUE(server_->listen(address_, [this](std::shared_ptr<PeerSession> session) {
+      accepted_.push_back(session);
+      session->start(
+          [this, weak = std::weak_ptr<PeerSession>(session)](wire::Envelope& message) {
+            heard_.push_back(message.body_case());
+            if (!message.has_hello()) return;
+            wire::Envelope hello;
+            *hello.mutable_hello() = make_hello("host-b");
+            weak.lock()->send(hello);
+          },
+          [this](const std::string& reason) { log_ += "closed: " + reason + "\n"; });
+    }));
+  }
+  // host-a connects, says hello as `claims` and waits for the answer or the end.
+  void call(NetworkOptions given, const std::string& claims = "host-a") {
+    client_ = std::make_unique<AsioNetwork>(io_, std::move(given));
+    auto loaded = client_->load_certificates();
+    ASSERT_TRUE(loaded) << loaded.error().message;
+    answered_ = false;
+    end_.clear();
+    client_->connect(address_, [this, claims](Result<std::shared_ptr<PeerSession>> session) {
+      if (!session) {
+        end_ = session.error().message;
+        return;
+      }
+      ours_ = *session;
+      ours_->start([this](wire::Envelope& message) { answered_ = answered_ || message.has_hello(); },
+                   [this](const std::string& reason) { end_ = reason; });
+      wire::Envelope hello;
+      *hello.mutable_hello() = make_hello(claims);
+      ours_->send(hello);
+    });
+    ASSERT_TRUE(until([&] { return answered_ || !end_.empty(); })) << log_;
+  }
+  // Bytes straight into a connection; what came back until it was closed.
+  std::string raw(const std::string& bytes, int ms = 2000) {
+    tcp::socket socket(io_);
+    socket.connect(*parse_address(address_));
+    std::string got;
+    std::array<char, 4096> block{};
+    bool closed = false;
+    std::function<void()> read = [&] {
+      socket.async_read_some(asio::buffer(block), [&](const std::error_code& error, size_t bytes_read) {
+        got.append(block.data(), bytes_read);
+        closed = static_cast<bool>(error);
+        if (!closed) read();
+      });
+    };
+    read();
+    asio::async_write(socket, asio::buffer(bytes), [](const std::error_code&, size_t) {});
+    EXPECT_TRUE(until([&] { return closed; }, ms)) << log_;
+    return got;
+  }
+  static std::string hello_bytes(uint32_t low, uint32_t high, const std::string& host) {
+    wire::Envelope message;
+    *message.mutable_hello() = make_hello(host);
+    message.mutable_hello()->set_version_low(low);
+    message.mutable_hello()->set_version_high(high);
+    return frame_message(message);
+  }
+
+  asio::io_context io_;
+  TestAuthority authority_;
+  const std::string address_ = "127.0.0.1:" + std::to_string(free_port());
+  std::string log_;
+  std::unique_ptr<AsioNetwork> server_, client_;
+  std::vector<std::shared_ptr<PeerSession>> accepted_;
+  std::vector<int> heard_;
+  std::shared_ptr<PeerSession> ours_;
+  bool answered_ = false;
+  std::string end_;
+};
+
+TEST_F(SessionTest, OverTlsBothSidesKnowWhoIsThere) {
+  serve(options("host-b", "host-a", authority_.issue("host-b")));
+  call(options("host-a", "host-b", authority_.issue("host-a")));
+  ASSERT_TRUE(answered_) << end_ << log_;
+  for (const LinkInfo& link : {ours_->link(), accepted_.at(0)->link()}) {
+    EXPECT_TRUE(link.cipher.starts_with("TLSv1.3 ")) << link.cipher;
+    EXPECT_EQ(link.version, kVersionHigh);
+    ASSERT_TRUE(link.certificate);
+    EXPECT_EQ(link.certificate->names, std::vector<std::string>{link.host});
+    EXPECT_EQ(link.certificate->subject, "CN = " + link.host);
+    EXPECT_GT(link.certificate->not_after_s, time(nullptr));
+  }
+  EXPECT_EQ(client_->links().size(), 1u);
+}
+
+struct Refusal {
+  const char* name;
+  CertificateOptions certificate;
+  const char* subject;
+  const char* claims;
+  bool other_authority;
+  const char* reason;  // in the server's log
+};
+class RefusedPeers : public SessionTest, public ::testing::WithParamInterface<Refusal> {};
+
+TEST_P(RefusedPeers, AreLoggedWithTheirAddressAndTheReason) {
+  const Refusal& the = GetParam();
+  serve(options("host-b", "host-a", authority_.issue("host-b")));
+  TestAuthority another("Another CA");
+  TlsFiles files = (the.other_authority ? another : authority_).issue(the.subject, the.certificate);
+  files.ca = authority_.ca();
+  NetworkOptions client = options("host-a", "host-b", files);
+  client.host = the.subject;  // what it would say of itself is not what is tested here
+  client.log = [](const std::string&) {};
+  call(std::move(client), the.claims);
+  EXPECT_FALSE(answered_);
+  EXPECT_TRUE(until([&] { return log_.find(the.reason) != std::string::npos; }, 1000)) << log_ << end_;
+  EXPECT_TRUE(heard_.empty()) << "it was heard all the same";
+  EXPECT_TRUE(log_.find("127.0.0.1:") != std::string::npos || log_.starts_with("closed: ")) << log_;
+}
+INSTANTIATE_TEST_SUITE_P(ByReason, RefusedPeers, ::testing::Values(
+    Refusal{"WrongAuthority", {}, "host-a", "host-a", true, "unable to get local issuer certificate (CN = host-a, issued by CN = Another CA"},
+    Refusal{"Expired", {"", -7000, -60}, "host-a", "host-a", false, "certificate has expired (CN = host-a"},
+    Refusal{"NotYetValid", {"", 60, 7000}, "host-a", "host-a", false, "certificate is not yet valid (CN = host-a"},
+    Refusal{"NoPeersName", {}, "host-x", "host-a", false, "is for host-x, not for one of this switch's peers"},
+    Refusal{"AnothersName", {"DNS:host-c,DNS:host-a"}, "host-c", "host-z", false, "calls itself host-z, and its certificate (CN = host-c) is for host-c, host-a"},
+    Refusal{"Wildcard", {"DNS:*,DNS:host-w"}, "host-w", "host-a", false, "not for one of this switch's peers"}),
+    [](const auto& one) { return std::string(one.param.name); });
+
+TEST_F(SessionTest, WhoShowsNoCertificateIsRefusedAndHearsIt) {
+  serve(options("host-b", "host-a", authority_.issue("host-b")));
+  asio::ssl::context context(asio::ssl::context::tls_client);
+  asio::ssl::stream<tcp::socket> stream(io_, context);
+  stream.lowest_layer().connect(*parse_address(address_));
+  std::error_code end;
+  bool over = false;
+  char byte = 0;
+  stream.async_handshake(asio::ssl::stream_base::client, [&](const std::error_code& error) {
+    if (error) return void((end = error, over = true));
+    asio::async_read(stream, asio::buffer(&byte, 1), [&](const std::error_code& closed, size_t) { end = closed, over = true; });
+  });
+  ASSERT_TRUE(until([&] { return over; }));
+  EXPECT_NE(end.message().find("certificate required"), std::string::npos) << end.message();
+  EXPECT_NE(log_.find("peer did not return a certificate"), std::string::npos) << log_;
+}
+
+TEST_F(SessionTest, OlderTlsIsRefused) {
+  serve(options("host-b", "host-a", authority_.issue("host-b")));
+  asio::ssl::context context(asio::ssl::context::tlsv12_client);
+  asio::ssl::stream<tcp::socket> stream(io_, context);
+  stream.lowest_layer().connect(*parse_address(address_));
+  std::error_code end;
+  bool over = false;
+  stream.async_handshake(asio::ssl::stream_base::client, [&](const std::error_code& error) { end = error, over = true; });
+  ASSERT_TRUE(until([&] { return over; }));
+  EXPECT_TRUE(end) << "TLS 1.2";
+  EXPECT_NE(log_.find("unsupported protocol"), std::string::npos) << log_;
+}
+
+TEST_F(SessionTest, AServerThatIsAnotherHostHearsNothing) {
+  NetworkOptions other = options("host-c", "host-a", authority_.issue("host-c"));
+  serve(std::move(other));
+  call(options("host-a", "host-b", authority_.issue("host-a")));
+  EXPECT_FALSE(answered_);
+  EXPECT_NE(end_.find("is for host-c, not for the host that is configured at " + address_), std::string::npos) << end_;
+  until([] { return false; }, 50);
+  EXPECT_TRUE(heard_.empty());
+}
+
+TEST_F(SessionTest, ASessionIsNeverResumed) {
+  serve(options("host-b", "host-a", authority_.issue("host-b")));
+  const TlsFiles files = authority_.issue("host-a");
+  asio::ssl::context context(asio::ssl::context::tls_client);
+  context.use_certificate_chain_file(files.certificate);
+  context.use_private_key_file(files.key, asio::ssl::context::pem);
+  SSL_CTX_set_session_cache_mode(context.native_handle(), SSL_SESS_CACHE_CLIENT);
+  static int tickets;
+  tickets = 0;
+  SSL_CTX_sess_set_new_cb(context.native_handle(), [](SSL*, SSL_SESSION*) { return ++tickets, 0; });
+  asio::ssl::stream<tcp::socket> stream(io_, context);
+  stream.lowest_layer().connect(*parse_address(address_));
+  const std::string hello = hello_bytes(1, 2, "host-a");
+  std::string got(4, 0);
+  bool over = false;
+  stream.async_handshake(asio::ssl::stream_base::client, [&](const std::error_code& error) {
+    ASSERT_FALSE(error) << error.message();
+    asio::async_write(stream, asio::buffer(hello), [&](const std::error_code&, size_t) {
+      asio::async_read(stream, asio::buffer(got), [&](const std::error_code& end, size_t) {
+        EXPECT_FALSE(end);
+        over = true;
+      });
+    });
+  });
+  ASSERT_TRUE(until([&] { return over; })) << log_;
+  EXPECT_EQ(tickets, 0) << "nothing to resume by";
+  EXPECT_EQ(SSL_SESSION_is_resumable(SSL_get_session(stream.native_handle())), 0);
+  EXPECT_EQ(SSL_SESSION_get_max_early_data(SSL_get_session(stream.native_handle())), 0u);
+}
+
+TEST_F(SessionTest, AHandshakeMayTakeSoManyBytesAndSoLong) {
+  serve(options("host-b", "host-a", authority_.issue("host-b")));
+  // A ClientHello that claims 130,000 bytes, in records of 16,384.
+  std::string flood;
+  for (int i = 0; i < 8; ++i) {
+    std::string record(16384, 'x');
+    if (i == 0) record.replace(0, 4, std::string("\x01\x01\xfb\xd0", 4));
+    flood += std::string("\x16\x03\x01\x40\x00", 5) + record;
+  }
+  raw(flood);
+  EXPECT_NE(log_.find("more than 65536 bytes of handshake"), std::string::npos) << log_;
+  raw("");
+  EXPECT_NE(log_.find("no handshake within 400 ms"), std::string::npos) << log_;
+  raw("GET / HTTP/1.0\r\n\r\n");
+  EXPECT_NE(log_.find("http request"), std::string::npos) << log_;
+  raw(std::string(500, '\xa5'));
+  EXPECT_NE(log_.find("TLS: "), std::string::npos) << log_;
+  EXPECT_TRUE(accepted_.empty());
+}
+
+TEST_F(SessionTest, CertificatesAreReplacedForNewSessionsAndBadOnesChangeNothing) {
+  const TlsFiles files = authority_.issue("host-b");
+  serve(options("host-b", "host-a", files));
+  NetworkOptions client = options("host-a", "host-b", authority_.issue("host-a"));
+  call(client);
+  ASSERT_TRUE(answered_);
+  const auto first = ours_;
+  const int64_t before_s = first->link().certificate->not_after_s;
+  std::ofstream(files.certificate) << "-----BEGIN CERTIFICATE-----\nrubbish\n";
+  EXPECT_FALSE(server_->load_certificates());
+  call(client);
+  ASSERT_TRUE(answered_) << end_;
+  EXPECT_EQ(ours_->link().certificate->not_after_s, before_s);
+  authority_.issue("host-b", {"", -3600, 6000});
+  ASSERT_TRUE(server_->load_certificates());
+  call(client);
+  ASSERT_TRUE(answered_) << end_;
+  EXPECT_GT(ours_->link().certificate->not_after_s, before_s);
+  EXPECT_TRUE(first->link().certificate) << "an older session goes on";
+}
+
+TEST_F(SessionTest, FilesThatDoNotFitAreRefusedByName) {
+  TestAuthority another;
+  const TlsFiles good = authority_.issue("host-a");
+  const auto refused = [&](TlsFiles files, const std::string& file, const std::string& what, const std::string& host = "host-a") {
+    const auto loaded = TlsContext::load(files, host);
+    ASSERT_FALSE(loaded) << what;
+    EXPECT_EQ(loaded.error().token, file) << what;
+    EXPECT_NE((loaded.error().message + ", " + loaded.error().expected).find(what), std::string::npos) << loaded.error().message << ", " << loaded.error().expected;
+  };
+  ASSERT_TRUE(TlsContext::load(good, "HOST-A")) << "DNS names know no case";
+  refused({"/nowhere.crt", good.key, good.ca}, "/nowhere.crt", "No such file");
+  refused({good.certificate, "/tmp", good.ca}, "/tmp", "is no file");
+  refused({good.certificate, another.issue("host-a").key, good.ca}, another.folder() + "/host-a.key", "does not belong to the certificate");
+  refused(good, good.certificate, "is for host-a, and this host is host-b, DNS:host-b in its subjectAltName", "host-b");
+  const TlsFiles server_only = authority_.issue("half", {"DNS:host-a", -3600, 3600, "serverAuth"});
+  refused(server_only, server_only.certificate, "clientAuth");
+  const std::string rubbish = authority_.folder() + "/rubbish";
+  std::ofstream(rubbish) << "rubbish";
+  refused({rubbish, good.key, good.ca}, rubbish, "no start line");
+  refused({good.certificate, good.key, rubbish}, rubbish, "authority");
+  chmod(good.key.c_str(), 0644);
+  refused(good, good.key, "mode 0600");
+  chmod(good.key.c_str(), 0600);
+  const TlsFiles old = authority_.issue("old", {"DNS:host-a", -7000, -60});
+  const auto loaded = TlsContext::load(old, "host-a");
+  ASSERT_TRUE(loaded) << "it is used all the same: VMs must not be cut off for it";
+  EXPECT_FALSE((*loaded)->check_time(time(nullptr)));
+  EXPECT_TRUE((*loaded)->check_time(time(nullptr) - 600));
+}
+
+TEST_F(SessionTest, APeerOfTheVersionBeforeIsUnderstoodAndNeverPinged) {
+  serve(options("host-b", "host-a", {}));
+  const std::string got = raw(hello_bytes(1, 1, "host-a") , 3000);
+  EXPECT_EQ(got, hello_bytes(kVersionLow, kVersionHigh, "host-b")) << "its hello is answered; nothing else is said in three idle times";
+  ASSERT_EQ(accepted_.size(), 1u);
+  EXPECT_EQ(accepted_[0]->link().version, 1u);
+  EXPECT_NE(log_.find("said nothing that is of use within 400 ms"), std::string::npos) << log_;
+}
+
+TEST_F(SessionTest, APeerThatSpeaksNoneOfOursIsRefusedWithBothListsAndHearsOurs) {
+  serve(options("host-b", "host-a", {}));
+  EXPECT_EQ(raw(hello_bytes(7, 9, "host-a")), hello_bytes(kVersionLow, kVersionHigh, "host-b"));
+  EXPECT_NE(log_.find("host-a speaks versions 7 to 9, this switch 1 to 2"), std::string::npos) << log_;
+  EXPECT_TRUE(heard_.empty());
+}
+
+TEST_F(SessionTest, APingOfAVersionThatHasNoneEndsTheSession) {
+  serve(options("host-b", "host-a", {}));
+  wire::Envelope ping;
+  ping.mutable_ping()->set_number(1);
+  raw(hello_bytes(1, 1, "host-a") + frame_message(ping));
+  EXPECT_NE(log_.find("a ping in version 1"), std::string::npos) << log_;
+}
+
+TEST_F(SessionTest, SilenceIsAskedAboutAndGivenUp) {
+  serve(options("host-b", "host-a", {}));
+  // It says hello, and then neither asks nor answers.
+  bool taken = false;
+  const std::string got = [&] {
+    tcp::socket socket(io_);
+    socket.connect(*parse_address(address_));
+    asio::write(socket, asio::buffer(hello_bytes(1, 2, "host-a")));
+    EXPECT_TRUE(until([&] { return !heard_.empty(); }));
+    accepted_.at(0)->hand_over([](wire::Envelope&) {}, [&](const std::string& reason) { taken = true, log_ += reason; });  // part of a move
+    EXPECT_TRUE(until([&] { return taken; }, 2000));
+    std::string all(4096, 0);
+    all.resize(socket.read_some(asio::buffer(all)));
+    return all;
+  }();
+  wire::Envelope ping;
+  ping.mutable_ping();
+  EXPECT_TRUE(got.ends_with(frame_message(ping))) << "it was asked";
+  EXPECT_NE(log_.find("host-a has been silent for"), std::string::npos) << log_;
+}
+
+TEST_F(SessionTest, TwoThatHaveNothingToSayStayConnected) {
+  serve(options("host-b", "host-a", authority_.issue("host-b")));
+  call(options("host-a", "host-b", authority_.issue("host-a")));
+  ASSERT_TRUE(answered_) << end_;
+  accepted_.at(0)->hand_over([](wire::Envelope&) {}, [&](const std::string& reason) { end_ = reason; });
+  until([] { return false; }, 1200);  // four idle times
+  EXPECT_EQ(end_, "");
+  EXPECT_EQ(server_->links().size(), 1u);
+}
+
+TEST_F(SessionTest, RubbishAfterTheHelloEndsTheSession) {
+  serve(options("host-b", "host-a", {}));
+  const std::string hello = hello_bytes(1, 2, "host-a");
+  const std::pair<std::string, std::string> cases[] = {
+      {std::string("\xff\xff\xff\xff", 4), "a message of 4294967295 bytes, at most 256 are taken here"},
+      {std::string("\0\0\0\0", 4), "a message of 0 bytes"},
+      {std::string("\0\0\1\1", 4) + std::string(257, 'x'), "a message of 257 bytes, at most 256"},
+      {std::string("\0\0\0\3xyz", 7), "not a message of this protocol"},
+      {hello + hello, "a second hello"},
+      {hello + std::string("\xff\xff\xff\xff", 4), "at most 67108864 are taken here"},
+      {hello + std::string("\0\0\0\3xyz", 7), "not a message of this protocol"},
+  };
+  for (const auto& [bytes, reason] : cases) {
+    log_.clear();
+    raw(bytes);
+    EXPECT_NE(log_.find(reason), std::string::npos) << reason << "\n" << log_;
+  }
+}
+
+TEST_F(SessionTest, AThousandIdleConnectionsDoNotKeepAPeerOut) {
+  NetworkOptions server = options("host-b", "host-a", authority_.issue("host-b"));
+  server.handshake_timeout_ms = 10000;
+  server.limits = {128, 128, 64};
+  serve(std::move(server));
+  std::vector<std::unique_ptr<tcp::socket>> idle;
+  for (int i = 0; i < 1000; ++i) {
+    idle.push_back(std::make_unique<tcp::socket>(io_));
+    idle.back()->async_connect(*parse_address(address_), [](const std::error_code&) {});
+    if (i % 50 == 0) until([] { return false; }, 4);
+  }
+  until([] { return false; }, ConnectionGate::kGraceMs + 50);
+  call(options("host-a", "host-b", authority_.issue("host-a")));
+  EXPECT_TRUE(answered_) << end_ << log_;
+  EXPECT_NE(log_.find("there are 64 connections without a purpose already"), std::string::npos) << log_;
+  EXPECT_NE(log_.find("and there are 64"), std::string::npos) << "an idle one left for the peer";
+}
+
+}  // namespace
+}  // namespace godwit::migration
