@@ -20,7 +20,7 @@ namespace {
 using classifier::Builder;
 using classifier::Layout;
 using classifier::Root;
-using classifier::Search;
+using classifier::Searcher;
 
 constexpr size_t kGarbageBatch = 128;  // blocks to free with one grace period
 constexpr size_t kBuildStep = 64;      // rules' work on a new tree at each change of the old one
@@ -132,14 +132,6 @@ struct Classifier::Impl {
     }
     note_sizes();
   }
-  [[nodiscard]] static Search start(const Root& from, const FlowKey& flow, uint64_t generation) {
-    Search search;
-    search.key = from.layout.pick(flow);
-    search.hash_key = from.hash_key;
-    search.flow = &flow;
-    search.generation = generation;
-    return search;
-  }
   void note_sizes() {
     size.store(entries.size(), std::memory_order_relaxed);
     memory.store(sizeof(*this) + root->memory_bytes() + entries.capacity() * sizeof(entries[0]) +
@@ -150,7 +142,7 @@ struct Classifier::Impl {
   Reclaimer& reclaimer;
   const HashKey key;
   const ClassifierLimits limits;
-  const classifier::Candidates candidates = classifier::best_candidates();
+  const Searcher& searcher = classifier::searchers().front();
   std::atomic<const Root*> current{nullptr};
   // Writer only, but for `size` and `memory`, which anyone may read.
   std::shared_ptr<Root> root;
@@ -211,40 +203,16 @@ void Classifier::remove(const RuleEntry& entry) {
 }
 
 const RuleEntry* Classifier::lookup(const FlowKey& key, uint64_t generation, const Order* after) const {
-  const Root& root = *impl_->current.load(std::memory_order_acquire);
-  Search search = Impl::start(root, key, generation);
-  search.after = after;
-  search_slot(root.top, search, impl_->candidates);
-  return search.best;
+  return impl_->searcher.lookup(*impl_->current.load(std::memory_order_acquire), key, generation, after);
 }
 
 LookupWork Classifier::work(const FlowKey& key, uint64_t generation) const {
-  struct Watch {
-    void tables(size_t n) { seen.tables += n; }
-    void records(size_t n) { seen.records += n; }
-    void blocks(size_t n) { seen.blocks += n; }
-    LookupWork seen;
-  };
-  const Root& root = *impl_->current.load(std::memory_order_acquire);
-  Search search = Impl::start(root, key, generation);
-  Watch watch;
-  search_slot(root.top, search, impl_->candidates, watch);
-  return watch.seen;
+  return impl_->searcher.work(*impl_->current.load(std::memory_order_acquire), key, generation);
 }
 
 void Classifier::lookup_batch(std::span<const FlowKey* const> keys, uint64_t generation,
                               std::span<const RuleEntry*> out) const {
-  const Root& root = *impl_->current.load(std::memory_order_acquire);
-  std::array<Search, classifier::kBatchMax> searches;
-  const size_t count = std::min(keys.size(), searches.size());
-  for (size_t i = 0; i < count; ++i) searches[i] = Impl::start(root, *keys[i], generation);
-  if (root.small()) {
-    for (size_t i = 0; i < count; ++i) search_slot(root.top, searches[i], impl_->candidates);
-  } else {
-    classifier::Waves waves({searches.data(), count}, impl_->candidates);
-    waves.run(root.top);
-  }
-  for (size_t i = 0; i < count; ++i) out[i] = searches[i].best;
+  impl_->searcher.lookup_batch(*impl_->current.load(std::memory_order_acquire), keys, generation, out);
 }
 
 size_t Classifier::size() const { return impl_->size.load(std::memory_order_relaxed); }

@@ -47,12 +47,12 @@ class Builder {
 
   // The entry is now the last of the list.
   void note_insert(const RuleEntry& entry) {
-    if (!collecting_) changes_.push_back({Item(make_record(entry, root_->layout)), true});
+    if (!collecting_) changes_.push_back({make_record(entry, root_->layout), true});
   }
   // The entry at `place` goes, and `last`, which is the last of the list, takes its place there.
   void note_remove(const RuleEntry& entry, size_t place, const RuleEntry& last, size_t last_place) {
     if (collecting_ && place >= collected_) return;
-    changes_.push_back({Item(make_record(entry, root_->layout)), false});
+    changes_.push_back({make_record(entry, root_->layout), false});
     if (!collecting_) return;
     if (last_place >= collected_) {
       items_.emplace_back(make_record(last, root_->layout));
@@ -62,23 +62,23 @@ class Builder {
   }
   // What it needs besides the tree.
   [[nodiscard]] size_t memory_bytes() const {
-    return root_->memory_bytes() + (total_ + items_.capacity()) * sizeof(Item) + changes_.capacity() * sizeof(Change);
+    return root_->memory_bytes() + (total_ + items_.capacity()) * sizeof(Record) + changes_.capacity() * sizeof(Change);
   }
 
  private:
   static constexpr size_t kPlanWork = 256;
   static constexpr size_t kVisited = 32768;  // by the planner's sample
   struct Change {
-    Item item;
+    Record item;
     bool inserted;
   };
   struct Frame {
-    Frame(Slot& where, size_t deep, std::vector<Item>&& held) : slot(where), depth(deep), items(std::move(held)) {}
+    Frame(Slot& where, size_t deep, std::vector<Record>&& held) : slot(where), depth(deep), items(std::move(held)) {}
     enum class Phase : uint8_t { kPlan, kPart, kOpen, kChain, kSlots, kRest, kBlocks };
     Phase phase = Phase::kPlan;
     Slot& slot;
     const size_t depth;
-    std::vector<Item> items;
+    std::vector<Record> items;
     std::vector<Bits> masks;
     std::vector<std::vector<uint32_t>> parts;  // for each table, and the rest: which items
     std::vector<std::vector<uint64_t>> seen;   // for each table: bits of hashes, to estimate how many values there are
@@ -100,12 +100,13 @@ class Builder {
     if (collected_ < entries.size()) return;
     collecting_ = false;
     total_ = root_->count_ = root_->built_ = items_.size();
+    root_->planner_.set_total(total_);
     if (total_ == 0) return;
     root_->top.best.store(Root::best_of(items_), std::memory_order_relaxed);
     push(root_->top, 0, std::exchange(items_, {}));
   }
 
-  void push(Slot& slot, size_t depth, std::vector<Item>&& items) {
+  void push(Slot& slot, size_t depth, std::vector<Record>&& items) {
     frames_.push_back(std::make_unique<Frame>(slot, depth, std::move(items)));
   }
   void pop() { frames_.pop_back(); }
@@ -142,17 +143,17 @@ class Builder {
     }
     left_ -= kPlanWork;
     const size_t stride = (count + kVisited - 1) / kVisited;
-    std::vector<Item> sample;  // of what no table takes so far
+    std::vector<Record> sample;  // of what no table takes so far
     for (size_t i = 0; i < count; i += stride) {
-      const Item& item = frame.items[i];
-      if (std::none_of(frame.masks.begin(), frame.masks.end(), [&](const Bits& m) { return item.care.contains(m); })) {
+      const Record& item = frame.items[i];
+      if (std::none_of(frame.masks.begin(), frame.masks.end(), [&](const Bits& m) { return item.mask.contains(m); })) {
         sample.push_back(item);
       }
     }
     const double left_out = static_cast<double>(sample.size() * stride);
-    if (frame.depth < kMaxDepth && frame.masks.size() < kMaxTables && left_out > static_cast<double>(kLeafMax)) {
+    if (frame.depth < kMaxDepth && frame.masks.size() < kMaxTables && left_out > static_cast<double>(kLeafSmall)) {
       const Plan plan = root_->planner_.plan(sample, static_cast<double>(stride));
-      if (plan.cost < ternary_cost(left_out)) {
+      if (plan.cost < root_->planner_.flat_cost(left_out)) {
         frame.masks.push_back(plan.mask);
         return;
       }
@@ -167,15 +168,15 @@ class Builder {
   void part(Frame& frame) {
     const size_t tables = frame.masks.size();
     for (; frame.at < frame.items.size() && left_ > 0; ++frame.at, --left_) {
-      const Item& item = frame.items[frame.at];
+      const Record& item = frame.items[frame.at];
       size_t t = 0;
-      while (t < tables && !item.care.contains(frame.masks[t])) ++t;
+      while (t < tables && !item.mask.contains(frame.masks[t])) ++t;
       frame.parts[t].push_back(static_cast<uint32_t>(frame.at));
       if (t == tables) continue;
       Table probe;
       probe.mask = frame.masks[t];
       std::vector<uint64_t>& seen = frame.seen[t];
-      const uint64_t bit = probe.hash(item.bits, root_->hash_key) % (seen.size() * 64);
+      const uint64_t bit = probe.hash(item.value, root_->hash_key) % (seen.size() * 64);
       frame.values[t] += (seen[bit / 64] >> (bit % 64) & 1) == 0;
       seen[bit / 64] |= uint64_t{1} << (bit % 64);
     }
@@ -214,9 +215,9 @@ class Builder {
     Table& table = frame.node->tables()[frame.table];
     const std::vector<uint32_t>& part = frame.parts[frame.table];
     for (; frame.at < part.size() && left_ > 0; ++frame.at, --left_) {
-      const Item& item = frame.items[part[frame.at]];
-      Root::lower(table.best, item.record.priority);
-      uint32_t& head = frame.head[table.index(table.hash(item.bits, root_->hash_key))];
+      const Record& item = frame.items[part[frame.at]];
+      Root::lower(table.best, item.priority);
+      uint32_t& head = frame.head[table.index(table.hash(item.value, root_->hash_key))];
       frame.next[part[frame.at]] = std::exchange(head, part[frame.at]);
     }
     if (frame.at < part.size()) return;
@@ -229,18 +230,18 @@ class Builder {
     while (frame.at < frame.head.size() && left_ > 0) {
       const size_t s = frame.at++;
       if (frame.head[s] == kEnd) continue;
-      std::vector<Item> bucket;
+      std::vector<Record> bucket;
       bool several = false;
-      const uint64_t first = table.hash(frame.items[frame.head[s]].bits, root_->hash_key);
+      const uint64_t first = table.hash(frame.items[frame.head[s]].value, root_->hash_key);
       for (uint32_t i = frame.head[s]; i != kEnd; i = frame.next[i]) {
-        several = several || Table::tag(table.hash(frame.items[i].bits, root_->hash_key)) != Table::tag(first);
+        several = several || Table::tag(table.hash(frame.items[i].value, root_->hash_key)) != Table::tag(first);
         bucket.push_back(frame.items[i]);
       }
       Slot& slot = table.slots[s];
       slot.tag.store(several ? 0 : Table::tag(first), std::memory_order_relaxed);
       slot.best.store(Root::best_of(bucket), std::memory_order_relaxed);
       if (bucket.size() > kAtOnce) return push(slot, frame.depth + 1, std::move(bucket));
-      left_ -= static_cast<ptrdiff_t>(bucket.size() * (bucket.size() > kLeafMax ? 4 : 1));
+      left_ -= static_cast<ptrdiff_t>(bucket.size() * (bucket.size() > kLeafSmall ? 4 : 1));
       slot.ref.store(root_->build(bucket, frame.depth + 1), std::memory_order_relaxed);
     }
     if (frame.at < frame.head.size()) return;
@@ -252,7 +253,7 @@ class Builder {
   void rest(Frame& frame) {
     const std::vector<uint32_t>& part = frame.parts.back();
     if (frame.at == part.size() || part.empty()) return pop();
-    std::vector<Item> items;
+    std::vector<Record> items;
     items.reserve(part.size());
     for (const uint32_t i : part) items.push_back(frame.items[i]);
     frame.at = part.size();
@@ -288,7 +289,7 @@ class Builder {
   ptrdiff_t left_ = 0;  // of the step's budget
   bool collecting_ = true;
   size_t collected_ = 0;      // places of the list before this are in items_, or noted as changed
-  std::vector<Item> items_;
+  std::vector<Record> items_;
   size_t total_ = 0;
   std::vector<std::unique_ptr<Frame>> frames_;
   std::vector<Change> changes_;  // since they were collected

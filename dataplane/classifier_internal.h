@@ -10,7 +10,8 @@
 //             Match when it is found; others are decided by their Record alone, one cache line.
 //   Record    a rule as the tree compares it: masked value, two native 16-bit ranges, order, and the entry.
 //   Ref       a tagged pointer to a leaf, a node or a ternary set; null is "no rule".
-//   leaf      up to kLeafMax records in Order, scanned.
+//   leaf      up to kLeafMax records in Order, side by side: all their masked values are compared at once, 8 at a time
+//             with AVX-512, 4 with AVX2. So small a set needs no further structure, if it stays in the cache.
 //   Node      up to kMaxTables hash tables, each with a mask of its own, and a rest. A rule is in the first table
 //             whose mask it cares for wholly, or in the rest, so no rule is in two places. A lookup probes every table
 //             that can still beat what it has. A slot that holds many rules leads to a node again, with a mask chosen
@@ -31,7 +32,9 @@
 // Batches go wave by wave: all nodes of all keys are hashed and their slots prefetched, then all slots read and their
 // targets prefetched, then leaves scanned. Each loop does one thing, and 32 keys hide each other's cache misses. What
 // lies deep below a node's further tables, and what its tables leave out, comes last, since most of it can't win by
-// then. A tree so small that it stays in the cache is searched key by key, depth first: fewer instructions.
+// then. A tree so small that it stays in the cache is searched key by key, depth first: fewer instructions. A batch
+// takes what is in the tree for visible, and reads the generations of the 32 winners only, side by side; where one isn't
+// visible after all, its key is looked up again with all of them read.
 //
 // Concurrency. One writer. Readers load Refs with acquire. A leaf is replaced by a changed copy; slots, tables' bounds
 // and ternary columns change in place in an order that is safe, since
@@ -56,10 +59,6 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include "dataplane/classifier.h"
 
 namespace godwit::dataplane::classifier {
@@ -67,7 +66,8 @@ namespace godwit::dataplane::classifier {
 inline constexpr size_t kCompactBytes = 16;
 inline constexpr size_t kCompactBits = kCompactBytes * 8;
 inline constexpr size_t kNibbles = kCompactBytes * 2;
-inline constexpr size_t kLeafMax = 8;
+inline constexpr size_t kLeafMax = 48;
+inline constexpr size_t kLeafSmall = 8;  // so few records are never split
 inline constexpr size_t kMaxTables = 8;
 inline constexpr size_t kMaxDepth = 24;  // of nodes in nodes; below that, ternary sets
 inline constexpr size_t kAtOnce = 1024;  // rules that are built anew within one change, at most
@@ -75,7 +75,7 @@ inline constexpr uint64_t kMaxSequence = (uint64_t{1} << 56) - 1;
 
 // Whether what was built for `built` rules is due to be built anew; the cost stays in proportion to the changes.
 inline bool outgrown(size_t count, size_t built) {
-  return count >= (built < 4096 ? built + built / 4 + kLeafMax : 2 * built);
+  return count >= (built < 4096 ? built + built / 4 + kLeafSmall : 2 * built);
 }
 inline bool shrunken(size_t count, size_t built) { return count <= built / 4; }
 
@@ -111,6 +111,10 @@ struct Layout {
   std::array<uint8_t, kFlowKeyBytes> place;  // the inverse; kNone: not in
   FlowKey outside;                           // all ones in bytes that aren't in
 
+  // The same for a shuffle of 64 + 64 bytes: the key's first, and its last.
+  alignas(16) std::array<uint8_t, kCompactBytes> index{};
+  uint16_t present = 0;  // a bit for each of the 16 that is used
+
   // The same for a byte shuffle: which 16-byte lanes of the key hold any, and what of each goes where.
   struct Lane {
     uint8_t at = 0;
@@ -131,16 +135,11 @@ struct Layout {
       lanes[lane_count++].control.fill(0x80);
     }
     lanes[lane_count - 1].control[used] = byte % 16;
+    index[used] = byte < 64 ? byte : static_cast<uint8_t>(byte + 64 - (kFlowKeyBytes - 64));
+    present = static_cast<uint16_t>(present | 1u << used);
     place[byte] = static_cast<uint8_t>(used);
     outside.bytes()[byte] = 0;
     offset[used++] = byte;
-  }
-  // The best way that there is here.
-  [[nodiscard]] Bits pick(const FlowKey& key) const {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("ssse3") != 0) return compact_ssse3(key);
-#endif
-    return compact(key);
   }
   [[nodiscard]] Bits compact(const FlowKey& key) const {
     alignas(8) uint8_t bytes[kCompactBytes] = {};
@@ -150,40 +149,43 @@ struct Layout {
     std::memcpy(bits.word.data(), bytes, kCompactBytes);
     return bits;
   }
-#if defined(__x86_64__)
-  [[nodiscard]] __attribute__((target("ssse3"))) Bits compact_ssse3(const FlowKey& key) const {
-    __m128i all = _mm_setzero_si128();
-    for (size_t i = 0; i < lane_count; ++i) {
-      const __m128i lane = _mm_loadu_si128(reinterpret_cast<const __m128i*>(key.bytes() + lanes[i].at));
-      const __m128i control = _mm_load_si128(reinterpret_cast<const __m128i*>(lanes[i].control.data()));
-      all = _mm_or_si128(all, _mm_shuffle_epi8(lane, control));
-    }
-    Bits bits;
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(bits.word.data()), all);
-    return bits;
-  }
-#endif
 };
 
-// Allocated at a multiple of 64.
-struct Record {
-  Bits value;
-  Bits mask;
+// All of a rule that is looked at once its masked value fits.
+struct Meta {
   const RuleEntry* entry = nullptr;
   uint64_t age = 0;  // direction_rank, then sequence: Order without the priority
   uint32_t priority = 0;
-  bool verify = false;  // the entry's Match says more than this record
-  uint8_t ranges = 0;   // 0..2 native ranges on 16-bit fields
+  bool verify = false;  // the entry's Match says more than the record
+  uint8_t ranges = 0;   // 0..2 native ranges on 16-bit fields, that the mask doesn't say all of
   std::array<uint8_t, 2> range_at{};
   std::array<uint16_t, 2> low{};
   std::array<uint16_t, 2> high{};
 
   // Of an entry as it was then: its place in memory may have been used again since.
-  [[nodiscard]] bool same_rule(const Record& other) const {
+  [[nodiscard]] bool same_rule(const Meta& other) const {
     return entry == other.entry && age == other.age && priority == other.priority;
   }
-  [[nodiscard]] bool before(const Record& other) const {
+  [[nodiscard]] bool before(const Meta& other) const {
     return priority != other.priority ? priority < other.priority : age < other.age;
+  }
+  [[nodiscard]] bool ranges_hold(const Bits& key) const {
+    for (size_t i = 0; i < ranges; ++i) {
+      const uint16_t at = key.be16_at(range_at[i]);
+      if (at < low[i] || at > high[i]) return false;
+    }
+    return true;
+  }
+};
+static_assert(sizeof(Meta) == 32);
+
+// Allocated at a multiple of 64. The mask holds what the ends of ranges have in common, too.
+struct Record : Meta {
+  Bits value;
+  Bits mask;
+
+  [[nodiscard]] bool masked_value_fits(const Bits& key) const {
+    return (((key.word[0] & mask.word[0]) ^ value.word[0]) | ((key.word[1] & mask.word[1]) ^ value.word[1])) == 0;
   }
 };
 static_assert(sizeof(Record) == 64);
@@ -192,13 +194,26 @@ inline uint64_t age_of(const Order& order) {
   return uint64_t{order.direction_rank} << 56 | std::min(order.sequence, kMaxSequence);
 }
 
+// A native range, as the prefix that its ends have in common, and as a range if that isn't all.
+inline void add_range(Record& record, uint8_t at, uint16_t low, uint16_t high) {
+  const int common = std::countl_zero(static_cast<uint16_t>(low ^ high));
+  const auto prefix = static_cast<uint16_t>(0xffff0000u >> common);
+  const auto fresh = static_cast<uint16_t>(prefix & ~record.mask.be16_at(at));
+  record.mask.or_be16_at(at, fresh);
+  record.value.or_be16_at(at, low & fresh);
+  if ((low & ~prefix) == 0 && (high | prefix) == 0xffff && (low & prefix) == (record.value.be16_at(at) & prefix)) return;
+  record.range_at[record.ranges] = at;
+  record.low[record.ranges] = low;
+  record.high[record.ranges++] = high;
+}
+
 inline Record make_record(const RuleEntry& entry, const Layout& layout) {
   Record record;
   record.entry = &entry;
   record.priority = entry.order.priority;
   record.age = age_of(entry.order);
-  record.mask = layout.pick(entry.match.mask);
-  record.value = layout.pick(entry.match.value);
+  record.mask = layout.compact(entry.match.mask);
+  record.value = layout.compact(entry.match.value);
   uint64_t outside = 0;
   for (size_t i = 0; i < kFlowKeyWords; ++i) outside |= entry.match.mask.word(i) & layout.outside.word(i);
   record.verify = outside != 0;
@@ -210,79 +225,30 @@ inline Record make_record(const RuleEntry& entry, const Layout& layout) {
       record.verify = true;
       continue;
     }
-    record.range_at[record.ranges] = layout.place[range.offset];
-    record.low[record.ranges] = static_cast<uint16_t>(range.low[0] << 8 | range.low[1]);
-    record.high[record.ranges++] = static_cast<uint16_t>(range.high[0] << 8 | range.high[1]);
+    add_range(record, layout.place[range.offset], static_cast<uint16_t>(range.low[0] << 8 | range.low[1]),
+              static_cast<uint16_t>(range.high[0] << 8 | range.high[1]));
   }
   return record;
 }
 
-// A record on its way into the tree: with the bits by which it may be told apart, common prefixes of ranges included.
-struct Item {
-  explicit Item(const Record& r) : record(r), care(r.mask), bits(r.value) {
-    for (size_t i = 0; i < r.ranges; ++i) {
-      const int common = std::countl_zero(static_cast<uint16_t>(r.low[i] ^ r.high[i]));
-      const auto prefix = static_cast<uint16_t>(0xffff0000u >> common);
-      const auto fresh = static_cast<uint16_t>(prefix & ~care.be16_at(r.range_at[i]));
-      care.or_be16_at(r.range_at[i], fresh);
-      bits.or_be16_at(r.range_at[i], r.low[i] & fresh);
-    }
-  }
-  Record record;
-  Bits care;
-  Bits bits;
-};
-
-// What a lookup has so far.
-struct Search {
-  Bits key;
-  HashKey hash_key;
-  const FlowKey* flow = nullptr;
-  uint64_t generation = 0;
-  const RuleEntry* best = nullptr;
-  uint32_t best_priority = UINT32_MAX;
-  uint64_t best_age = UINT64_MAX;
-  const Order* after = nullptr;
-
-  // Whether the record says that it would be the best.
-  [[nodiscard]] bool fits(const Record& record) const {
-    const uint64_t differs = ((key.word[0] & record.mask.word[0]) ^ record.value.word[0]) |
-                             ((key.word[1] & record.mask.word[1]) ^ record.value.word[1]);
-    if (differs != 0 || !beats(record)) return false;
-    for (size_t i = 0; i < record.ranges; ++i) {
-      const uint16_t at = key.be16_at(record.range_at[i]);
-      if (at < record.low[i] || at > record.high[i]) return false;
-    }
-    if (after == nullptr) return true;
-    return record.priority != after->priority ? record.priority > after->priority : record.age > age_of(*after);
-  }
-  [[nodiscard]] bool beats(const Record& record) const {
-    return record.priority != best_priority ? record.priority < best_priority : record.age < best_age;
-  }
-  // For one that fits: takes it as the best if its entry agrees.
-  bool confirm(const Record& record) {
-    if (!record.entry->visible(generation)) return false;
-    if (record.verify && !record.entry->match.matches(*flow)) return false;
-    best = record.entry;
-    best_priority = record.priority;
-    best_age = record.age;
-    return true;
-  }
-  bool consider(const Record& record) { return fits(record) && confirm(record); }
-};
-
 enum class Kind : uint8_t { kNull = 0, kLeaf = 1, kNode = 2, kTernary = 3 };
 
-// A pointer, its kind in the low bits, and for a leaf its count in the high byte.
+// A pointer to something aligned to 64, its kind in the low bits. For a leaf its count in the high byte, and how many
+// records it may have before it is worth while to plan again: kLeafSmall shifted left by what is in the other low bits.
 using Ref = uint64_t;
 inline Kind kind_of(Ref ref) { return static_cast<Kind>(ref & 3); }
 inline size_t leaf_count(Ref ref) { return ref >> 56; }
+inline size_t leaf_room(Ref ref) { return std::min(kLeafSmall << (ref >> 2 & 15), kLeafMax); }
 template <typename T>
 T* target(Ref ref) {
-  return reinterpret_cast<T*>(ref & 0x00ff'ffff'ffff'fff8);
+  return reinterpret_cast<T*>(ref & 0x00ff'ffff'ffff'ffc0);
 }
-inline Ref make_ref(const void* pointer, Kind kind, size_t count = 0) {
-  return reinterpret_cast<uintptr_t>(pointer) | static_cast<uint64_t>(kind) | uint64_t{count} << 56;
+inline Ref make_ref(const void* pointer, Kind kind) {
+  return reinterpret_cast<uintptr_t>(pointer) | static_cast<uint64_t>(kind);
+}
+inline Ref make_leaf_ref(const void* pointer, size_t count, size_t room) {
+  const auto doubled = static_cast<uint64_t>(std::bit_width((std::max(room, kLeafSmall) - 1) / kLeafSmall));
+  return make_ref(pointer, Kind::kLeaf) | doubled << 2 | uint64_t{count} << 56;
 }
 
 // Where a Ref hangs. Written by the writer; ref is stored last, and loaded first.
@@ -292,6 +258,49 @@ struct Slot {
   std::atomic<uint32_t> tag{0};            // of the one masked value below, or 0: several
 };
 static_assert(sizeof(Slot) == 16);
+
+// A leaf of n records, in Order: first n words each of masks and of values, so that several are compared at once, and
+// then what else they say. A vector of up to 8 words from any of the first stays within it if n > 1.
+class Leaf {
+ public:
+  Leaf(const void* memory, size_t count) : memory_(static_cast<const uint64_t*>(memory)), count_(count) {}
+  explicit Leaf(Ref ref) : Leaf(target<const void>(ref), leaf_count(ref)) {}
+
+  [[nodiscard]] size_t count() const { return count_; }
+  [[nodiscard]] const uint64_t* mask(size_t word) const { return memory_ + 2 * word * count_; }
+  [[nodiscard]] const uint64_t* value(size_t word) const { return memory_ + (2 * word + 1) * count_; }
+  [[nodiscard]] const Meta& meta(size_t i) const { return reinterpret_cast<const Meta*>(memory_ + 4 * count_)[i]; }
+  [[nodiscard]] bool fits(size_t i, const Bits& key) const {
+    return (((key.word[0] & mask(0)[i]) ^ value(0)[i]) | ((key.word[1] & mask(1)[i]) ^ value(1)[i])) == 0;
+  }
+  [[nodiscard]] Record record(size_t i) const {
+    Record record;
+    static_cast<Meta&>(record) = meta(i);
+    record.mask = {{mask(0)[i], mask(1)[i]}};
+    record.value = {{value(0)[i], value(1)[i]}};
+    return record;
+  }
+
+  [[nodiscard]] static size_t bytes(size_t count) { return count * sizeof(Record); }
+  static void put(void* memory, size_t count, size_t i, const Record& record) {
+    auto* words = static_cast<uint64_t*>(memory);
+    words[i] = record.mask.word[0];
+    words[count + i] = record.value.word[0];
+    words[2 * count + i] = record.mask.word[1];
+    words[3 * count + i] = record.value.word[1];
+    reinterpret_cast<Meta*>(words + 4 * count)[i] = record;
+  }
+  // `n` records of this one, from `from` on, to the place `to` of another.
+  void copy(void* memory, size_t count, size_t from, size_t to, size_t n) const {
+    auto* words = static_cast<uint64_t*>(memory);
+    for (size_t row = 0; row < 4; ++row) std::copy_n(memory_ + row * count_ + from, n, words + row * count + to);
+    std::copy_n(&meta(0) + from, n, reinterpret_cast<Meta*>(words + 4 * count) + to);
+  }
+
+ private:
+  const uint64_t* memory_;
+  size_t count_;
+};
 
 // Both halves of the product: with secrets in a and b, a keyed hash.
 inline uint64_t fold(uint64_t a, uint64_t b) {

@@ -21,16 +21,6 @@ namespace godwit::dataplane::classifier {
 inline constexpr double kProbeCost = 18;
 inline constexpr size_t kPlanSample = 4096;
 
-// Of looking among n rules that further masks can split.
-inline double tree_cost(double n) {
-  if (n <= 0) return 0;
-  if (n <= static_cast<double>(kLeafMax)) return 10 + 3 * n;
-  return 34 + 22 * std::log2(n / static_cast<double>(kLeafMax));
-}
-
-// Of looking among n rules in a matrix of bits. Small ones are made dearer, since they take more memory a rule.
-inline double ternary_cost(double n) { return 90 + 0.18 * n + 2 * std::max(0.0, 32 - n); }
-
 struct Plan {
   Bits mask;
   double cost = 0;
@@ -38,9 +28,28 @@ struct Plan {
 
 class Planner {
  public:
+  // How many rules the whole tree is for: what fits into a core's caches is cheaper to read.
+  void set_total(size_t rules) { record_cost_ = rules < kCachedRules ? 1.2 : 3; }
+
+  // Of looking among n rules in a leaf.
+  [[nodiscard]] double leaf_cost(double n) const { return 12 + record_cost_ * n; }
+  // In a matrix of bits. Small ones are made dearer, since they take more memory a rule.
+  [[nodiscard]] static double ternary_cost(double n) { return 90 + 0.18 * n + 2 * std::max(0.0, 32 - n); }
+  // In one of the two.
+  [[nodiscard]] double flat_cost(double n) const {
+    return n <= static_cast<double>(kLeafMax) ? std::min(leaf_cost(n), ternary_cost(n)) : ternary_cost(n);
+  }
+  // As may be best, where further masks can split them.
+  [[nodiscard]] double tree_cost(double n) const {
+    if (n <= 0) return 0;
+    constexpr auto kFew = static_cast<double>(kLeafSmall);
+    const double split = 34 + 22 * std::log2(std::max(1.0, n / kFew));
+    return n <= static_cast<double>(kLeafMax) ? std::min(leaf_cost(n), split) : split;
+  }
+
   // At least one item; the plan's mask is empty if no bit tells any two of them apart. Each item may be one of a sample
   // of `scale` times as many.
-  [[nodiscard]] Plan plan(std::span<const Item> items, double scale = 1) {
+  [[nodiscard]] Plan plan(std::span<const Record> items, double scale = 1) {
     start(items, scale);
     Plan best{{}, HUGE_VAL};
     Bits mask;
@@ -58,6 +67,7 @@ class Planner {
 
  private:
   static constexpr size_t kPatience = 8;
+  static constexpr size_t kCachedRules = 4096;
   struct Member {
     Bits care;
     Bits bits;
@@ -72,10 +82,10 @@ class Planner {
     bool splits = false;
   };
 
-  void start(std::span<const Item> items, double scale) {
+  void start(std::span<const Record> items, double scale) {
     const size_t stride = (items.size() + kPlanSample - 1) / kPlanSample;
     members_.clear();
-    for (size_t i = 0; i < items.size(); i += stride) members_.push_back({items[i].care, items[i].bits});
+    for (size_t i = 0; i < items.size(); i += stride) members_.push_back({items[i].mask, items[i].value});
     groups_.assign(1, static_cast<uint32_t>(members_.size()));
     singles_.clear();
     single_care_ = {};
@@ -181,8 +191,8 @@ class Planner {
     if (out == 0) return table;
     const double rest = static_cast<double>(out) * scale_;
     const double share = static_cast<double>(covered) / static_cast<double>(covered + out);
-    const double tables = std::max(0.0, std::log(rest / static_cast<double>(kLeafMax)) / -std::log1p(-share));
-    return table + std::min(tables * table + tree_cost(std::min(rest, static_cast<double>(kLeafMax))),
+    const double tables = std::max(0.0, std::log(rest / static_cast<double>(kLeafSmall)) / -std::log1p(-share));
+    return table + std::min(tables * table + tree_cost(std::min(rest, static_cast<double>(kLeafSmall))),
                             ternary_cost(rest));
   }
   [[nodiscard]] double current_cost() const {
@@ -198,6 +208,7 @@ class Planner {
   std::array<Count, kCompactBits> counts_{};          // all zero between groups
   std::vector<double> group_cost_;  // by size, times the size
   size_t left_out_ = 0;
+  double record_cost_ = 1.2;
   double scale_ = 1;  // items a member stands for
 };
 

@@ -17,10 +17,6 @@
 #include <cstdint>
 #include <span>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include "dataplane/classifier_internal.h"
 #include "dataplane/classifier_pool.h"
 
@@ -40,9 +36,7 @@ struct alignas(64) TernaryBlock {
   alignas(32) uint64_t valid[kBlockWords] = {};
   std::array<uint8_t, kNibbles> nibbles{};  // which, the most selective first
 
-  [[nodiscard]] const uint64_t* row(size_t i, const Bits& key) const {
-    return rows + (i * 16 + key.nibble(nibbles[i])) * words;
-  }
+  [[nodiscard]] const uint64_t* row(size_t i, unsigned nibble) const { return rows + (i * 16 + nibble) * words; }
   [[nodiscard]] size_t columns() const { return size_t{words} * 64; }
   [[nodiscard]] static size_t bytes(size_t words, size_t nibbles) {
     return sizeof(TernaryBlock) + nibbles * 16 * words * 8 + words * 64 * 8;
@@ -71,81 +65,19 @@ inline void store_word(uint64_t& word, uint64_t value, std::memory_order order =
 inline void candidates_portable(const TernaryBlock& block, const Bits& key, uint64_t* out) {
   for (size_t w = 0; w < kBlockWords; ++w) out[w] = w < block.words ? load_word(block.valid[w]) : 0;
   for (size_t i = 0; i < block.nibble_count; ++i) {
-    const uint64_t* row = block.row(i, key);
+    const uint64_t* row = block.row(i, key.nibble(block.nibbles[i]));
     uint64_t any = 0;
     for (size_t w = 0; w < block.words; ++w) any |= out[w] &= load_word(row[w]);
     if (any == 0) return;
   }
 }
 
-#if defined(__x86_64__)
-__attribute__((target("avx2"), no_sanitize("thread"))) inline void candidates_avx2(const TernaryBlock& block,
-                                                                                     const Bits& key, uint64_t* out) {
-  out[0] = out[1] = out[2] = out[3] = 0;
-  if (block.words == 1) {
-    uint64_t left = block.valid[0];
-    for (size_t i = 0; i < block.nibble_count && left != 0; ++i) left &= *block.row(i, key);
-    out[0] = left;
-    return;
-  }
-  if (block.words == 2) {
-    __m128i left = _mm_load_si128(reinterpret_cast<const __m128i*>(block.valid));
-    for (size_t i = 0; i < block.nibble_count; ++i) {
-      left = _mm_and_si128(left, _mm_load_si128(reinterpret_cast<const __m128i*>(block.row(i, key))));
-    }
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), left);
-    return;
-  }
-  __m256i left = _mm256_load_si256(reinterpret_cast<const __m256i*>(block.valid));
-  size_t i = 0;
-  const auto row = [&](size_t n) { return reinterpret_cast<const __m256i*>(block.row(n, key)); };
-  for (; i + 4 <= block.nibble_count; i += 4) {
-    const __m256i a = _mm256_and_si256(_mm256_load_si256(row(i)), _mm256_load_si256(row(i + 1)));
-    const __m256i b = _mm256_and_si256(_mm256_load_si256(row(i + 2)), _mm256_load_si256(row(i + 3)));
-    left = _mm256_and_si256(left, _mm256_and_si256(a, b));
-    if (_mm256_testz_si256(left, left) != 0) break;
-  }
-  if (i + 4 > block.nibble_count) {
-    for (; i < block.nibble_count; ++i) left = _mm256_and_si256(left, _mm256_load_si256(row(i)));
-  }
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), left);
-}
-#endif
-
-using Candidates = void (*)(const TernaryBlock&, const Bits&, uint64_t*);
-
-inline Candidates best_candidates() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2") != 0) return candidates_avx2;
-#endif
-  return candidates_portable;
-}
-
-inline void search_ternary(const TernarySet& set, Search& search, Candidates candidates) {
-  for (size_t b = 0; b < set.block_count; ++b) {
-    const TernaryBlock& block = *set.blocks()[b];
-    if (block.best.load(std::memory_order_relaxed) > search.best_priority) continue;
-    uint64_t hits[kBlockWords];
-    candidates(block, search.key, hits);
-    if ((hits[0] | hits[1] | hits[2] | hits[3]) == 0) continue;
-    const bool sorted = block.sorted.load(std::memory_order_relaxed);
-    bool done = false;
-    for (size_t w = 0; w < block.words && !done; ++w) {
-      for (uint64_t left = hits[w]; left != 0 && !done; left &= left - 1) {
-        const auto column = w * 64 + static_cast<size_t>(std::countr_zero(left));
-        const Record* record = block.records[column].load(std::memory_order_acquire);
-        if (record != nullptr && search.consider(*record)) done = sorted;
-      }
-    }
-  }
-}
-
 // Writer: the rows' bits of one column. Nibbles that the block has no rows for are left to the Record.
-inline void fill_column(TernaryBlock& block, size_t column, const Item& item) {
+inline void fill_column(TernaryBlock& block, size_t column, const Record& item) {
   const uint64_t bit = uint64_t{1} << (column % 64);
   for (size_t i = 0; i < block.nibble_count; ++i) {
-    const unsigned care = item.care.nibble(block.nibbles[i]);
-    const unsigned want = item.bits.nibble(block.nibbles[i]);
+    const unsigned care = item.mask.nibble(block.nibbles[i]);
+    const unsigned want = item.value.nibble(block.nibbles[i]);
     for (unsigned value = 0; value < 16; ++value) {
       uint64_t& word = block.rows[(i * 16 + value) * block.words + column / 64];
       store_word(word, (value & care) == want ? load_word(word) | bit : load_word(word) & ~bit);
@@ -154,11 +86,11 @@ inline void fill_column(TernaryBlock& block, size_t column, const Item& item) {
 }
 
 // Writer: a block of up to 256 items, which are in Order; with room for `columns` at least.
-inline TernaryBlock* make_block(std::span<const Item> items, size_t columns, Pool& pool) {
+inline TernaryBlock* make_block(std::span<const Record> items, size_t columns, Pool& pool) {
   const size_t words = columns <= 64 ? 1 : columns <= 128 ? 2 : kBlockWords;
   std::array<double, kNibbles> density{};  // the share of rows' bits that are set
-  for (const Item& item : items) {
-    for (size_t n = 0; n < kNibbles; ++n) density[n] += 1.0 / (1u << std::popcount(item.care.nibble(n)));
+  for (const Record& item : items) {
+    for (size_t n = 0; n < kNibbles; ++n) density[n] += 1.0 / (1u << std::popcount(item.mask.nibble(n)));
   }
   std::array<uint8_t, kNibbles> nibbles{};
   size_t count = 0;
@@ -179,27 +111,27 @@ inline TernaryBlock* make_block(std::span<const Item> items, size_t columns, Poo
   for (size_t c = 0; c < words * 64; ++c) new (&block->records[c]) std::atomic<const Record*>(nullptr);
   for (size_t c = 0; c < items.size(); ++c) {
     fill_column(*block, c, items[c]);
-    block->records[c].store(new (pool.allocate(sizeof(Record))) Record(items[c].record), std::memory_order_relaxed);
+    block->records[c].store(new (pool.allocate(sizeof(Record))) Record(items[c]), std::memory_order_relaxed);
     block->valid[c / 64] |= uint64_t{1} << (c % 64);
   }
   block->used = static_cast<uint32_t>(items.size());
-  if (!items.empty()) block->best.store(items.front().record.priority, std::memory_order_relaxed);
+  if (!items.empty()) block->best.store(items.front().priority, std::memory_order_relaxed);
   return block;
 }
 
 // Writer: into a free column, if there is one.
-inline bool insert_ternary(TernarySet& set, const Item& item, Pool& pool) {
+inline bool insert_ternary(TernarySet& set, const Record& item, Pool& pool) {
   for (size_t b = set.block_count; b-- > 0;) {
     TernaryBlock& block = *set.blocks()[b];
     if (block.used == block.columns()) continue;
     size_t column = 0;
     while (((block.valid[column / 64] >> (column % 64)) & 1) != 0) ++column;
-    if (item.record.priority < block.best.load(std::memory_order_relaxed)) {
-      block.best.store(item.record.priority, std::memory_order_relaxed);
+    if (item.priority < block.best.load(std::memory_order_relaxed)) {
+      block.best.store(item.priority, std::memory_order_relaxed);
     }
     block.sorted.store(false, std::memory_order_relaxed);
     fill_column(block, column, item);
-    block.records[column].store(new (pool.allocate(sizeof(Record))) Record(item.record), std::memory_order_release);
+    block.records[column].store(new (pool.allocate(sizeof(Record))) Record(item), std::memory_order_release);
     store_word(block.valid[column / 64], block.valid[column / 64] | uint64_t{1} << (column % 64),
                std::memory_order_release);
     ++block.used;
@@ -210,17 +142,17 @@ inline bool insert_ternary(TernarySet& set, const Item& item, Pool& pool) {
 }
 
 // Writer: unlinks the item's record and returns it, for the caller to retire; nullptr: not in here.
-inline const Record* remove_ternary(TernarySet& set, const Item& item) {
+inline const Record* remove_ternary(TernarySet& set, const Record& item) {
   for (size_t b = 0; b < set.block_count; ++b) {
     TernaryBlock& block = *set.blocks()[b];
     uint64_t hits[kBlockWords];
-    candidates_portable(block, item.bits, hits);  // its own column is one of them
+    candidates_portable(block, item.value, hits);  // its own column is one of them
     for (size_t w = 0; w < block.words; ++w) {
       for (uint64_t left = hits[w]; left != 0; left &= left - 1) {
         const uint64_t bit = left & -left;
         std::atomic<const Record*>& place = block.records[w * 64 + static_cast<size_t>(std::countr_zero(left))];
         const Record* record = place.load(std::memory_order_relaxed);
-        if (!record->same_rule(item.record)) continue;
+        if (!record->same_rule(item)) continue;
         store_word(block.valid[w], block.valid[w] & ~bit);
         place.store(nullptr, std::memory_order_relaxed);
         --block.used;

@@ -26,8 +26,8 @@ class Root {
   const HashKey hash_key;
   Slot top;
 
-  void insert(const RuleEntry& entry) { insert(Item(make_record(entry, layout))); }
-  void insert(const Item& item) {
+  void insert(const RuleEntry& entry) { insert(make_record(entry, layout)); }
+  void insert(const Record& item) {
     insert_at(top, item, 0);
     ++count_;
     ++changes_;
@@ -37,8 +37,8 @@ class Root {
   [[nodiscard]] bool small() const { return built_ < kSmallRules; }
 
   // False if it isn't in here.
-  bool remove(const RuleEntry& entry) { return remove(Item(make_record(entry, layout))); }
-  bool remove(const Item& item) {
+  bool remove(const RuleEntry& entry) { return remove(make_record(entry, layout)); }
+  bool remove(const Record& item) {
     if (!remove_at(top, item, 0)) return false;
     --count_;
     ++changes_;
@@ -68,13 +68,13 @@ class Root {
  private:
   friend class Builder;
 
-  static uint32_t best_of(std::span<const Item> items) {
+  static uint32_t best_of(std::span<const Record> items) {
     uint32_t best = UINT32_MAX;
-    for (const Item& item : items) best = std::min(best, item.record.priority);
+    for (const Record& item : items) best = std::min(best, item.priority);
     return best;
   }
-  static void sort_by_order(std::vector<Item>& items) {
-    std::sort(items.begin(), items.end(), [](const Item& a, const Item& b) { return a.record.before(b.record); });
+  static void sort_by_order(std::vector<Record>& items) {
+    std::sort(items.begin(), items.end(), [](const Record& a, const Record& b) { return a.before(b); });
   }
   static void lower(std::atomic<uint32_t>& bound, uint32_t priority) {
     if (priority < bound.load(std::memory_order_relaxed)) bound.store(priority, std::memory_order_relaxed);
@@ -85,33 +85,33 @@ class Root {
   static constexpr uint16_t kSalts = 16;
   static constexpr size_t kSaltedValues = 32;
 
-  Ref build(std::vector<Item>& items, size_t depth) {
+  Ref build(std::vector<Record>& items, size_t depth) {
     if (items.empty()) return 0;
-    if (items.size() <= kLeafMax) return make_leaf(items);
+    if (items.size() <= kLeafSmall) return make_leaf(items);
     std::vector<Bits> masks;
-    std::vector<std::vector<Item>> parts;
-    std::vector<Item> rest = std::move(items);
-    while (depth < kMaxDepth && masks.size() < kMaxTables && rest.size() > kLeafMax) {
+    std::vector<std::vector<Record>> parts;
+    std::vector<Record> rest = std::move(items);
+    while (depth < kMaxDepth && masks.size() < kMaxTables && rest.size() > kLeafSmall) {
       const Plan plan = planner_.plan(rest);
-      if (plan.cost >= ternary_cost(static_cast<double>(rest.size()))) break;
+      if (plan.cost >= planner_.flat_cost(static_cast<double>(rest.size()))) break;
       masks.push_back(plan.mask);
       const auto middle =
-          std::stable_partition(rest.begin(), rest.end(), [&](const Item& i) { return !i.care.contains(plan.mask); });
+          std::stable_partition(rest.begin(), rest.end(), [&](const Record& i) { return !i.mask.contains(plan.mask); });
       parts.emplace_back(middle, rest.end());
       rest.erase(middle, rest.end());
     }
-    if (masks.empty()) return make_ternary(rest);
+    if (masks.empty()) return make_rest(rest);
     return make_node(masks, parts, rest, depth);
   }
 
-  Ref make_leaf(std::vector<Item>& items) {
+  Ref make_leaf(std::vector<Record>& items) {
     sort_by_order(items);
-    auto* records = static_cast<Record*>(pool_.allocate(items.size() * sizeof(Record)));
-    for (size_t i = 0; i < items.size(); ++i) new (records + i) Record(items[i].record);
-    return make_ref(records, Kind::kLeaf, items.size());
+    void* leaf = pool_.allocate(Leaf::bytes(items.size()));
+    for (size_t i = 0; i < items.size(); ++i) Leaf::put(leaf, items.size(), i, items[i]);
+    return make_leaf_ref(leaf, items.size(), items.size());
   }
 
-  Ref make_ternary(std::vector<Item>& items) {
+  Ref make_ternary(std::vector<Record>& items) {
     sort_by_order(items);
     const size_t blocks = (items.size() + kBlockColumns - 1) / kBlockColumns;
     auto* set = new (pool_.allocate(TernarySet::bytes(blocks))) TernarySet;
@@ -125,7 +125,7 @@ class Root {
     return make_ref(set, Kind::kTernary);
   }
 
-  Ref make_node(const std::vector<Bits>& masks, std::vector<std::vector<Item>>& parts, std::vector<Item>& rest,
+  Ref make_node(const std::vector<Bits>& masks, std::vector<std::vector<Record>>& parts, std::vector<Record>& rest,
                 size_t depth) {
     auto* node = new (pool_.allocate(Node::bytes(masks.size()))) Node;
     node->depth = static_cast<uint16_t>(depth);
@@ -140,14 +140,14 @@ class Root {
     node->count = node->built = static_cast<uint32_t>(count);
     if (!rest.empty()) {
       node->rest.best.store(best_of(rest), std::memory_order_relaxed);
-      const bool more = rest.size() > kLeafMax && masks.size() == kMaxTables;
+      const bool more = rest.size() > kLeafSmall && masks.size() == kMaxTables;
       node->rest.ref.store(more ? build(rest, depth + 1) : make_rest(rest), std::memory_order_relaxed);
     }
     return make_ref(node, Kind::kNode);
   }
-  Ref make_rest(std::vector<Item>& rest) { return rest.size() <= kLeafMax ? make_leaf(rest) : make_ternary(rest); }
+  Ref make_rest(std::vector<Record>& rest) { return rest.size() <= kLeafMax ? make_leaf(rest) : make_ternary(rest); }
 
-  void fill_table(Table& table, std::vector<Item>& items, size_t depth) {
+  void fill_table(Table& table, std::vector<Record>& items, size_t depth) {
     struct Place {
       uint64_t hash;
       uint32_t item;
@@ -158,7 +158,7 @@ class Root {
     size_t fewest = SIZE_MAX;  // collisions; small tables try salts until there are none
     for (uint16_t n = 0; n <= kSalts && fewest > 0; ++n) {
       table.salt = n == kSalts ? salt : static_cast<uint16_t>(depth * kSalts + n);
-      for (uint32_t i = 0; i < items.size(); ++i) places[i] = {table.hash(items[i].bits, hash_key), i};
+      for (uint32_t i = 0; i < items.size(); ++i) places[i] = {table.hash(items[i].value, hash_key), i};
       std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.hash < b.hash; });
       if (n == kSalts) break;
       size_t values = 0;
@@ -180,7 +180,7 @@ class Root {
     table.best.store(best_of(items), std::memory_order_relaxed);
     for (size_t i = 0; i < places.size();) {
       const size_t index = table.index(places[i].hash);
-      std::vector<Item> bucket;
+      std::vector<Record> bucket;
       bool several = false;
       const uint64_t first = places[i].hash;
       for (; i < places.size() && table.index(places[i].hash) == index; ++i) {
@@ -204,7 +204,7 @@ class Root {
       case Kind::kNull:
         return;
       case Kind::kLeaf:
-        return discard(target<Record>(ref), leaf_count(ref) * sizeof(Record));
+        return discard(target<void>(ref), Leaf::bytes(leaf_count(ref)));
       case Kind::kNode: {
         auto* node = target<Node>(ref);
         for (size_t t = 0; t < node->table_count; ++t) {
@@ -231,12 +231,12 @@ class Root {
     }
   }
 
-  static void collect(Ref ref, std::vector<Item>& items) {
+  static void collect(Ref ref, std::vector<Record>& items) {
     switch (kind_of(ref)) {
       case Kind::kNull:
         return;
       case Kind::kLeaf:
-        for (size_t i = 0; i < leaf_count(ref); ++i) items.emplace_back(target<Record>(ref)[i]);
+        for (size_t i = 0; i < leaf_count(ref); ++i) items.push_back(Leaf(ref).record(i));
         return;
       case Kind::kNode: {
         auto* node = target<Node>(ref);
@@ -269,9 +269,9 @@ class Root {
   }
 
   // Replaces what hangs at the slot by a tree built for it, with one item more if given.
-  void rebuild(Slot& slot, size_t depth, const Item* extra) {
+  void rebuild(Slot& slot, size_t depth, const Record* extra) {
     const Ref old = slot.ref.load(std::memory_order_relaxed);
-    std::vector<Item> items;
+    std::vector<Record> items;
     collect(old, items);
     if (extra != nullptr) items.push_back(*extra);
     slot.ref.store(build(items, depth), std::memory_order_release);
@@ -280,17 +280,18 @@ class Root {
 
   // ---- changing ----
 
-  void insert_at(Slot& slot, const Item& item, size_t depth) {
+  void insert_at(Slot& slot, const Record& item, size_t depth) {
     const Ref ref = slot.ref.load(std::memory_order_relaxed);
     if (ref == 0) {
-      slot.best.store(item.record.priority, std::memory_order_relaxed);
+      slot.best.store(item.priority, std::memory_order_relaxed);
     } else {
-      lower(slot.best, item.record.priority);
+      lower(slot.best, item.priority);
     }
     switch (kind_of(ref)) {
       case Kind::kNull: {
-        std::vector<Item> one(1, item);
-        slot.ref.store(make_leaf(one), std::memory_order_release);
+        void* leaf = pool_.allocate(Leaf::bytes(1));
+        Leaf::put(leaf, 1, 0, item);
+        slot.ref.store(make_leaf_ref(leaf, 1, 1), std::memory_order_release);
         return;
       }
       case Kind::kLeaf:
@@ -306,27 +307,28 @@ class Root {
     }
   }
 
-  void insert_in_leaf(Slot& slot, Ref ref, const Item& item, size_t depth) {
+  void insert_in_leaf(Slot& slot, Ref ref, const Record& item, size_t depth) {
     const size_t count = leaf_count(ref);
-    if (count == kLeafMax) return rebuild(slot, depth, &item);
-    const Record* old = target<Record>(ref);
-    auto* records = static_cast<Record*>(pool_.allocate((count + 1) * sizeof(Record)));
+    if (count >= leaf_room(ref)) return rebuild(slot, depth, &item);
+    const Leaf old(ref);
     size_t i = 0;
-    for (; i < count && old[i].before(item.record); ++i) new (records + i) Record(old[i]);
-    new (records + i) Record(item.record);
-    for (; i < count; ++i) new (records + i + 1) Record(old[i]);
-    slot.ref.store(make_ref(records, Kind::kLeaf, count + 1), std::memory_order_release);
+    while (i < count && old.meta(i).before(item)) ++i;
+    void* leaf = pool_.allocate(Leaf::bytes(count + 1));
+    old.copy(leaf, count + 1, 0, 0, i);
+    Leaf::put(leaf, count + 1, i, item);
+    old.copy(leaf, count + 1, i, i + 1, count - i);
+    slot.ref.store(make_leaf_ref(leaf, count + 1, leaf_room(ref)), std::memory_order_release);
     discard_tree(ref);
   }
 
-  void insert_in_node(Slot& slot, Node& node, const Item& item, size_t depth) {
+  void insert_in_node(Slot& slot, Node& node, const Record& item, size_t depth) {
     if (due(outgrown(node.count, node.built), node.count)) return rebuild(slot, depth, &item);
     ++node.count;
     for (size_t t = 0; t < node.table_count; ++t) {
       Table& table = node.tables()[t];
-      if (!item.care.contains(table.mask)) continue;
-      lower(table.best, item.record.priority);
-      const uint64_t hash = table.hash(item.bits, hash_key);
+      if (!item.mask.contains(table.mask)) continue;
+      lower(table.best, item.priority);
+      const uint64_t hash = table.hash(item.value, hash_key);
       Slot& next = table.slots[table.index(hash)];
       if (next.ref.load(std::memory_order_relaxed) == 0) {
         next.tag.store(Table::tag(hash), std::memory_order_relaxed);
@@ -338,7 +340,7 @@ class Root {
     insert_at(node.rest, item, depth + 1);
   }
 
-  void add_block(Slot& slot, TernarySet& set, const Item& item) {
+  void add_block(Slot& slot, TernarySet& set, const Record& item) {
     const size_t blocks = set.block_count;
     auto* grown = new (pool_.allocate(TernarySet::bytes(blocks + 1))) TernarySet;
     grown->block_count = static_cast<uint32_t>(blocks + 1);
@@ -350,7 +352,7 @@ class Root {
     discard(&set, TernarySet::bytes(blocks));
   }
 
-  bool remove_at(Slot& slot, const Item& item, size_t depth) {
+  bool remove_at(Slot& slot, const Record& item, size_t depth) {
     const Ref ref = slot.ref.load(std::memory_order_relaxed);
     switch (kind_of(ref)) {
       case Kind::kNull:
@@ -371,32 +373,31 @@ class Root {
     return false;
   }
 
-  bool remove_from_leaf(Slot& slot, Ref ref, const Item& item) {
+  bool remove_from_leaf(Slot& slot, Ref ref, const Record& item) {
     const size_t count = leaf_count(ref);
-    const Record* old = target<Record>(ref);
+    const Leaf old(ref);
     size_t found = 0;
-    while (found < count && !old[found].same_rule(item.record)) ++found;
+    while (found < count && !old.meta(found).same_rule(item)) ++found;
     if (found == count) return false;
     Ref fresh = 0;
     if (count > 1) {
-      auto* records = static_cast<Record*>(pool_.allocate((count - 1) * sizeof(Record)));
-      for (size_t i = 0; i < count; ++i) {
-        if (i != found) new (records + i - (i > found ? 1 : 0)) Record(old[i]);
-      }
-      fresh = make_ref(records, Kind::kLeaf, count - 1);
+      void* leaf = pool_.allocate(Leaf::bytes(count - 1));
+      old.copy(leaf, count - 1, 0, 0, found);
+      old.copy(leaf, count - 1, found + 1, found, count - 1 - found);
+      fresh = make_leaf_ref(leaf, count - 1, leaf_room(ref));
     }
     slot.ref.store(fresh, std::memory_order_release);
     discard_tree(ref);
     return true;
   }
 
-  bool remove_from_node(Slot& slot, Node& node, const Item& item, size_t depth) {
+  bool remove_from_node(Slot& slot, Node& node, const Record& item, size_t depth) {
     bool removed = false;
     size_t t = 0;
-    while (t < node.table_count && !item.care.contains(node.tables()[t].mask)) ++t;
+    while (t < node.table_count && !item.mask.contains(node.tables()[t].mask)) ++t;
     if (t < node.table_count) {
       const Table& table = node.tables()[t];
-      removed = remove_at(table.slots[table.index(table.hash(item.bits, hash_key))], item, depth + 1);
+      removed = remove_at(table.slots[table.index(table.hash(item.value, hash_key))], item, depth + 1);
     } else {
       removed = remove_at(node.rest, item, depth + 1);
     }

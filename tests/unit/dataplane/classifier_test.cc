@@ -14,7 +14,8 @@
 #include <thread>
 #include <vector>
 
-#include "dataplane/classifier_ternary.h"
+#include "dataplane/classifier_builder.h"
+#include "dataplane/classifier_search.h"
 #include "tests/support/linear_classifier.h"
 #include "tests/support/random_rule_set.h"
 #include "tests/support/test_rcu.h"
@@ -376,38 +377,96 @@ TEST_F(ClassifierTest, ASequenceThatOrderCannotHoldIsRefused) {
 }
 
 // The instruction sets that lookups choose between at run time, against each other.
-TEST(ClassifierVectors, EachWayToFindCandidatesFindsTheSame) {
+TEST(ClassifierVectors, EachFindsTheSameRecords) {
   Random random(800);
   classifier::Layout layout;
   for (uint8_t byte : std::to_array<uint8_t>({22, 23, 28, 40, 41, 42, 43, 44, 45, 46, 47, 80, 81, 82, 83})) {
     layout.add(byte);
   }
-  for (const size_t size : {1, 9, 64, 65, 128, 200, 256}) {
+  for (const size_t size : {1, 2, 3, 7, 8, 9, 31, 63, 64, 65, 128, 200, 256}) {
     std::vector<std::unique_ptr<RuleEntry>> entries;
-    std::vector<classifier::Item> items;
+    std::vector<classifier::Record> records;
     for (size_t i = 0; i < size; ++i) {
       entries.push_back(random_entry(random, i));
-      items.emplace_back(classifier::make_record(*entries.back(), layout));
+      records.push_back(classifier::make_record(*entries.back(), layout));
     }
     classifier::Pool pool;
-    const classifier::TernaryBlock& block = *classifier::make_block(items, size, pool);
-    for (size_t n = 0; n < 2000; ++n) {
+    const classifier::TernaryBlock& block = *classifier::make_block(records, size, pool);
+    const size_t count = std::min<size_t>(size, 64);
+    void* memory = pool.allocate(classifier::Leaf::bytes(count));
+    for (size_t i = 0; i < count; ++i) classifier::Leaf::put(memory, count, i, records[i]);
+    for (size_t n = 0; n < 1000; ++n) {
       const FlowKey key = random_key(random);
       const classifier::Bits bits = layout.compact(key);
-      uint64_t portable[classifier::kBlockWords], chosen[classifier::kBlockWords];
-      classifier::candidates_portable(block, bits, portable);
-      classifier::best_candidates()(block, bits, chosen);
-      for (size_t i = 0; i < size; ++i) {
-        const bool accepts = (bits & items[i].care) == items[i].bits;
-        ASSERT_EQ(((portable[i / 64] >> (i % 64)) & 1) != 0, accepts) << "of " << size;
-        ASSERT_EQ(((chosen[i / 64] >> (i % 64)) & 1) != 0, accepts) << "of " << size;
+      for (const classifier::Searcher& searcher : classifier::searchers()) {
+        ASSERT_EQ(searcher.pick(layout, key), bits) << searcher.name;
+        uint64_t columns[classifier::kBlockWords];
+        searcher.candidates(block, bits, columns);
+        const uint64_t hits = searcher.leaf_hits({memory, count}, bits);
+        for (size_t i = 0; i < size; ++i) {
+          const bool accepts = (bits & records[i].mask) == records[i].value;
+          ASSERT_EQ(((columns[i / 64] >> (i % 64)) & 1) != 0, accepts) << searcher.name << ", of " << size;
+          if (i < count) {
+            ASSERT_EQ(((hits >> i) & 1) != 0, accepts) << searcher.name << ", of " << count;
+          }
+        }
+        ASSERT_TRUE(count == 64 || hits >> count == 0) << searcher.name;
       }
-#if defined(__x86_64__)
-      if (__builtin_cpu_supports("ssse3") != 0) {
-        ASSERT_EQ(layout.compact_ssse3(key), bits);
-      }
-#endif
     }
+  }
+}
+
+TEST(ClassifierVectors, EachOfTheSixteenBytesMayBeAnyOfTheKeys) {
+  Random random(801);
+  for (size_t round = 0; round < 500; ++round) {
+    classifier::Layout layout;
+    for (uint8_t byte = 0; byte < kFlowKeyBytes && layout.used < classifier::kCompactBytes; ++byte) {
+      if (pick(random, 8) < 2) layout.add(byte);
+    }
+    FlowKey key;
+    for (size_t i = 0; i < kFlowKeyBytes; ++i) key.bytes()[i] = static_cast<uint8_t>(pick(random, 256));
+    for (const classifier::Searcher& searcher : classifier::searchers()) {
+      ASSERT_EQ(searcher.pick(layout, key), layout.compact(key)) << searcher.name;
+    }
+  }
+}
+
+TEST(ClassifierVectors, EachLooksUpTheSame) {
+  Random random(802);
+  for (const size_t size : {5, 60, 700, 4000}) {
+    std::vector<std::unique_ptr<RuleEntry>> entries;
+    std::vector<const RuleEntry*> all;
+    for (size_t i = 0; i < size; ++i) {
+      entries.push_back(random_entry(random, i));
+      make_visible(*entries.back(), pick(random, 4), pick(random, 3) == 0 ? 4 : kNever);
+      all.push_back(entries.back().get());
+    }
+    classifier::Layout layout;
+    for (uint8_t byte : std::to_array<uint8_t>({22, 23, 28, 40, 41, 42, 43, 44, 45, 46, 47, 80, 81, 82, 83})) layout.add(byte);
+    classifier::Builder builder(layout, {1, 2});
+    while (!builder.step(all, 1000)) {}
+    const std::shared_ptr<classifier::Root> root = builder.take();
+    size_t hits = 0;
+    for (size_t n = 0; n < 4000; n += 32) {
+      std::array<FlowKey, 32> keys;
+      std::array<const FlowKey*, 32> batch;
+      for (size_t i = 0; i < keys.size(); ++i) {
+        keys[i] = random_key(random);
+        batch[i] = &keys[i];
+      }
+      const uint64_t generation = pick(random, 6);
+      for (const classifier::Searcher& searcher : classifier::searchers()) {
+        std::array<const RuleEntry*, 32> out;
+        searcher.lookup_batch(*root, batch, generation, out);
+        for (size_t i = 0; i < keys.size(); ++i) {
+          const RuleEntry* want = classifier::searchers().back().lookup(*root, keys[i], generation, nullptr);
+          ASSERT_EQ(out[i], want) << searcher.name;
+          ASSERT_EQ(searcher.lookup(*root, keys[i], generation, nullptr), want) << searcher.name;
+          hits += want != nullptr;
+        }
+      }
+    }
+    EXPECT_GT(hits, 0u);
   }
 }
 
