@@ -56,7 +56,7 @@ struct Location {
   // kUplink, at the source of a move: what an uplink still brings for it takes the peers' session, since it
   // cannot go back out by an uplink.
   bool redirect_late = false;
-  // Not 0, at the destination of a move: frames to a group come twice, directly and redirected. The second
+  // Not 0, at the destination of a move: frames that were flooded come twice, directly and redirected. The second
   // copy is dropped. A number not used by this endpoint's earlier moves.
   uint16_t dedupe = 0;
   bool operator==(const Location&) const = default;

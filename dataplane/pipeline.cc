@@ -362,19 +362,23 @@ void Pipeline::to_endpoint(Walk& walk, EndpointId to, Packet* packet) {
     // Not paired up yet: a copy that the peer sends goes ahead of this one, which would take it for the second.
     return park(walk, to, packet);
   }
-  if (entry->location.dedupe != 0 && second_copy(to, *entry, *packet, false)) {
+  const bool from_uplink = walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kUplink;
+  if (entry->location.dedupe != 0 && second_copy(to, *entry, *packet, from_uplink ? CopyWay::kFabric : CopyWay::kLocal)) {
     return drop(packet, walk.in, Drop::k_redirect_duplicate);
   }
   deliver(walk, to, *entry, packet);
 }
 
-// Frames to a group reach both hosts of a move: directly and by the session. True for the later of the two.
+// Frames to a group reach both hosts of a move: directly and by the session. So do frames to one address that the fabric floods
+// since it has forgotten where that is. True for the later of the two.
 // Both must look the same: what a guest left to its NIC is done on the way that leads over an uplink.
-bool Pipeline::second_copy(EndpointId to, const EndpointEntry& entry, Packet& packet, bool redirected) {
-  if ((packet.data[0] & 1) == 0) return false;
-  if ((packet.flags & Packet::kPartialChecksum) != 0 && packet.head_len == packet.len) (void)finish_partial_checksum(packet);
+bool Pipeline::second_copy(EndpointId to, const EndpointEntry& entry, Packet& packet, CopyWay way) {
+  const bool partial = (packet.flags & Packet::kPartialChecksum) != 0;
+  // To one address by a guest of this host or the other one: the fabric never had it.
+  if ((packet.data[0] & 1) == 0 && (way == CopyWay::kLocal || partial)) return false;
+  if (partial && packet.head_len == packet.len) (void)finish_partial_checksum(packet);
   const uint64_t salt = static_cast<uint64_t>(to.value) << 16 | entry.location.dedupe;
-  return dedupe_.second_copy(packet.head(), packet.len, salt, redirected);
+  return dedupe_.second_copy(packet.head(), packet.len, salt, way == CopyWay::kSession);
 }
 
 void Pipeline::park(Walk& walk, EndpointId to, Packet* packet) {
@@ -425,7 +429,7 @@ void Pipeline::inject(const ForwardingState& state, EndpointId endpoint, std::sp
       continue;
     }
     packet->flow_hash = flow_hash(walk.parsed.key);
-    if (entry->location.dedupe != 0 && second_copy(endpoint, *entry, *packet, true)) {
+    if (entry->location.dedupe != 0 && second_copy(endpoint, *entry, *packet, CopyWay::kSession)) {
       drop(packet, PortId{}, Drop::k_redirect_duplicate);
       continue;
     }
@@ -483,7 +487,8 @@ void Pipeline::drain(const ForwardingState& state) {
         drop(packet, in, Drop::k_park_expired);
       } else if (kind == LocationKind::kUplink && from_uplink) {
         drop(packet, in, Drop::k_uplink_to_uplink);
-      } else if (gone_out || (kind == LocationKind::kPort && entry->location.dedupe != 0 && second_copy(id, *entry, *packet, false))) {
+      } else if (gone_out || (kind == LocationKind::kPort && entry->location.dedupe != 0 &&
+                              second_copy(id, *entry, *packet, from_uplink ? CopyWay::kFabric : CopyWay::kLocal))) {
         drop(packet, in, Drop::k_redirect_duplicate);
       } else if (const auto malformed = parse(*packet, walk.parsed)) {
         drop(packet, in, *malformed);

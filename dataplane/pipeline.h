@@ -148,7 +148,9 @@ class Pipeline {
     if (output_count_ == kOutputBatch) flush();
   }
   void drop(Packet* packet, PortId origin, Drop reason);
-  bool second_copy(EndpointId to, const EndpointEntry& entry, Packet& packet, bool redirected);
+  // How a frame came to the destination of a move.
+  enum class CopyWay : uint8_t { kLocal, kFabric, kSession };
+  bool second_copy(EndpointId to, const EndpointEntry& entry, Packet& packet, CopyWay way);
   void park(Walk& walk, EndpointId to, Packet* packet);
   void count(CounterId id, uint64_t packets, uint64_t bytes) {
     Tally& tally = tallies_[id.value % tallies_.size()];

@@ -319,6 +319,38 @@ TEST_F(PipelineTest, TheSecondCopyOfAFloodedFrameIsDroppedWhicheverWayItComes) {
   EXPECT_EQ(pipeline_.drops(kUplinkPort, Drop::k_redirect_duplicate), 1u);
 }
 
+TEST_F(PipelineTest, AFrameToTheVmAloneThatAForgetfulFabricFloodedComesOnce) {
+  Location location{LocationKind::kPort, kPortVm, {}};
+  location.dedupe = 1;
+  locate(vm_, location);
+  const auto inject = [&](const MacAddress& from, uint8_t tag) {
+    Packet* packet = host_.make(udp_frame(kMacVm, from, 1, tag));
+    pipeline_.inject(*cell_.load(), vm_, {&packet, 1});
+  };
+  inject(kMacFar, 1);
+  receive(kUplinkPort, udp_frame(kMacVm, kMacFar, 1, 1));
+  receive(kUplinkPort, udp_frame(kMacVm, kMacFar, 1, 2));
+  inject(kMacFar, 2);
+  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2}));
+  // What a guest of this host sends comes by no other way, so equal frames of it are frames of their own.
+  inject(kMacA, 3);
+  receive(kPortA, udp_frame(kMacVm, kMacA, 1, 3));
+  receive(kPortA, udp_frame(kMacVm, kMacA, 1, 3));
+  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 3, 3, 3}));
+  // The same of frames that waited.
+  location.kind = LocationKind::kParked;
+  locate(vm_, location);
+  receive(kUplinkPort, udp_frame(kMacVm, kMacFar, 1, 4));
+  receive(kPortA, udp_frame(kMacVm, kMacA, 1, 5));
+  inject(kMacFar, 4);
+  location.kind = LocationKind::kPort;
+  locate(vm_, location);
+  drain();
+  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 3, 3, 3, 4, 5}));
+  EXPECT_EQ(pipeline_.drops(kUplinkPort, Drop::k_redirect_duplicate), 2u);
+  EXPECT_EQ(pipeline_.drops(PortId{}, Drop::k_redirect_duplicate), 1u);
+}
+
 TEST_F(PipelineTest, WhatWasFloodedDoesNotLeaveByTheUplinkAgainWhenTheVmIsBehindIt) {
   locate(vm_, {LocationKind::kParked, {}, {}});
   receive(kPortA, udp_frame(kBroadcast, kMacA, 53, 1));
