@@ -122,6 +122,7 @@ migration::DriverOptions driver_options(const HostConfig& config) {
   options.window_timeout_ms = migration.window_timeout_ms;
   options.max_preparing = migration.max_preparing;
   options.max_incoming = migration.max_incoming;
+  options.ahead = {migration.park_packets, migration.park_bytes};
   return options;
 }
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <iterator>
 
-#include "migration/announce.h"
 #include "migration/policy_record.h"
 
 namespace godwit::migration {
@@ -22,8 +21,6 @@ constexpr uint64_t kAskMs = 300;          // the source reconnects by itself, an
 constexpr uint64_t kAskAgainMs = 1000;
 constexpr uint64_t kWindowSlackMs = 5000; // beyond the source's own limits
 constexpr size_t kMaxWaitingIn = 4096;    // redirected frames that wait for the worker's ring
-constexpr size_t kMaxAhead = 4096;        // frames that wait for the VM's rings
-constexpr size_t kMaxAheadBytes = 8u << 20;
 
 }  // namespace
 
@@ -450,8 +447,22 @@ void DestinationMove::announce(size_t round) {
   }
 }
 
+void DestinationMove::on_fabric_message(const FabricMessage& message) {
+  if (message.kind != FabricMessage::Kind::kProbe || message.nonce != nonce_ || !published_ || over()) return;
+  const bool ours = std::ranges::any_of(document_.profiles, [&](const dataplane::Profile& profile) {
+    const auto all = fabric_addresses(profile);
+    return std::ranges::find(all, message.address) != all.end();
+  });
+  if (!ours) return;
+  dataplane::Frame frame;
+  frame.endpoint = context_.uplink();
+  frame.bytes = echo(message.address, nonce_);
+  (void)context_.gate.emit(frame);  // a full ring loses it: the source asks again
+}
+
 void DestinationMove::on_redirect(const wire::Redirect& redirect) {
   if (!published_ && machine_.state() != DestinationState::kHandedOver) return;
+  const dataplane::ParkLimits& most = context_.options.ahead;
   uint64_t number = redirect.first();
   for (const wire::Frame& in : redirect.frames()) {
     auto frame = from_wire(in);
@@ -465,7 +476,7 @@ void DestinationMove::on_redirect(const wire::Redirect& redirect) {
     if (published_) {
       in_.emplace_back(std::move(*frame));
       ++status_.redirected;
-    } else if (ahead_.size() < kMaxAhead && ahead_bytes_ + frame->bytes.size() <= kMaxAheadBytes) {
+    } else if (ahead_.size() < most.packets && ahead_bytes_ + frame->bytes.size() <= most.bytes) {
       ahead_bytes_ += frame->bytes.size();
       ahead_.push_back(std::move(*frame));
     } else {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "migration/destination.h"
+#include "migration/announce.h"
 #include "migration/move_context.h"
 #include "migration/rewrite.h"
 
@@ -30,6 +31,8 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   // Of `session`; one that was replaced meanwhile does not count.
   void on_connection_lost(const std::string& reason, const PeerSession* session);
   void on_port_event(const dataplane::PortEvent& event);
+  // Came in by an uplink: a probe of ours is answered.
+  void on_fabric_message(const FabricMessage& message);
   Result<void> cancel();
   void stop();
 

@@ -714,10 +714,11 @@ void Driver::on_gate_ready() {
   std::vector<dataplane::Frame> announcements_seen;
   impl_->context.gate.take_announcements(announcements_seen);
   for (const dataplane::Frame& frame : announcements_seen) {
-    if (const auto nonce = announced_nonce(frame.bytes)) {
-      const auto outgoing = impl_->outgoing;
-      for (const auto& move : outgoing) move->on_announcement(*nonce);
-    }
+    const auto message = read_fabric_message(frame.bytes);
+    if (!message) continue;
+    const auto outgoing = impl_->outgoing;
+    for (const auto& move : outgoing) move->on_fabric_message(*message);
+    for (const auto& move : impl_->incoming) move->on_fabric_message(*message);
   }
   impl_->pump();
   impl_->sweep();

@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "dataplane/packet_gate.h"
+#include "dataplane/parking.h"
 #include "dataplane/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/destination.h"
@@ -50,6 +51,7 @@ struct DriverOptions {
   uint64_t window_timeout_ms = 2000;         // longest redirect window when no proof comes
   uint64_t max_preparing = 8;                // moves from here that are being prepared together; the others queue
   uint64_t max_incoming = 256;               // moves to here at once; further offers are refused
+  dataplane::ParkLimits ahead;               // sent ahead of a VM and kept here, each move; the same waits for it at the destination
 };
 
 // One move, as `migrate status` shows it. Times are CLOCK_MONOTONIC nanoseconds, 0 = not yet.

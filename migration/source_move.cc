@@ -2,6 +2,7 @@
 #include "migration/source_move.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "dataplane/flow_command.h"
 
@@ -16,12 +17,10 @@ namespace {
 
 constexpr uint64_t kLateMs = 1000;        // DESIGN 7.4: the redirect stays open for a second after proof
 constexpr uint64_t kBarrierLimitMs = 40;  // a backlog that never drains must not hold direct arrivals longer
+constexpr uint64_t kProbeAgainMs = 20;    // at first sooner
 constexpr uint64_t kReconnectMs = 200;
 constexpr uint64_t kAnswerTimeoutMs = 3000;
 constexpr size_t kMaxQueuedBytes = 4u << 20;
-// Sent ahead and kept at most; what comes later waits in the workers' parks.
-constexpr size_t kMaxKept = 4096;
-constexpr size_t kMaxKeptBytes = 8u << 20;
 
 }  // namespace
 
@@ -33,6 +32,7 @@ SourceMove::SourceMove(MoveContext& context, MoveStatus status, std::string addr
       step_timer_(context.network.timer()),
       window_timer_(context.network.timer()),
       drain_timer_(context.network.timer()),
+      probe_timer_(context.network.timer()),
       reconnect_timer_(context.network.timer()) {
   status_.role = "source";
   totals_before_ = context.gate.totals();
@@ -238,6 +238,7 @@ void SourceMove::after_step(SourceState before) {
   // Facts that came before the state that they matter in.
   if (now == SourceState::kHandedOver && running()) return step(SourceEvent::kRunning, "the VM's rings run at the source");
   if (now == SourceState::kInDoubt && !running()) step_timer_->cancel();
+  if (now == SourceState::kRedirecting) begin_probing();
 }
 
 void SourceMove::act(SourceAction action) {
@@ -374,10 +375,16 @@ void SourceMove::park() {
   if (!parked) context_.log("move " + status_.id + ": cannot park: " + parked.error().message);
 }
 
+// No more is sent ahead: what comes later waits in the workers' parks.
+bool SourceMove::kept_all() const {
+  const dataplane::ParkLimits& most = context_.options.ahead;
+  return kept_.size() >= most.packets || kept_bytes_ >= most.bytes;
+}
+
 // From the handover on what is for the VM is sent ahead, so that it is there when the VM is. A copy stays: nothing is
 // decided yet.
 void SourceMove::pass_on() {
-  if (kept_.size() >= kMaxKept || kept_bytes_ >= kMaxKeptBytes) return;
+  if (kept_all()) return;
   passing_on_ = true;
   (void)relocate(context_.store, status_.vm, false, [](const EndpointRecord&) { return Location{LocationKind::kRedirect, {}, {}}; });
 }
@@ -486,7 +493,7 @@ void SourceMove::send_barrier_when_drained(uint32_t number, uint64_t started_ns)
   context_.pump();
   const bool last = number >= 2;  // held: what is parked now waits for the uplink, the ring is all there is
   const bool drained =
-      last || (proof_ && std::ranges::all_of(nics_, [&](const Nic& nic) { return context_.gate.parked(nic.endpoint) == 0; }));
+      last || (announced_ && std::ranges::all_of(nics_, [&](const Nic& nic) { return context_.gate.parked(nic.endpoint) == 0; }));
   if (!drained && context_.clock.now_ns() - started_ns < kBarrierLimitMs * 1'000'000) {
     drain_timer_->set(1, [this, number, started_ns] { send_barrier_when_drained(number, started_ns); });
     return;
@@ -511,7 +518,7 @@ void SourceMove::redirect(const dataplane::Frame& frame) {
     send_frame(frame);
     ++sent_ahead_;
   }
-  if (passing_on_ && (kept_.size() >= kMaxKept || kept_bytes_ >= kMaxKeptBytes)) {
+  if (passing_on_ && kept_all()) {
     passing_on_ = false;
     park();
   }
@@ -581,10 +588,38 @@ void SourceMove::on_port_event(const dataplane::PortEvent& event) {
   transaction.commit();
 }
 
-void SourceMove::on_announcement(uint64_t nonce) {
-  if (nonce != nonce_) return;
-  proof_ = true;
-  step(SourceEvent::kProof);
+void SourceMove::on_fabric_message(const FabricMessage& message) {
+  if (message.nonce != nonce_) return;
+  if (message.kind == FabricMessage::Kind::kAnnouncement && !std::exchange(announced_, true)) return begin_probing();
+  if (message.kind == FabricMessage::Kind::kEcho && unproven_.erase(message.address) != 0 && unproven_.empty()) {
+    probe_timer_->cancel();
+    step(SourceEvent::kProof);
+  }
+}
+
+// Once the peer is active and its announcement has come through, in whichever order.
+void SourceMove::begin_probing() {
+  if (machine_.state() != SourceState::kRedirecting || !announced_) return;
+  for (const dataplane::Profile& profile : document_.profiles) {
+    for (const FabricAddress& address : fabric_addresses(profile)) unproven_.insert(address);
+  }
+  probe_fabric(0);
+}
+
+// By our uplink to each of the VM's addresses, again and again until all have been answered or the window's time is over.
+void SourceMove::probe_fabric(size_t round) {
+  if (machine_.state() != SourceState::kRedirecting) return;
+  dataplane::Frame frame;
+  frame.endpoint = context_.uplink();
+  MacAddress sender{{0x02, 'g', 'd', 'w', 'i', 't'}};
+  const EndpointRecord* uplink = context_.store.endpoint(frame.endpoint);
+  if (auto port = context_.ports.info(uplink == nullptr ? PortId{} : uplink->port); port && !port->mac.is_zero()) sender = port->mac;
+  for (const FabricAddress& address : unproven_) {
+    frame.bytes = probe(address, sender, nonce_);
+    if (!context_.gate.emit(frame)) break;
+  }
+  const uint64_t after_ms = std::min<uint64_t>(uint64_t{1} << std::min<size_t>(round, 5), kProbeAgainMs);
+  probe_timer_->set(after_ms, [this, round] { probe_fabric(round + 1); });
 }
 
 void SourceMove::on_rule_change(const dataplane::RuleChange& change) {
@@ -616,6 +651,7 @@ void SourceMove::stop() {
   step_timer_->cancel();
   window_timer_->cancel();
   drain_timer_->cancel();
+  probe_timer_->cancel();
   reconnect_timer_->cancel();
   // What may have been handed over stays in doubt: the journal knows it.
   if (machine_.state() < SourceState::kHandedOver) (void)cancel();

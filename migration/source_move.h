@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <deque>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "migration/announce.h"
 #include "migration/move_context.h"
 #include "migration/rewrite.h"
 #include "migration/source.h"
@@ -29,7 +31,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   bool attach(std::shared_ptr<PeerSession> session);
   Result<void> cancel();
   void on_port_event(const dataplane::PortEvent& event);
-  void on_announcement(uint64_t nonce);
+  // Came in by an uplink: the peer's announcement, or its answer to a probe.
+  void on_fabric_message(const FabricMessage& message);
   void on_rule_change(const dataplane::RuleChange& change);
   // A redirected frame of one of the VM's endpoints.
   void redirect(const dataplane::Frame& frame);
@@ -74,6 +77,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   void send_handover();
   void send_barrier_when_drained(uint32_t number, uint64_t started_ns);
   void park();
+  [[nodiscard]] bool kept_all() const;
   void pass_on();
   void stopped();
   void thaw();
@@ -83,6 +87,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   void send_frame(const dataplane::Frame& frame);
   void send_kept(size_t from);
   void hold();
+  void begin_probing();
+  void probe_fabric(size_t round);
   void release(bool late);
   void close_window();
   void guard(const std::string& reason);
@@ -109,9 +115,10 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   uint64_t held_by_peer_ = 0;   // how many of them it delivered, as its `active` says
   bool passing_on_ = false;     // the location is the redirect, and the peer not active
   bool thawing_ = false;        // kept_ is on its way back to the VM, ahead of what is parked
-  std::unique_ptr<Timer> step_timer_, window_timer_, drain_timer_, reconnect_timer_;
+  std::unique_ptr<Timer> step_timer_, window_timer_, drain_timer_, probe_timer_, reconnect_timer_;
   uint32_t barrier_ = 0;
-  bool proof_ = false;          // the announcement has come in on our uplink
+  bool announced_ = false;      // the announcement has come in on our uplink
+  std::set<FabricAddress> unproven_;  // then: addresses of the VM whose probe has not come back
   bool rules_changed_ = false;  // since document_.digest was computed
   bool stopping_ = false;
   bool recorded_ = false;       // the journal knows the move

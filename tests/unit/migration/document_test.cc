@@ -117,13 +117,36 @@ TEST(Announcements, CoverEachAddressOnEachVlanAndCarryTheNonce) {
   for (const auto& frame : frames) {
     EXPECT_GE(frame.size(), 60u);
     EXPECT_EQ(std::vector<uint8_t>(frame.begin() + 6, frame.begin() + 12), (std::vector<uint8_t>{2, 0, 0, 0, 0, 7}));
-    if (const auto nonce = announced_nonce(frame)) {
-      EXPECT_EQ(*nonce, 0x1122334455667788u);
+    if (const auto message = read_fabric_message(frame)) {
+      EXPECT_EQ(message->kind, FabricMessage::Kind::kAnnouncement);
+      EXPECT_EQ(message->nonce, 0x1122334455667788u);
+      EXPECT_EQ(message->address, fabric_addresses(sample().profiles[0])[with_nonce]);
       ++with_nonce;
     }
-    for (size_t cut = 0; cut < 54; ++cut) EXPECT_FALSE(announced_nonce({frame.data(), cut}));
+    for (size_t cut = 0; cut < 54; ++cut) EXPECT_FALSE(read_fabric_message({frame.data(), cut}));
   }
   EXPECT_EQ(with_nonce, 2u);
+}
+
+TEST(Announcements, AProbeGoesToTheVmsAddressAndItsEchoToAll) {
+  const MacAddress vm{{2, 0, 0, 0, 0, 7}}, uplink{{2, 0, 0, 0, 0, 0xaa}};
+  using Kind = FabricMessage::Kind;
+  for (const uint16_t vlan : {uint16_t{0}, uint16_t{20}}) {
+    const FabricAddress address{vlan, vm};
+    const auto asked = probe(address, uplink, 0xfedcba9876543210u), answered = echo(address, 0xfedcba9876543210u);
+    EXPECT_TRUE(std::equal(vm.bytes.begin(), vm.bytes.end(), asked.begin()));
+    EXPECT_TRUE(std::equal(uplink.bytes.begin(), uplink.bytes.end(), asked.begin() + 6)) << "or the fabric would learn the VM there again";
+    EXPECT_EQ(answered[0], 0xff);
+    EXPECT_TRUE(std::equal(vm.bytes.begin(), vm.bytes.end(), answered.begin() + 6));
+    for (const auto& [frame, kind] : {std::pair{asked, Kind::kProbe}, std::pair{answered, Kind::kEcho}}) {
+      EXPECT_EQ(frame.size(), 60u);
+      const auto message = read_fabric_message(frame);
+      ASSERT_TRUE(message);
+      EXPECT_EQ(message->kind, kind);
+      EXPECT_EQ(message->address, address);
+      EXPECT_EQ(message->nonce, 0xfedcba9876543210u);
+    }
+  }
 }
 
 }  // namespace

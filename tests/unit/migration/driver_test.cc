@@ -253,6 +253,41 @@ TEST_F(DriverTest, WithoutProofTheWindowEndsByTime) {
   EXPECT_TRUE(until([&] { return state(a_driver_) == "done" && state(b_driver_) == "done"; })) << log_;
 }
 
+TEST_F(DriverTest, TheProofIsThatAProbeOfOurUplinkHasReachedTheVmsNewPlace) {
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over"; }));
+  EXPECT_TRUE(a_.gate.emitted.empty());
+  event(b_, b_driver_, PortEventKind::kRingsRunning);
+  const dataplane::Frame announcement = b_.gate.emitted.front();
+  a_.gate.announcements.push_back(announcement);  // sooner than `active`
+  ASSERT_TRUE(until([&] { return a_.gate.emitted.size() >= 3; })) << "asks again and again";
+  EXPECT_EQ(state(a_driver_), "redirecting") << "a broadcast came through, but whether the fabric has learned is not known";
+  const dataplane::Frame probe = a_.gate.emitted.back();
+  const auto asked = read_fabric_message(probe.bytes);
+  ASSERT_TRUE(asked && asked->kind == FabricMessage::Kind::kProbe);
+  EXPECT_EQ(probe.endpoint, a_.uplink);
+  const size_t before = b_.gate.emitted.size();
+  dataplane::Frame of_another = probe;
+  of_another.bytes[50] ^= 1;  // the nonce
+  b_.gate.announcements.push_back(of_another);
+  b_driver_->on_gate_ready();
+  EXPECT_EQ(b_.gate.emitted.size(), before) << "a probe of another move";
+  b_.gate.announcements.push_back(probe);
+  b_driver_->on_gate_ready();
+  ASSERT_EQ(b_.gate.emitted.size(), before + 1);
+  const dataplane::Frame echo = b_.gate.emitted.back();
+  a_.gate.announcements.push_back(echo);
+  a_driver_->on_gate_ready();
+  EXPECT_EQ(state(a_driver_), "holding");
+  const size_t asked_until_then = a_.gate.emitted.size();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "window"; })) << log_;
+  EXPECT_EQ(a_driver_->status("vm7").back().steps.end()[-3].on, "proof");
+  settle(50);
+  EXPECT_EQ(a_.gate.emitted.size(), asked_until_then) << "no probes after the proof";
+}
+
 TEST_F(DriverTest, CancelledBeforeTheHandoverBothSidesAreAsBefore) {
   const std::string a = a_.picture(), b = b_.picture();
   start();
