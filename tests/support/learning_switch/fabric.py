@@ -34,6 +34,10 @@ class Fabric:
         self._process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log)
         self._unread = b""
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def __enter__(self):
         self.set()
         return self
