@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 
-from . import classifier, forward, goals, measure, ovs, sets
+from . import classifier, forward, goals, idle, measure, ovs, ports, sets
 from testbed.bed import Testbed, TestbedError
 
 # Each has run(context), whose answer goes into the JSON, and tables(of that answer): [(title, headings, lines)].
-PARTS = {"classifier": classifier, "forward": forward}
+PARTS = {"classifier": classifier, "forward": forward, "ports": ports, "idle": idle}
 # 2 MB each; the most that a part has at once: three generators, a switch each.
 _HUGEPAGES = 1100
 
@@ -40,13 +40,14 @@ class Context:
 
     @property
     def godwitd(self):
-        return self._built("control", "godwitd")
+        return self.built("control", "godwitd")
 
     def tool(self, name):
         """A program of tests/bench."""
-        return self._built("tests", "bench", name)
+        return self.built("tests", "bench", name)
 
-    def _built(self, *path):
+    def built(self, *path):
+        """A program of the build directory."""
         whole = os.path.join(self.build, *path)
         if not os.access(whole, os.X_OK):
             raise TestbedError(f"{whole} is not built")

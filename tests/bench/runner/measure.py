@@ -14,6 +14,12 @@ def median(values):
     return statistics.median(values) if values else None
 
 
+def percentile(values, percent):
+    """The value below which `percent` of them are; None of nothing."""
+    values = sorted(value for value in values if value is not None)
+    return values[min(len(values) - 1, len(values) * percent // 100)] if values else None
+
+
 def geometric_mean(values):
     values = [value for value in values if value is not None]
     return statistics.geometric_mean(values) if values else None

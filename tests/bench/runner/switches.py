@@ -70,7 +70,7 @@ class Godwit(Contender):
         whole = {
             "host": self.name,
             "workers": {"cpus": [CPU]},
-            "memory": {"hugepages": True, "socket_mb": 256, "file_prefix": f"godwit-bench-{self.bed.directory[-8:]}"},
+            "memory": {"hugepages": True, "socket_mb": 256, "file_prefix": f"godwit-bench-{self.bed.directory[-8:]}-{self.name}"},
             "uplinks": [{"name": "physnet1", "devargs": "net_null0,no-rx=1"}],
             "endpoints": [*endpoints, *extra_endpoints],
             "rules_file": rules_file,
@@ -91,6 +91,13 @@ class Godwit(Contender):
 
     def worker(self):
         return self.daemon.rpc.call("show.workers")["workers"][0]
+
+
+def background(bed, context, name, config):
+    """A running daemon that no traffic generator belongs to. `config` is added to a small one."""
+    whole = {"host": name, "memory": {"hugepages": True, "socket_mb": 256, "file_prefix": f"godwit-bench-{bed.directory[-8:]}-{name}"}} | config
+    daemon = Daemon(bed, types.SimpleNamespace(name=name, namespace=None), context.godwitd, whole)
+    return daemon.start(timeout_s=120)
 
 
 def cycles_between(before, after):
