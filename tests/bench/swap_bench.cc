@@ -153,18 +153,26 @@ class Bench {
   Bench(const Bench&) = delete;
   Bench& operator=(const Bench&) = delete;
 
-  // `which`: 0 or 1, whose marks.
-  std::unique_ptr<DetachedPolicy> build(size_t rules, size_t which) {
-    std::vector<RuleSpec> specs;
-    for (const std::string& text : policy(rules, which)) {
-      auto parsed = parse_rule(text);
-      if (!parsed) return complain(text, parsed.error().message);
-      specs.push_back({"vm1/net0", RuleId{}, std::move(*parsed)});
+  // The two policies; false: a rule does not parse.
+  bool parse(size_t rules) {
+    for (size_t which = 0; which < 2; ++which) {
+      for (const std::string& text : policy(rules, which)) {
+        auto parsed = parse_rule(text);
+        if (!parsed) return complain(text, parsed.error().message);
+        specs_[which].push_back({"vm1/net0", RuleId{}, std::move(*parsed)});
+      }
     }
+    return true;
+  }
+  // `which`: 0 or 1, whose marks. nullptr: refused.
+  std::unique_ptr<DetachedPolicy> build(size_t which) {
     const auto begin = Steady::now();
-    auto built = store_.build(vm_, specs);
+    auto built = store_.build(vm_, specs_[which]);
     build_us.push_back(microseconds_since(begin));
-    if (!built) return complain("the policy", built.error().message);
+    if (!built) {
+      complain("the policy", built.error().message);
+      return nullptr;
+    }
     return std::move(*built);
   }
   void start() {
@@ -215,9 +223,9 @@ class Bench {
     (void)t.set_active(id, true);
     return id;
   }
-  static std::unique_ptr<DetachedPolicy> complain(const std::string& what, const std::string& why) {
+  static bool complain(const std::string& what, const std::string& why) {
     std::fprintf(stderr, "swap_bench: %s: %s\n", what.c_str(), why.c_str());
-    return nullptr;
+    return false;
   }
   static double microseconds_since(Steady::time_point begin) {
     return std::chrono::duration<double, std::micro>(Steady::now() - begin).count();
@@ -297,6 +305,7 @@ class Bench {
   GroupDedupe dedupe_;
   Pipeline pipeline_{WorkerId{0}, outside, fdb_, counters_, dedupe_, ParkLimits{}, FlowCacheOptions{.seed = 42}};
   EndpointId vm_, peer_, uplink_;
+  std::array<std::vector<RuleSpec>, 2> specs_;
   size_t reader_ = 0;
   std::thread worker_;
   std::atomic<bool> stop_{false};
@@ -329,14 +338,15 @@ std::string json_of(const char* name, const Bench::Times& times) {
 // False: something was refused, lost or torn.
 bool measure(size_t rules, size_t swaps, bool quiet, std::string& json) {
   Bench bench;
-  auto next = bench.build(rules, 0);
+  if (!bench.parse(rules)) return false;
+  auto next = bench.build(0);
   if (next == nullptr) return false;
   bench.start();
   bench.rewrite();
   if (!bench.import(std::move(next), 0)) return false;
   bench.forget_times();  // the first finds everything cold
   for (size_t n = 1; n <= swaps; ++n) {
-    next = bench.build(rules, n % 2);
+    next = bench.build(n % 2);
     if (next == nullptr) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(2));  // the worker is at its work again
     bench.rewrite();

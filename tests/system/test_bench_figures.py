@@ -10,7 +10,7 @@ sys.path.insert(0, str(REPO / "tests" / "bench"))
 
 import instruction_counts  # noqa: E402
 from runner import classifier, generate, goals, measure, rulesets, sets, traffic  # noqa: E402
-from runner.__main__ import text_table  # noqa: E402
+from runner.report import text_table  # noqa: E402
 from runner.ovs import parse_pmd_stats  # noqa: E402
 from runner.testpmd import parse_cycles_per_packet, parse_received  # noqa: E402
 

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 
-from . import classifier, forward, goals, idle, measure, ovs, ports, sets
+from . import attack, classifier, forward, goals, idle, measure, ovs, ports, report, sets, swap
 from testbed.bed import Testbed, TestbedError
 
-# Each has run(context), whose answer goes into the JSON, and tables(of that answer): [(title, headings, lines)].
-PARTS = {"classifier": classifier, "forward": forward, "ports": ports, "idle": idle}
+# Each has run(context), whose answer goes into the JSON, and tables(of that answer): [(title, headings, lines)]. Some have
+# plots(of the answer): [(file name, SVG)].
+PARTS = {"classifier": classifier, "forward": forward, "swap": swap, "attack": attack, "ports": ports, "idle": idle}
 # 2 MB each; the most that a part has at once: three generators, a switch each.
 _HUGEPAGES = 1100
 
@@ -76,22 +77,36 @@ def main():
                 log(f"{name} failed: {error}")
         for name in results:
             for title, headings, lines in PARTS[name].tables(results[name]):
-                print(f"\n{title}\n{text_table(headings, lines)}", flush=True)
+                print(f"\n{title}\n{report.text_table(headings, lines)}", flush=True)
         restricted = [name for name, limits in (("classifier", arguments.sets), ("forward", arguments.rules or arguments.flows or arguments.size))
                       if limits]
         found = goals.evaluate(goals.GOALS, results, restricted)
-        print_goals(found)
+        if found:
+            print(f"\ngoals\n{report.text_table(*report.goals_table(found))}\n")
         for name, reason in failures.items():
             print(f"FAILED {name}: {reason}")
         took = time.monotonic() - started
         print(f"took {took:.0f} s")
-        if arguments.json:
-            document = {"quick": arguments.quick, "seconds": took, "without_ovs": context.ovs_missing, "machine": machine(),
-                        "parts": results, "goals": found, "failures": failures}
-            with open(arguments.json, "w") as file:
-                json.dump(measure.rounded(document), file, indent=1)
-                file.write("\n")
+        document = {"quick": arguments.quick, "seconds": took, "without_ovs": context.ovs_missing, "machine": machine(),
+                    "parts": measure.rounded(results), "goals": found, "failures": failures}
+        write(arguments, document)
     return 1 if failures else 0
+
+
+def write(arguments, document):
+    """What was asked for besides the text."""
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(document, file, indent=1)
+            file.write("\n")
+    if arguments.markdown:
+        report.write_markdown(arguments.markdown, report.markdown(document, PARTS))
+    if arguments.plots:
+        os.makedirs(arguments.plots, exist_ok=True)
+        for name, results in document["parts"].items():
+            for file_name, svg in getattr(PARTS[name], "plots", lambda _: [])(results):
+                with open(os.path.join(arguments.plots, file_name), "w") as file:
+                    file.write(svg)
 
 
 def reserve_hugepages(bed, setup):
@@ -108,25 +123,6 @@ def machine():
     return {"cpu": models[0] if models else "unknown", "cpus": len(models), "kernel": os.uname().release}
 
 
-def text_table(headings, lines):
-    """Aligned columns; floats with as many digits as tell something."""
-    def cell(value):
-        if value is None:
-            return "-"
-        if isinstance(value, float):
-            return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 20 else f"{value:.2f}"
-        return str(value)
-    rows = [list(headings)] + [[cell(value) for value in line] for line in lines]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(headings))]
-    return "\n".join("  ".join(text.rjust(width) for text, width in zip(row, widths)) for row in rows)
-
-
-def print_goals(found):
-    if found:
-        lines = [(name, one["value"], one["goal"], "met" if one["met"] else "MISSED") for name, one in found.items()]
-        print(f"\ngoals\n{text_table(('goal', 'value', 'wanted', ''), lines)}\n")
-
-
 def number_list(text):
     try:
         return tuple(int(word) for word in text.split(","))
@@ -140,6 +136,8 @@ def parse_arguments():
     parser.add_argument("--build", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--setup", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--markdown", metavar="FILE")
+    parser.add_argument("--plots", metavar="DIR")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rulesets", required=True, metavar="DIR")
     parser.add_argument("--keep-logs", metavar="DIR")

@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 
-from . import measure, rulesets, sets
+from . import measure, plot, rulesets, sets
 from testbed.bed import TestbedError
 
 TEST_ACL = "dpdk-test-acl"
@@ -195,6 +195,18 @@ def tables(results):
             ("classifier, cycles a lookup under updates (in brackets: the updates a second that were possible)", RATE_HEADINGS, rates),
             ("classifier, geometric means", MEAN_HEADINGS,
              [[one["size"], len(one["sets"]), one["godwit"], one["rte_acl"], one["ratio"], one["worst"]] for one in means(results)])]
+
+
+def plots(results):
+    found = means(results)
+    if not found:
+        return []
+    names = sorted({name.rsplit("_", 1)[0] for one in found for name in one["sets"]})
+    return [("classifier.svg", plot.chart(
+        "The classifier alone: cycles a lookup", "rules", "cycles a lookup",
+        [("Godwit", [(one["size"], one["godwit"]) for one in found]), ("rte_acl", [(one["size"], one["rte_acl"]) for one in found]),
+         ("Godwit, worst set", [(one["size"], one["worst"]) for one in found])],
+        note=f"geometric means over {', '.join(names)}; batches of 32, no flow cache"))]
 
 
 def missed(under):

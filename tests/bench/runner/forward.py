@@ -10,7 +10,7 @@ a packet: what it costs, also where the generator is the slower of the two ("lim
 
 import dataclasses
 
-from . import measure, ovs, rulesets, switches, traffic
+from . import measure, ovs, plot, rulesets, switches, traffic
 from .sets import rule_set
 
 RULES, FLOWS, SIZES = (1, 1000, 10000, 100000), (64, 8192, 65536, 1048576), (64, 1518)
@@ -150,3 +150,17 @@ def tables(results):
                   one["rate_vs_ovs"]]
         lines.append(cells)
     return [("vhost-user to vhost-user, one worker", HEADINGS, lines)]
+
+
+def plots(results):
+    """Cycles against rules, where more than one number of rules was measured with the same flows and frames."""
+    flows, size = max({(one["row"]["flows"], one["row"]["size"]) for one in results},
+                      key=lambda kind: sum((one["row"]["flows"], one["row"]["size"]) == kind for one in results))
+    these = [one for one in results if (one["row"]["flows"], one["row"]["size"]) == (flows, size)]
+    if len(these) < 2:
+        return []
+    return [("forward.svg", plot.chart(
+        "vhost-user to vhost-user: cycles a packet", "rules", "busy cycles a packet",
+        [(label, [(one["row"]["rules"], one[name]["cycles"]) for one in these if name in one])
+         for name, label in (("godwit", "Godwit"), ("testpmd", "testpmd io, no rules"), ("ovs", "OVS-DPDK"))],
+        log_y=True, note=f"{flows} flows, {size} B, one worker"))]

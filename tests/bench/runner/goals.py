@@ -8,7 +8,7 @@ other sets or rows, is left out; one whose part was run and gave no figure (no O
 import dataclasses
 from typing import Callable
 
-from . import classifier, measure
+from . import attack, classifier, idle, measure, swap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,4 +71,13 @@ GOALS = [
                classifier.of_kind(kind, size, lambda godwit: godwit["bytes_per_rule"]), f"{_CLASSIFIER} {name}"))],
     Goal("rule updates, 100k rules, the slowest set: millions a second", "classifier", 3.0, False, classifier.updates_per_s),
     Goal("rule updates, 100k rules: percent of lookups lost to a writer", "classifier", 5.0, True, classifier.lookups_lost),
+    Goal("swap: commit-to-visible of 100,000 rules / of 10 rules", "swap", 2.0, True, swap.flatness),
+    Goal("swap: packets lost", "swap", 0, True, swap.total("lost")),
+    Goal("swap: packets torn", "swap", 0, True, swap.total("torn")),
+    Goal("idle: percent of a core", "idle", 5.0, True, idle.of_mode("asleep", lambda one: one["core_percent"])),
+    Goal("idle, with an uplink that must be polled: percent of a core", "idle", 5.0, True,
+         idle.of_mode("polled uplink", lambda one: one["core_percent"])),
+    *[Goal(f"idle: us from guest to guest after a pause, {percentile}", "idle", 100, True,
+           idle.of_mode("asleep", lambda one, percentile=percentile: one["latency_us"][percentile])) for percentile in ("p50", "p99")],
+    Goal("attack: percent of a neighbour's rate lost", "attack", 10.0, True, attack.worst_loss),
 ]
