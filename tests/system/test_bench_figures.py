@@ -9,7 +9,9 @@ from conftest import REPO
 sys.path.insert(0, str(REPO / "tests" / "bench"))
 
 import instruction_counts  # noqa: E402
-from runner import classifier, generate, goals, measure, rulesets, sets, traffic  # noqa: E402
+from runner import (  # noqa: E402
+    attack, classifier, forward, generate, goals, guests, idle, measure, plot, ports, report, rulesets, scale, sets, swap, traffic)
+from runner.__main__ import PARTS  # noqa: E402
 from runner.report import text_table  # noqa: E402
 from runner.ovs import parse_pmd_stats  # noqa: E402
 from runner.testpmd import parse_cycles_per_packet, parse_received  # noqa: E402
@@ -252,3 +254,129 @@ def test_a_count_fails_when_it_is_slower_and_when_what_is_kept_is_out_of_date():
             instruction_counts.parse_count(text, "x")
     assert instruction_counts.compiler_name("c++ (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright") == "gcc 12.2.0"
     assert instruction_counts.compiler_name("Debian clang version 14.0.6\n") == "clang 14.0.6"
+
+
+def swapped(rules, visible, lost=0, torn=0):
+    spread = {"p50": visible, "p99": visible * 2, "max": visible * 3}
+    times = {"publish_us": spread, "visible_us": spread, "finish_us": spread}
+    return {"rules": rules, "program": {"rules": rules, "build_us": spread, "rewrite": times, "import": times, "packets": 100, "lost": lost, "torn": 0},
+            "daemon": {"swaps": 5, "sent": 100, "lost": 0, "torn": torn, "twice": 0, "unpoliced": 0,
+                       "milliseconds": {"export": 1.0, "rewrite": 1.0, "import": 1.0}}}
+
+
+def rested(mode, percent, p99):
+    return {"mode": mode, "core_percent": percent, "sleeps_per_s": 100.0, "packets": 100, "latency_us": {"p50": 50.0, "p99": p99, "max": 900.0}}
+
+
+def forwarded(rules, cycles, ovs=None):
+    one = {"row": {"rules": rules, "flows": 8192, "size": 64}, "cycles_vs_testpmd": 1.2, "rate_vs_testpmd": 0.9,
+           "godwit": {"cycles": cycles, "mpps": 5.0, "limit": "switch"}, "testpmd": {"cycles": 200.0, "mpps": 6.0, "limit": "generator"},
+           "cycles_vs_ovs": ovs and ovs / cycles, "rate_vs_ovs": None}
+    return one | ({"ovs": {"cycles": ovs, "mpps": 2.0, "limit": "switch", "configuration": "SMC"}} if ovs else {})
+
+
+def attacked(kind, kept):
+    turn = {"mpps": 4.0, "cycles": 500.0, "attacker_kpps": 100.0}
+    return {"kind": kind, "victim": "v", "alone": turn, "one flow": turn, "attack": turn, "limit": "switch", "kept": kept, "kept_of_alone": kept,
+            "one_flow_kept_of_alone": 1.0}
+
+
+RESULTS = {
+    "classifier": [classified(f"acl1_{size}", 100.0, 0.3, size=size) for size in (1000, 10_000, 100_000)],
+    "forward": [forwarded(1, 250.0), forwarded(1000, 300.0, 900.0), forwarded(10_000, 350.0, 1400.0)],
+    "swap": [swapped(10, 10.0), swapped(1000, 9.0, torn=2), swapped(100_000, 15.0, lost=3)],
+    "attack": [attacked("new flows", 0.97), attacked("masks", 0.92)],
+    "ports": [{"ports": count, "cycles": 250.0, "mpps": 5.0, "limit": "switch", "cycles_ratio": 1.0, "rate_ratio": 1.0, "idle_core_percent": 0.5}
+              for count in ports.PORTS],
+    "idle": [rested("asleep", 0.6, 140.0), rested("polled uplink", 12.0, 90.0), rested("spinning", 100.0, 60.0)],
+    "scale": {"workers": 2, "rows": [{"name": "one rule", "alone_per_second": 1e7, "together_per_second": 1.9e7, "scale": 1.9}]},
+}
+
+
+def test_the_goals_have_every_row_of_their_table_and_are_decided_by_the_figures():
+    found = goals.evaluate(goals.GOALS, RESULTS)
+    assert set(RESULTS) == set(PARTS)
+    assert {one.part for one in goals.GOALS} <= set(PARTS) and len(found) == len(goals.GOALS)
+    for words in ("one rule: cycles", "10k rules, 8k flows", "1k rules: cycles", "100k rules: cycles of the worst", "msk_100000: cycles", "msk_100000: bytes",
+                  "nest_20000: cycles", "nest_20000: bytes", "rule updates, 100k rules, the slowest", "lookups lost", "commit-to-visible", "packets lost",
+                  "packets torn", "idle: percent", "after a pause, p50", "after a pause, p99", "neighbour's rate"):
+        assert sum(words in name for name in found) == 1, words
+    assert all(set(one) == {"value", "goal", "met", "command"} and one["command"].startswith("scripts/bench ") for one in found.values())
+
+    def of(words):
+        return next((one["value"], one["met"]) for name, one in found.items() if words in name)
+    assert of("commit-to-visible") == (1.5, True) and of("packets lost") == (3, False) and of("packets torn") == (2, False)
+    assert of("idle: percent") == (0.6, True) and of("must be polled") == (12.0, False)
+    assert of("after a pause, p50") == (50.0, True) and of("after a pause, p99") == (140.0, False)
+    assert of("neighbour's rate") == (pytest.approx(8.0), True)
+    assert of("msk_100000: bytes") == (None, False)  # not among what was measured
+    assert goals.evaluate(goals.GOALS, {"attack": [attacked("masks", None)]}) == {
+        "attack: percent of a neighbour's rate lost": {"value": None, "goal": "at most 10", "met": False, "command": "scripts/bench attack"}}
+
+
+def test_every_part_has_tables_and_markdown_and_its_plots_are_svg(tmp_path):
+    import xml.etree.ElementTree as ElementTree
+    document = {"quick": True, "seconds": 600.0, "without_ovs": None, "machine": {"cpus": 2, "cpu": "a CPU", "kernel": "6.1"}, "parts": RESULTS,
+                "goals": goals.evaluate(goals.GOALS, RESULTS), "failures": {"ports": "no reason"}}
+    text = report.markdown(document, PARTS)
+    for name, part in PARTS.items():
+        assert f"### `scripts/bench {name}`" in text
+        for title, headings, lines in part.tables(RESULTS[name]):
+            assert lines and all(len(line) == len(headings) for line in lines), title
+    assert "`scripts/bench ports` failed: no reason" in text and text.count("| ---") >= len(PARTS)
+    drawn = {file: svg for name in PARTS for file, svg in getattr(PARTS[name], "plots", lambda _: [])(RESULTS[name])}
+    assert set(drawn) == {"classifier.svg", "swap.svg", "forward.svg"}
+    for svg in drawn.values():
+        ElementTree.fromstring(svg)
+    # A document with the markers keeps what stands around them.
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    for _ in range(2):
+        report.write_markdown(page, text)
+        assert page.read_text() == f"before\n{report.BEGIN}\n{text}{report.END}\nafter\n"
+    report.write_markdown(tmp_path / "new.md", text)
+    assert (tmp_path / "new.md").read_text() == text
+
+
+def test_a_plot_puts_points_where_they_belong_and_leaves_out_what_was_not_measured():
+    import re
+    svg = plot.chart("t <1>", "x", "y", [("a & b", [(10, 0), (100, 50), (1000, 100), (500, None)]), ("nothing", [(10, None)])])
+    assert "a &amp; b" in svg and "t &lt;1&gt;" in svg and "nothing" not in svg
+    path = next(text for text in re.findall(r'<path d="M([^"]+)" fill="none" stroke="#0072b2"', svg))
+    places = [tuple(map(float, place.split())) for place in path.split("L")]
+    assert len(places) == 3 and places[0][0] < places[1][0] < places[2][0] and places[0][1] > places[1][1] > places[2][1]
+    assert places[1][0] - places[0][0] == pytest.approx(places[2][0] - places[1][0], abs=0.2)  # decades are as wide
+    with pytest.raises(ValueError, match="nothing to draw"):
+        plot.chart("t", "x", "y", [("a", [])])
+    assert [plot.number(value) for value in (0.5, 20, 1000, 2e6)] == ["0.5", "20", "1k", "2M"]
+
+
+def test_percentiles_are_of_the_values_that_there_are():
+    values = list(range(1, 101))
+    assert (measure.percentile(values, 50), measure.percentile(values, 99), measure.percentile([7], 99)) == (51, 100, 7)
+    assert measure.percentile([], 50) is None and measure.percentile([None, 3], 0) == 3
+
+
+def test_a_policy_for_swaps_has_its_marks_and_its_size_and_parses_as_different_rules():
+    for count in swap.SIZES[:4]:
+        first, second = swap.policy(count, "A"), swap.policy(count, "B")
+        assert len(first) == len(second) == count and first[4:] == second[4:] and not set(first[:4]) & set(second[:4])
+    assert len(set(swap.policy(10_000, "A"))) == 10_000
+
+
+def test_an_attackers_packets_lie_where_its_rules_are_dearest():
+    filters = generate.generate("nest", 400, 3)
+    source, destination = attack.deepest(filters)
+    inside = sum(rulesets.network(source, one.source[1]) == one.source[0] and rulesets.network(destination, one.destination[1]) == one.destination[0]
+                 for one in filters)
+    assert inside == 400
+
+
+def test_a_numbered_frame_is_read_and_a_strange_one_refused():
+    import struct
+    data = bytes(44) + struct.pack("!IQq", 7, 123, 456789)
+    assert guests.numbered(data) == (7, 123, 456789)
+    with pytest.raises(Exception, match="nobody sent"):
+        guests.numbered(bytes(20))
+    assert guests.mac(0x1234) == "02:00:00:00:12:34" and idle.of_mode("asleep", lambda one: 1)([]) is None
+    assert scale.tables(RESULTS["scale"])[0][2][0][3] == 1.9 and forward.limit({"cycles": 500.0, "mpps": 4.0}, 2.1e9) == "switch"

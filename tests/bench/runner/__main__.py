@@ -9,12 +9,12 @@ import subprocess
 import sys
 import time
 
-from . import attack, classifier, forward, goals, idle, measure, ovs, ports, report, sets, swap
+from . import attack, classifier, forward, goals, idle, measure, ovs, ports, report, scale, sets, swap
 from testbed.bed import Testbed, TestbedError
 
 # Each has run(context), whose answer goes into the JSON, and tables(of that answer): [(title, headings, lines)]. Some have
 # plots(of the answer): [(file name, SVG)].
-PARTS = {"classifier": classifier, "forward": forward, "swap": swap, "attack": attack, "ports": ports, "idle": idle}
+PARTS = {"classifier": classifier, "forward": forward, "swap": swap, "attack": attack, "ports": ports, "idle": idle, "scale": scale}
 # 2 MB each; the most that a part has at once: three generators, a switch each.
 _HUGEPAGES = 1100
 
