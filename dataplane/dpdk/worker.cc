@@ -264,6 +264,10 @@ unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t n
   for (size_t k = 0; k < active_.size();) {
     const uint32_t index = active_[k];
     WorkerPlan::RxQueue& rx = plan.queues[index];
+    if (in_debt(*rx.port)) {
+      ++k;  // not looked at, and so not silent either: left alone now, it would have nobody to kick for what waits there
+      continue;
+    }
     const unsigned count = poll_queue(state, rx, now_s);
     total += count;
     const bool silent = rx.silent >= kSilentVisits || (settle_ && count == 0);
@@ -281,12 +285,16 @@ unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t n
   return total;
 }
 
+// Its packets' misses have cost more than its share, and others have packets, too.
+bool Worker::in_debt(Port& port) {
+  const uint64_t share = port.kind == PortKind::kVhost ? MissBudget::kVmShare : MissBudget::kUplinkShare;
+  return !port.cell(config_.id).misses.may_poll(now_cycles_, share, busy_before_.other_than(port.id));
+}
+
 unsigned Worker::poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t now_s) {
   Port& port = *rx.port;
   std::array<rte_mbuf*, kBurst> mbufs;
   PortCell& cell = port.cell(config_.id);
-  const uint64_t share = port.kind == PortKind::kVhost ? MissBudget::kVmShare : MissBudget::kUplinkShare;
-  if (!cell.misses.may_poll(now_cycles_, share, busy_before_.other_than(port.id))) return 0;
   // A port whose policy is not in place waits: its frames stay in the guest's ring.
   const uint16_t count = state.polled(port.id) ? port.receive(rx.queue, rx.pool, mbufs.data(), kBurst) : uint16_t{0};
   if (count == 0) {

@@ -144,6 +144,7 @@ class Worker final : public PipelineHost {
   unsigned take_mail(const ForwardingState& state);
   void handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigned count);
   unsigned poll(const ForwardingState& state, WorkerPlan& plan, uint32_t now_s);
+  [[nodiscard]] bool in_debt(Port& port);
   unsigned poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t now_s);
   void show_waiting();
   void note_changes(const ForwardingState& state, WorkerPlan& plan);

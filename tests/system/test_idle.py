@@ -8,7 +8,7 @@ import os
 import time
 
 import pytest
-from support_guests import mac, network
+from support_guests import mac, network, wait_for
 
 IDLE = {"spin_us": 20, "max_sleep_us": 500_000, "poll_us": 100_000}
 SOON_NS = 50_000_000  # by far; shared machines stall for some ten milliseconds
@@ -85,6 +85,29 @@ def test_a_worker_busy_with_one_guest_hears_another_that_was_silent(net):
     net.vms.stream_wait(1)
     net.vms.sink("vm2", on=False)
     assert net.vms.stats("vm2")["streams"]["1"]["lost"] == 0
+
+
+def test_a_port_that_floods_new_flows_is_left_alone_only_when_its_ring_is_empty(net):
+    # In debt for its misses it is not polled while others have frames, and a full ring kicks for nothing.
+    net.rpc.call("port.attach.vhost", name="vm4/net0", socket=str(net.switch.folder / "vm4.sock"), macs=[mac(4)], vlans=[])
+    net.vms.open("vm4", path=str(net.switch.folder / "vm4.sock"), mac=mac(4), size=1024)
+    net.vms.wait("vm4", 5000)
+    rules = [net.create(f"vm4/net0 ingress priority {n} pattern eth / ipv4 / udp src spec {1 + 600 * n} src last {600 * (n + 1)} src mask 65535 / end "
+                        "actions drop / end") for n in range(100)]
+    net.vms.sink("vm2")
+    net.vms.stream(1, source="vm1", dst=mac(2), pps=200_000, seconds=60)
+    for round_number in range(30):
+        before = net.port("vm4/net0")["rx_packets"]
+        net.vms.stream(2, source="vm4", dst=mac(9), sport=1, flows=65535, pps=2_000_000, seconds=1)
+        net.vms.run(50)
+        sent = net.vms.stream_stop(2)[0]["sent"]
+        wait_for(lambda: net.port("vm4/net0")["rx_packets"] - before == sent, 5, f"round {round_number}: all {sent} that it put on its ring")
+    net.vms.stream_stop(1)
+    net.vms.sink("vm2", on=False)
+    for rule in rules:
+        net.destroy(rule)
+    net.rpc.call("port.detach", port="vm4/net0")
+    net.vms.close("vm4")
 
 
 def test_a_frame_for_another_workers_queue_wakes_that_worker(godwitd):
