@@ -95,14 +95,14 @@ def test_a_port_that_floods_new_flows_is_left_alone_only_when_its_ring_is_empty(
     rules = [net.create(f"vm4/net0 ingress priority {n} pattern eth / ipv4 / udp src spec {1 + 600 * n} src last {600 * (n + 1)} src mask 65535 / end "
                         "actions drop / end") for n in range(100)]
     net.vms.sink("vm2")
-    net.vms.stream(1, source="vm1", dst=mac(2), pps=200_000, seconds=60)
+    net.vms.stream(11, source="vm1", dst=mac(2), pps=200_000, seconds=60)
     for round_number in range(30):
         before = net.port("vm4/net0")["rx_packets"]
-        net.vms.stream(2, source="vm4", dst=mac(9), sport=1, flows=65535, pps=2_000_000, seconds=1)
+        net.vms.stream(12, source="vm4", dst=mac(9), sport=1, flows=65535, pps=2_000_000, seconds=1)
         net.vms.run(50)
-        sent = net.vms.stream_stop(2)[0]["sent"]
+        sent = net.vms.stream_stop(12)[0]["sent"]
         wait_for(lambda: net.port("vm4/net0")["rx_packets"] - before == sent, 5, f"round {round_number}: all {sent} that it put on its ring")
-    net.vms.stream_stop(1)
+    net.vms.stream_stop(11)
     net.vms.sink("vm2", on=False)
     for rule in rules:
         net.destroy(rule)
