@@ -58,6 +58,8 @@ GOALS = [
          _row(1, 64, 64, "cycles_vs_testpmd"), _FORWARD.format(1, 64)),
     Goal("vhost to vhost, 64 B, one rule: OVS-DPDK's cycles / cycles", "forward", 1.5, False,
          _row(1, 64, 64, "cycles_vs_ovs"), _FORWARD.format(1, 64)),
+    Goal("vhost to vhost, 64 B, one rule: rate / OVS-DPDK's rate", "forward", 1.5, False,
+         _row(1, 64, 64, "rate_vs_ovs"), _FORWARD.format(1, 64)),
     Goal("vhost to vhost, 64 B, 10k rules, 8k flows: OVS-DPDK's cycles / cycles", "forward", 3.0, False,
          _row(10000, 8192, 64, "cycles_vs_ovs"), _FORWARD.format(10000, 8192)),
     *[Goal(f"classifier, {name} rules: cycles / rte_acl's, geometric mean", "classifier", bound, True, classifier.mean_ratio(size))
