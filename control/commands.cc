@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <memory>
 
 #include "control/command_support.h"
 #include "control/handlers.h"
@@ -75,7 +76,9 @@ constexpr Command kCommands[] = {
     {"migrate show", "ID", "migrate.show", "a move step by step", read_migrate_show, RUN(migrate_show)},
     {"migrate cancel", "VM|--all", "migrate.cancel", "give up a move, or all that can be given up", read_migrate_cancel, RUN(migrate_cancel)},
     {"migrate list", "", "migrate.list", "all moves", read_nothing, RUN(migrate_status)},
-    {"peer list", "", "peer.list", "other hosts", read_nothing, RUN(peer_list)},
+    {"peer list", "", "peer.list", "other hosts, who may move VMs, the sessions with them", read_nothing, RUN(peer_list)},
+    {"peer ping", "HOST [count N]", "peer.ping", "is a peer there, by which certificate, how far away", read_peer_ping, nullptr, print_peer_ping,
+     peer_ping},
 };
 
 #undef RUN
@@ -142,10 +145,20 @@ std::string print_help(const Json& data, const Json&) {
   return out;
 }
 
+void run_one(Context& context, const Command& command, const Json& params, const CommandDone& done) {
+  if (command.begin != nullptr) return command.begin(context, params, done);
+  done(command.run(context, params));
+}
+
+void reply_with(Result<Json> data, const RpcReply& reply) {
+  if (data) return reply(true, std::move(*data), {});
+  reply(false, nullptr, {kRefused, std::move(data).error()});
+}
+
 // A line of words. Errors get the column that they belong to.
-Json run_line(Context& context, const std::string& line) {
+void run_line(Context& context, const std::string& line, const RpcReply& reply) {
   const std::vector<Word> words = split_words(line);
-  if (words.empty()) return {{"text", ""}, {"data", Json::object()}};
+  if (words.empty()) return reply(true, {{"text", ""}, {"data", Json::object()}}, {});
   const Command& command = find_command(line, words);
   const size_t own = words_of(command).size();
   // Where the parameter "text" of the flow commands begins.
@@ -153,8 +166,11 @@ Json run_line(Context& context, const std::string& line) {
   WordReader reader(line, {words.begin() + static_cast<std::ptrdiff_t>(own), words.end()});
   const Json params = command.read(reader);
   try {
-    Json data = command.run(context, params);
-    return {{"text", command.print(data, params)}, {"data", std::move(data)}};
+    run_one(context, command, params, [&command, params, reply](Result<Json> data) {
+      if (!data) return reply_with(std::move(data), reply);
+      std::string text = command.print(*data, params);
+      reply(true, {{"text", std::move(text)}, {"data", std::move(*data)}}, {});
+    });
   } catch (Refusal& refusal) {
     Error& error = refusal.error;
     if (error.column > 0 && params.contains("text")) {
@@ -166,18 +182,18 @@ Json run_line(Context& context, const std::string& line) {
   }
 }
 
-Json run_method(Context& context, const std::string& method, const Json& json) {
+void run_method(Context& context, const std::string& method, const Json& json, const RpcReply& reply) {
   if (method == "command") {
     const Params params(json, {"line"});
-    return run_line(context, params.text("line"));
+    return run_line(context, params.text("line"), reply);
   }
   if (method == "complete") {
     const Params params(json, {"line", "cursor"});
     const std::string line = params.text("line");
-    return complete_line(context, line, params.has("cursor") ? params.number("cursor", 0, UINT32_MAX) : line.size());
+    return reply(true, complete_line(context, line, params.has("cursor") ? params.number("cursor", 0, UINT32_MAX) : line.size()), {});
   }
   for (const Command& command : kCommands) {
-    if (command.method == method) return command.run(context, json);
+    if (command.method == method) return run_one(context, command, json, [reply](Result<Json> data) { reply_with(std::move(data), reply); });
   }
   throw Refusal{kMethodNotFound, Error{"there is no method " + printable(method)}};
 }
@@ -186,17 +202,30 @@ Json run_method(Context& context, const std::string& method, const Json& json) {
 
 std::span<const Command> commands() { return kCommands; }
 
-bool call(Context& context, const std::string& method, const Json& params, Json& result, RpcError& error) {
+void call_later(Context& context, const std::string& method, const Json& params, RpcReply reply) {
+  RpcError error;
   try {
-    result = run_method(context, method, params);
-    return true;
+    return run_method(context, method, params, reply);
   } catch (Refusal& refusal) {
     error = {refusal.code, std::move(refusal.error)};
   } catch (const std::exception& defect) {
     // Ours: a handler let something out. The client hears of it, and the switch goes on.
     error = {kRefused, Error{std::string("internal error: ") + defect.what()}};
   }
-  return false;
+  reply(false, nullptr, std::move(error));
+}
+
+bool call(Context& context, const std::string& method, const Json& params, Json& result, RpcError& error) {
+  struct Reply {
+    bool done = false;
+    Json result;
+    RpcError error{kRefused, Error{"not answered at once"}};
+  };
+  const auto got = std::make_shared<Reply>();
+  call_later(context, method, params, [got](bool done, Json data, RpcError refused) { *got = {done, std::move(data), std::move(refused)}; });
+  result = got->result;
+  error = got->error;
+  return got->done;
 }
 
 }  // namespace godwit::control

@@ -45,6 +45,7 @@ struct Context {
 };
 
 class WordReader;
+using CommandDone = std::function<void(Result<nlohmann::json> data)>;
 
 struct Command {
   std::string_view words;   // "show port stats"
@@ -54,6 +55,8 @@ struct Command {
   nlohmann::json (*read)(WordReader& words);
   nlohmann::json (*run)(Context& context, const nlohmann::json& params);
   std::string (*print)(const nlohmann::json& data, const nlohmann::json& params);
+  // In place of `run`, for what others must answer first: calls `done` once, before it returns or later.
+  void (*begin)(Context& context, const nlohmann::json& params, CommandDone done) = nullptr;
 };
 
 std::span<const Command> commands();
@@ -62,6 +65,8 @@ std::span<const Command> commands();
 //   command  {"line"}           -> {"text","data"}
 //   complete {"line","cursor"?} -> {"begin","candidates":[{"word","help"}],"value"}
 //   help     {"command"?}       -> {"commands":[{"words","params","method","help"}]}
+void call_later(Context& context, const std::string& method, const nlohmann::json& params, RpcReply reply);
+// For methods that answer at once; one that does not is refused.
 bool call(Context& context, const std::string& method, const nlohmann::json& params, nlohmann::json& result, RpcError& error);
 
 // What could stand at `cursor` (bytes): the result of `complete`.

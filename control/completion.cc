@@ -67,6 +67,10 @@ void offer_parameter(const Context& context, const Command& command, size_t inde
   if (index == 1 && (command.params == "VM|--all PEER" || command.params == "VM FROM")) {
     for (const migration::PeerStatus& peer : context.driver.peers()) out.offer(peer.host, peer.address);
   }
+  if (index == 0 && command.params.starts_with("HOST")) {
+    for (const migration::PeerStatus& peer : context.driver.peers()) out.offer(peer.host, peer.address);
+  }
+  if (index == 1 && command.params == "HOST [count N]") out.offer("count", "so many pings");
   if (index == 0 && command.params.starts_with("NAME")) offer_endpoints(context, out, false);
   if (index > 0 && command.words.starts_with("endpoint ")) {
     if (index % 2 == 0 && before == "location") return offer_locations(context, out);

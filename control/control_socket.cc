@@ -101,11 +101,15 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
         closing = true;
         return write(error_line(kParseError, "a line is at most 64 MiB long"));
       }
+      line_bytes = newline + 1;
       // A byte past the limit may have come with the block that the newline came in.
-      std::string answer = newline > kMaxLineBytes ? error_line(kParseError, "a line is at most 64 MiB long")
-                                                   : impl->handler(std::string_view(input).substr(0, newline));
+      if (newline > kMaxLineBytes) return answered(error_line(kParseError, "a line is at most 64 MiB long"));
+      const auto handler = impl->handler;
+      handler(std::string_view(input).substr(0, newline), [self = shared_from_this()](std::string answer) { self->answered(std::move(answer)); });
+    }
+    void answered(std::string answer) {
       if (impl == nullptr) return;
-      input.erase(0, newline + 1);
+      input.erase(0, line_bytes);
       searched = 0;
       if (input.capacity() > kKeptBytes && input.size() < kReadBytes) input.shrink_to_fit();
       if (!answer.empty()) return write(std::move(answer));
@@ -134,6 +138,7 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
     asio::steady_timer timer;  // of the write under way
     std::string input;
     size_t searched = 0;  // of input, without a newline so far
+    size_t line_bytes = 0;  // of the line that is being answered
     std::string output;
     bool closing = false;
   };
@@ -167,7 +172,7 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
   Protocol::acceptor acceptor;
   asio::steady_timer pause;
   std::string path;
-  Handler handler;
+  LaterHandler handler;
   std::unordered_set<Connection*> all;
 };
 
@@ -201,6 +206,10 @@ ControlSocket::ControlSocket(std::shared_ptr<Impl> impl) : impl_(std::move(impl)
 ControlSocket::~ControlSocket() { close(); }
 
 void ControlSocket::start(Handler handler) {
+  start_later([handler = std::move(handler)](std::string_view line, const Answer& answer) { answer(handler(line)); });
+}
+
+void ControlSocket::start_later(LaterHandler handler) {
   impl_->handler = std::move(handler);
   impl_->accept();
 }

@@ -32,6 +32,9 @@ class ControlSocket {
  public:
   // A line without its newline -> the answer without one; empty: none is due.
   using Handler = std::function<std::string(std::string_view line)>;
+  // The same, answered once, before it returns or later. The line is there until it is answered; the next one waits.
+  using Answer = std::function<void(std::string answer)>;
+  using LaterHandler = std::function<void(std::string_view line, Answer answer)>;
 
   // Refuses when another process answers on `path`, or a file that is no socket is there; removes a socket that
   // nobody listens on. From here on clients can connect; they are answered after start().
@@ -41,6 +44,7 @@ class ControlSocket {
   ControlSocket& operator=(const ControlSocket&) = delete;
 
   void start(Handler handler);
+  void start_later(LaterHandler handler);
   // Closes all connections and removes the file. Lines that wait are not answered.
   void close();
   [[nodiscard]] size_t connections() const;

@@ -274,10 +274,10 @@ Result<void> Daemon::Impl::start() {
                           [this] { return drops_json(*runtime); }, [this] { return workers_json(*runtime); },
                           [this] { return memory_json(*runtime); }});
   start_timers();
-  const RpcHandler handler = [this](const std::string& method, const Json& params, Json& result, RpcError& error) {
-    return call(*context, method, params, result, error);
+  const RpcLaterHandler handler = [this](const std::string& method, const Json& params, RpcReply reply) {
+    call_later(*context, method, params, std::move(reply));
   };
-  socket->start([handler](std::string_view line) { return answer_line(line, handler); });
+  socket->start_later([handler](std::string_view line, ControlSocket::Answer answer) { answer_line(line, handler, std::move(answer)); });
   serving = true;
   return {};
 }

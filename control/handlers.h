@@ -4,14 +4,18 @@
 // it and what prints its result. Parameters and results are those of the methods.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+
+#include "base/result.h"
 
 namespace godwit::control {
 
 struct Context;
 class WordReader;
+using CommandDone = std::function<void(Result<nlohmann::json> data)>;
 
 #define GODWIT_HANDLER(name)                                                        \
   nlohmann::json name(Context& context, const nlohmann::json& params);             \
@@ -58,7 +62,12 @@ GODWIT_HANDLER(migrate_pull);
 GODWIT_HANDLER(migrate_status);
 GODWIT_HANDLER(migrate_show);
 GODWIT_HANDLER(migrate_cancel);
+
+// peer_commands.cc
+nlohmann::json read_peer_ping(WordReader& words);
 GODWIT_HANDLER(peer_list);
+void peer_ping(Context& context, const nlohmann::json& params, CommandDone done);
+std::string print_peer_ping(const nlohmann::json& data, const nlohmann::json& params);
 
 // show_commands.cc
 GODWIT_HANDLER(show_version);

@@ -68,26 +68,38 @@ const char* fault_of(const json& request) {
 
 }  // namespace
 
-std::string answer_line(std::string_view line, const RpcHandler& handler) {
-  if (too_deep(line)) return error_line(kParseError, "nested deeper than " + std::to_string(kMaxDepth));
+void answer_line(std::string_view line, const RpcLaterHandler& handler, std::function<void(std::string answer)> answer) {
+  if (too_deep(line)) return answer(error_line(kParseError, "nested deeper than " + std::to_string(kMaxDepth)));
   const json request = json::parse(line, nullptr, false);
-  if (request.is_discarded()) return error_line(kParseError, "not JSON");
+  if (request.is_discarded()) return answer(error_line(kParseError, "not JSON"));
   json id = nullptr;
   if (request.is_object()) {
     const auto found = request.find("id");
     if (found != request.end() && (found->is_string() || found->is_number())) id = *found;
   }
-  if (const char* fault = fault_of(request)) return refuse(id, kInvalidRequest, fault);
+  if (const char* fault = fault_of(request)) return answer(refuse(id, kInvalidRequest, fault));
 
   const auto params = request.find("params");
   const json none = json::object();
-  json result = nullptr;
-  RpcError error;
-  const bool done = handler(request.at("method").get_ref<const std::string&>(), params == request.end() ? none : *params,
-                            result, error);
-  if (!request.contains("id")) return {};
-  if (!done) return to_line(error_answer(id, error));
-  return to_line(json{{"jsonrpc", "2.0"}, {"id", std::move(id)}, {"result", std::move(result)}});
+  const bool notification = !request.contains("id");
+  handler(request.at("method").get_ref<const std::string&>(), params == request.end() ? none : *params,
+          [id = std::move(id), notification, answer = std::move(answer)](bool done, json result, const RpcError& error) {
+            if (notification) return answer({});
+            if (!done) return answer(to_line(error_answer(id, error)));
+            answer(to_line(json{{"jsonrpc", "2.0"}, {"id", id}, {"result", std::move(result)}}));
+          });
+}
+
+std::string answer_line(std::string_view line, const RpcHandler& handler) {
+  std::string out;
+  const auto at_once = [&](const std::string& method, const json& params, const RpcReply& reply) {
+    json result = nullptr;
+    RpcError error;
+    const bool done = handler(method, params, result, error);
+    reply(done, std::move(result), std::move(error));
+  };
+  answer_line(line, at_once, [&](std::string answer) { out = std::move(answer); });
+  return out;
 }
 
 std::string error_line(int code, std::string_view message) { return refuse(nullptr, code, std::string(message)); }

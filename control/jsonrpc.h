@@ -35,7 +35,12 @@ struct RpcError {
 using RpcHandler =
     std::function<bool(const std::string& method, const nlohmann::json& params, nlohmann::json& result, RpcError& error)>;
 
+// The same for methods that may take their time: calls `reply` once, before it returns or later.
+using RpcReply = std::function<void(bool done, nlohmann::json result, RpcError error)>;
+using RpcLaterHandler = std::function<void(const std::string& method, const nlohmann::json& params, RpcReply reply)>;
+
 // The answer to one line, without newline; empty: none is due.
+void answer_line(std::string_view line, const RpcLaterHandler& handler, std::function<void(std::string answer)> answer);
 std::string answer_line(std::string_view line, const RpcHandler& handler);
 
 // An answer to no request in particular, without newline.

@@ -420,21 +420,4 @@ std::string print_migrate_cancel(const Json& data, const Json&) {
   return out;
 }
 
-Json peer_list(Context& context, const Json& json) {
-  const Params params(json, {});
-  Json peers = Json::array();
-  for (const migration::PeerStatus& peer : context.driver.peers()) {
-    peers.push_back({{"host", peer.host}, {"address", peer.address}, {"connected", peer.connected}, {"error", peer.error.empty() ? Json() : Json(peer.error)}});
-  }
-  return {{"peers", std::move(peers)}};
-}
-std::string print_peer_list(const Json& data, const Json&) {
-  std::vector<std::vector<std::string>> rows{{"Host", "Address", "Connected", "Error"}};
-  for (const Json& peer : data.at("peers")) {
-    rows.push_back({peer.at("host"), peer.at("address"), peer.at("connected").get<bool>() ? "yes" : "no",
-                    peer.at("error").is_null() ? "" : peer.at("error").get<std::string>()});
-  }
-  return rows.size() == 1 ? "No peers\n" : table(rows);
-}
-
 }  // namespace godwit::control

@@ -27,6 +27,8 @@ namespace {
 constexpr size_t kMaxStrangers = 4096;   // sessions that have not said what they want; the network has limits of its own
 constexpr size_t kMaxQueued = 65536;     // moves that wait for their turn
 constexpr size_t kMaxPulls = 256;
+constexpr size_t kMaxPingsAtOnce = 64;
+constexpr uint64_t kPingTimeoutMs = 5000;
 constexpr size_t kMaxEvacuations = 16;
 constexpr size_t kTakeAtOnce = 256;
 constexpr uint64_t kFlushMs = 1000;      // a disk that was full is tried again
@@ -51,6 +53,7 @@ struct Driver::Impl {
   };
   std::deque<Queued> queued;  // moves from here that wait for others to be prepared
   std::vector<std::shared_ptr<PullRequest>> pulls;
+  std::vector<std::shared_ptr<PeerPing>> pings;
   std::deque<EvacuationStatus> evacuations;  // total, done, failed and rules are kept; the rest is counted when asked
   struct Stuck {
     MoveStatus status;
@@ -300,8 +303,7 @@ struct Driver::Impl {
            std::ranges::any_of(incoming, [&](const auto& m) { return m->vm() == vm && !m->over(); });
   }
 
-  // What speaks against any move to `peer`; else its address.
-  Result<std::string> address_of(const std::string& peer) const {
+  Result<std::string> listed_address(const std::string& peer) const {
     const auto found = context.options.peers.find(peer);
     if (found == context.options.peers.end()) return fail(Error{"no such peer", 0, 0, peer, "a peer of `peer list`"});
     auto address = parse_address(found->second);
@@ -309,8 +311,13 @@ struct Driver::Impl {
     if (!address->address().is_loopback() && !context.options.plaintext_anywhere && !context.options.encrypted) {
       return fail("peer " + peer + " at " + found->second + " is not on loopback: plaintext beyond it needs `plaintext: anywhere`");
     }
-    if (!context.uplink().valid()) return fail("no uplink leads to the other hosts: receive rules have nowhere to go");
     return found->second;
+  }
+  // What speaks against any move to `peer`; else its address.
+  Result<std::string> address_of(const std::string& peer) const {
+    auto address = listed_address(peer);
+    if (address && !context.uplink().valid()) return fail("no uplink leads to the other hosts: receive rules have nowhere to go");
+    return address;
   }
 
   // Begins, or queues behind those that are being prepared. An error: nothing has begun.
@@ -502,6 +509,8 @@ void Driver::stop() {
   for (const auto& move : impl_->outgoing) move->stop();
   for (const auto& move : impl_->incoming) move->stop();
   for (const auto& pull : impl_->pulls) pull->stop();
+  for (const auto& ping : impl_->pings) ping->stop();
+  impl_->pings.clear();
   impl_->flush_timer->cancel();
   (void)impl_->context.journal.flush();
   impl_->queued.clear();
@@ -700,6 +709,21 @@ std::vector<PeerStatus> Driver::peers() const {
     all.push_back(std::move(status));
   }
   return all;
+}
+
+Result<void> Driver::ping(const std::string& peer, uint64_t count, PeerPing::Done done) {
+  auto address = impl_->listed_address(peer);
+  if (!address) return fail(address.error());
+  std::erase_if(impl_->pings, [](const auto& ping) { return ping->over(); });
+  if (impl_->pings.size() >= kMaxPingsAtOnce) return fail("too many pings are under way");
+  MoveContext& context = impl_->context;
+  auto allowed = [in = impl_->may_move_in(peer), out = impl_->may_move_out(peer), done = std::move(done)](Result<PingReport> report) {
+    if (report) report->may_move_in = in, report->may_move_out = out;
+    done(std::move(report));
+  };
+  impl_->pings.push_back(std::make_shared<PeerPing>(context.network, context.clock, context.options.host, peer, *address, count, std::move(allowed)));
+  impl_->pings.back()->begin(kPingTimeoutMs);
+  return {};
 }
 
 void Driver::on_port_event(const dataplane::PortEvent& event) {

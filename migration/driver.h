@@ -25,6 +25,7 @@
 #include "migration/destination.h"
 #include "migration/document.h"
 #include "migration/network.h"
+#include "migration/peer_ping.h"
 #include "migration/source.h"
 #include "migration/timeline.h"
 
@@ -138,6 +139,8 @@ class Driver {
   [[nodiscard]] std::vector<EvacuationStatus> evacuations() const;
   [[nodiscard]] uint64_t now_ns() const;  // by the clock of all of these times
   [[nodiscard]] std::vector<PeerStatus> peers() const;
+  // Asks a peer `count` times whether it is there, in a session of its own. `done` is called once, later; not if this is an error.
+  Result<void> ping(const std::string& peer, uint64_t count, PeerPing::Done done);
 
   // From the daemon's wiring.
   void on_port_event(const dataplane::PortEvent& event);

@@ -19,6 +19,7 @@ inline constexpr uint64_t kMaxPings = 100;
 
 struct PingReport {
   std::string host, address;
+  bool may_move_in = false, may_move_out = false;
   LinkInfo link;
   uint32_t version_low = 0, version_high = 0;  // that the peer speaks
   uint64_t connect_ns = 0;                     // until its hello had come: TCP, TLS and one round trip

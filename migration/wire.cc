@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "migration/wire.h"
 
+#include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/stubs/logging.h>
+#include <google/protobuf/wire_format_lite.h>
 
 #include <algorithm>
 #include <array>
@@ -13,6 +15,7 @@ namespace {
 using dataplane::Packet;
 using dataplane::Profile;
 
+constexpr size_t kMaxEnvelopeFields = 16;  // beside the body
 // Of a frame's flags those that mean something to another host.
 constexpr uint32_t kFrameFlags = Packet::kPartialChecksum | Packet::kChecksumValid | Packet::kRedirected;
 
@@ -69,6 +72,45 @@ Result<void> check_rules(const google::protobuf::RepeatedPtrField<wire::Rule>& r
   return {};
 }
 
+using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
+
+// Counts what lies directly inside of a message without taking it apart; false: it is none.
+bool count_fields(CodedInputStream& in, int bytes, size_t& fields) {
+  const auto outer = in.PushLimit(bytes);
+  while (const uint32_t tag = in.ReadTag()) {
+    ++fields;
+    if (!WireFormatLite::SkipField(&in, tag)) return false;
+  }
+  const bool whole = in.ConsumedEntireMessage() && in.BytesUntilLimit() == 0;
+  in.PopLimit(outer);
+  return whole;
+}
+
+// A few bytes can claim to be a million entries: none is made before their number is known to be good.
+Result<void> check_shape(std::span<const uint8_t> bytes) {
+  CodedInputStream in(bytes.data(), static_cast<int>(bytes.size()));
+  size_t body_bytes = 0, body_fields = 0, others = 0;
+  while (const uint32_t tag = in.ReadTag()) {
+    const auto limit = std::ranges::find(kBodyLimits, WireFormatLite::GetTagFieldNumber(tag), &BodyLimit::number);
+    if (limit == std::end(kBodyLimits) || WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+      if (++others > kMaxEnvelopeFields || !WireFormatLite::SkipField(&in, tag)) return fail("peer: not a message of this protocol");
+      continue;
+    }
+    int length = 0;
+    if (!in.ReadVarintSizeAsInt(&length)) return fail("peer: not a message of this protocol");
+    body_bytes += static_cast<size_t>(length);
+    if (body_bytes > limit->bytes) {
+      return fail("peer: " + std::string(limit->name) + " of " + std::to_string(body_bytes) + " bytes, at most " + std::to_string(limit->bytes));
+    }
+    if (!count_fields(in, length, body_fields)) return fail("peer: not a message of this protocol");
+    if (body_fields > limit->fields) {
+      return fail("peer: " + std::string(limit->name) + " of " + std::to_string(body_fields) + " entries, at most " + std::to_string(limit->fields));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string frame_message(const wire::Envelope& envelope) {
@@ -93,8 +135,10 @@ Result<wire::Envelope> parse_message(std::span<const uint8_t> bytes) {
   // What protobuf thinks of a peer's bytes must not fill our log: the refusal says it.
   static const auto old_handler = google::protobuf::SetLogHandler(nullptr);
   (void)old_handler;
+  if (bytes.size() > kMaxMessageBytes) return fail("peer: a message of " + std::to_string(bytes.size()) + " bytes");
+  if (auto good = check_shape(bytes); !good) return fail(good.error());
   wire::Envelope envelope;
-  if (bytes.size() > kMaxMessageBytes || !envelope.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+  if (!envelope.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return fail("peer: not a message of this protocol");
   }
   if (envelope.body_case() == wire::Envelope::BODY_NOT_SET) return fail("peer: a message without a body");

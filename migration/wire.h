@@ -31,6 +31,37 @@ inline constexpr size_t kMaxReasons = 128;
 inline constexpr size_t kMaxRedirectFrames = 64;
 inline constexpr size_t kMaxRedirectBytes = 256u << 10;
 
+// What a message may be, by its body: looked at before it is taken apart. `fields`: entries directly inside of it.
+struct BodyLimit {
+  int number;  // in wire.proto's Envelope
+  const char* name;
+  size_t bytes;
+  size_t fields;
+};
+inline constexpr size_t kMaxAnswerBytes = 1024;
+inline constexpr BodyLimit kBodyLimits[] = {
+    {10, "hello", kMaxHelloBytes, 16},
+    {11, "offer", kMaxMessageBytes, 2 * kMaxDocumentRules + 2 * kMaxDocumentProfiles + 16},
+    {12, "prepared", kMaxAnswerBytes, 16},
+    {13, "refused", 1u << 20, kMaxReasons},
+    {14, "delta", 2 * dataplane::kMaxRuleText, 16},
+    {15, "handover", kMaxAnswerBytes, 16},
+    {16, "active", kMaxAnswerBytes, 16},
+    {17, "revoke", kMaxAnswerBytes, 16},
+    {18, "revoked", 1u << 16, 16},
+    {19, "abort", 1u << 16, 16},
+    {20, "redirect", 2 * kMaxRedirectBytes, kMaxRedirectFrames + 1},
+    {21, "barrier", kMaxAnswerBytes, 16},
+    {22, "barrier_ack", kMaxAnswerBytes, 16},
+    {23, "done", kMaxAnswerBytes, 16},
+    {24, "done_ack", kMaxAnswerBytes, 16},
+    {25, "pull", kMaxAnswerBytes, 16},
+    {26, "pulled", kMaxAnswerBytes, 16},
+    {27, "ask", kMaxAnswerBytes, 16},
+    {28, "ping", kMaxAnswerBytes, 16},
+    {29, "pong", kMaxAnswerBytes, 16},
+};
+
 // Length and message, ready to be sent.
 [[nodiscard]] std::string frame_message(const wire::Envelope& envelope);
 

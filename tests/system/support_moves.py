@@ -83,7 +83,7 @@ class Hosts:
             "workers": {"cpus": [cpus[0 if name == "a" else -1]], "idle": {"spin_us": 0, "max_sleep_us": 1000, "poll_us": 50}},
             "memory": {"hugepages": False, "socket_mb": 1024, "file_prefix": f"godwit-moves-{os.getpid()}-{name}", "mbufs": 131072},
             "migration": {"listen": f"127.0.0.1:{self._ports[name]}", "peers": {f"host-{peer}": f"127.0.0.1:{self._ports[peer]}"},
-                          "vhost_template": f"{self.folder}/{{vm}}-{{nic}}-{name}.sock"} | self._migration,
+                          "vhost_template": f"{self.folder}/{{vm}}-{{nic}}-{name}.sock"} | (self._migration(name) if callable(self._migration) else self._migration),
         }
         return Switch(godwitd, self.folder, f"host-{name}", config).start()
 
@@ -164,7 +164,7 @@ class Hosts:
 
 @contextlib.contextmanager
 def hosts(godwitd, migration=None, ring=1024, movers=("vm",)):
-    """`migration`: more keys of the configuration's section. The daemons must end well."""
+    """`migration`: more keys of the configuration's section, or what gives them for "a" and "b". The daemons must end well."""
     folder = Path(tempfile.mkdtemp(prefix="gw-"))  # short, so that sockets' paths fit
     net = Hosts.__new__(Hosts)
     net.switches = {}

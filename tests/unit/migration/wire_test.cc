@@ -3,23 +3,52 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cctype>
+#include <fstream>
 #include <random>
+#include <sstream>
 
 namespace godwit::migration {
 namespace {
 
 std::span<const uint8_t> bytes_of(const std::string& text) { return {reinterpret_cast<const uint8_t*>(text.data()), text.size()}; }
 
-TEST(Wire, AHelloHasTheseBytes) {
-  wire::Envelope message;
-  *message.mutable_hello() = make_hello("host-a");
-  const std::string framed = frame_message(message);
-  const uint8_t golden[] = {0, 0, 0, 19, 0x52, 17, 0x0d, 0x54, 0x57, 0x44, 0x47, 0x10, 1, 0x18, 2, 0x22, 6, 'h', 'o', 's', 't', '-', 'a'};
-  EXPECT_EQ(framed, std::string(std::begin(golden), std::end(golden)));
+// The bytes of an example in docs/migration-protocol.md: what follows its mark, indented, up to each line's words.
+std::string example(const std::string& name) {
+  std::ifstream page(GODWIT_SOURCE_ROOT "/docs/migration-protocol.md");
+  std::string line, out;
+  while (std::getline(page, line) && line != "<!-- bytes: " + name + " -->") {
+  }
+  bool began = false;
+  while (std::getline(page, line) && (!began || line.starts_with("    "))) {
+    if (!line.starts_with("    ")) continue;
+    began = true;
+    std::istringstream words(line);
+    for (std::string word; words >> word && word.size() == 2 && std::isxdigit(word[0]) != 0 && std::isxdigit(word[1]) != 0;) {
+      out.push_back(static_cast<char>(std::stoi(word, nullptr, 16)));
+    }
+  }
+  return out;
+}
+
+TEST(Wire, TheExamplesOfThePageAreWhatIsSent) {
+  wire::Envelope hello;
+  *hello.mutable_hello() = make_hello("host-a");
+  const std::string framed = frame_message(hello);
+  EXPECT_EQ(framed, example("hello"));
   EXPECT_EQ(*frame_length(bytes_of(framed).first(4), kMaxHelloBytes), 19u);
-  auto back = parse_message(bytes_of(framed).subspan(4));
+  auto back = parse_message(bytes_of(example("hello")).subspan(4));
   ASSERT_TRUE(back);
   EXPECT_TRUE(agree_on_version(back->hello()));
+
+  wire::Envelope handover;
+  handover.set_vm("vm7");
+  handover.set_move("1234");
+  to_wire(Epoch{1, "host-a"}, *handover.mutable_epoch());
+  to_wire(Epoch{2, "host-b"}, *handover.mutable_handover()->mutable_epoch());
+  handover.mutable_handover()->set_digest("abc");
+  EXPECT_EQ(frame_message(handover), example("handover"));
 }
 
 TEST(Wire, LengthsAreCappedBeforeAnythingIsAllocated) {
@@ -27,6 +56,37 @@ TEST(Wire, LengthsAreCappedBeforeAnythingIsAllocated) {
   const uint8_t zero[] = {0, 0, 0, 0};
   EXPECT_FALSE(frame_length(huge, kMaxMessageBytes));
   EXPECT_FALSE(frame_length(zero, kMaxMessageBytes));
+}
+
+TEST(Wire, EntriesAreCountedBeforeTheyAreMade) {
+  const auto refused = [](int number, size_t entries, const std::string& entry) {
+    std::string body;
+    for (size_t i = 0; i < entries; ++i) body += entry;
+    std::string bytes;
+    const auto varint = [&](uint64_t value) {
+      for (; value > 127; value >>= 7) bytes.push_back(static_cast<char>((value & 127) | 128));
+      bytes.push_back(static_cast<char>(value));
+    };
+    varint(static_cast<uint64_t>(number) << 3 | 2);
+    varint(body.size());
+    bytes += body;
+    const auto parsed = parse_message(bytes_of(bytes));
+    return parsed ? std::string() : parsed.error().message;
+  };
+  const std::string empty_entry("\x0a\x00", 2);
+  EXPECT_EQ(refused(20, kMaxRedirectFrames, empty_entry), "");
+  EXPECT_EQ(refused(20, 100000, empty_entry), "peer: redirect of 100000 entries, at most 65");
+  EXPECT_EQ(refused(13, 1000, empty_entry), "peer: refused of 1000 entries, at most 128");
+  EXPECT_EQ(refused(11, 30'000'000, std::string("\x22\x00", 2)).substr(0, 32), "peer: offer of 30000000 entries,");
+  EXPECT_EQ(refused(23, 600, empty_entry), "peer: done of 1200 bytes, at most 1024");
+  for (const BodyLimit& limit : kBodyLimits) EXPECT_NE(refused(limit.number, limit.fields + 1, std::string("\xfa\x01\x00", 3)), "") << limit.name;
+}
+
+TEST(Wire, EveryBodyHasItsLimits) {
+  // Each number of the Envelope's oneof is in the table: one that is not would be taken as an unknown field.
+  for (int number = wire::Envelope::kHello; number <= wire::Envelope::kPong; ++number) {
+    EXPECT_EQ(std::ranges::count(kBodyLimits, number, &BodyLimit::number), 1) << number;
+  }
 }
 
 TEST(Wire, StrangersAndOtherVersionsAreToldApart) {
