@@ -411,11 +411,8 @@ Result<void> Daemon::run() {
   std::signal(SIGPIPE, SIG_IGN);
   impl.signals.add(SIGTERM);
   impl.signals.add(SIGINT);
-  impl.signals.async_wait([&impl](asio::error_code error, int signal) {
-    if (error) return;
-    spdlog::info("signal {}: stopping", signal);
-    impl.io.stop();
-  });
+  impl.signals.add(SIGHUP);
+  impl.await_signal();
   if (auto started = impl.start(); !started) {
     impl.stop();
     return started;

@@ -140,7 +140,9 @@ def test_a_recorded_session_is_of_no_use(pair, identities):
             print(f"replayed {cut} of {len(recorded)} bytes: {thief.end()}")
             pair.refused(thief, "TLS: ", "host-b")
     assert len(pair.b.rpc.call("migrate.status")["moves"]) == moves, "nothing of it was heard"
-    pair.b.rpc.call("migrate.cancel", vm="vm7")
+    state = pair.b.rpc.call("migrate.status")["moves"][-1]["state"]
+    if state != "aborted":
+        pair.b.rpc.call("migrate.cancel", vm="vm7")
     wait_for(lambda: pair.b.rpc.call("migrate.status")["moves"][-1]["state"] == "aborted", 10, "given up")
 
 
@@ -268,10 +270,10 @@ def test_a_bad_certificate_is_found_by_the_check_with_its_place(godwitd, authori
         "good": (good, 0, ""),
         "not there": (good | {"certificate": "/nowhere.crt"}, 1, "c.yaml:3:23: /nowhere.crt: cannot be read: No such file"),
         "another's": (identities["host-a"], 1, "the certificate is for host-a, and this host is host-t, expected DNS:host-t in its subjectAltName"),
-        "another's key": (good | {"key": identities["host-a"]["key"]}, 1, "c.yaml:4:15: "),
+        "another's key": (good | {"key": identities["host-a"]["key"]}, 1, "c.yaml:4:13: "),
         "expired": (authority.issue("host-t", days=(-3, -1), into="told"), 1, "the certificate expired on 20"),
         "early": (authority.issue("host-t", days=(1, 3), into="tearly"), 1, "the certificate is not valid before 20"),
-        "no authority": (good | {"ca": good["key"]}, 1, "c.yaml:5:14: "),
+        "no authority": (good | {"ca": good["key"]}, 1, "c.yaml:5:12: "),
     }
     for case, (files, code, says) in cases.items():
         lines = ["host: host-t", "migration: {listen: \"10.0.0.1:7400\", tls: {", f"       certificate: \"{files['certificate']}\",",
