@@ -130,7 +130,7 @@ class PeerClient:
     def _fill(self):
         data = self._socket.recv(65536)
         if not data:
-            raise EOFError("the switch closed the connection")
+            raise EOFError(f"the switch closed the connection of {self.address}")
         self._in.write(data)
 
     def shake(self):

@@ -45,7 +45,7 @@ class Pair:
         for host, other in (("host-a", "host-b"), ("host-b", "host-a")):
             peers = {peer: f"127.0.0.1:{self.ports[peer]}" for peer in (other, "host-c")}
             migration = {"listen": f"127.0.0.1:{self.ports[host]}", "tls": identities[host], "peers": peers, "allow_in": [other],
-                         "handshake_timeout_ms": 1500, "vhost_template": f"{folder}/{{vm}}-{{nic}}-{host}.sock"}
+                         "handshake_timeout_ms": 3000, "vhost_template": f"{folder}/{{vm}}-{{nic}}-{host}.sock"}
             vm = {"name": "vm7/net0", "macs": ["02:00:00:00:00:07"]}
             if host == "host-a":
                 vm["vhost"] = {"socket": f"{folder}/vm7-a.sock"}
@@ -161,7 +161,7 @@ def test_rubbish_is_refused_wherever_it_comes(pair, identities):
         pair.refused(client, "more than 65536 bytes of handshake")
     with PeerClient(port, tls=False) as client:
         client.end()
-        pair.refused(client, "no handshake within 1500 ms")
+        pair.refused(client, "no handshake within 3000 ms")
 
     def after_handshake(*parts, reason, raw=False):
         with PeerClient(port, me) as peer:
@@ -170,7 +170,7 @@ def test_rubbish_is_refused_wherever_it_comes(pair, identities):
                 peer.raw(part) if raw else peer.say(part)
             peer.end()
             pair.refused(peer, reason)
-    after_handshake(reason="no hello within 1500 ms")
+    after_handshake(reason="no hello within 3000 ms")
     after_handshake(b"\xff" * 600, reason="a message of 4294967295 bytes, at most 256")
     after_handshake(bytes(4), reason="a message of 0 bytes")
     after_handshake(hello("host-b", magic=1), reason="not a Godwit switch")
@@ -179,7 +179,7 @@ def test_rubbish_is_refused_wherever_it_comes(pair, identities):
     after_handshake(hello("host-b"), hello("host-b"), reason="a second hello")
     after_handshake(hello("host-b"), b"\xff" * 100, reason="a message of 4294967295 bytes, at most 67108864")
     after_handshake(hello("host-b"), framed(b"\xff" * 30), reason="not a message of this protocol")
-    after_handshake(hello("host-b"), reason="(host-b) ended before it was of use: host-b said nothing that is of use within 1500 ms")
+    after_handshake(hello("host-b"), reason="(host-b) ended before it was of use: host-b said nothing that is of use within 3000 ms")
     after_handshake(b"\x17\x03\x03\x00\x20" + bytes(32), reason="TLS: ", raw=True)        # a record nobody sealed
     after_handshake(b"\x17\x03\x03\xff\xff" + bytes(65535), reason="TLS: ", raw=True)     # longer than records may be
     with PeerClient(port, me) as peer:  # a record with one bit turned over
