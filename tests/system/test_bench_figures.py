@@ -283,7 +283,7 @@ def attacked(kind, kept):
 
 RESULTS = {
     "classifier": [classified(f"acl1_{size}", 100.0, 0.3, size=size) for size in (1000, 10_000, 100_000)],
-    "forward": [forwarded(1, 250.0), forwarded(1000, 300.0, 900.0), forwarded(10_000, 350.0, 1400.0)],
+    "forward": [{"row": {"rules": 1, "flows": 64, "size": 64}, "name": "n", "failed": "no memory"}, forwarded(1, 250.0), forwarded(1000, 300.0, 900.0), forwarded(10_000, 350.0, 1400.0)],
     "swap": [swapped(10, 10.0), swapped(1000, 9.0, torn=2), swapped(100_000, 15.0, lost=3)],
     "attack": [attacked("new flows", 0.97), attacked("masks", 0.92)],
     "ports": [{"ports": count, "cycles": 250.0, "mpps": 5.0, "limit": "switch", "cycles_ratio": 1.0, "rate_ratio": 1.0, "idle_core_percent": 0.5}

@@ -15,8 +15,8 @@ from testbed.bed import Testbed, TestbedError
 # Each has run(context), whose answer goes into the JSON, and tables(of that answer): [(title, headings, lines)]. Some have
 # plots(of the answer): [(file name, SVG)].
 PARTS = {"classifier": classifier, "forward": forward, "swap": swap, "attack": attack, "ports": ports, "idle": idle, "scale": scale}
-# 2 MB each; the most that a part has at once: three generators, a switch each.
-_HUGEPAGES = 1100
+# 2 MB each; what parts other than forward have at once, at most: three generators, a switch each.
+_HUGEPAGES = 800
 
 
 class Context:
@@ -64,8 +64,9 @@ def main():
 
     results, failures = {}, {}
     with Testbed(log=log) as bed:
-        reserve_hugepages(bed, arguments.setup)
         context = Context(arguments, os.path.dirname(bed.path("sets", "x")), log)
+        if arguments.parts != ["classifier"]:
+            reserve_hugepages(bed, arguments.setup, max(_HUGEPAGES, forward.hugepages(context) if "forward" in arguments.parts else 0))
         if context.ovs_missing:
             log(f"without OVS-DPDK: {context.ovs_missing}")
         for name in arguments.parts:
@@ -109,12 +110,14 @@ def write(arguments, document):
                     file.write(svg)
 
 
-def reserve_hugepages(bed, setup):
+def reserve_hugepages(bed, setup, count):
     record = ["--hugepages-record", bed.path("hugepages.before")]
     quiet = ["--no-packages", "--no-guest"]
     bed.callback(lambda: subprocess.run([setup, *quiet, "--restore-hugepages", *record], stdin=subprocess.DEVNULL))
-    if subprocess.run([setup, *quiet, "--hugepages", str(_HUGEPAGES), *record], stdin=subprocess.DEVNULL).returncode != 0:
-        bed.log(f"fewer than {_HUGEPAGES} hugepages: parts that need more will fail")
+    for wanted in sorted({count, _HUGEPAGES}, reverse=True):
+        if subprocess.run([setup, *quiet, "--hugepages", str(wanted), *record], stdin=subprocess.DEVNULL).returncode == 0:
+            return
+        bed.log(f"fewer than {wanted} hugepages: what needs more will fail")
 
 
 def machine():

@@ -12,6 +12,7 @@ import dataclasses
 
 from . import measure, ovs, plot, rulesets, switches, traffic
 from .sets import rule_set
+from testbed.bed import TestbedError
 
 RULES, FLOWS, SIZES = (1, 1000, 10000, 100000), (64, 8192, 65536, 1048576), (64, 1518)
 QUICK = ((1, 64, 64), (1, 64, 1518), (1, 65536, 64), (1000, 8192, 64), (10000, 64, 64), (10000, 8192, 64), (100000, 8192, 64))
@@ -39,14 +40,27 @@ def rows(context):
 
 
 def run(context):
-    """A list of results, one a row."""
+    """A list of results, one a row. One that could not be measured has "failed", why; when none could, that is the part's failure."""
     results = []
     for row in rows(context):
-        with context.scope() as bed:
-            result = measure_row(context, bed, row)
+        try:
+            with context.scope() as bed:
+                result = measure_row(context, bed, row)
+        except TestbedError as error:
+            result = {"row": dataclasses.asdict(row), "name": row.name(), "failed": str(error)}
         results.append(result)
         context.say(describe(result))
+    if all("failed" in one for one in results):
+        raise TestbedError(results[0]["failed"])
     return results
+
+
+def hugepages(context):
+    """Of 2 MB, for the largest row: three generators, which hold their flows, and a switch each."""
+    def megabytes(row):
+        generator = traffic.flowgen_mb() if row.rules == 1 else traffic.given_flows_mb(row.flows, row.size)
+        return 3 * generator + 128 + 256 + 512
+    return max(megabytes(row) for row in rows(context)) // 2 + 64
 
 
 class Traffic:
@@ -127,6 +141,8 @@ def best_configuration(context, contender):
 
 
 def describe(result):
+    if "failed" in result:
+        return f"{result['name']}: failed: {result['failed']}"
     parts = [f"{result['name']}:"]
     for name in ("godwit", "testpmd", "ovs"):
         if name in result:
@@ -143,6 +159,9 @@ def tables(results):
     for one in results:
         row = one["row"]
         cells = [row["rules"], row["flows"], row["size"]]
+        if "failed" in one:
+            lines.append(cells + ["failed"] + ["-"] * (len(HEADINGS) - len(cells) - 1))
+            continue
         for name in ("godwit", "testpmd", "ovs"):
             figures = one.get(name)
             cells += [figures["cycles"], figures["mpps"], figures["limit"]] if figures else ["-", "-", "-"]

@@ -45,7 +45,7 @@ def _row(rules, flows, size, field):
     def value(results):
         for one in results:
             if (one["row"]["rules"], one["row"]["flows"], one["row"]["size"]) == (rules, flows, size):
-                return one[field]
+                return one.get(field)
         return None
     return value
 

@@ -46,7 +46,11 @@ def flowgen(bed, name, flows, size):
     vdevs = [virtio_user(i, path, MACS[i]) for i, path in enumerate(sockets)]
     options = ["--auto-start", "--forward-mode=flowgen", f"--flowgen-flows={flows}", f"--txpkts={SIZES[size]}",
                "--total-num-mbufs=16384"]
-    return Generator(bed, name, sockets, vdevs, options, counted=(0, 1), socket_mb=128)
+    return Generator(bed, name, sockets, vdevs, options, counted=(0, 1), socket_mb=flowgen_mb())
+
+
+def flowgen_mb():
+    return 128
 
 
 def given_flows(bed, name, headers, size):
@@ -56,11 +60,21 @@ def given_flows(bed, name, headers, size):
     vdevs = [f"net_pcap0,rx_pcap={capture},infinite_rx=1", virtio_user(0, sockets[0], MACS[0]),
              virtio_user(1, sockets[1], MACS[1]), "net_null0,no-rx=1"]
     # testpmd's pool holds the capture and what is on its way.
-    mbufs, room = len(headers) + 16384, 256 if size == 64 else 2176
+    mbufs, room = _given_flows_pool(len(headers), size)
     options = ["--auto-start", "--forward-mode=io", f"--total-num-mbufs={mbufs}", f"--mbuf-size={room}",
                f"--max-pkt-len={128 if size == 64 else 1518}"]
     return Generator(bed, name, sockets, vdevs, options, counted=(2,),
-                     socket_mb=96 + mbufs * (room + 256) // (1 << 20))
+                     socket_mb=given_flows_mb(len(headers), size))
+
+
+def _given_flows_pool(flows, size):
+    """(how many buffers, bytes of room in each)"""
+    return flows + 16384, 256 if size == 64 else 2176
+
+
+def given_flows_mb(flows, size):
+    mbufs, room = _given_flows_pool(flows, size)
+    return 96 + mbufs * (room + 256) // (1 << 20)
 
 
 def write_capture(path, headers, size):
