@@ -13,6 +13,7 @@ import time
 
 from . import forward, guests, measure, rulesets, sets
 from .switches import Godwit
+from testbed.bed import TestbedError
 
 KINDS = ("new flows", "masks")
 _VICTIM = forward.Row(1000, 8192, 64)
@@ -85,8 +86,10 @@ def turn(context, contender, vms, addresses, flows):
         if flows:
             vms.stream_stop()
     daemon.process.resume()
-    took = time.monotonic() - began
-    result["attacker_kpps"] = (received(daemon) - before) / took / 1e3
+    taken, took = received(daemon) - before, time.monotonic() - began
+    result["attacker_kpps"] = taken / took / 1e3
+    if flows and taken == 0:
+        raise TestbedError("the switch took none of the attacker's packets: its victim's rate says nothing")
     time.sleep(0.05)  # what is left in the attacker's ring
     daemon.process.halt()
     return result
