@@ -8,6 +8,7 @@
 #include "dataplane/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/driver.h"
+#include "migration/journal.h"
 
 namespace godwit::control {
 
@@ -118,6 +119,15 @@ bool is_number(std::string_view text) {
 }
 
 }  // namespace
+
+void commit(const Context& context, dataplane::Transaction& transaction, const std::function<void(migration::JournalBatch& batch)>& note) {
+  if (context.journal != nullptr && context.journal->keeps_policy()) {
+    migration::JournalBatch batch;
+    note(batch);
+    if (auto written = context.journal->write(batch); !written) refuse("it cannot be stored, so it is not done: " + written.error().message);
+  }
+  transaction.commit();
+}
 
 const dataplane::EndpointRecord& find_endpoint(const Context& context, const std::string& port) {
   if (!is_number(port)) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -22,7 +23,11 @@ struct EndpointRecord;
 struct Location;
 struct PortInfo;
 struct Profile;
+class Transaction;
 }  // namespace godwit::dataplane
+namespace godwit::migration {
+struct JournalBatch;
+}
 
 namespace godwit::control {
 
@@ -87,6 +92,10 @@ class Params {
  private:
   const Json& params_;
 };
+
+// Writes what an open transaction will have changed, then commits it; a Refusal when it cannot be written, and nothing has
+// changed. `note` fills the batch from the store as it will be; it is not called where nothing is kept.
+void commit(const Context& context, dataplane::Transaction& transaction, const std::function<void(migration::JournalBatch& batch)>& note);
 
 // By a port's number or an endpoint's name.
 const dataplane::EndpointRecord& find_endpoint(const Context& context, const std::string& port);

@@ -26,6 +26,7 @@ class Ports;
 }  // namespace godwit::dataplane
 namespace godwit::migration {
 class Driver;
+class Journal;
 }
 
 namespace godwit::control {
@@ -38,6 +39,7 @@ struct Context {
   dataplane::Ports& ports;
   dataplane::Fdb& fdb;
   migration::Driver& driver;
+  migration::Journal* journal;            // what commands change is written there before it is done; null: nowhere
   std::function<uint32_t()> now_s;        // the FDB's clock
   std::function<nlohmann::json()> drops;    // {"drops":{reason:n},"unpoliced_packets":n}
   std::function<nlohmann::json()> workers;  // {"workers":[...]}

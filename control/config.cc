@@ -14,6 +14,8 @@
 #include <set>
 
 #include "base/net.h"
+#include "control/faults.h"
+#include "control/scratch_store.h"
 #include "control/text.h"
 #include "dataplane/flow_command.h"
 
@@ -403,6 +405,36 @@ void read_migration(const Value& value, HostConfig& config, Later& later) {
   });
 }
 
+void read_state(const Value& value, StateConfig& out) {
+  value.fields({
+      {"directory", [&](const Value& v) {
+         out.directory = v.text("a directory's path");
+         out.place = v.place();
+         if (!out.directory.starts_with('/')) v.wrong("an absolute path");
+         while (out.directory.size() > 1 && out.directory.ends_with('/')) out.directory.pop_back();
+       }},
+      {"sync_ms", [&](const Value& v) { v.number(out.sync_ms, 0, 60'000); }},
+  });
+  if (out.directory.empty()) value.refuse("state has no directory", "the key directory");
+}
+
+void read_fault(const Value& value, std::vector<FaultConfig>& out) {
+  FaultConfig fault;
+  const auto read_point = [&](const Value& v, bool after) {
+    const std::string point = v.text("a fault point", 128);
+    if (!fault.at.empty()) v.refuse("a fault is before or after something, not both");
+    const std::vector<std::string> known = fault_points();
+    if (std::ranges::find(known, point) == known.end()) v.refuse(tick(point) + " is no fault point", "one of docs/operations.md, as `source rewrite-out`");
+    fault.at = point;
+    fault.after = after;
+  };
+  value.fields({{"before", [&](const Value& v) { read_point(v, false); }},
+                {"after", [&](const Value& v) { read_point(v, true); }},
+                {"skip", [&](const Value& v) { v.number(fault.skip, 0, 1'000'000); }}});
+  if (fault.at.empty()) value.refuse("a fault has no point", "the key before or after");
+  out.push_back(std::move(fault));
+}
+
 void read_rules(const Value& value, HostConfig& config) {
   size_t total = 0;
   value.each([&](const Value& v) {
@@ -454,6 +486,8 @@ HostConfig read_host(const Value& top) {
       {"rules", [&](const Value& v) { read_rules(v, config); }},
       {"rules_file", [&](const Value& v) { later.checks.push_back([&config, v] { read_rules_file(v, config); }); }},
       {"migration", [&](const Value& v) { read_migration(v, config, later); }},
+      {"state", [&](const Value& v) { read_state(v, config.state); }},
+      {"faults", [&](const Value& v) { v.each([&](const Value& x) { read_fault(x, config.faults); }, 1024); }},
   });
   if (config.host.empty()) top.refuse("this host has no name", "the key host");
   for (const auto& check : later.checks) check();
@@ -552,7 +586,7 @@ Result<HostAddress> parse_host_address(std::string_view text) {
 
 namespace {
 
-void put_endpoints(const HostConfig& config, dataplane::Transaction& transaction, const dataplane::PolicyStore& store) {
+void add_uplinks(const HostConfig& config, dataplane::Transaction& transaction) {
   for (const UplinkConfig& uplink : config.uplinks) {
     dataplane::Profile profile;
     profile.name = uplink.name;
@@ -560,6 +594,9 @@ void put_endpoints(const HostConfig& config, dataplane::Transaction& transaction
     profile.mtu = uplink.mtu;
     if (auto added = transaction.add_endpoint(profile, {}); !added) refuse(uplink.place, added.error().message, added.error().expected);
   }
+}
+
+void put_endpoints(const HostConfig& config, dataplane::Transaction& transaction, const dataplane::PolicyStore& store) {
   for (const EndpointConfig& endpoint : config.endpoints) {
     dataplane::Location location;
     if (!endpoint.uplink.empty()) {
@@ -599,6 +636,7 @@ void put_rule(const RuleConfig& config, dataplane::Transaction& transaction, con
 Result<void> put_policy(const HostConfig& config, dataplane::PolicyStore& store) {
   try {
     dataplane::Transaction transaction(store);
+    add_uplinks(config, transaction);
     put_endpoints(config, transaction, store);
     for (const RuleConfig& rule : config.rules) put_rule(rule, transaction, store);
     transaction.commit();
@@ -606,6 +644,22 @@ Result<void> put_policy(const HostConfig& config, dataplane::PolicyStore& store)
   } catch (Refused& refused) {
     return fail(std::move(refused.error));
   }
+}
+
+Result<void> put_uplinks(const HostConfig& config, dataplane::PolicyStore& store) {
+  try {
+    dataplane::Transaction transaction(store);
+    add_uplinks(config, transaction);
+    transaction.commit();
+    return {};
+  } catch (Refused& refused) {
+    return fail(std::move(refused.error));
+  }
+}
+
+Result<void> check_policy(const HostConfig& config) {
+  ScratchStore scratch;
+  return put_policy(config, scratch.store);
 }
 
 }  // namespace godwit::control

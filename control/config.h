@@ -111,6 +111,20 @@ struct MigrationConfig {
   uint64_t park_bytes = 8u << 20;
 };
 
+// What survives a restart (control/stored_state.h).
+struct StateConfig {
+  std::string directory;     // empty: nothing does
+  uint32_t sync_ms = 100;    // commands are on the disk so long after their answer at most; 0: before it
+  Place place;               // of directory
+};
+
+// For tests: where the switch kills itself (control/faults.h).
+struct FaultConfig {
+  bool after = false;
+  std::string at;
+  uint32_t skip = 0;  // not the first so many times
+};
+
 struct HostConfig {
   std::string host;
   std::string socket = "/run/godwit/godwit.sock";
@@ -118,6 +132,8 @@ struct HostConfig {
   MemoryConfig memory;
   FdbConfig fdb;
   MigrationConfig migration;
+  StateConfig state;
+  std::vector<FaultConfig> faults;
   std::vector<UplinkConfig> uplinks;
   std::vector<EndpointConfig> endpoints;
   std::vector<RuleConfig> rules;  // of `rules`, then of `rules_file`
@@ -134,6 +150,10 @@ Result<std::vector<RuleConfig>> parse_rules(std::string_view text, const std::st
 // Puts the endpoints (without ports: uplinks nowhere, VMs behind their uplink or nowhere) and all rules in the store,
 // in one transaction. Errors are placed as read_config()'s are, and have changed nothing.
 Result<void> put_policy(const HostConfig& config, dataplane::PolicyStore& store);
+// The uplinks alone.
+Result<void> put_uplinks(const HostConfig& config, dataplane::PolicyStore& store);
+// Would the policy of this configuration be taken?
+Result<void> check_policy(const HostConfig& config);
 
 // "FILE:LINE:COL: what, expected ..."
 Error placed(const Place& place, const std::string& what, const std::string& expected = {});

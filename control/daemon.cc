@@ -11,21 +11,26 @@
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/signal_set.hpp>
 #include <asio/steady_timer.hpp>
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "base/clock.h"
 #include "control/commands.h"
 #include "control/control_socket.h"
+#include "control/faults.h"
 #include "control/peer_setup.h"
+#include "control/stored_state.h"
 #include "dataplane/dpdk/runtime.h"
 #include "dataplane/fdb.h"
 #include "dataplane/policy_store.h"
 #include "migration/asio_network.h"
 #include "migration/driver.h"
+#include "migration/policy_record.h"
 
 namespace godwit::control {
 namespace {
@@ -193,26 +198,31 @@ Json memory_json(const Runtime& runtime) {
 
 }  // namespace
 
-Result<void> check_policy(const HostConfig& config) {
-  dataplane::NoWorkers grace;
-  dataplane::StateCell state;
-  dataplane::CounterBank counters(1);
-  dataplane::Reclaimer reclaimer(grace);
-  dataplane::PolicyStore store(state, reclaimer, counters);
-  return put_policy(config, store);
+namespace {
+
+std::string placed(const Place& place, const std::string& what) {
+  return place.file + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": " + what;
 }
+
+}  // namespace
 
 // Members are in the order they are made; stop() and destruction go the other way.
 struct Daemon::Impl {
   Impl(HostConfig host_config, std::string version_text)
       : config(std::move(host_config)), version(std::move(version_text)), fdb(config.fdb.entries, config.fdb.ageing_s) {}
   ~Impl() { stop(); }
+  migration::Journal* journal() { return directory ? &directory->journal() : nullptr; }
 
   Result<void> start();
+  void arm_faults();
+  Result<void> put_stored_policy();
   Result<void> open_ports();
+  Result<void> open_uplinks();
+  Result<void> open_stored_ports();
   Result<void> bind(const std::string& endpoint, PortId port);
   void start_timers();
   void every(asio::steady_timer& timer, std::function<std::chrono::milliseconds()> action, std::chrono::milliseconds first);
+  void sync_state();
   void await_wakeup();
   void on_wakeup();
   void await_signal();
@@ -226,6 +236,9 @@ struct Daemon::Impl {
   asio::signal_set signals{io};
   Wakeup wakeup;
   std::unique_ptr<ControlSocket> socket;
+  std::unique_ptr<StateDirectory> directory;
+  std::vector<migration::StoredEndpoint> stored_endpoints;  // of which some have ports, until these are open
+  std::set<std::string> held_vms;                           // moves of the journal: whose they are is not known yet
   dataplane::StateCell state;
   dataplane::Fdb fdb;
   std::optional<dataplane::CounterBank> counters;
@@ -236,8 +249,10 @@ struct Daemon::Impl {
   std::optional<migration::Driver> driver;
   std::optional<Context> context;
   asio::posix::stream_descriptor woken{io};
-  asio::steady_timer collect{io}, second{io};
+  asio::steady_timer collect{io}, second{io}, sync{io};
+  std::optional<Faults> faults;
   bool serving = false;
+  bool state_synced = true;
 };
 
 Result<void> Daemon::Impl::start() {
@@ -246,6 +261,11 @@ Result<void> Daemon::Impl::start() {
   if (!opened) return fail(opened.error());
   socket = std::move(*opened);
   if (auto loaded = load_certificates(); !loaded) return loaded;
+  if (!config.state.directory.empty()) {
+    auto state_directory = StateDirectory::open(config);
+    if (!state_directory) return fail(state_directory.error());
+    directory = std::move(*state_directory);
+  }
 
   // Workers sleep and the control thread decides within a VM's blackout: both must be back on their CPU at once when
   // guests use it too. Threads made from here on inherit it.
@@ -258,19 +278,22 @@ Result<void> Daemon::Impl::start() {
   auto made = Runtime::create(options, state, fdb, *counters, [this] { wakeup.wake(); });
   if (!made) return fail(made.error());
   runtime = std::move(*made);
+  spdlog::info("EAL is up");
 
   reclaimer.emplace(runtime->grace());
   store.emplace(state, *reclaimer, *counters);
   store->on_endpoint_gone([this](EndpointId endpoint) { fdb.flush(endpoint); });
-  if (auto put = put_policy(config, *store); !put) return put;
+  if (auto put = directory ? put_stored_policy() : put_policy(config, *store); !put) return put;
   if (auto started = runtime->start(); !started) return started;
 
   driver.emplace(network, driver_options(config), *store, runtime->ports(), runtime->gate(), clock,
-                 [](const std::string& line) { spdlog::info("{}", line); });
+                 [](const std::string& line) { spdlog::info("{}", line); }, journal());
+  arm_faults();
   if (auto ports = open_ports(); !ports) return ports;
+  driver->recover();
   if (auto listening = driver->listen(); !listening) return listening;
 
-  context.emplace(Context{config.host, version, *store, runtime->ports(), fdb, *driver, [] { return Runtime::now_s(); },
+  context.emplace(Context{config.host, version, *store, runtime->ports(), fdb, *driver, journal(), [] { return Runtime::now_s(); },
                           [this] { return drops_json(*runtime); }, [this] { return workers_json(*runtime); },
                           [this] { return memory_json(*runtime); }});
   start_timers();
@@ -295,23 +318,77 @@ Result<void> Daemon::Impl::bind(const std::string& endpoint, PortId port) {
   return done;
 }
 
-Result<void> Daemon::Impl::open_ports() {
+void Daemon::Impl::arm_faults() {
+  if (config.faults.empty()) return;
+  spdlog::warn("FAULT POINTS ARE SET: this switch will kill itself ({} of them). They are for tests only", config.faults.size());
+  faults.emplace(config.faults, [](const std::string& where) {
+    spdlog::warn("fault point {}: killed", where);
+    (void)kill(getpid(), SIGKILL);
+    for (;;) pause();
+  });
+  driver->watch([this](migration::MoveRole role, std::string_view action, bool after) {
+    faults->reached(std::string(migration::name_of(role)) + " " + std::string(action), after);
+  });
+  if (directory) directory->journal().watch([this](const migration::JournalBatch& batch, bool stored) { faults->reached(batch, stored); });
+}
+
+// What is stored and what the file says, in force before the first port opens.
+Result<void> Daemon::Impl::put_stored_policy() {
+  auto moves = directory->journal().moves();
+  if (!moves) return fail(moves.error());
+  for (const migration::MoveRecord& move : *moves) held_vms.insert(move.vm);
+  auto restored = restore(config, directory->journal(), *store, false);
+  if (!restored) return fail(restored.error());
+  for (const std::string& note : restored->combined.notes) spdlog::warn("{}", note);
+  store->collect_implicit();
+  if (auto written = write_restored(*restored, *store, directory->journal()); !written) return written;
+  stored_endpoints = std::move(restored->combined.policy.endpoints);
+  spdlog::info("state {}: {} endpoints, {} rules, {} moves to take up{}", config.state.directory, store->endpoints().size(), store->rule_count(),
+               moves->size(), restored->combined.changed ? "; the configuration has been applied" : "");
+  return {};
+}
+
+// A port of the configuration that cannot be opened ends the start. One that a command or a move had made is said,
+// and its endpoint stays without: the others' traffic does not wait for it.
+Result<void> Daemon::Impl::open_stored_ports() {
   dataplane::Ports& ports = runtime->ports();
-  const auto open = [&](const std::string& name, const Place& place, const Result<PortId>& port) -> Result<void> {
+  for (const migration::StoredEndpoint& endpoint : stored_endpoints) {
+    const dataplane::Profile& profile = endpoint.profile;
+    if (endpoint.socket.empty() && endpoint.devargs.empty()) continue;
+    const auto port = endpoint.socket.empty() ? ports.add_ethdev({profile.name, endpoint.devargs, profile.mtu})
+                                              : ports.add_vhost({profile.name, endpoint.socket, endpoint.server, profile.queues, profile.mtu});
     Result<void> done;
-    if (port) done = bind(name, *port);
-    if (port && done) return {};
-    return fail(place.file + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": " + name + ": " +
-                (port ? done.error().message : port.error().message));
-  };
-  for (const UplinkConfig& uplink : config.uplinks) {
-    if (auto done = open(uplink.name, uplink.place, ports.add_ethdev({uplink.name, uplink.devargs, uplink.mtu})); !done) return done;
+    if (port) done = migration::bind_restored(*store, profile.name, *port, held_vms.contains(std::string(dataplane::vm_of(profile.name))));
+    if (port && done) continue;
+    const std::string why = profile.name + ": " + (port ? done.error().message : port.error().message);
+    const auto configured = std::ranges::find(config.endpoints, profile.name, [](const EndpointConfig& one) { return one.profile.name; });
+    if (configured != config.endpoints.end()) return fail(placed(configured->place, why));
+    spdlog::warn("state {}: {}: it has no port", config.state.directory, why);
   }
+  stored_endpoints.clear();
+  return {};
+}
+
+Result<void> Daemon::Impl::open_uplinks() {
+  for (const UplinkConfig& uplink : config.uplinks) {
+    const auto port = runtime->ports().add_ethdev({uplink.name, uplink.devargs, uplink.mtu});
+    Result<void> done;
+    if (port) done = bind(uplink.name, *port);
+    if (!port || !done) return fail(placed(uplink.place, uplink.name + ": " + (port ? done.error().message : port.error().message)));
+  }
+  return {};
+}
+
+Result<void> Daemon::Impl::open_ports() {
+  if (auto opened = open_uplinks(); !opened) return opened;
+  if (directory) return open_stored_ports();
   for (const EndpointConfig& endpoint : config.endpoints) {
     if (!endpoint.vhost) continue;
     const dataplane::Profile& profile = endpoint.profile;
-    const auto port = ports.add_vhost({profile.name, endpoint.vhost->socket, endpoint.vhost->server, profile.queues, profile.mtu});
-    if (auto done = open(profile.name, endpoint.place, port); !done) return done;
+    const auto port = runtime->ports().add_vhost({profile.name, endpoint.vhost->socket, endpoint.vhost->server, profile.queues, profile.mtu});
+    Result<void> done;
+    if (port) done = bind(profile.name, *port);
+    if (!port || !done) return fail(placed(endpoint.place, profile.name + ": " + (port ? done.error().message : port.error().message)));
   }
   return {};
 }
@@ -334,8 +411,27 @@ void Daemon::Impl::start_timers() {
     store->collect_implicit();
     return 1000ms;
   }, 1000ms);
+  if (directory && config.state.sync_ms > 0) {
+    every(sync, [this] {
+      sync_state();
+      return std::chrono::milliseconds(config.state.sync_ms);
+    }, std::chrono::milliseconds(config.state.sync_ms));
+  }
   woken.assign(wakeup.descriptor());
   await_wakeup();
+}
+
+void Daemon::Impl::sync_state() {
+  if (!directory->journal().unsynced()) return;
+  const bool synced = static_cast<bool>(directory->journal().sync());
+  if (synced != state_synced) {
+    if (synced) {
+      spdlog::info("state {}: synced again", config.state.directory);
+    } else {
+      spdlog::error("state {}: cannot be synced, so what commands changed may not survive a loss of power", config.state.directory);
+    }
+  }
+  state_synced = synced;
 }
 
 void Daemon::Impl::await_wakeup() {
@@ -395,11 +491,13 @@ void Daemon::Impl::stop() {
   if (woken.is_open()) woken.release();
   context.reset();
   driver.reset();
+  if (directory) (void)directory->journal().sync();
   if (runtime) runtime->stop();
   store.reset();
   reclaimer.reset();
   if (runtime && runtime->leaked_buffers() > 0) spdlog::error("{} packet buffers were lost", runtime->leaked_buffers());
   runtime.reset();
+  directory.reset();
 }
 
 Daemon::Daemon(HostConfig config, std::string version) : impl_(std::make_unique<Impl>(std::move(config), std::move(version))) {}

@@ -18,9 +18,6 @@
 
 namespace godwit::control {
 
-// Would the policy of this configuration be taken? Needs no switch.
-Result<void> check_policy(const HostConfig& config);
-
 class Daemon {
  public:
   Daemon(HostConfig config, std::string version);

@@ -5,6 +5,8 @@
 #include "control/commands.h"
 #include "control/handlers.h"
 #include "dataplane/policy_store.h"
+#include "migration/journal.h"
+#include "migration/policy_record.h"
 
 namespace godwit::control {
 namespace {
@@ -68,8 +70,10 @@ Json endpoint_add(Context& context, const Json& json) {
   if (known != nullptr && !known->implicit) refuse("endpoint " + profile.name + " exists already", profile.name, "a new name, or endpoint set");
   const Location location = read_location(context, params.text_or("location", "none"), known);
   dataplane::Transaction transaction(context.store);
-  take(transaction.add_endpoint(profile, location));
-  transaction.commit();
+  const EndpointId id = take(transaction.add_endpoint(profile, location));
+  commit(context, transaction, [&](migration::JournalBatch& batch) {
+    batch.endpoints.push_back(migration::stored_endpoint(context.store, context.ports, *context.store.endpoint(id)));
+  });
   return {{"name", profile.name}, {"location", location_text(context, location)}};
 }
 std::string print_endpoint_add(const Json& data, const Json&) {
@@ -91,7 +95,9 @@ Json endpoint_set(Context& context, const Json& json) {
   if (params.has("location")) {
     take(transaction.set_location(known.id, read_location(context, params.text("location"), &known)));
   }
-  transaction.commit();
+  commit(context, transaction, [&](migration::JournalBatch& batch) {
+    batch.endpoints.push_back(migration::stored_endpoint(context.store, context.ports, known));
+  });
   return {{"name", profile.name}, {"location", location_text(context, known.location)}};
 }
 std::string print_endpoint_set(const Json& data, const Json&) {
@@ -111,7 +117,7 @@ Json endpoint_del(Context& context, const Json& json) {
   refuse_if_moving(context, name);
   dataplane::Transaction transaction(context.store);
   take(transaction.remove_endpoint(known.id));
-  transaction.commit();
+  commit(context, transaction, [&](migration::JournalBatch& batch) { batch.gone.push_back(name); });
   return {{"name", name}};
 }
 std::string print_endpoint_del(const Json& data, const Json&) {

@@ -9,6 +9,8 @@
 #include "control/handlers.h"
 #include "dataplane/flow_command.h"
 #include "dataplane/policy_store.h"
+#include "migration/journal.h"
+#include "migration/policy_record.h"
 
 namespace godwit::control {
 namespace {
@@ -113,7 +115,9 @@ Json make_rule(Context& context, FlowVerb verb, const Json& params) {
   const RuleId id = take(transaction.create_rule(owner.id, command.rule));
   Json data{{"port", owner.profile.name}};
   if (verb == FlowVerb::kValidate) return data;
-  transaction.commit();
+  commit(context, transaction, [&](migration::JournalBatch& batch) {
+    batch.created.push_back(migration::stored_rule(context.store, *context.store.rule(owner.id, id)));
+  });
   data["id"] = id.value;
   return data;
 }
@@ -158,7 +162,9 @@ Json flow_destroy(Context& context, const Json& params) {
     auto destroyed = transaction.destroy_rule(owner.id, RuleId(id));
     if (!destroyed) refuse(destroyed.error().message, std::to_string(id));
   }
-  transaction.commit();
+  commit(context, transaction, [&](migration::JournalBatch& batch) {
+    for (const uint32_t id : command.rule_ids) batch.destroyed.emplace_back(owner.profile.name, id);
+  });
   return {{"port", owner.profile.name}, {"rules", command.rule_ids}};
 }
 std::string print_flow_destroy(const Json& data, const Json&) {
@@ -174,7 +180,10 @@ Json flow_flush(Context& context, const Json& params) {
   for (const auto& [id, record] : owner.rules) ids.push_back(id);
   dataplane::Transaction transaction(context.store);
   for (const uint32_t id : ids) take(transaction.destroy_rule(owner.id, RuleId(id)));
-  if (!ids.empty()) transaction.commit();
+  if (ids.empty()) return {{"port", owner.profile.name}, {"destroyed", 0}};
+  commit(context, transaction, [&](migration::JournalBatch& batch) {
+    for (const uint32_t id : ids) batch.destroyed.emplace_back(owner.profile.name, id);
+  });
   return {{"port", owner.profile.name}, {"destroyed", ids.size()}};
 }
 std::string print_flow_flush(const Json& data, const Json&) {

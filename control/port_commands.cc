@@ -7,6 +7,8 @@
 #include "control/handlers.h"
 #include "dataplane/policy_store.h"
 #include "dataplane/ports.h"
+#include "migration/journal.h"
+#include "migration/policy_record.h"
 
 namespace godwit::control {
 namespace {
@@ -57,7 +59,14 @@ Json attach(Context& context, const Profile& profile, const OpenPort& open_port)
     (void)context.ports.remove(port);
     refuse(bound.error());
   }
-  transaction.commit();
+  try {
+    commit(context, transaction, [&](migration::JournalBatch& batch) {
+      batch.endpoints.push_back(migration::stored_endpoint(context.store, context.ports, *context.store.endpoint(id)));
+    });
+  } catch (Refusal&) {
+    (void)context.ports.remove(port);
+    throw;
+  }
   return {{"port", port.value}, {"name", profile.name}, {"ports", context.ports.list().size()}};
 }
 
@@ -147,7 +156,9 @@ Json port_detach(Context& context, const Json& json) {
     take(transaction.set_active(owner->id, false));
     take(transaction.bind_port(owner->id, PortId{}));
     if (owner->location.kind == LocationKind::kPort) take(transaction.set_location(owner->id, {}));
-    transaction.commit();
+    commit(context, transaction, [&](migration::JournalBatch& batch) {
+      batch.endpoints.push_back(migration::stored_endpoint(context.store, context.ports, *owner));
+    });
   }
   take(context.ports.remove(port));
   return {{"port", port.value}, {"name", name}, {"ports", context.ports.list().size()}};

@@ -43,6 +43,7 @@ struct PortInfo {
   std::string name;
   PortKind kind = PortKind::kInvalid;
   std::string detail;        // socket path or devargs
+  bool server = false;       // vhost: the switch listens on the socket
   std::string driver;        // "vhost-user" or the PMD's name
   bool link_up = false;      // vhost: a device is connected and its rings run
   bool rings_running = false;

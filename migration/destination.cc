@@ -90,12 +90,18 @@ constexpr std::string_view kEventNames[] = {"invalid", "staged", "stage-failed",
                                             "rings-stopped", "revoke", "abort", "barrier", "done", "cancel",
                                             "connection-lost", "reconnected", "restored", "hold-timeout", "window-timeout", "claim", "journal-failed"};
 static_assert(std::size(kEventNames) == static_cast<size_t>(DestinationEvent::kCount));
+constexpr std::string_view kActionNames[] = {"none", "record", "send-prepared", "send-refused", "send-active", "send-revoked", "send-barrier-ack",
+                                            "send-done-ack", "discard", "keep-handover", "drop-handover", "unpublish", "ask-source", "claim-handover",
+                                            "publish", "announce", "enter", "release-direct", "close-window", "start-hold-timer", "start-claim-timer",
+                                            "start-window-timer", "stop-timers", "close-session", "report-aborted", "report-done"};
+static_assert(std::size(kActionNames) == static_cast<size_t>(DestinationAction::kCount));
 
 }  // namespace
 
 std::span<const DestinationTransition> destination_transitions() { return kTransitions; }
 std::string_view name_of(DestinationState state) { return kStateNames[static_cast<size_t>(state)]; }
 std::string_view name_of(DestinationEvent event) { return kEventNames[static_cast<size_t>(event)]; }
+std::string_view name_of(DestinationAction action) { return kActionNames[static_cast<size_t>(action)]; }
 
 const DestinationTransition* DestinationMachine::step(DestinationEvent event) {
   for (const DestinationTransition& transition : table_) {

@@ -102,6 +102,7 @@ struct DestinationTransition {
 [[nodiscard]] std::span<const DestinationTransition> destination_transitions();
 [[nodiscard]] std::string_view name_of(DestinationState state);
 [[nodiscard]] std::string_view name_of(DestinationEvent event);
+[[nodiscard]] std::string_view name_of(DestinationAction action);
 
 class DestinationMachine {
  public:

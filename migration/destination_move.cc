@@ -71,7 +71,9 @@ void DestinationMove::step(DestinationEvent event, const std::string& why) {
   const uint64_t number = ++steps_;
   for (DestinationAction action : transition->actions) {
     if (action == DestinationAction::kNone) break;
+    context_.watch(MoveRole::kDestination, name_of(action), false);
     act(action);
+    context_.watch(MoveRole::kDestination, name_of(action), true);
     if (steps_ != number) return;  // the action has gone on to another state, which did the rest
   }
   after_step(before);
@@ -229,11 +231,7 @@ void DestinationMove::record() {
 void DestinationMove::settle(bool done) {
   if (!recorded_) return;
   JournalBatch batch;
-  for (const auto& [owner, id] : done && context_.journal.keeps_policy() ? arrived_ : std::vector<OwnedRule>{}) {
-    const EndpointRecord* endpoint = context_.store.find(owner);
-    const dataplane::RuleRecord* rule = endpoint == nullptr ? nullptr : context_.store.rule(endpoint->id, RuleId{id});
-    if (rule != nullptr) batch.created.push_back(stored_rule(context_.store, *rule));
-  }
+  if (done && context_.journal.keeps_policy()) note_rules(context_.store, arrived_, batch);
   SettledMove settled{status_.id, status_.vm, status_.peer, MoveRole::kDestination, done, context_.newest_epoch(status_.vm), status_.error};
   context_.settle(std::move(settled), done, std::move(batch));
 }
@@ -242,14 +240,7 @@ void DestinationMove::settle(bool done) {
 void DestinationMove::unpublish() {
   auto taken = take_out(context_.store, status_.vm, LocationKind::kUplink, context_.uplink(), false);
   if (!taken) context_.log("move " + status_.id + ": cannot give it up: " + taken.error().message);
-  if (!arrived_.empty()) {
-    dataplane::Transaction transaction(context_.store);
-    transaction.override_guards();
-    for (const auto& [owner, id] : arrived_) {
-      if (const EndpointRecord* endpoint = context_.store.find(owner)) (void)transaction.destroy_rule(endpoint->id, RuleId{id});
-    }
-    transaction.commit();
-  }
+  destroy_rules(context_.store, arrived_);
   for (const dataplane::Profile& profile : document_.profiles) (void)context_.ports.remove(staged_->port(profile.name));
   staged_.reset();
   arrived_.clear();

@@ -12,6 +12,7 @@
 #include "migration/log_limit.h"
 #include "migration/move_context.h"
 #include "migration/peer.h"
+#include "migration/policy_record.h"
 #include "migration/pull_request.h"
 #include "migration/source_move.h"
 
@@ -37,6 +38,20 @@ std::string new_move_id(Network& network) {
   char text[17];
   std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(network.random()));
   return text;
+}
+
+// An import by hand that cannot be stored: the VM is behind the uplink again.
+void give_back(dataplane::PolicyStore& store, dataplane::Ports& ports, EndpointId uplink, const std::string& vm, const std::vector<OwnedRule>& arrived,
+               const StagedImport::Bindings& bindings) {
+  std::vector<PortId> made;
+  for (const EndpointRecord* endpoint : store.endpoints_of_vm(vm)) {
+    const auto given = bindings.find(endpoint->profile.name);
+    if (given != bindings.end() && !given->second.port.valid()) made.push_back(endpoint->port);
+  }
+  (void)take_out(store, vm, LocationKind::kUplink, uplink, false);
+  destroy_rules(store, arrived);
+  for (const PortId port : made) (void)ports.remove(port);
+  store.collect_implicit();
 }
 
 }  // namespace
@@ -70,7 +85,7 @@ struct Driver::Impl {
   Impl(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
        dataplane::PacketGate& gate, const Clock& clock, Driver::Log log, Journal* journal, MoveTables tables)
       : context{network, std::move(options), store, ports, gate, clock, std::move(log), journal == nullptr ? nothing : *journal,
-                tables, {}, 1, {}, {}, {}},
+                tables, {}, 1, {}, {}, {}, {}},
         gate_timer(network.timer()),
         flush_timer(network.timer()) {
     context.epochs = context.journal.epochs();
@@ -530,6 +545,10 @@ Result<RewriteReport> Driver::rewrite_vm(const std::string& vm) {
   for (const EndpointRecord* endpoint : impl_->context.store.endpoints_of_vm(vm)) {
     if (!endpoint->port.valid()) return fail(endpoint->profile.name + " is not local here: there is nothing to move out");
   }
+  MoveContext& context = impl_->context;
+  if (context.journal.keeps_policy()) {
+    if (auto written = context.journal.write(moved_out(context.store, vm, uplink)); !written) return fail("it cannot be stored, so it is not done: " + written.error().message);
+  }
   RewriteReport report;
   auto taken = take_out(impl_->context.store, vm, LocationKind::kUplink, uplink, false);
   if (!taken) return fail(taken.error());
@@ -566,7 +585,15 @@ Result<ImportReport> Driver::import_vm(const Document& document, const std::map<
   auto published = (*staged)->publish([](const EndpointRecord& endpoint) { return Location{LocationKind::kPort, endpoint.port, {}}; });
   if (!published) return fail(published.error());
   const StagedImport::Report report = (*staged)->settle();
-  const Epoch epoch = context.epochs[document.vm] = {document.epoch.counter + 1, context.options.host};
+  const Epoch epoch{document.epoch.counter + 1, context.options.host};
+  JournalBatch batch;
+  batch.epochs.emplace_back(document.vm, epoch);
+  if (context.journal.keeps_policy()) note_import(context.store, context.ports, document.vm, report.arrived, batch);
+  if (auto written = context.journal.write(batch); !written) {
+    give_back(context.store, context.ports, context.uplink(), document.vm, report.arrived, places);
+    return fail("it cannot be stored, so it is not done: " + written.error().message);
+  }
+  context.epochs[document.vm] = epoch;
   return ImportReport{report.rules, report.receive_rules, report.uplink_rules, report.new_ports, epoch};
 }
 
@@ -747,6 +774,8 @@ void Driver::on_gate_ready() {
   impl_->pump();
   impl_->sweep();
 }
+
+void Driver::watch(Watcher watcher) { impl_->context.watcher = std::move(watcher); }
 
 bool Driver::moving(const std::string& vm) const { return impl_->moving(vm); }
 

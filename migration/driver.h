@@ -14,6 +14,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -32,6 +33,7 @@
 namespace godwit::migration {
 
 class Journal;
+enum class MoveRole : uint8_t;
 
 // The tables by which moves decide. The simulator's mutants are other ones.
 struct MoveTables {
@@ -114,6 +116,10 @@ class Driver {
   ~Driver();
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
+
+  // Sees each action of a move (source.h, destination.h) before and after it is carried out.
+  using Watcher = std::function<void(MoveRole role, std::string_view action, bool after)>;
+  void watch(Watcher watcher);
 
   // After a restart, when ports are there and before listen(): takes up the moves of the journal. VMs that may have been
   // handed over are parked until the peer, or their rings, say where they run.

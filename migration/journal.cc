@@ -48,9 +48,16 @@ void Journal::remember(const JournalBatch& batch) {
   }
 }
 
+Result<void> Journal::store_watched(const JournalBatch& batch) {
+  if (watcher_) watcher_(batch, false);
+  auto stored = store(batch);
+  if (stored && watcher_) watcher_(batch, true);
+  return stored;
+}
+
 Result<void> Journal::flush() {
   while (!kept_.empty()) {
-    if (auto stored = store(kept_.front()); !stored) return stored;
+    if (auto stored = store_watched(kept_.front()); !stored) return stored;
     kept_.pop_front();
   }
   return {};
@@ -58,7 +65,7 @@ Result<void> Journal::flush() {
 
 Result<void> Journal::write(const JournalBatch& batch) {
   if (auto flushed = flush(); !flushed) return flushed;
-  if (auto stored = store(batch); !stored) return stored;
+  if (auto stored = store_watched(batch); !stored) return stored;
   remember(batch);
   return {};
 }

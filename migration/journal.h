@@ -118,6 +118,9 @@ class Journal {
   // An error says why it has to wait.
   Result<void> write_or_keep(JournalBatch batch);
   Result<void> flush();
+  // Sees each batch before and after it is stored.
+  using Watcher = std::function<void(const JournalBatch& batch, bool stored)>;
+  void watch(Watcher watcher) { watcher_ = std::move(watcher); }
   [[nodiscard]] bool waiting() const { return !kept_.empty(); }
 
   // As the disk has it. Documents with their deltas applied; moves in the order they were first written.
@@ -141,7 +144,9 @@ class Journal {
   std::deque<std::string> settled_order_;       // keys, oldest first
 
  private:
+  Result<void> store_watched(const JournalBatch& batch);
   std::deque<JournalBatch> kept_;
+  Watcher watcher_;
 };
 
 // The document with a change. Errors: it does not have the rule, or has it already.

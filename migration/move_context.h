@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
 #include "dataplane/packet_gate.h"
@@ -54,6 +55,11 @@ struct MoveContext {
   std::function<void()> changed;
   // The journal has something that it could not write.
   std::function<void(const std::string& why)> journal_waits;
+  // Driver::watch().
+  std::function<void(MoveRole role, std::string_view action, bool after)> watcher;
+  void watch(MoveRole role, std::string_view action, bool after) const {
+    if (watcher) watcher(role, action, after);
+  }
 };
 
 }  // namespace godwit::migration

@@ -21,7 +21,12 @@ StoredEndpoint stored_endpoint(const dataplane::PolicyStore& store, const datapl
   out.implicit = endpoint.implicit;
   if (endpoint.port.valid()) {
     const auto info = ports.info(endpoint.port);
-    if (info && info->kind == dataplane::PortKind::kVhost) out.socket = info->detail;
+    if (info && info->kind == dataplane::PortKind::kVhost) {
+      out.socket = info->detail;
+      out.server = info->server;
+    } else if (info && info->kind == dataplane::PortKind::kEthdev) {
+      out.devargs = info->detail;
+    }
   }
   const EndpointRecord* uplink = endpoint.location.kind == LocationKind::kUplink ? store.endpoint(endpoint.location.uplink) : nullptr;
   if (uplink != nullptr) out.uplink = uplink->profile.name;
@@ -34,6 +39,36 @@ void note_vm(const dataplane::PolicyStore& store, const dataplane::Ports& ports,
     batch.endpoints.push_back(stored_endpoint(store, ports, *endpoint));
     for (const RuleRecord* record : store.rules_inside(endpoint->id)) batch.created.push_back(stored_rule(store, *record));
   }
+}
+
+void note_rules(const dataplane::PolicyStore& store, const std::vector<OwnedRule>& rules, JournalBatch& batch) {
+  for (const auto& [owner, id] : rules) {
+    const EndpointRecord* endpoint = store.find(owner);
+    const RuleRecord* rule = endpoint == nullptr ? nullptr : store.rule(endpoint->id, RuleId{id});
+    if (rule != nullptr) batch.created.push_back(stored_rule(store, *rule));
+  }
+}
+
+void note_import(const dataplane::PolicyStore& store, const dataplane::Ports& ports, const std::string& vm, const std::vector<OwnedRule>& arrived,
+                 JournalBatch& batch) {
+  note_vm(store, ports, vm, batch);
+  note_rules(store, arrived, batch);
+}
+
+JournalBatch moved_out(const dataplane::PolicyStore& store, const std::string& vm, EndpointId uplink) {
+  JournalBatch batch;
+  std::vector<EndpointId> ids;
+  const EndpointRecord* behind = store.endpoint(uplink);
+  for (const EndpointRecord* endpoint : store.endpoints_of_vm(vm)) {
+    ids.push_back(endpoint->id);
+    batch.emptied.push_back(endpoint->profile.name);
+    StoredEndpoint& left = batch.endpoints.emplace_back();
+    left.profile = endpoint->profile;
+    left.implicit = endpoint->implicit;
+    if (behind != nullptr) left.uplink = behind->profile.name;
+  }
+  for (const RuleRecord* record : store.uplink_rules_to(ids)) batch.destroyed.emplace_back(store.endpoint(record->owner)->profile.name, record->id.value);
+  return batch;
 }
 
 namespace {
@@ -55,15 +90,18 @@ Result<void> restore_rule(dataplane::Transaction& transaction, const dataplane::
   if (!parsed) return fail(parsed.error());
   const dataplane::RuleSpec spec{rule.owner, RuleId{rule.id}, std::move(*parsed)};
   if (auto entered = enter_named(transaction, store, uplink, spec); !entered) return entered;
-  auto made = transaction.create_rule(store.find(rule.owner)->id, spec.rule, spec.id);
+  const EndpointRecord* owner = store.find(rule.owner);
+  if (owner == nullptr) return fail("its owner is not known");
+  auto made = transaction.create_rule(owner->id, spec.rule, spec.id);
   if (!made) return fail(made.error());
   return {};
 }
 
 }  // namespace
 
-Result<void> restore_policy(dataplane::PolicyStore& store, EndpointId uplink, const StoredPolicy& policy) {
+Result<void> restore_policy(dataplane::PolicyStore& store, EndpointId uplink, const StoredPolicy& policy, std::vector<LostPolicy>* lost, bool lose) {
   dataplane::Transaction transaction(store);
+  std::vector<LostPolicy> missed;
   for (const bool uplinks : {true, false}) {
     for (const StoredEndpoint& endpoint : policy.endpoints) {
       if ((endpoint.profile.kind == dataplane::EndpointKind::kUplink) != uplinks) continue;
@@ -72,16 +110,21 @@ Result<void> restore_policy(dataplane::PolicyStore& store, EndpointId uplink, co
       const EndpointRecord* behind = endpoint.uplink.empty() ? nullptr : store.find(endpoint.uplink);
       if (behind != nullptr) location = {LocationKind::kUplink, {}, behind->id};
       if (auto added = transaction.add_endpoint(endpoint.profile, location, endpoint.implicit); !added) {
-        return fail("endpoint " + endpoint.profile.name + ": " + added.error().message);
+        missed.push_back({false, endpoint.profile.name, 0, {}, added.error().message});
       }
     }
   }
   for (const StoredRule& rule : policy.rules) {
     if (auto made = restore_rule(transaction, store, uplink, rule); !made) {
-      return fail("rule " + std::to_string(rule.id) + " of " + rule.owner + ": " + made.error().message);
+      missed.push_back({true, rule.owner, rule.id, rule.text, made.error().message});
     }
   }
-  transaction.commit();
+  if (lost == nullptr && !missed.empty()) {
+    const LostPolicy& first = missed.front();
+    return fail((first.is_rule ? "rule " + std::to_string(first.id) + " of " : "endpoint ") + first.name + ": " + first.why);
+  }
+  if (missed.empty() || lose) transaction.commit();
+  if (lost != nullptr) *lost = std::move(missed);
   return {};
 }
 

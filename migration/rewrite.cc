@@ -148,6 +148,16 @@ std::vector<OwnedRule> remove_uplink_rules(PolicyStore& store, const std::string
   return removed;
 }
 
+void destroy_rules(PolicyStore& store, const std::vector<OwnedRule>& rules) {
+  if (rules.empty()) return;
+  Transaction transaction(store);
+  transaction.override_guards();
+  for (const auto& [owner, id] : rules) {
+    if (const EndpointRecord* endpoint = store.find(owner)) (void)transaction.destroy_rule(endpoint->id, RuleId{id});
+  }
+  transaction.commit();
+}
+
 Result<void> relocate(PolicyStore& store, const std::string& vm, bool active,
                       const std::function<Location(const EndpointRecord&)>& make) {
   Transaction transaction(store);

@@ -44,6 +44,9 @@ using OwnedRule = std::pair<std::string, uint32_t>;  // owner, id
 // The uplinks' rules that led to the VM only go from this host. Returns which.
 std::vector<OwnedRule> remove_uplink_rules(dataplane::PolicyStore& store, const std::string& vm);
 
+// Those of `rules` that are there go.
+void destroy_rules(dataplane::PolicyStore& store, const std::vector<OwnedRule>& rules);
+
 // The location of all the VM's endpoints; `make` fills it for each. Also sets whether their ports are polled.
 Result<void> relocate(dataplane::PolicyStore& store, const std::string& vm, bool active,
                       const std::function<dataplane::Location(const dataplane::EndpointRecord&)>& make);

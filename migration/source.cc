@@ -93,12 +93,18 @@ constexpr std::string_view kEventNames[] = {"invalid", "connected", "connection-
                                             "running", "active", "revoked", "proof", "held", "barrier-ack", "done-ack",
                                             "cancel", "step-timeout", "window-timeout", "yield", "journal-failed"};
 static_assert(std::size(kEventNames) == static_cast<size_t>(SourceEvent::kCount));
+constexpr std::string_view kActionNames[] = {"none", "record", "send-offer", "send-handover", "send-revoke", "send-abort", "send-barrier",
+                                            "send-last-barrier", "send-done", "reconnect", "park", "pass-on", "thaw", "rewrite-out", "hold", "release",
+                                            "close-window", "guard-rules", "start-step-timer", "start-window-timer", "start-late-timer", "stop-timers",
+                                            "close-session", "seal-epoch", "mint-epoch", "report-aborted", "report-done"};
+static_assert(std::size(kActionNames) == static_cast<size_t>(SourceAction::kCount));
 
 }  // namespace
 
 std::span<const SourceTransition> source_transitions() { return kTransitions; }
 std::string_view name_of(SourceState state) { return kStateNames[static_cast<size_t>(state)]; }
 std::string_view name_of(SourceEvent event) { return kEventNames[static_cast<size_t>(event)]; }
+std::string_view name_of(SourceAction action) { return kActionNames[static_cast<size_t>(action)]; }
 
 const SourceTransition* SourceMachine::step(SourceEvent event) {
   for (const SourceTransition& transition : table_) {

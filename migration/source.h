@@ -105,6 +105,7 @@ struct SourceTransition {
 [[nodiscard]] std::span<const SourceTransition> source_transitions();
 [[nodiscard]] std::string_view name_of(SourceState state);
 [[nodiscard]] std::string_view name_of(SourceEvent event);
+[[nodiscard]] std::string_view name_of(SourceAction action);
 
 class SourceMachine {
  public:

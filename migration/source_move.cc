@@ -223,7 +223,9 @@ void SourceMove::step(SourceEvent event, const std::string& why) {
   const uint64_t number = ++steps_;
   for (SourceAction action : transition->actions) {
     if (action == SourceAction::kNone) break;
+    context_.watch(MoveRole::kSource, name_of(action), false);
     act(action);
+    context_.watch(MoveRole::kSource, name_of(action), true);
     if (steps_ != number) return;  // the action has gone on to another state, which did the rest
   }
   after_step(before);

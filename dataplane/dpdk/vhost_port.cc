@@ -211,6 +211,7 @@ uint16_t VhostPort::send(uint16_t queue, rte_mbuf** mbufs, uint16_t count) {
 
 void VhostPort::describe(PortInfo& info) const {
   info.driver = "vhost-user";
+  info.server = spec_.server;
   info.link_up = vid_.load() != -1;
   info.rings_running = rings_running_.load();
   info.dirty_logging = logging_.load();

@@ -22,7 +22,9 @@ class FakePorts final : public dataplane::Ports {
     for (const auto& [id, info] : ports) {
       if (info.detail == spec.socket_path) return fail("socket " + spec.socket_path + " is taken by " + info.name);
     }
-    return add(spec.name, dataplane::PortKind::kVhost, spec.socket_path, spec.mtu);
+    auto made = add(spec.name, dataplane::PortKind::kVhost, spec.socket_path, spec.mtu);
+    if (made) ports[made->value].server = spec.server;
+    return made;
   }
   Result<PortId> add_ethdev(const dataplane::EthdevPortSpec& spec) override {
     return add(spec.name, dataplane::PortKind::kEthdev, spec.devargs, spec.mtu);

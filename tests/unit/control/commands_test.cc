@@ -74,6 +74,7 @@ class CommandsTest : public ::testing::Test {
                   host.ports,
                   fdb,
                   driver,
+                  nullptr,
                   [] { return 7u; },
                   [] { return json{{"drops", {{"no_rule", 3}}}, {"unpoliced_packets", 0}}; },
                   [] { return json{{"workers", json::array()}}; },

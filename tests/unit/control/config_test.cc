@@ -48,6 +48,10 @@ migration:
   window_timeout_ms: 500
   park_packets: 100
   park_bytes: 100000
+state: {directory: /var/lib/godwit/, sync_ms: 0}
+faults:
+  - {before: source rewrite-out}
+  - {after: journal destination prepared, skip: 2}
 )";
 
 TEST(Config, ReadsEveryKey) {
@@ -55,6 +59,13 @@ TEST(Config, ReadsEveryKey) {
   ASSERT_TRUE(config) << config.error().message;
   EXPECT_EQ(config->host, "host-a");
   EXPECT_EQ(config->socket, "/tmp/a.sock");
+  EXPECT_EQ(config->state.directory, "/var/lib/godwit");
+  EXPECT_EQ(config->state.sync_ms, 0u);
+  ASSERT_EQ(config->faults.size(), 2u);
+  EXPECT_EQ(config->faults[0].at, "source rewrite-out");
+  EXPECT_FALSE(config->faults[0].after);
+  EXPECT_TRUE(config->faults[1].after);
+  EXPECT_EQ(config->faults[1].skip, 2u);
   EXPECT_EQ(config->workers.cpus, (std::vector<uint16_t>{1, 3}));
   EXPECT_EQ(config->workers.spin_us, 10u);
   EXPECT_EQ(config->workers.max_sleep_us, 0u);
@@ -131,6 +142,13 @@ TEST(Config, RefusesWithThePlace) {
       {"map for a list", "host: a\nuplinks: {}\n", "2:10", "a list"},
       {"list for a word", "host: [a]\n", "1:7", "this host's name"},
       {"bad host", "host: a b\n", "1:7", "no host's name"},
+      {"state without a directory", "host: a\nstate: {sync_ms: 5}\n", "2:8", "the key directory"},
+      {"state in a relative directory", "host: a\nstate: {directory: var}\n", "2:20", "an absolute path"},
+      {"unknown key of state", "host: a\nstate: {dir: /x}\n", "2:9", "one of directory, sync_ms"},
+      {"sync too late", "host: a\nstate: {directory: /x, sync_ms: 60001}\n", "2:33", "0 to 60000"},
+      {"no fault point", "host: a\nfaults: [{before: source lunch}]\n", "2:19", "`source lunch` is no fault point"},
+      {"fault at two points", "host: a\nfaults: [{before: source park, after: source park}]\n", "2:39", "not both"},
+      {"fault nowhere", "host: a\nfaults: [{skip: 1}]\n", "2:10", "before or after"},
       {"cpu twice", "host: a\nworkers: {cpus: [1, 1]}\n", "2:21", "twice"},
       {"no cpus", "host: a\nworkers: {cpus: []}\n", "2:17", "at least one"},
       {"uplink without devargs", "host: a\nuplinks:\n  - name: up\n", "3:5", "devargs"},

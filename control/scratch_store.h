@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A policy store that no worker reads, to try out what a policy would do.
+#pragma once
+
+#include "dataplane/counters.h"
+#include "dataplane/policy_store.h"
+#include "dataplane/rcu.h"
+
+namespace godwit::control {
+
+struct ScratchStore {
+  dataplane::NoWorkers grace;
+  dataplane::StateCell state;
+  dataplane::CounterBank counters{1};
+  dataplane::Reclaimer reclaimer{grace};
+  dataplane::PolicyStore store{state, reclaimer, counters};
+};
+
+}  // namespace godwit::control
