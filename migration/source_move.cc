@@ -19,6 +19,7 @@ constexpr uint64_t kLateMs = 1000;        // DESIGN 7.4: the redirect stays open
 constexpr uint64_t kBarrierLimitMs = 40;  // a backlog that never drains must not hold direct arrivals longer
 constexpr uint64_t kProbeAgainMs = 20;    // at first sooner
 constexpr uint64_t kReconnectMs = 200;
+constexpr uint64_t kFreshMs = 500;        // younger than this, a session is not given up for one that the peer opens: it asks again later
 constexpr uint64_t kAnswerTimeoutMs = 3000;
 constexpr size_t kMaxQueuedBytes = 4u << 20;
 
@@ -80,6 +81,7 @@ void SourceMove::connect() {
     }
     if (!session) return self->step(SourceEvent::kConnectionLost, "cannot connect to " + self->status_.peer + ": " + session.error().message);
     self->session_ = std::move(*session);
+    self->session_since_ns_ = self->context_.clock.now_ns();
     const std::weak_ptr<SourceMove> weak = self;
     self->session_->start([weak, raw = self->session_.get()](wire::Envelope& message) {
                             auto move = weak.lock();
@@ -125,9 +127,11 @@ Result<void> SourceMove::recover(const MoveRecord& record) {
   return {};
 }
 
-// The session that we have is dead, since the peer has lost it.
+// The session that we have is dead, since the peer has lost it; unless both have just connected to each other, and each
+// would close the one that the other has taken.
 bool SourceMove::attach(std::shared_ptr<PeerSession> session) {
   const auto keep = shared_from_this();
+  if (session_ != nullptr && context_.clock.now_ns() - session_since_ns_ < kFreshMs * 1'000'000) return false;
   if (auto old = std::move(session_)) {
     session_.reset();
     old->close("the destination opened another session for the move");
@@ -136,6 +140,7 @@ bool SourceMove::attach(std::shared_ptr<PeerSession> session) {
   if (machine_.state() != SourceState::kInDoubt && machine_.state() != SourceState::kClaimed) return false;
   reconnect_timer_->cancel();
   session_ = std::move(session);
+  session_since_ns_ = context_.clock.now_ns();
   session_->hand_over([weak = weak_from_this(), raw = session_.get()](wire::Envelope& message) {
                         auto move = weak.lock();
                         if (move && move->session_.get() == raw) move->on_message(message);

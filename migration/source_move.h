@@ -97,6 +97,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   SourceMachine machine_;
   std::string address_;
   std::shared_ptr<PeerSession> session_;
+  uint64_t session_since_ns_ = 0;
   std::vector<Nic> nics_;
   Document document_;
   Epoch new_epoch_;
