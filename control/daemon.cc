@@ -198,14 +198,6 @@ Json memory_json(const Runtime& runtime) {
 
 }  // namespace
 
-namespace {
-
-std::string placed(const Place& place, const std::string& what) {
-  return place.file + ":" + std::to_string(place.line) + ":" + std::to_string(place.column) + ": " + what;
-}
-
-}  // namespace
-
 // Members are in the order they are made; stop() and destruction go the other way.
 struct Daemon::Impl {
   Impl(HostConfig host_config, std::string version_text)
@@ -358,7 +350,7 @@ Result<void> Daemon::Impl::open_stored_ports() {
     const auto port = endpoint.socket.empty() ? ports.add_ethdev({profile.name, endpoint.devargs, profile.mtu})
                                               : ports.add_vhost({profile.name, endpoint.socket, endpoint.server, profile.queues, profile.mtu});
     Result<void> done;
-    if (port) done = migration::bind_restored(*store, profile.name, *port, held_vms.contains(std::string(dataplane::vm_of(profile.name))));
+    if (port) done = migration::bind_restored(*store, profile.name, *port, held_vms.contains(std::string(dataplane::vm_of(profile.name))), endpoint.elsewhere);
     if (port && done) continue;
     const std::string why = profile.name + ": " + (port ? done.error().message : port.error().message);
     const auto configured = std::ranges::find(config.endpoints, profile.name, [](const EndpointConfig& one) { return one.profile.name; });

@@ -75,6 +75,7 @@ struct StoredEndpoint {
   std::string devargs;  // an uplink's that was attached by command
   std::string uplink;   // not local: the uplink that leads to it; empty: none
   bool implicit = false;
+  bool elsewhere = false;  // it has a port, but was put elsewhere by command
 };
 
 struct StoredRule {

@@ -30,6 +30,7 @@ StoredEndpoint stored_endpoint(const dataplane::PolicyStore& store, const datapl
   }
   const EndpointRecord* uplink = endpoint.location.kind == LocationKind::kUplink ? store.endpoint(endpoint.location.uplink) : nullptr;
   if (uplink != nullptr) out.uplink = uplink->profile.name;
+  out.elsewhere = endpoint.port.valid() && (uplink != nullptr || endpoint.location.kind == LocationKind::kNone);
   return out;
 }
 
@@ -128,13 +129,13 @@ Result<void> restore_policy(dataplane::PolicyStore& store, EndpointId uplink, co
   return {};
 }
 
-Result<void> bind_restored(dataplane::PolicyStore& store, const std::string& endpoint, PortId port, bool held) {
+Result<void> bind_restored(dataplane::PolicyStore& store, const std::string& endpoint, PortId port, bool held, bool elsewhere) {
   const EndpointRecord* found = store.find(endpoint);
   if (found == nullptr) return fail("no endpoint " + endpoint);
   const dataplane::Location here = held ? dataplane::Location{LocationKind::kParked, {}, {}} : dataplane::Location{LocationKind::kPort, port, {}};
   dataplane::Transaction transaction(store);
   Result<void> done = transaction.bind_port(found->id, port);
-  if (done) done = transaction.set_location(found->id, here);
+  if (done && !elsewhere) done = transaction.set_location(found->id, here);
   if (done) done = transaction.set_active(found->id, !held);
   if (done) transaction.commit();
   return done;

@@ -64,8 +64,8 @@ class Sum {
 };
 
 uint64_t sum_of(const std::string& vm, const Epoch& epoch) { return Sum("epochs").add(vm).add(epoch).value(); }
-uint64_t sum_of(const MoveRecord& move, const std::string& head, const std::string& digest) {
-  return Sum("moves").add(static_cast<uint64_t>(move.role)).add(move.id).add(move.vm).add(move.peer).add(move.state).add(move.offered).add(move.handed)
+uint64_t sum_of(int64_t number, const MoveRecord& move, const std::string& head, const std::string& digest) {
+  return Sum("moves").add(static_cast<uint64_t>(number)).add(static_cast<uint64_t>(move.role)).add(move.id).add(move.vm).add(move.peer).add(move.state).add(move.offered).add(move.handed)
       .add(move.nonce).add(head).add(digest).value();
 }
 uint64_t sum_of(int64_t move, bool uplink, const DocumentRule& rule) {
@@ -82,7 +82,7 @@ uint64_t sum_of(size_t number, const std::string& line) { return Sum("configured
 std::string body_of(const StoredEndpoint& endpoint) {
   return json{{"profile", to_json(endpoint.profile)}, {"kind", endpoint.profile.kind == dataplane::EndpointKind::kUplink ? "uplink" : "vm"},
               {"socket", endpoint.socket}, {"server", endpoint.server}, {"devargs", endpoint.devargs}, {"uplink", endpoint.uplink},
-              {"implicit", endpoint.implicit}}.dump(-1, ' ', false, json::error_handler_t::replace);
+              {"implicit", endpoint.implicit}, {"elsewhere", endpoint.elsewhere}}.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 Result<StoredEndpoint> endpoint_from(const std::string& name, const std::string& body) {
@@ -100,7 +100,7 @@ Result<StoredEndpoint> endpoint_from(const std::string& name, const std::string&
   if (!profile) return fail(profile.error().message);
   const std::string *kind = text("kind"), *socket = text("socket"), *devargs = text("devargs"), *uplink = text("uplink");
   if (kind == nullptr || socket == nullptr || devargs == nullptr || uplink == nullptr || profile->name != name) return fail("not an endpoint");
-  StoredEndpoint out{std::move(*profile), *socket, flag("server"), *devargs, *uplink, flag("implicit")};
+  StoredEndpoint out{std::move(*profile), *socket, flag("server"), *devargs, *uplink, flag("implicit"), flag("elsewhere")};
   out.profile.kind = *kind == "uplink" ? dataplane::EndpointKind::kUplink : dataplane::EndpointKind::kVm;
   return out;
 }
@@ -191,7 +191,7 @@ Result<void> SqliteJournal::check() {
   }
   if (*schema != kSchema) return damaged("schema " + std::to_string(*schema));
   std::string verdict;
-  auto checked = read("PRAGMA quick_check(1)", {}, [&](const Row& row) -> Result<void> {
+  auto checked = read("PRAGMA integrity_check(1)", {}, [&](const Row& row) -> Result<void> {
     verdict = row.text(0);
     return {};
   });
@@ -319,7 +319,7 @@ Result<void> SqliteJournal::store_move(const MoveRecord& move) {
   if (!done) return done;
   done = database_->run("UPDATE moves SET vm=?, peer=?, state=?, offered=?, offered_host=?, handed=?, handed_host=?, nonce=?, head=?, digest=?, sum=? WHERE seq=?",
                         {move.vm, move.peer, move.state, move.offered.counter, move.offered.host, move.handed.counter, move.handed.host, move.nonce, head, digest,
-                         sum_of(move, head, digest), number});
+                         sum_of(number, move, head, digest), number});
   return done && move.document != nullptr ? store_document(number, *move.document) : done;
 }
 
@@ -415,7 +415,7 @@ Result<MoveRecord> SqliteJournal::read_move(const Row& row, int64_t& number) con
   const std::string head = row.text(11), digest = row.text(12);
   const bool good = (move.role == MoveRole::kSource || move.role == MoveRole::kDestination) && is_host_name(move.peer) && is_host_name(move.offered.host) &&
                     is_host_name(move.handed.host) && dataplane::check_endpoint_name(move.vm);
-  if (!good || static_cast<uint64_t>(row.number(13)) != sum_of(move, head, digest)) return damaged("move " + move.id.substr(0, kMaxMoveIdBytes));
+  if (!good || static_cast<uint64_t>(row.number(13)) != sum_of(number, move, head, digest)) return damaged("move " + move.id.substr(0, kMaxMoveIdBytes));
   if (head.empty()) return move;
   auto document = document_from_text(head);
   if (!document) return damaged("the document of move " + move.id + ": " + document.error().message);

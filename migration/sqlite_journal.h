@@ -16,7 +16,7 @@
 //   rules(seq, owner, id, inside, text)       testpmd text, in the order they were made
 //   configured(seq, line)
 // (and syncs(count), which sync() changes). Each row of these ends with `sum`: FNV-1a, 64 bits, over its table's name and values. Opening runs SQLite's
-// quick_check; reading checks sums, lengths and meaning. What is not as written is an error that names the file.
+// integrity_check; reading checks sums, lengths and meaning. What is not as written is an error that names the file.
 //
 // A file is made beside its place, whole, and renamed into it, so that an empty file is a damaged one. Of a torn
 // write SQLite drops the torn end, by whole transactions. A disk that is full refuses the batch, and nothing has changed.

@@ -54,6 +54,8 @@ def change_everything(switch, folder):
     switch.text("endpoint set vm9/net0 ip 10.0.0.9")
     switch.text("endpoint add vm8/net0")
     switch.text("endpoint del vm8/net0")
+    switch.text(f"port attach vhost vm6/net0 socket={folder}/vm6.sock")
+    switch.text("endpoint set vm6/net0 location uplink:physnet1")
     switch.text("port attach ethdev physnet2 net_null7,no-rx=1")
 
 
@@ -68,7 +70,7 @@ def test_what_commands_did_is_there_after_a_restart(stateful, folder, how):
         assert stateful.stop(signal.SIGTERM) == 0
     stateful.start()
     assert policy(stateful) == before
-    assert re.search(r"state .*/state: 7 endpoints, \d+ rules, 0 moves", stateful.log().rsplit("EAL is up", 1)[1].split("ready:")[0]), stateful.log()
+    assert re.search(r"state .*/state: 8 endpoints, \d+ rules, 0 moves", stateful.log().rsplit("EAL is up", 1)[1].split("ready:")[0]), stateful.log()
     # Ids go on where they were, and what was made then can be undone now.
     stateful.text("flow destroy vm1/net0 rule 2")
     assert stateful.text("flow create vm3/net0 ingress pattern eth / end actions drop / end") == "Flow rule #1 created\n"

@@ -67,7 +67,7 @@ std::string picture(Journal& journal) {
   if (!policy) return "policy: " + policy.error().message;
   for (const StoredEndpoint& e : policy->endpoints) {
     out += "endpoint " + e.profile.name + (e.profile.kind == EndpointKind::kUplink ? " uplink " : " vm ") + e.socket + (e.server ? " server " : " ") + e.devargs + " " +
-           e.uplink + (e.implicit ? " implicit" : "") + " " + std::to_string(e.profile.mtu) + " " + std::to_string(e.profile.queues) + " " +
+           e.uplink + (e.implicit ? " implicit" : "") + (e.elsewhere ? " elsewhere" : "") + " " + std::to_string(e.profile.mtu) + " " + std::to_string(e.profile.queues) + " " +
            std::to_string(e.profile.features) + (e.profile.miss == MissPolicy::kDrop ? " drop" : "");
     for (const auto& mac : e.profile.macs) out += " " + to_string(mac);
     for (const auto& ip : e.profile.ipv4s) out += " " + to_string(ip);
@@ -140,7 +140,7 @@ class RandomBatches {
     return out;
   }
   StoredEndpoint endpoint() {
-    StoredEndpoint out{profile(chance(5) ? "physnet1" : endpoint_name()), chance(2) ? "/run/a b.sock" : "", chance(3), "", chance(2) ? "physnet1" : "", chance(3)};
+    StoredEndpoint out{profile(chance(5) ? "physnet1" : endpoint_name()), chance(2) ? "/run/a b.sock" : "", chance(3), "", chance(2) ? "physnet1" : "", chance(3), chance(4)};
     if (out.profile.name == "physnet1") {
       out.profile.kind = EndpointKind::kUplink;
       out.devargs = "net_null0,no-rx=1";
@@ -378,7 +378,7 @@ TEST_F(DamagedFile, GarbageIsRefused) {
 TEST_F(DamagedFile, AFlippedBitIsSeenOrDoesNotMatter) {
   std::mt19937 random(11);
   int seen = 0;
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < 1500; ++i) {
     const size_t at = random() % bytes_.size();
     const int bit = static_cast<int>(random() % 8);
     SCOPED_TRACE("bit " + std::to_string(bit) + " of byte " + std::to_string(at));
