@@ -29,7 +29,7 @@ struct Plan {
 class Planner {
  public:
   // How many rules the whole tree is for: what fits into a core's caches is cheaper to read.
-  void set_total(size_t rules) { record_cost_ = rules < kCachedRules ? 1.2 : 3; }
+  void set_total(size_t rules) { record_cost_ = rules < kCachedRules ? 1.2 : rules < kNearRules ? 2 : 3; }
 
   // Of looking among n rules in a leaf.
   [[nodiscard]] double leaf_cost(double n) const { return 12 + record_cost_ * n; }
@@ -67,7 +67,8 @@ class Planner {
 
  private:
   static constexpr size_t kPatience = 8;
-  static constexpr size_t kCachedRules = 4096;
+  static constexpr size_t kCachedRules = 4096;  // in the first or second cache
+  static constexpr size_t kNearRules = 20000;   // in the third
   struct Member {
     Bits care;
     Bits bits;

@@ -34,8 +34,12 @@ struct alignas(64) TernaryBlock {
   uint64_t* rows = nullptr;                 // [nibble_count][16][words]
   std::atomic<const Record*>* records = nullptr;  // [words * 64]
   alignas(32) uint64_t valid[kBlockWords] = {};
-  std::array<uint8_t, kNibbles> nibbles{};  // which, the most selective first
+  // Which nibbles, the most selective first, and where the 16 rows of each are, in bytes from the first. Filled up to a
+  // multiple of kStride with the first one.
+  alignas(32) std::array<uint8_t, kNibbles> nibbles{};
+  alignas(64) std::array<uint16_t, kNibbles> offsets{};
 
+  static constexpr size_t kStride = 8;
   [[nodiscard]] const uint64_t* row(size_t i, unsigned nibble) const { return rows + (i * 16 + nibble) * words; }
   [[nodiscard]] size_t columns() const { return size_t{words} * 64; }
   [[nodiscard]] static size_t bytes(size_t words, size_t nibbles) {
@@ -104,7 +108,10 @@ inline TernaryBlock* make_block(std::span<const Record> items, size_t columns, P
   auto* block = new (memory) TernaryBlock;
   block->words = static_cast<uint8_t>(words);
   block->nibble_count = static_cast<uint8_t>(count);
-  block->nibbles = nibbles;
+  for (size_t i = 0; i < kNibbles; ++i) {
+    block->nibbles[i] = nibbles[i < count ? i : 0];
+    block->offsets[i] = static_cast<uint16_t>((i < count ? i : 0) * 16 * words * 8);
+  }
   block->rows = reinterpret_cast<uint64_t*>(memory + sizeof(TernaryBlock));
   std::memset(block->rows, 0, row_bytes);
   block->records = reinterpret_cast<std::atomic<const Record*>*>(memory + sizeof(TernaryBlock) + row_bytes);

@@ -406,7 +406,7 @@ class Root {
     return removed;
   }
 
-  static constexpr size_t kSmallRules = 3000;
+  static constexpr size_t kSmallRules = 20000;
 
   Pool pool_;
   Planner planner_;
