@@ -59,6 +59,9 @@ struct Location {
   // Not 0, at the destination of a move: frames that were flooded come twice, directly and redirected. The second
   // copy is dropped. A number not used by this endpoint's earlier moves.
   uint16_t dedupe = 0;
+  // kPort, at the destination of a move: what the fabric brings to it alone waits, and what comes behind that. Older frames of the
+  // same senders went to the host it left, and are still on their way from there.
+  bool fence = false;
   bool operator==(const Location&) const = default;
 };
 

@@ -29,6 +29,8 @@ bool leads_out(const EndpointEntry& entry) {
   return entry.kind == EndpointKind::kUplink || entry.location.kind == LocationKind::kUplink;
 }
 
+bool is_group(const Packet& packet) { return (packet.data[0] & 1) != 0; }
+
 bool is_rarp(const FlowKey& key) {
   const be16 rarp = to_be16(kRarpEtherType);
   return key.eth_type == rarp || key.vlan_inner_type == rarp || key.vlan2_inner_type == rarp;
@@ -358,11 +360,12 @@ void Pipeline::to_endpoint(Walk& walk, EndpointId to, Packet* packet) {
     if (pinned_owner(*walk.state, outer_vlan(walk.parsed), mac) == to) return drop(packet, walk.in, Drop::k_own_echo);
   }
   const LocationKind kind = entry->location.kind;
-  if (kind == LocationKind::kParked || kind == LocationKind::kRedirect || parking_.holds(to)) {
+  const bool from_uplink = walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kUplink;
+  const bool fenced = entry->location.fence && from_uplink && !is_group(*packet);
+  if (kind == LocationKind::kParked || kind == LocationKind::kRedirect || fenced || parking_.holds(to)) {
     // Not paired up yet: a copy that the peer sends goes ahead of this one, which would take it for the second.
     return park(walk, to, packet);
   }
-  const bool from_uplink = walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kUplink;
   if (entry->location.dedupe != 0 && second_copy(to, *entry, *packet, from_uplink ? CopyWay::kFabric : CopyWay::kLocal)) {
     return drop(packet, walk.in, Drop::k_redirect_duplicate);
   }
@@ -375,7 +378,7 @@ void Pipeline::to_endpoint(Walk& walk, EndpointId to, Packet* packet) {
 bool Pipeline::second_copy(EndpointId to, const EndpointEntry& entry, Packet& packet, CopyWay way) {
   const bool partial = (packet.flags & Packet::kPartialChecksum) != 0;
   // To one address by a guest of this host or the other one: the fabric never had it.
-  if ((packet.data[0] & 1) == 0 && (way == CopyWay::kLocal || partial)) return false;
+  if (!is_group(packet) && (way == CopyWay::kLocal || partial)) return false;
   if (partial && packet.head_len == packet.len) (void)finish_partial_checksum(packet);
   const uint64_t salt = static_cast<uint64_t>(to.value) << 16 | entry.location.dedupe;
   return dedupe_.second_copy(packet.head(), packet.len, salt, way == CopyWay::kSession);
@@ -466,6 +469,7 @@ void Pipeline::drain(const ForwardingState& state) {
     while (Packet* packet = parking_.front(id, &origin)) {
       const EndpointEntry* origin_entry = state.endpoint(origin);
       const bool from_uplink = origin_entry != nullptr && origin_entry->kind == EndpointKind::kUplink;
+      if (kind == LocationKind::kPort && entry->location.fence && from_uplink && !is_group(*packet)) break;
       // What was flooded has left by the uplink; whether the VM was there to get it, the peer knows.
       const bool gone_out = kind == LocationKind::kUplink && (packet->flags & Packet::kFlooded) != 0;
       const bool late = kind == LocationKind::kUplink && entry->location.redirect_late && (from_uplink || gone_out);

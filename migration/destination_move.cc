@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "migration/policy_record.h"
 
@@ -16,6 +17,7 @@ using dataplane::PortEventKind;
 namespace {
 
 constexpr uint64_t kHoldMs = 50;          // DESIGN 7.4: direct arrivals wait this long at most
+constexpr uint64_t kFenceLookMs = 5;
 constexpr uint64_t kClaimMs = 3000;       // rings run, and the source cannot be asked: as long as it waits itself
 constexpr uint64_t kAskMs = 300;          // the source reconnects by itself, and sooner
 constexpr uint64_t kAskAgainMs = 1000;
@@ -28,6 +30,7 @@ DestinationMove::DestinationMove(MoveContext& context, std::string vm, std::stri
     : context_(context),
       machine_(context.tables.destination),
       hold_timer_(context.network.timer()),
+      fence_timer_(context.network.timer()),
       window_timer_(context.network.timer()),
       announce_timer_(context.network.timer()),
       pump_timer_(context.network.timer()),
@@ -135,8 +138,13 @@ void DestinationMove::act(DestinationAction action) {
     case A::kAnnounce: return announce(0);
     case A::kReleaseDirect:
       hold_timer_->cancel();
-      return locate(LocationKind::kPort, true);
-    case A::kCloseWindow: return locate(LocationKind::kPort, false);
+      fenced_ = session_ != nullptr && barrier_ < 2;
+      fence_since_ns_ = status_.active_ns;
+      locate(LocationKind::kPort, true);
+      return watch_fence();
+    case A::kCloseWindow:
+      fenced_ = false;
+      return locate(LocationKind::kPort, false);
     case A::kStartHoldTimer: return hold_timer_->set(kHoldMs, [this] { step(DestinationEvent::kHoldTimeout); });
     case A::kStartClaimTimer:
       return hold_timer_->set(kClaimMs, [this] { step(DestinationEvent::kHoldTimeout, "the VM runs here and the source cannot be asked"); });
@@ -418,8 +426,31 @@ void DestinationMove::locate(LocationKind kind, bool pairing) {
     if (!endpoint.port.valid()) return endpoint.location;
     Location location{kind, endpoint.port, {}};
     location.dedupe = pairing ? window_ : uint16_t{0};
+    location.fence = fenced_;
     return location;
   });
+}
+
+// A fabric may learn long after direct arrivals flow. What it brings from then on waits until the source has sent what came to it
+// before, which the barrier behind its proof says; where there is no proof, as long as direct arrivals wait at first.
+void DestinationMove::watch_fence() {
+  if (!fenced_ || over()) return;
+  fence_timer_->set(kFenceLookMs, [this] {
+    const bool waits = std::ranges::any_of(document_.profiles, [&](const dataplane::Profile& profile) {
+      const EndpointRecord* endpoint = context_.store.find(profile.name);
+      return endpoint != nullptr && context_.gate.parked(endpoint->id) != 0;
+    });
+    const uint64_t now = context_.clock.now_ns();
+    fence_since_ns_ = !waits ? 0 : fence_since_ns_ == 0 ? now : fence_since_ns_;
+    if (waits && now - fence_since_ns_ >= kHoldMs * 1'000'000) return lift_fence();
+    watch_fence();
+  });
+}
+
+void DestinationMove::lift_fence() {
+  if (!std::exchange(fenced_, false) || over()) return;
+  fence_timer_->cancel();
+  locate(LocationKind::kPort, true);
 }
 
 void DestinationMove::announce(size_t round) {
@@ -503,6 +534,7 @@ void DestinationMove::pump_in() {
       barrier_ = std::get<uint32_t>(in_.front());
       in_.pop_front();
       step(DestinationEvent::kBarrier);
+      if (barrier_ >= 2) lift_fence();
     }
   }
   if (session_ != nullptr) session_->pause_reading(in_.size() > kMaxWaitingIn);
@@ -528,6 +560,7 @@ void DestinationMove::on_port_event(const dataplane::PortEvent& event) {
 void DestinationMove::on_connection_lost(const std::string& reason, const PeerSession* session) {
   if (session_.get() != session) return;
   session_.reset();
+  lift_fence();
   step(DestinationEvent::kConnectionLost, reason);
 }
 
@@ -542,7 +575,7 @@ Result<void> DestinationMove::cancel() {
 }
 
 void DestinationMove::stop() {
-  for (const auto* timer : {&hold_timer_, &window_timer_, &announce_timer_, &pump_timer_, &ask_timer_}) (*timer)->cancel();
+  for (const auto* timer : {&hold_timer_, &fence_timer_, &window_timer_, &announce_timer_, &pump_timer_, &ask_timer_}) (*timer)->cancel();
   if (auto session = std::move(asking_)) session->close("the switch ends");
   if (auto session = std::move(session_)) session->close("the switch ends");
   if (!published_) staged_.reset();

@@ -66,6 +66,8 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   void enter();
   void announce(size_t round);
   void locate(dataplane::LocationKind kind, bool pairing);
+  void watch_fence();
+  void lift_fence();
   void forget_ahead();
   void pump_in();
 
@@ -89,7 +91,9 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   // Redirected frames and barriers, in the order they came.
   std::deque<std::variant<dataplane::Frame, uint32_t>> in_;
   uint32_t barrier_ = 0;
-  std::unique_ptr<Timer> hold_timer_, window_timer_, announce_timer_, pump_timer_, ask_timer_;
+  bool fenced_ = false;           // what the fabric brings waits for the barrier behind the proof
+  uint64_t fence_since_ns_ = 0;   // something waits since then; 0: nothing does
+  std::unique_ptr<Timer> hold_timer_, fence_timer_, window_timer_, announce_timer_, pump_timer_, ask_timer_;
   std::shared_ptr<PeerSession> asking_;  // to the source that we lost, until it answers
   std::vector<OwnedRule> arrived_;       // uplink rules that came with it
   bool recorded_ = false;                // the journal knows the move

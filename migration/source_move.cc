@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint64_t kLateMs = 1000;        // DESIGN 7.4: the redirect stays open for a second after proof
 constexpr uint64_t kBarrierLimitMs = 40;  // a backlog that never drains must not hold direct arrivals longer
-constexpr uint64_t kProbeAgainMs = 20;    // at first sooner
+constexpr uint64_t kProbeAgainMs = 5;     // at first sooner
 constexpr uint64_t kReconnectMs = 200;
 constexpr uint64_t kFreshMs = 500;        // younger than this, a session is not given up for one that the peer opens: it asks again later
 constexpr uint64_t kAnswerTimeoutMs = 3000;
@@ -625,7 +625,7 @@ void SourceMove::probe_fabric(size_t round) {
     frame.bytes = probe(address, sender, nonce_);
     if (!context_.gate.emit(frame)) break;
   }
-  const uint64_t after_ms = std::min<uint64_t>(uint64_t{1} << std::min<size_t>(round, 5), kProbeAgainMs);
+  const uint64_t after_ms = std::min<uint64_t>(uint64_t{1} << std::min<size_t>(round, 3), kProbeAgainMs);
   probe_timer_->set(after_ms, [this, round] { probe_fabric(round + 1); });
 }
 

@@ -94,12 +94,13 @@ class FakeGate final : public dataplane::PacketGate {
     announcements.clear();
     return count;
   }
-  uint64_t parked(EndpointId) const override { return 0; }
+  uint64_t parked(EndpointId) const override { return waiting; }
   dataplane::WindowTotals totals() const override { return {}; }
 
   std::deque<dataplane::Frame> redirected;
   std::vector<dataplane::Frame> injected, emitted, announcements;
   size_t inject_room = SIZE_MAX;
+  uint64_t waiting = 0;  // parked, for whoever is asked about
 };
 
 // A host: its store with an uplink, ports and gate.

@@ -351,6 +351,35 @@ TEST_F(PipelineTest, AFrameToTheVmAloneThatAForgetfulFabricFloodedComesOnce) {
   EXPECT_EQ(pipeline_.drops(PortId{}, Drop::k_redirect_duplicate), 1u);
 }
 
+TEST_F(PipelineTest, BehindAFenceWaitsWhatTheFabricBringsAndWhatComesBehindThat) {
+  Location location{LocationKind::kParked, kPortVm, {}};
+  location.dedupe = 1;
+  locate(vm_, location);
+  receive(kPortA, udp_frame(kMacVm, kMacA, 1, 1));
+  receive(kUplinkPort, udp_frame(kBroadcast, kMacFar, 1, 2));
+  receive(kUplinkPort, udp_frame(kMacVm, kMacFar, 1, 3));
+  receive(kPortA, udp_frame(kMacVm, kMacA, 1, 4));
+  location.kind = LocationKind::kPort;
+  location.fence = true;
+  locate(vm_, location);
+  drain();
+  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2})) << "the first one that the fabric brought to it alone";
+  receive(kPortA, udp_frame(kMacVm, kMacA, 1, 5));
+  Packet* packet = host_.make(udp_frame(kMacVm, kMacFar, 1, 6));
+  pipeline_.inject(*cell_.load(), vm_, {&packet, 1});
+  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 6})) << "the session brings what is older";
+  location.fence = false;
+  locate(vm_, location);
+  drain();
+  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 6, 3, 4, 5}));
+  // Where nothing waits, others pass a fence.
+  location.fence = true;
+  locate(vm_, location);
+  receive(kPortA, udp_frame(kMacVm, kMacA, 1, 7));
+  receive(kUplinkPort, udp_frame(kMacVm, kMacFar, 1, 8));
+  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 6, 3, 4, 5, 7}));
+}
+
 TEST_F(PipelineTest, WhatWasFloodedDoesNotLeaveByTheUplinkAgainWhenTheVmIsBehindIt) {
   locate(vm_, {LocationKind::kParked, {}, {}});
   receive(kPortA, udp_frame(kBroadcast, kMacA, 53, 1));

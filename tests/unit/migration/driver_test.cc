@@ -97,6 +97,7 @@ class DriverTest : public ::testing::Test {
     host.ports.ports[endpoint->port.value].rings_running = kind == PortEventKind::kRingsRunning;
     driver->on_port_event({kind, endpoint->port, clock_.now_ns()});
   }
+  bool fence(support::FakeSwitch& host) { return host.store.find("vm7/net0")->location.fence; }
   LocationKind location(support::FakeSwitch& host) { return host.store.find("vm7/net0")->location.kind; }
   dataplane::Frame frame(support::FakeSwitch& host, uint8_t tag) {
     dataplane::Frame out;
@@ -244,6 +245,21 @@ TEST_P(FloodTest, InThePauseIsKeptUpToALimitAndComesOnceAndInOrder) {
 }
 INSTANTIATE_TEST_SUITE_P(TheVmRunsAfterMs, FloodTest, ::testing::Values(0, 500));
 
+TEST_F(DriverTest, WithoutProofNothingWaitsBehindTheFenceForLong) {
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over"; }));
+  event(b_, b_driver_, PortEventKind::kRingsRunning);
+  ASSERT_TRUE(until([&] { return location(b_) == LocationKind::kPort; }));
+  settle(20);
+  EXPECT_TRUE(fence(b_)) << "nothing waits";
+  b_.gate.waiting = 1;
+  const uint64_t since = clock_.now_ns();
+  ASSERT_TRUE(until([&] { return !fence(b_); }));
+  EXPECT_GE(clock_.now_ns() - since, 40'000'000u);
+}
+
 TEST_F(DriverTest, WithoutProofTheWindowEndsByTime) {
   start();
   ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
@@ -263,6 +279,8 @@ TEST_F(DriverTest, TheProofIsThatAProbeOfOurUplinkHasReachedTheVmsNewPlace) {
   const dataplane::Frame announcement = b_.gate.emitted.front();
   a_.gate.announcements.push_back(announcement);  // sooner than `active`
   ASSERT_TRUE(until([&] { return a_.gate.emitted.size() >= 3; })) << "asks again and again";
+  ASSERT_TRUE(until([&] { return location(b_) == LocationKind::kPort; }));
+  EXPECT_TRUE(fence(b_)) << "the fabric may not have learned yet, and then older frames are on their way from the source";
   EXPECT_EQ(state(a_driver_), "redirecting") << "a broadcast came through, but whether the fabric has learned is not known";
   const dataplane::Frame probe = a_.gate.emitted.back();
   const auto asked = read_fabric_message(probe.bytes);
@@ -283,6 +301,7 @@ TEST_F(DriverTest, TheProofIsThatAProbeOfOurUplinkHasReachedTheVmsNewPlace) {
   EXPECT_EQ(state(a_driver_), "holding");
   const size_t asked_until_then = a_.gate.emitted.size();
   ASSERT_TRUE(until([&] { return state(a_driver_) == "window"; })) << log_;
+  EXPECT_FALSE(fence(b_));
   EXPECT_EQ(a_driver_->status("vm7").back().steps.end()[-3].on, "proof");
   settle(50);
   EXPECT_EQ(a_.gate.emitted.size(), asked_until_then) << "no probes after the proof";
