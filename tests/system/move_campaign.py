@@ -25,6 +25,7 @@ def arguments():
     parser.add_argument("--broadcast", type=float, default=0.1, help="the share of them that is broadcast (0.1)")
     parser.add_argument("--pause", type=int, default=50, help="milliseconds for which the VM stands still in a move (50)")
     parser.add_argument("--park", type=int, default=65536, help="the switches' park_packets (65536)")
+    parser.add_argument("--park-bytes", type=int, help="and their park_bytes (512 for each)")
     parser.add_argument("--ring", type=int, default=1024, help="descriptors of a guest's ring (1024)")
     parser.add_argument("--habits", default="{}", help='the fabric\'s, such as {"learn_ms": 100} (none)')
     parser.add_argument("--highest", action="store_true", help="--moves moves at each of ever higher rates, until one does not hold")
@@ -82,7 +83,7 @@ class Watch:
 def campaign(options, pps):
     from conftest import BUILD
     from support_moves import hosts, run_moves, traffic
-    limits = {"park_packets": options.park, "park_bytes": options.park * 512}
+    limits = {"park_packets": options.park, "park_bytes": options.park_bytes or options.park * 512}
     with hosts(BUILD / "control" / "godwitd", limits, ring=options.ring) as net:
         net.fabric.set(**json.loads(options.habits))
         net.vms.run(200)
