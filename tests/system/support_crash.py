@@ -183,11 +183,12 @@ class Crashes:
         with contextlib.suppress(AssertionError):
             wait_for(lambda: self.dead(victim) or self.finished(), 8, "the fault point is reached or the move is over")
         if not self.dead(victim):
+            self.settle()
             return None
         self.kills += 1
         self.buried(victim)
         log_from = self.start(victim)
-        self.settle(victim)
+        self.settle()
         self.check(victim, log_from)
         return victim
 
@@ -240,7 +241,7 @@ class Crashes:
         except TestbedError:
             return False  # one has just gone
 
-    def settle(self, victim):
+    def settle(self):
         """Until no move goes on; one that waits for QEMU again, with the VM at the source, is cancelled."""
         net = self.net
         net.vms.wait(["na", "nb", net.device("vm")], 10000)
@@ -332,52 +333,77 @@ def crashes(godwitd, seed):
         yield Crashes(net, seed)
 
 
+class Campaign:
+    def __init__(self, kills, seed, point):
+        self.kills, self.seed = kills, seed
+        self.plan = random.Random(seed)
+        self.points = [one for one in STEPS + FURTHER if point in (None, f"{one[1]} {one[2]}")]
+        self.points_only = point is not None
+        self.done = self.tried = 0
+        self.violations, self.unreached, self.recoveries = [], [], []
+
+    def next(self):
+        """What it is called, and the arguments of a cycle: first each point once, then these and random times by chance."""
+        self.tried += 1
+        if self.tried <= len(self.points) or self.points_only or self.plan.random() < 0.5:
+            side, when, point = self.points[self.tried - 1] if self.tried <= len(self.points) else self.plan.choice(self.points)
+            return f"{when} {point}", {"side": side, "faults": [{when: point}]}
+        side, after_s = self.plan.choice(["source", "destination"]), self.plan.uniform(0, 1.8)
+        return f"{side} {after_s * 1000:.0f} ms after the start", {"side": side, "kill_after_s": after_s}
+
+    def violated(self, what, error):
+        self.violations.append(f"{what}: {error}")
+        print(f"VIOLATION {what}: {error}", flush=True)
+
+    def run(self):
+        """With new switches, until one of these cycles goes wrong."""
+        before, made = self.done, None
+        try:
+            with crashes(BUILD / "control" / "godwitd", self.seed + before) as made:
+                while self.done < self.kills and self.cycle(made):
+                    self.done = before + made.kills
+        except (AssertionError, TestbedError, FrontendError) as error:
+            self.violated("the switches, at the start or the end of a run", error)
+        if made is not None:
+            self.done = before + made.kills
+            self.recoveries += made.recoveries
+
+    def cycle(self, made):
+        what, arguments = self.next()
+        try:
+            if made.cycle(**arguments) is None:
+                self.unreached.append(what)
+                print(f"{what}: not reached", flush=True)
+            else:
+                seconds, how = made.recoveries[-1]
+                print(f"{self.done + 1:4} {what}: {seconds * 1000:.0f} ms, {how}", flush=True)
+            return True
+        except (Violation, AssertionError, FrontendError, TestbedError) as error:
+            self.violated(what, error)
+            made.bury_all()
+            return False
+
+
 def main():
     parser = argparse.ArgumentParser(description="Kills switches in the middle of moves, and looks at what is there when they are back.")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--point", help="only this one, as `after destination publish`")
     options = parser.parse_args()
-    violations, unreached, done = [], [], 0
-    recoveries = []
-    plan = random.Random(options.seed)
-    points = [one for one in STEPS + FURTHER if options.point in (None, f"{one[1]} {one[2]}")]
-    if not points:
+    campaign = Campaign(options.kills, options.seed, options.point)
+    if not campaign.points:
         parser.error(f"no such point; one of {[f'{when} {point}' for _, when, point in STEPS + FURTHER]}")
-    number = 0
     began = time.monotonic()
-    while done < options.kills:
-        with crashes(BUILD / "control" / "godwitd", options.seed + done) as run:
-            while done + run.kills < options.kills:
-                if number < len(points) or options.point or plan.random() < 0.5:
-                    side, when, point = points[number] if number < len(points) else plan.choice(points)
-                    what, arguments = f"{when} {point}", {"faults": [{when: point}]}
-                else:
-                    side = plan.choice(["source", "destination"])
-                    after_s = plan.uniform(0, 1.8)
-                    what, arguments = f"{side} {after_s * 1000:.0f} ms after the start", {"kill_after_s": after_s}
-                number += 1
-                try:
-                    if run.cycle(side, **arguments) is None:
-                        unreached.append(what)
-                        print(f"{what}: not reached", flush=True)
-                    else:
-                        seconds, how = run.recoveries[-1]
-                        print(f"{done + run.kills:4} {what}: {seconds * 1000:.0f} ms, {how}", flush=True)
-                except (Violation, AssertionError, FrontendError, TestbedError) as error:
-                    violations.append(f"{what}: {error}")
-                    print(f"VIOLATION {what}: {error}", flush=True)
-                    run.bury_all()
-                    break  # with new switches
-            done += run.kills
-            recoveries += run.recoveries
-    times = sorted(seconds for seconds, _ in recoveries) or [0.0]
-    print(f"{time.monotonic() - began:.0f} s; {len(set(unreached))} points were not reached: {sorted(set(unreached))}")
+    while campaign.done < options.kills and len(campaign.violations) < 50:
+        campaign.run()
+    times = sorted(seconds for seconds, _ in campaign.recoveries) or [0.0]
+    unreached = sorted(set(campaign.unreached))
+    print(f"{time.monotonic() - began:.0f} s; {len(unreached)} points were not reached: {unreached}")
     print(f"recovery: median {times[len(times) // 2] * 1000:.0f} ms, 99 % {times[int(len(times) * 0.99)] * 1000:.0f} ms, longest {times[-1] * 1000:.0f} ms")
-    for violation in violations:
+    for violation in campaign.violations:
         print(f"VIOLATION {violation}")
-    print(f"{done} kills, {len(violations)} violations")
-    return 1 if violations else 0
+    print(f"{campaign.done} kills, {len(campaign.violations)} violations")
+    return 1 if campaign.violations else 0
 
 
 if __name__ == "__main__":

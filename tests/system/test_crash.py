@@ -39,5 +39,5 @@ def test_what_is_in_doubt_after_a_restart_is_said_with_its_reason_and_who_can_te
     assert endpoint["location"] == "parked"
     run.net.vms.resume(f"vm-{here}", timeout_ms=5000)
     log_from = run.start(there)
-    run.settle(there)
+    run.settle()
     run.check(there, log_from)
