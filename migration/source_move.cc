@@ -514,7 +514,8 @@ void SourceMove::send_barrier_when_drained(uint32_t number, uint64_t started_ns)
 }
 
 void SourceMove::redirect(const dataplane::Frame& frame) {
-  if (machine_.state() >= SourceState::kRedirecting) {
+  // Given up, and a worker had not seen it yet: it goes back with the others.
+  if (machine_.state() >= SourceState::kRedirecting && !thawing_) {
     ++status_.redirected;
     return send_frame(frame);
   }

@@ -31,7 +31,8 @@ def test_moves_at_a_rate_lose_nothing(folder):
 def test_what_is_lost_is_said_and_the_exit_code_agrees(folder):
     """Parks of 8 frames hold nothing worth of a pause."""
     done, figures = campaign(folder, "--moves", 1, "--pps", 2000, "--park", 8, "--park-bytes", 65536)
-    lost = re.fullmatch(r"1 moves, (\d+) lost, 0 duplicated, 0 out of order", done.stdout.splitlines()[-1])
+    # A flooded frame whose first copy found the park full comes by its second, late.
+    lost = re.fullmatch(r"1 moves, (\d+) lost, 0 duplicated, \d+ out of order", done.stdout.splitlines()[-1])
     assert lost and int(lost[1]) > 0
     assert done.returncode == 1
     assert sum(reasons.get("park_overflow", 0) for reasons in figures["runs"][0]["drops"].values()) > 0

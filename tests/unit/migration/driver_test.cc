@@ -221,6 +221,24 @@ TEST_F(DriverTest, WhatWasSentAheadComesBackInOrderWhenTheVmGoesOnAtTheSource) {
   EXPECT_EQ(b_.gate.injected[0].bytes[0], 77);
 }
 
+TEST_F(DriverTest, CancelledInThePauseTheLastFramesOfTheWorkersComeBackToo) {
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  for (uint8_t i = 0; i < 10; ++i) a_.gate.redirected.push_back(frame(a_, i));
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over" && a_.gate.redirected.empty(); }));
+  ASSERT_TRUE(a_driver_->cancel("vm7"));
+  for (int turns = 0; turns < 1000 && state(a_driver_) != "aborted"; ++turns) {
+    io_.restart();
+    io_.run_for(std::chrono::milliseconds(2));
+  }
+  ASSERT_EQ(state(a_driver_), "aborted") << log_;
+  a_.gate.redirected.push_back(frame(a_, 10));  // by the old location: the grace period is not over
+  ASSERT_TRUE(until([&] { return location(a_) == LocationKind::kPort; })) << log_;
+  ASSERT_EQ(a_.gate.injected.size(), 11u);
+  for (size_t i = 0; i <= 10; ++i) EXPECT_EQ(a_.gate.injected[i].bytes[0], i);
+}
+
 class FloodTest : public DriverTest, public ::testing::WithParamInterface<int> {};
 
 // The VM runs there at once, while frames are on their way, or after a while.
