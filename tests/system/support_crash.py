@@ -217,7 +217,7 @@ class Crashes:
         on_time()
         # The VM goes on at the destination; where that has gone, QEMU may also let it go on at the source, and must where the
         # source has given the move up before the VM stopped.
-        if self.dead(destination) and (self.given_up(source) or self.random.random() < 0.5):
+        if self.given_up(source) or (self.dead(destination) and self.random.random() < 0.5):
             with contextlib.suppress(FrontendError):
                 net.vms.resume(f"vm-{source}", timeout_ms=300)
             return
