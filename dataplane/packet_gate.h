@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "dataplane/drop.h"
 #include "dataplane/packet.h"
 
 namespace godwit::dataplane {
@@ -45,6 +46,8 @@ class PacketGate {
   virtual bool inject(const Frame& frame) = 0;
   // Has a worker yet to take what inject() was given?
   [[nodiscard]] virtual bool injecting() const = 0;
+  // Counts a frame that was taken, or was to be injected, and can go nowhere any more.
+  virtual void drop(const Frame& frame, Drop reason) = 0;
   // Sends a frame of the switch's own to an endpoint's location (Pipeline::emit). False: full.
   virtual bool emit(const Frame& frame) = 0;
   // RARP frames (ethertype 0x8035) that came in by an uplink since the last call; at most 256 are kept.

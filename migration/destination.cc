@@ -51,15 +51,15 @@ constexpr DestinationTransition kTransitions[] = {
     {S::kStranded, E::kRingsRunning, S::kStranded, {A::kStartClaimTimer}},
     {S::kStranded, E::kRingsStopped, S::kStranded, {A::kStopTimers}},
     {S::kStranded, E::kHoldTimeout, S::kActive,
-     {A::kStopTimers, A::kClaimHandover, A::kPublish, A::kAnnounce, A::kRecord, A::kEnter, A::kStartHoldTimer, A::kStartWindowTimer}},
+     {A::kStopTimers, A::kClaimHandover, A::kPublish, A::kAnnounce, A::kRecord, A::kEnter, A::kStartHoldTimer, A::kAskSource}},
     {S::kStranded, E::kDone, S::kDone,
      {A::kStopTimers, A::kPublish, A::kAnnounce, A::kEnter, A::kReleaseDirect, A::kCloseWindow, A::kReportDone}},
-    {S::kStranded, E::kRestored, S::kOpen, {A::kPublish, A::kEnter, A::kReleaseDirect, A::kStartWindowTimer}},
+    {S::kStranded, E::kRestored, S::kOpen, {A::kPublish, A::kEnter, A::kReleaseDirect, A::kAskSource}},
 
     {S::kOrphaned, E::kAbort, S::kAborted, {A::kStopTimers, A::kDiscard, A::kReportAborted}},
     {S::kOrphaned, E::kReconnected, S::kHandedOver, {A::kStopTimers}},
     {S::kOrphaned, E::kRingsRunning, S::kActive,
-     {A::kStopTimers, A::kPublish, A::kAnnounce, A::kRecord, A::kEnter, A::kStartHoldTimer, A::kStartWindowTimer}},
+     {A::kStopTimers, A::kPublish, A::kAnnounce, A::kRecord, A::kEnter, A::kStartHoldTimer, A::kAskSource}},
     {S::kOrphaned, E::kCancel, S::kAborted, {A::kStopTimers, A::kDiscard, A::kReportAborted}},
     {S::kOrphaned, E::kDone, S::kDone,
      {A::kStopTimers, A::kPublish, A::kAnnounce, A::kEnter, A::kReleaseDirect, A::kCloseWindow, A::kReportDone}},
@@ -70,7 +70,7 @@ constexpr DestinationTransition kTransitions[] = {
     {S::kActive, E::kRevoke, S::kActive, {A::kSendActive}},
     {S::kActive, E::kHandover, S::kActive, {A::kRecord, A::kSendActive}},
     {S::kActive, E::kReconnected, S::kActive, {A::kSendActive}},
-    {S::kActive, E::kConnectionLost, S::kOpen, {A::kReleaseDirect}},
+    {S::kActive, E::kConnectionLost, S::kOpen, {A::kReleaseDirect, A::kAskSource}},
     // Somebody with a newer epoch has it, and here it does not run: two hosts must not own it.
     {S::kActive, E::kClaim, S::kAborted, {A::kStopTimers, A::kUnpublish, A::kReportAborted, A::kSendRevoked, A::kCloseSession}},
     {S::kActive, E::kDone, S::kDone, {A::kStopTimers, A::kReleaseDirect, A::kCloseWindow, A::kReportDone, A::kSendDoneAck}},
@@ -80,7 +80,10 @@ constexpr DestinationTransition kTransitions[] = {
     {S::kOpen, E::kClaim, S::kAborted, {A::kStopTimers, A::kUnpublish, A::kReportAborted, A::kSendRevoked, A::kCloseSession}},
     {S::kOpen, E::kReconnected, S::kOpen, {A::kSendActive}},
     {S::kOpen, E::kDone, S::kDone, {A::kStopTimers, A::kCloseWindow, A::kReportDone, A::kSendDoneAck}},
-    {S::kOpen, E::kWindowTimeout, S::kDone, {A::kCloseWindow, A::kCloseSession, A::kReportDone}},
+    {S::kOpen, E::kConnectionLost, S::kOpen, {A::kAskSource}},
+    {S::kOpen, E::kWindowTimeout, S::kOpen, {A::kCloseWindow, A::kCloseSession, A::kAskSource}},
+    // The operator knows that the source is gone for good.
+    {S::kOpen, E::kCancel, S::kDone, {A::kStopTimers, A::kCloseWindow, A::kCloseSession, A::kReportDone}},
 };
 
 constexpr std::string_view kStateNames[] = {"invalid", "offered", "prepared", "running", "handed-over", "stranded", "orphaned",

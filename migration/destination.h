@@ -11,7 +11,8 @@
 // Whatever is not decided here ends aborted on the source's word.
 //
 // Active needs both, in either order: the handover in hand and the VM's own rings running. Then one
-// transaction publishes, with no round trip. A destination that has lost its source takes the VM, by the epoch of the
+// transaction publishes, with no round trip. It is over on the source's word only: one that has lost its source asks on, since the
+// source may have claimed the VM, or may not know that it has gone. A destination that has lost its source takes the VM, by the epoch of the
 // handover that it did not get, when its rings run here and the source cannot be asked for a while; or at once on its word
 // that the move is done.
 #pragma once
@@ -57,7 +58,7 @@ enum class DestinationEvent : uint8_t {
   kRestored,        // after a restart: the journal says that it was active
   kHoldTimeout,     // direct arrivals, or rings without their source, have waited long enough
   kWindowTimeout,   // the source never said done
-  kClaim,           // a revoke by a newer epoch, and its rings do not run here
+  kClaim,           // the source has it by a newer epoch, and its rings do not run here
   kJournalFailed,   // what this step rests on could not be written
   kCount
 };

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <utility>
 
+#include "dataplane/flow_command.h"
 #include "migration/policy_record.h"
 
 namespace godwit::migration {
@@ -84,9 +85,9 @@ void DestinationMove::step(DestinationEvent event, const std::string& why) {
 
 void DestinationMove::after_step(DestinationState before) {
   const DestinationState now = machine_.state();
-  if (over()) totals_after_ = context_.gate.totals();
+  if (machine_.over()) totals_after_ = context_.gate.totals();
   if (now == before) return;
-  if (now != DestinationState::kStranded && now != DestinationState::kOrphaned) stop_asking();
+  if (!asks()) stop_asking();
   // Rings that ran before the state that they matter in.
   if ((now == DestinationState::kPrepared || now == DestinationState::kStranded) && rings_run()) step(DestinationEvent::kRingsRunning);
 }
@@ -205,17 +206,47 @@ Result<void> DestinationMove::recover(const MoveRecord& record) {
   offered_epoch_ = record.offered;
   new_epoch_ = record.handed;
   nonce_ = record.nonce;
+  const auto endpoints = context_.store.endpoints_of_vm(status_.vm);
+  const bool in_force = !endpoints.empty() && std::ranges::all_of(endpoints, [](const EndpointRecord* e) { return e->port.valid(); });
+  const bool was_active = record.state == name_of(DestinationState::kActive) || record.state == name_of(DestinationState::kOpen);
+  if (was_active && in_force) return go_on();
   if (auto staged = stage(); !staged) return staged;
   recorded_ = recovered_ = true;
   why_ = "the switch was restarted";
   machine_ = DestinationMachine(context_.tables.destination, DestinationState::kStranded);
   note_step(status_, context_.clock.now_ns(), name_of(machine_.state()), {}, why_);
-  if (record.state == name_of(DestinationState::kActive)) {
+  if (was_active) {
     step(DestinationEvent::kRestored, "the journal has it as active");
   } else {
     act(DestinationAction::kAskSource);
   }
   return {};
+}
+
+// Its policy is in the store, with what has been changed since it came: only the window was still open.
+Result<void> DestinationMove::go_on() {
+  auto resumed = StagedImport::resume(context_.store, context_.ports, document_);
+  if (!resumed) return fail(resumed.error());
+  staged_ = std::move(*resumed);
+  for (const dataplane::RuleRecord* rule : context_.store.uplink_rules_to(ids_of_vm())) {
+    const std::string text = dataplane::to_text(rule->rule);
+    const bool came = std::ranges::any_of(document_.uplink_rules, [&](const DocumentRule& theirs) { return theirs.text == text; });
+    if (came) arrived_.emplace_back(context_.store.endpoint(rule->owner)->profile.name, rule->id.value);
+  }
+  recorded_ = recovered_ = policy_kept_ = published_ = true;
+  why_ = "the switch was restarted";
+  context_.epochs[status_.vm] = new_epoch_;
+  machine_ = DestinationMachine(context_.tables.destination, DestinationState::kOpen);
+  note_step(status_, context_.clock.now_ns(), name_of(machine_.state()), {}, why_);
+  act(DestinationAction::kCloseWindow);
+  act(DestinationAction::kAskSource);
+  return {};
+}
+
+std::vector<EndpointId> DestinationMove::ids_of_vm() const {
+  std::vector<EndpointId> ids;
+  for (const EndpointRecord* endpoint : context_.store.endpoints_of_vm(status_.vm)) ids.push_back(endpoint->id);
+  return ids;
 }
 
 void DestinationMove::supersede() { step(DestinationEvent::kAbort, status_.peer + " has begun another move of it"); }
@@ -236,12 +267,19 @@ void DestinationMove::record() {
   recorded_ = true;
 }
 
+// From here on others may change it, and write down what they change.
+void DestinationMove::keep_policy() {
+  if (policy_kept_ || !context_.journal.keeps_policy()) return;
+  policy_kept_ = true;
+  JournalBatch batch;
+  note_import(context_.store, context_.ports, status_.vm, arrived_, batch);
+  context_.keep(std::move(batch));
+}
+
 void DestinationMove::settle(bool done) {
   if (!recorded_) return;
-  JournalBatch batch;
-  if (done && context_.journal.keeps_policy()) note_rules(context_.store, arrived_, batch);
   SettledMove settled{status_.id, status_.vm, status_.peer, MoveRole::kDestination, done, context_.newest_epoch(status_.vm), status_.error};
-  context_.settle(std::move(settled), done, std::move(batch));
+  context_.settle(std::move(settled), !done && policy_kept_, std::move(dropped_));
 }
 
 // Its rules and port go; the VM is behind the uplink again.
@@ -249,7 +287,12 @@ void DestinationMove::unpublish() {
   auto taken = take_out(context_.store, status_.vm, LocationKind::kUplink, context_.uplink(), false);
   if (!taken) context_.log("move " + status_.id + ": cannot give it up: " + taken.error().message);
   destroy_rules(context_.store, arrived_);
+  if (policy_kept_) dropped_.destroyed = arrived_;
   for (const dataplane::Profile& profile : document_.profiles) (void)context_.ports.remove(staged_->port(profile.name));
+  for (const auto& waiting : in_) {
+    if (const auto* frame = std::get_if<dataplane::Frame>(&waiting)) context_.gate.drop(*frame, dataplane::Drop::k_redirect_overflow);
+  }
+  in_.clear();
   staged_.reset();
   arrived_.clear();
   context_.store.collect_implicit();
@@ -267,7 +310,7 @@ void DestinationMove::ask_source(uint64_t after_ms) {
     if (address.empty()) return;
     self->context_.network.connect(address, [weak](Result<std::shared_ptr<PeerSession>> session) {
       auto move = weak.lock();
-      const bool wanted = move != nullptr && (move->machine_.state() == DestinationState::kStranded || move->machine_.state() == DestinationState::kOrphaned);
+      const bool wanted = move != nullptr && move->asks();
       if (!session || !wanted || move->asking_ != nullptr) {
         if (session) (*session)->close("the source has answered");
         return;
@@ -296,13 +339,18 @@ void DestinationMove::on_answer(wire::Envelope& message, const std::shared_ptr<P
   if (message.has_hello()) {
     if (message.hello().host() != status_.peer) return session->close("the peer calls itself " + message.hello().host() + ", not " + status_.peer);
     wire::Envelope ask = envelope();
+    // What is not in force claims nothing.
+    if (!published_) to_wire(offered_epoch_, *ask.mutable_epoch());
     ask.mutable_ask();
     return session->send(ask);
   }
   if (message.vm() != status_.vm || message.move() != status_.id) return session->close("peer: a message of another move (" + message.move() + ")");
   if (message.has_abort() || message.has_done()) {
     on_message(message);
-    return stop_asking();
+    // Should it not be over: it asks again.
+    if (auto answered = std::move(asking_)) answered->close_when_sent();
+    asking_.reset();
+    return;
   }
   // The source has taken this session for the move's.
   asking_.reset();
@@ -329,7 +377,7 @@ void DestinationMove::on_message(wire::Envelope& message) {
     case wire::Envelope::kDelta: return on_delta(message.delta());
     case wire::Envelope::kHandover: return on_handover(message.handover());
     case wire::Envelope::kRevoke: return on_revoke(from_wire(message.epoch()));
-    case wire::Envelope::kAbort: return step(DestinationEvent::kAbort, "aborted by " + status_.peer + ": " + message.abort().reason().substr(0, 512));
+    case wire::Envelope::kAbort: return on_abort(message);
     case wire::Envelope::kRedirect: return on_redirect(message.redirect());
     case wire::Envelope::kBarrier:
       in_.emplace_back(message.barrier().number());
@@ -362,7 +410,11 @@ void DestinationMove::on_handover(const wire::Handover& handover) {
   if (!published_ && (staged_ == nullptr || !is_host_name(handover.epoch().host()) || epoch <= offered_epoch_)) {
     return step(DestinationEvent::kBadHandover, "the handover's epoch " + to_string(epoch) + " is not newer than the offer's " + to_string(offered_epoch_));
   }
+  // A source that was restarted knows of none of the frames that it sent before.
+  const bool another_stream = stream_ != handover.stream();
   if (published_) {
+    stream_ = handover.stream();
+    if (another_stream) next_number_ = 0;
     // The source had claimed the VM, and yields.
     new_epoch_ = context_.epochs[status_.vm] = epoch;
     return step(DestinationEvent::kHandover);
@@ -371,7 +423,38 @@ void DestinationMove::on_handover(const wire::Handover& handover) {
     return step(DestinationEvent::kBadHandover, "the rules handed over have digest " + handover.digest().substr(0, 64) + ", those prepared " + digest);
   }
   new_epoch_ = epoch;
+  stream_ = handover.stream();
   step(DestinationEvent::kHandover);
+}
+
+// Whether the source is to be asked: it has been lost, and how the move ends is its to say.
+bool DestinationMove::asks() const {
+  switch (machine_.state()) {
+    case DestinationState::kStranded:
+    case DestinationState::kOrphaned: return true;
+    case DestinationState::kActive:
+    case DestinationState::kOpen: return session_ == nullptr;
+    default: return false;
+  }
+}
+
+// Too late, if it is published: unless the source has the VM by a newer epoch.
+void DestinationMove::on_abort(const wire::Envelope& message) {
+  const Epoch its = from_wire(message.epoch());
+  const std::string why = "aborted by " + status_.peer + ": " + message.abort().reason().substr(0, 512);
+  if (!published_) return step(DestinationEvent::kAbort, why);
+  if (its <= new_epoch_) return context_.absorb(status_.id, status_.vm, "abort", its, new_epoch_);
+  if (rings_run()) return mint(its);
+  new_epoch_ = context_.epochs[status_.vm] = its;
+  step(DestinationEvent::kClaim, why);
+}
+
+// The VM runs here, whatever the source believes: ours by an epoch that is newer still, which the source hears next.
+void DestinationMove::mint(const Epoch& newer_than) {
+  new_epoch_ = context_.epochs[status_.vm] = {newer_than.counter + 1, context_.options.host};
+  record();
+  context_.log("move " + status_.id + " of " + status_.vm + ": ours by epoch " + to_string(new_epoch_) + ", newer than " + to_string(newer_than) +
+               " of " + status_.peer + ", since it runs here");
 }
 
 void DestinationMove::on_revoke(const Epoch& its) {
@@ -386,7 +469,7 @@ void DestinationMove::on_revoke(const Epoch& its) {
 
 // The source cleans up, and so do we; not when the VM has come by another way since.
 void DestinationMove::on_done(const Epoch& its) {
-  const bool asked = machine_.state() == DestinationState::kStranded || machine_.state() == DestinationState::kOrphaned;
+  const bool asked = asks();
   const Epoch ours = published_ || machine_.state() == DestinationState::kOrphaned ? new_epoch_ : offered_epoch_;
   if (its < ours) return context_.absorb(status_.id, status_.vm, "done", its, ours);
   if (asked) new_epoch_ = its;
@@ -418,6 +501,7 @@ void DestinationMove::enter() {
   status_.rules_imported = report.rules + document_.uplink_rules.size();
   status_.rules_rewritten = report.receive_rules;
   arrived_ = report.arrived;
+  keep_policy();
 }
 
 void DestinationMove::locate(LocationKind kind, bool pairing) {
@@ -538,6 +622,7 @@ void DestinationMove::pump_in() {
     }
   }
   if (session_ != nullptr) session_->pause_reading(in_.size() > kMaxWaitingIn);
+  if (over()) context_.changed();
 }
 
 bool DestinationMove::rings_run() const {
@@ -548,7 +633,7 @@ bool DestinationMove::rings_run() const {
 }
 
 void DestinationMove::on_port_event(const dataplane::PortEvent& event) {
-  if (over() || staged_ == nullptr || !staged_->owns(event.port)) return;
+  if (machine_.over() || staged_ == nullptr || !staged_->owns(event.port)) return;
   if (event.kind == PortEventKind::kRingsRunning) {
     if (status_.rings_running_ns == 0 || !published_) status_.rings_running_ns = event.time_ns;
     step(DestinationEvent::kRingsRunning);
@@ -566,7 +651,7 @@ void DestinationMove::on_connection_lost(const std::string& reason, const PeerSe
 
 Result<void> DestinationMove::cancel() {
   const DestinationState before = machine_.state();
-  if (published_ && !over()) return fail(status_.vm + " runs here already: too late to cancel");
+  if (published_ && !machine_.over() && (before != DestinationState::kOpen || session_ != nullptr)) return fail(status_.vm + " runs here already: too late to cancel");
   if (before == DestinationState::kHandedOver) {
     return fail(status_.vm + " is handed over to this host: cancel at " + status_.peer + ", which then asks for it back");
   }
@@ -586,8 +671,10 @@ MoveStatus DestinationMove::status() const {
   status.state = std::string(name_of(machine_.state()));
   if (machine_.state() == DestinationState::kStranded || machine_.state() == DestinationState::kOrphaned) {
     status.doubt = "whether " + status_.vm + " comes here (" + why_ + "): " + status_.peer + " is asked until it answers, or its rings run here";
+  } else if (asks()) {
+    status.doubt = status_.vm + " is here, and " + status_.peer + " has not said that it knows: it is asked until it answers";
   }
-  const dataplane::WindowTotals now = over() ? totals_after_ : context_.gate.totals();
+  const dataplane::WindowTotals now = machine_.over() ? totals_after_ : context_.gate.totals();
   status.parked = now.parked - totals_before_.parked;
   status.park_overflow = now.park_overflow - totals_before_.park_overflow;
   status.redirect_duplicate = now.redirect_duplicate - totals_before_.redirect_duplicate;

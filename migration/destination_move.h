@@ -40,7 +40,8 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   [[nodiscard]] const std::string& id() const { return status_.id; }
   [[nodiscard]] const std::string& peer() const { return status_.peer; }
   [[nodiscard]] DestinationState state() const { return machine_.state(); }
-  [[nodiscard]] bool over() const { return machine_.over(); }
+  // Also of frames: none is left that is to go to the VM.
+  [[nodiscard]] bool over() const { return machine_.over() && in_.empty(); }
   [[nodiscard]] bool was_published() const { return published_; }
   [[nodiscard]] MoveStatus status() const;
 
@@ -51,13 +52,19 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   void on_handover(const wire::Handover& handover);
   void on_revoke(const Epoch& its);
   void on_done(const Epoch& its);
+  void on_abort(const wire::Envelope& message);
+  [[nodiscard]] bool asks() const;
   Result<void> stage();
   void record();
+  void keep_policy();
+  Result<void> go_on();
+  [[nodiscard]] std::vector<EndpointId> ids_of_vm() const;
   void after_step(DestinationState before);
   void unpublish();
   void ask_source(uint64_t after_ms);
   void on_answer(wire::Envelope& message, const std::shared_ptr<PeerSession>& session);
   void stop_asking();
+  void mint(const Epoch& newer_than);
   void settle(bool done);
   [[nodiscard]] bool rings_run() const;
   void on_delta(const wire::Delta& delta);
@@ -87,6 +94,7 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   // Sent ahead of our being active, in order: delivered when we are, forgotten when the VM goes on at the source.
   std::deque<dataplane::Frame> ahead_;
   size_t ahead_bytes_ = 0;
+  uint64_t stream_ = 0;         // as the last handover named the numbering
   uint64_t next_number_ = 0;    // of the redirected frame that is due
   // Redirected frames and barriers, in the order they came.
   std::deque<std::variant<dataplane::Frame, uint32_t>> in_;
@@ -96,7 +104,9 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   std::unique_ptr<Timer> hold_timer_, fence_timer_, window_timer_, announce_timer_, pump_timer_, ask_timer_;
   std::shared_ptr<PeerSession> asking_;  // to the source that we lost, until it answers
   std::vector<OwnedRule> arrived_;       // uplink rules that came with it
+  JournalBatch dropped_;                 // those that went again
   bool recorded_ = false;                // the journal knows the move
+  bool policy_kept_ = false;             // and the policy that came with it
   bool recovered_ = false;
   uint64_t steps_ = 0;
 };

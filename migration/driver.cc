@@ -222,7 +222,15 @@ struct Driver::Impl {
     if (message.has_done() || message.has_abort()) {
       return context.absorb(message.move(), message.vm(), message.has_done() ? "done" : "abort", its, ours);
     }
-    if (known && settled->done) {
+    if (message.has_revoke() && ours < its && here(message.vm()) && !moving(message.vm())) {
+      // The source has it by a newer epoch, and the operator of this host has not waited to hear of it.
+      if (give_way(message.vm(), session->host(), its)) {
+        answer.mutable_revoked()->set_reason(message.vm() + " is " + session->host() + "'s");
+      } else {
+        answer.mutable_active();
+      }
+      ours = context.newest_epoch(message.vm());
+    } else if (known && settled->done) {
       if (ours < its) {
         // The source had claimed the VM, and yields by an epoch newer than its claim.
         JournalBatch batch;
@@ -254,17 +262,57 @@ struct Driver::Impl {
     wire::Envelope answer;
     answer.set_vm(message.vm());
     answer.set_move(message.move());
+    const Epoch its = from_wire(message.epoch());
     const SettledMove* settled = context.journal.settled(message.move(), MoveRole::kSource);
     const bool known = settled != nullptr && settled->vm == message.vm() && settled->peer == session->host();
-    if (known && settled->done) {
+    const bool newer = its > context.newest_epoch(message.vm());
+    if (newer && here(message.vm()) && moving(message.vm())) return session->close_when_sent();  // it asks again
+    if (newer ? give_way(message.vm(), session->host(), its) : known && settled->done) {
       answer.mutable_done();
+      to_wire(std::max(its, context.newest_epoch(message.vm())), *answer.mutable_epoch());
+      session->send(answer);
+      return session->close_when_sent();
     } else {
       const std::string why = !known ? "not known" : settled->why.empty() ? "aborted" : settled->why;
       answer.mutable_abort()->set_reason("at " + context.options.host + ": " + why);
     }
-    to_wire(known ? settled->epoch : context.newest_epoch(message.vm()), *answer.mutable_epoch());
+    to_wire(context.newest_epoch(message.vm()), *answer.mutable_epoch());
     session->send(answer);
     session->close_when_sent();
+  }
+
+  // A peer has the VM in force by an epoch that is newer than any seen here. False: it runs here, and is ours by one that is
+  // newer still.
+  bool give_way(const std::string& vm, const std::string& peer, const Epoch& its) {
+    const auto endpoints = context.store.endpoints_of_vm(vm);
+    const bool runs = std::ranges::any_of(endpoints, [&](const EndpointRecord* endpoint) {
+      const auto info = endpoint->port.valid() ? context.ports.info(endpoint->port) : fail("");
+      return info && info->rings_running;
+    });
+    JournalBatch batch;
+    if (runs) {
+      const Epoch minted{its.counter + 1, context.options.host};
+      batch.epochs.emplace_back(vm, minted);
+      if (auto written = context.journal.write(batch); !written) return false;
+      context.epochs[vm] = minted;
+      context.log(vm + " runs here: ours by epoch " + to_string(minted) + ", newer than " + to_string(its) + " of " + peer);
+      return false;
+    }
+    if (here(vm)) {
+      std::vector<PortId> ports;
+      for (const EndpointRecord* endpoint : endpoints) ports.push_back(endpoint->port);
+      if (!take_out(context.store, vm, LocationKind::kUplink, context.uplink(), false)) return false;
+      auto removed = remove_uplink_rules(context.store, vm);
+      if (context.journal.keeps_policy()) batch.destroyed = std::move(removed);
+      for (const PortId port : ports) (void)context.ports.remove(port);
+      context.store.collect_implicit();
+      context.log(vm + " has gone to " + peer + " by epoch " + to_string(its) + ", newer than " + to_string(context.newest_epoch(vm)) + ", and does not run here");
+      if (context.journal.keeps_policy()) note_vm(context.store, context.ports, vm, batch);
+    }
+    batch.epochs.emplace_back(vm, its);
+    context.epochs[vm] = its;
+    context.keep(std::move(batch));
+    return true;
   }
 
   // A move that the journal has.
@@ -278,10 +326,6 @@ struct Driver::Impl {
       auto move = std::make_shared<SourceMove>(context, status, context.address_of(record.peer));
       recovered = move->recover(record);
       if (recovered) outgoing.push_back(move);
-    } else if (here(record.vm)) {
-      // It was in force, and what was changed since has been written with all of its policy.
-      context.settle({record.id, record.vm, record.peer, record.role, true, context.newest_epoch(record.vm), {}}, false);
-      return context.log("move " + record.id + " of " + record.vm + " from " + record.peer + ": done, after a restart");
     } else {
       auto move = std::make_shared<DestinationMove>(context, record.vm, record.peer, record.id);
       recovered = move->recover(record);
@@ -299,9 +343,9 @@ struct Driver::Impl {
     stuck.push_back({std::move(status), record.role});
   }
 
+  // Whether the VM has a port here: it is ours, or a move is about to make it so.
   bool here(const std::string& vm) const {
-    const auto endpoints = context.store.endpoints_of_vm(vm);
-    return !endpoints.empty() && std::ranges::all_of(endpoints, [](const EndpointRecord* e) { return e->port.valid() && e->location.kind == LocationKind::kPort; });
+    return std::ranges::any_of(context.store.endpoints_of_vm(vm), [](const EndpointRecord* e) { return e->port.valid(); });
   }
 
   std::shared_ptr<DestinationMove> find_incoming(const std::string& vm, const std::string& id) const {
@@ -441,11 +485,11 @@ struct Driver::Impl {
       taken.clear();
       if (context.gate.take_redirected(taken, kTakeAtOnce) == 0) break;
       for (const dataplane::Frame& frame : taken) {
-        for (const auto& move : outgoing) {
-          if (!move->over() && move->owns(frame.endpoint)) {
-            move->redirect(frame);
-            break;
-          }
+        const auto move = std::ranges::find_if(outgoing, [&](const auto& m) { return !m->over() && m->owns(frame.endpoint); });
+        if (move != outgoing.end()) {
+          (*move)->redirect(frame);
+        } else {
+          context.gate.drop(frame, dataplane::Drop::k_redirect_overflow);  // its move ended while it was on its way here
         }
       }
     }

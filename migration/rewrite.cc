@@ -218,6 +218,19 @@ Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store, da
   return fail(std::move(all));
 }
 
+Result<std::unique_ptr<StagedImport>> StagedImport::resume(PolicyStore& store, dataplane::Ports& ports, const Document& document) {
+  std::unique_ptr<StagedImport> resumed(new StagedImport(store, ports, document));
+  resumed->published_ = true;
+  for (const Profile& profile : document.profiles) {
+    const EndpointRecord* endpoint = store.find(profile.name);
+    if (endpoint == nullptr || !endpoint->port.valid()) return fail(profile.name + " has no port here");
+    Place& place = resumed->places_[profile.name];
+    place.id = endpoint->id;
+    place.port = endpoint->port;
+  }
+  return resumed;
+}
+
 Result<void> StagedImport::make_ports(const Bindings& bindings) {
   for (const Profile& profile : document_.profiles) {
     const auto binding = bindings.find(profile.name);

@@ -64,6 +64,8 @@ class StagedImport {
   static Result<std::unique_ptr<StagedImport>> stage(dataplane::PolicyStore& store, dataplane::Ports& ports,
                                                      EndpointId uplink, const Document& document,
                                                      const Bindings& bindings);
+  // One that was published before a restart, and whose policy is in the store again: its endpoints have their ports.
+  static Result<std::unique_ptr<StagedImport>> resume(dataplane::PolicyStore& store, dataplane::Ports& ports, const Document& document);
   // Not published: everything is as before stage().
   ~StagedImport();
   StagedImport(const StagedImport&) = delete;

@@ -37,6 +37,7 @@ SourceMove::SourceMove(MoveContext& context, MoveStatus status, std::string addr
       reconnect_timer_(context.network.timer()) {
   status_.role = "source";
   totals_before_ = context.gate.totals();
+  stream_ = context.network.random();
 }
 
 Result<void> SourceMove::check(const MoveContext& context, const std::string& vm) {
@@ -347,6 +348,14 @@ void SourceMove::settle(bool done) {
 }
 
 void SourceMove::send_offer() {
+  if (rules_changed_) {
+    // While the connection was made. From here on, changes follow the offer.
+    auto now = export_vm(context_.store, context_.ports, status_.vm, context_.options.host, document_.epoch);
+    if (!now) return step(SourceEvent::kRefused, now.error().message);
+    document_ = std::move(*now);
+    status_.rules_exported = document_.rules.size() + document_.uplink_rules.size();
+    rules_changed_ = false;
+  }
   wire::Envelope message = envelope();
   to_wire(document_, *message.mutable_offer());
   message.mutable_offer()->set_nonce(nonce_);
@@ -362,6 +371,7 @@ void SourceMove::send_handover() {
   wire::Envelope message = envelope();
   to_wire(new_epoch_, *message.mutable_handover()->mutable_epoch());
   message.mutable_handover()->set_digest(document_.digest);
+  message.mutable_handover()->set_stream(stream_);
   session_->send(message);
   if (status_.handover_ns == 0) status_.handover_ns = context_.clock.now_ns();
   sent_ahead_ = 0;  // the peer forgets what came with an earlier one
@@ -400,6 +410,7 @@ void SourceMove::pass_on() {
 void SourceMove::thaw() {
   guard({});
   status_.freeze_ns = status_.handover_ns = 0;
+  stream_ = context_.network.random();  // what went ahead comes back: frames are numbered anew from the next handover on
   if (thawing_) return;
   if (!passing_on_ && kept_.empty()) return end_thaw();
   thawing_ = true;
@@ -534,7 +545,10 @@ void SourceMove::redirect(const dataplane::Frame& frame) {
 
 void SourceMove::send_frame(const dataplane::Frame& frame) {
   const EndpointRecord* endpoint = context_.store.endpoint(frame.endpoint);
-  if (endpoint == nullptr || session_ == nullptr) return;
+  if (endpoint == nullptr || session_ == nullptr) {
+    if (machine_.state() >= SourceState::kRedirecting) context_.gate.drop(frame, dataplane::Drop::k_redirect_overflow);  // else a copy is kept
+    return;
+  }
   if (batch_.redirect().frames_size() == 0) batch_.mutable_redirect()->set_first(next_number_);
   ++next_number_;
   to_wire(frame, endpoint->profile.name, *batch_.mutable_redirect()->add_frames());
@@ -556,6 +570,10 @@ void SourceMove::flush_redirect() {
     wire::Envelope message = envelope();
     *message.mutable_redirect() = std::move(*batch_.mutable_redirect());
     session_->send(message);
+  } else if (machine_.state() >= SourceState::kRedirecting) {
+    for (const wire::Frame& lost : batch_.redirect().frames()) {
+      if (const auto frame = from_wire(lost)) context_.gate.drop(*frame, dataplane::Drop::k_redirect_overflow);
+    }
   }
   batch_.Clear();
   batch_bytes_ = 0;
@@ -598,7 +616,14 @@ void SourceMove::on_port_event(const dataplane::PortEvent& event) {
 
 void SourceMove::on_fabric_message(const FabricMessage& message) {
   if (message.nonce != nonce_) return;
-  if (message.kind == FabricMessage::Kind::kAnnouncement && !std::exchange(announced_, true)) return begin_probing();
+  if (message.kind == FabricMessage::Kind::kAnnouncement && !announced_) {
+    // Each NIC, on each of its VLANs: the fabric learns them one by one.
+    heard_.insert(message.address);
+    announced_ = std::ranges::all_of(document_.profiles, [&](const dataplane::Profile& profile) {
+      return std::ranges::all_of(fabric_addresses(profile), [&](const FabricAddress& address) { return heard_.contains(address); });
+    });
+    if (announced_) return begin_probing();
+  }
   if (message.kind == FabricMessage::Kind::kEcho && unproven_.erase(message.address) != 0 && unproven_.empty()) {
     probe_timer_->cancel();
     step(SourceEvent::kProof);
@@ -631,9 +656,10 @@ void SourceMove::probe_fabric(size_t round) {
 }
 
 void SourceMove::on_rule_change(const dataplane::RuleChange& change) {
-  if (over() || session_ == nullptr || !owns(change.inside)) return;
-  if (machine_.state() != SourceState::kOffered && machine_.state() != SourceState::kPrepared) return;
+  if (over() || !owns(change.inside)) return;
+  if (machine_.state() > SourceState::kPrepared) return;
   rules_changed_ = true;
+  if (machine_.state() < SourceState::kOffered || session_ == nullptr) return;
   wire::Envelope message = envelope();
   const EndpointRecord* owner = context_.store.endpoint(change.record->owner);
   wire::Rule* rule = change.kind == dataplane::RuleChangeKind::kCreated ? message.mutable_delta()->mutable_created()

@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "migration/announce.h"
@@ -112,13 +113,15 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   std::deque<dataplane::Frame> kept_;
   size_t kept_bytes_ = 0;
   size_t sent_ahead_ = 0;
+  uint64_t stream_ = 0;         // names the numbering below
   uint64_t next_number_ = 0;    // of the next redirected frame: kept_'s places, and on from there
   uint64_t held_by_peer_ = 0;   // how many of them it delivered, as its `active` says
   bool passing_on_ = false;     // the location is the redirect, and the peer not active
   bool thawing_ = false;        // kept_ is on its way back to the VM, ahead of what is parked
   std::unique_ptr<Timer> step_timer_, window_timer_, drain_timer_, probe_timer_, reconnect_timer_;
   uint32_t barrier_ = 0;
-  bool announced_ = false;      // the announcement has come in on our uplink
+  std::set<FabricAddress> heard_;  // addresses of the VM whose announcement has come in on our uplink
+  bool announced_ = false;      // all of them
   std::set<FabricAddress> unproven_;  // then: addresses of the VM whose probe has not come back
   bool rules_changed_ = false;  // since document_.digest was computed
   bool stopping_ = false;

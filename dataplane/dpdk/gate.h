@@ -53,6 +53,8 @@ class Gate final : public PacketGate {
   bool inject(const Frame& frame) override { return send(frame, MailKind::kInject); }
   bool emit(const Frame& frame) override { return send(frame, MailKind::kEmit); }
   [[nodiscard]] bool injecting() const override;
+  void drop(const Frame&, Drop reason) override { ++drops_[static_cast<size_t>(reason)]; }
+  [[nodiscard]] uint64_t drops(Drop reason) const { return drops_[static_cast<size_t>(reason)]; }
   size_t take_announcements(std::vector<Frame>& out) override;
   [[nodiscard]] uint64_t parked(EndpointId endpoint) const override;
   [[nodiscard]] WindowTotals totals() const override;
@@ -84,6 +86,7 @@ class Gate final : public PacketGate {
   std::vector<std::unique_ptr<Lane>> lanes_;  // by worker
   std::vector<const Worker*> workers_;
   size_t next_lane_ = 0;
+  std::array<uint64_t, kDropCount> drops_{};  // the control thread's
   std::atomic<bool> awake_{false};  // the control thread was woken and has not looked since
 };
 

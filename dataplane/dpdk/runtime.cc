@@ -187,6 +187,7 @@ std::vector<WorkerInfo> Runtime::workers() const {
 DropTotals Runtime::drops() const {
   if (impl_->stopped) return impl_->last_drops;
   DropTotals out;
+  for (size_t i = 0; i < kDropCount; ++i) out.drops[i] = impl_->gate->drops(static_cast<Drop>(i));
   for (const auto& worker : impl_->workers) {
     const Pipeline& pipeline = worker->pipeline();
     for (uint16_t port = 0; port <= kMaxPorts; ++port) {

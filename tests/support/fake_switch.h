@@ -84,6 +84,7 @@ class FakeGate final : public dataplane::PacketGate {
     return true;
   }
   bool injecting() const override { return false; }
+  void drop(const dataplane::Frame&, dataplane::Drop reason) override { ++drops[reason]; }
   bool emit(const dataplane::Frame& frame) override {
     emitted.push_back(frame);
     return true;
@@ -99,6 +100,7 @@ class FakeGate final : public dataplane::PacketGate {
 
   std::deque<dataplane::Frame> redirected;
   std::vector<dataplane::Frame> injected, emitted, announcements;
+  std::map<dataplane::Drop, uint64_t> drops;
   size_t inject_room = SIZE_MAX;
   uint64_t waiting = 0;  // parked, for whoever is asked about
 };

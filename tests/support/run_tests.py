@@ -3,7 +3,7 @@
 """Behind scripts/test, which has seen to what this needs. All tests: layers, units (plain and under ASan + UBSan), instruction counts, system tests with the real daemon, the demo's move.
 
     scripts/test                 everything
-    scripts/test unit            only the named parts: layers unit counts sanitize system; or tsan, which is not in `everything`:
+    scripts/test unit            only the named parts: layers sim unit counts sanitize system; or tsan, which is not in `everything`:
                                  the classifier's readers beside a writer under ThreadSanitizer
     scripts/test --strict        a skip whose reason does not begin with `cannot run here:` counts as a failure
     scripts/test system -k NAME  what follows the parts goes to pytest
@@ -25,10 +25,13 @@ sys.path.insert(0, str(REPO / "tests" / "bench"))
 
 import instruction_counts  # noqa: E402
 
-PARTS = ["layers", "unit", "counts", "sanitize", "system"]
+PARTS = ["layers", "sim", "unit", "counts", "sanitize", "system"]
 FURTHER_PARTS = ["tsan"]
 TSAN_PROGRAMS = ["tests/unit/dataplane/classifier_oracle_test", "tests/unit/dataplane/classifier_test"]
 TSAN_FILTER = "ClassifierThreads.*:*HalfATransaction*"
+SIM_SEEDS = 20_000
+SIM_MUTANT_SEEDS = 1_000
+SIM_TIMEOUT_S = 600
 MAY_SKIP = "cannot run here:"
 UNIT_TIMEOUT_S = 300
 SYSTEM_TIMEOUT_S = 900
@@ -128,6 +131,20 @@ def run_system(tally, directory, extra):
         tally.add("system", "failed", f"pytest: exit code {code}, {len(cases)} cases reported")
 
 
+def run_sim(tally):
+    """The fault simulator, on all CPUs: many seeds as they are, then each mutant until it is caught."""
+    jobs = str(min(os.cpu_count() or 1, 8))
+    for name, arguments in {"seeds": ["--seeds", str(SIM_SEEDS), "--jobs", jobs],
+                            "mutants": ["--mutants", "--mutant-seeds", str(SIM_MUTANT_SEEDS)]}.items():
+        try:
+            done = run(["scripts/simulate", *arguments], timeout=SIM_TIMEOUT_S, capture_output=True, text=True, errors="replace")
+            code, output = done.returncode, done.stdout + done.stderr
+        except subprocess.TimeoutExpired:
+            code, output = -1, f"still running after {SIM_TIMEOUT_S} s"
+        print(output[-6000:] if code else "\n".join(output.strip().split("\n")[-2:]), flush=True)
+        tally.add(f"sim {name}", "failed" if code else "passed")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--strict", action="store_true")
@@ -139,6 +156,9 @@ def main():
     tally = Tally(arguments.strict)
     started = time.monotonic()
 
+    if "sim" in parts:
+        say("simulator")
+        run_sim(tally)
     if "layers" in parts:
         say("layers")
         tally.add("layers", "passed" if run(["scripts/check-layers"]).returncode == 0 else "failed")

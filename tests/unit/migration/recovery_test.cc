@@ -436,6 +436,79 @@ TEST_F(RecoveryTest, ADestinationKilledWithoutARecordThatItIsActiveHearsItFromTh
   expect_owner_for_good(b_);
 }
 
+TEST_F(RecoveryTest, RulesChangedWhileTheWindowIsOpenOutliveAKilledDestination) {
+  begin();
+  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
+  run_at(nullptr);
+  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
+  run_at(&b_);
+  ASSERT_TRUE(until([&] { return state(b_) == "active" || state(b_) == "open"; })) << log_;
+  const RuleId made = b_.sw->rule("vm7/net0", "ingress priority 4 pattern eth / ipv4 / end actions drop / end");
+  JournalBatch batch;  // as control does
+  const auto* endpoint = b_.sw->store.find("vm7/net0");
+  batch.created.push_back(stored_rule(b_.sw->store, *b_.sw->store.rule(endpoint->id, made)));
+  ASSERT_TRUE(b_.journal->write(batch));
+  digest_ = b_.driver->export_vm("vm7")->digest;
+  kill(b_);
+  restart(b_);
+  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
+  expect_owner_for_good(b_);
+}
+
+TEST_F(RecoveryTest, FramesOfASourceThatWasRestartedAreNumberedAnewAndTaken) {
+  begin();
+  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
+  run_at(nullptr);
+  const auto redirect = [&](uint8_t tag) {
+    dataplane::Frame frame;
+    frame.endpoint = a_.sw->store.find("vm7/net0")->id;
+    frame.bytes.assign(60, tag);
+    a_.sw->gate.redirected.push_back(frame);
+  };
+  for (uint8_t tag = 0; tag < 5; ++tag) redirect(tag);
+  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
+  run_at(&b_);
+  ASSERT_TRUE(until([&] { return b_.sw->gate.injected.size() == 5; })) << log_;
+  kill(a_);
+  restart(a_);
+  ASSERT_TRUE(until([&] { return state(a_) == "redirecting"; })) << log_;
+  redirect(9);
+  ASSERT_TRUE(until([&] { return b_.sw->gate.injected.size() == 6; })) << log_;
+  EXPECT_EQ(b_.sw->gate.injected.back().bytes[0], 9);
+  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
+  expect_owner_for_good(b_);
+}
+
+TEST_F(RecoveryTest, ASourceThatHasAbortedGivesWayToAPeerThatTookTheVmInTheDark) {
+  begin();
+  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
+  a_.full = true;  // that it aborts is not written
+  kill(b_);
+  ASSERT_TRUE(until([&] { return state(a_) == "aborted"; })) << log_;
+  a_.full = false;
+  kill(a_);
+  restart(b_);
+  run_at(nullptr);
+  run_at(&b_);
+  ASSERT_TRUE(until([&] { return b_.sw->store.find("vm7/net0")->active; })) << log_;
+  restart(a_);
+  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
+  expect_owner_for_good(b_);
+}
+
+TEST_F(RecoveryTest, ARuleMadeWhileThePeerIsBeingConnectedTravels) {
+  begin();
+  a_.sw->rule("vm7/net0", "ingress priority 3 pattern eth / ipv4 / end actions count / end");
+  digest_ = a_.driver->export_vm("vm7")->digest;
+  keep_policy(a_);
+  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; })) << log_;
+  run_at(nullptr);
+  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
+  run_at(&b_);
+  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
+  expect_owner_for_good(b_);
+}
+
 // A message of an old move, said again by a peer that should know better.
 class Stranger {
  public:

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/mutants.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+namespace godwit::sim {
+
+namespace {
+
+using migration::DestinationTransition;
+using migration::JournalBatch;
+using migration::SourceTransition;
+using SS = migration::SourceState;
+using SE = migration::SourceEvent;
+using SA = migration::SourceAction;
+using DS = migration::DestinationState;
+using DE = migration::DestinationEvent;
+using DA = migration::DestinationAction;
+
+template <typename Transition>
+std::vector<Transition> copy_of(std::span<const Transition> table) {
+  return {table.begin(), table.end()};
+}
+std::vector<SourceTransition> source() { return copy_of(migration::source_transitions()); }
+std::vector<DestinationTransition> destination() { return copy_of(migration::destination_transitions()); }
+
+template <typename Actions, typename Action>
+void leave_out(Actions& actions, Action action) {
+  const auto end = std::remove(actions.begin(), actions.end(), action);
+  std::fill(end, actions.end(), Action::kNone);
+}
+
+// The action is nowhere in the table.
+template <typename Transition, typename Action>
+std::vector<Transition> without(std::vector<Transition> table, Action action) {
+  for (Transition& transition : table) leave_out(transition.actions, action);
+  return table;
+}
+
+template <typename Transition, typename State, typename Event>
+Transition& row(std::vector<Transition>& table, State from, Event event) {
+  return *std::ranges::find_if(table, [&](const Transition& t) { return t.from == from && t.event == event; });
+}
+
+template <typename Transition>
+std::vector<Transition> with_row(std::vector<Transition> table, const Transition& instead) {
+  row(table, instead.from, instead.event) = instead;
+  return table;
+}
+
+void no_moves_in(JournalBatch& batch, migration::MoveRole role, std::string_view state) {
+  std::erase_if(batch.moves, [&](const migration::MoveRecord& move) { return move.role == role && move.state == state; });
+}
+
+Mutant mutant(std::string name, std::string what) {
+  Mutant out;
+  out.name = std::move(name);
+  out.what = std::move(what);
+  return out;
+}
+
+void add_to_source(std::vector<Mutant>& all) {
+  const auto add = [&](const char* name, const char* what, std::vector<SourceTransition> table) {
+    all.push_back(mutant(name, what));
+    all.back().source = std::move(table);
+  };
+  add("prepared-not-journaled", "the source does not write that a move is prepared", without(source(), SA::kRecord));
+  add("thaw-missing", "a move that ends without a handover leaves the VM parked", without(source(), SA::kThaw));
+  add("redirect-not-stopped", "the window is never closed at the source", without(source(), SA::kCloseWindow));
+  add("rules-not-guarded", "rules may still be changed at the source after the handover", without(source(), SA::kGuardRules));
+  add("claim-without-epoch", "the source takes the VM back without a newer epoch", without(source(), SA::kMintEpoch));
+  add("no-freeze", "the handover is sent and the source goes on as before",
+      with_row(source(), {SS::kPrepared, SE::kStopped, SS::kHandedOver, {SA::kGuardRules, SA::kSendHandover}}));
+  add("rules-not-taken-out", "the source keeps the VM's rules when the destination is active", without(source(), SA::kRewriteOut));
+  add("switch-over-not-flushed", "senders on the source take the uplink before what was redirected has arrived",
+      with_row(source(), {SS::kRedirecting, SE::kProof, SS::kWindow, {SA::kStopTimers, SA::kRelease, SA::kStartLateTimer}}));
+  add("abort-after-handover", "a lost session aborts a move that was handed over",
+      with_row(source(), {SS::kHandedOver, SE::kConnectionLost, SS::kAborted, {SA::kThaw, SA::kReportAborted}}));
+  add("never-asks-again", "the source in doubt does not reconnect", without(source(), SA::kReconnect));
+  {
+    auto table = source();
+    for (SourceTransition& transition : table) {
+      if (transition.event == SE::kRevoked) transition.to = SS::kDone;
+    }
+    add("revoked-taken-for-done", "the source takes `revoked` for the end of a move that succeeded", std::move(table));
+  }
+}
+
+void add_to_destination(std::vector<Mutant>& all) {
+  const auto add = [&](const char* name, const char* what, std::vector<DestinationTransition> table) {
+    all.push_back(mutant(name, what));
+    all.back().destination = std::move(table);
+  };
+  add("commit-before-prepared", "the destination publishes as soon as it has staged",
+      with_row(destination(), {DS::kOffered, DE::kStaged, DS::kPrepared, {DA::kRecord, DA::kPublish, DA::kEnter, DA::kSendPrepared}}));
+  add("active-without-handover", "rings that run are enough for the destination",
+      with_row(destination(), {DS::kPrepared, DE::kRingsRunning, DS::kActive,
+                               {DA::kClaimHandover, DA::kPublish, DA::kAnnounce, DA::kRecord, DA::kSendActive, DA::kEnter, DA::kStartHoldTimer, DA::kStartWindowTimer}}));
+  add("direct-not-held", "direct arrivals at the destination do not wait for the backlog",
+      with_row(destination(), {DS::kHandedOver, DE::kRingsRunning, DS::kActive,
+                               {DA::kPublish, DA::kReleaseDirect, DA::kAnnounce, DA::kRecord, DA::kSendActive, DA::kEnter, DA::kStartWindowTimer}}));
+  add("staged-not-discarded", "an aborted move leaves what it staged", without(destination(), DA::kDiscard));
+  add("window-not-closed", "copies are paired for ever", without(destination(), DA::kCloseWindow));
+  add("not-announced", "the destination does not announce the VM", without(destination(), DA::kAnnounce));
+  add("records-not-entered", "the records of what was published never follow", without(destination(), DA::kEnter));
+  add("prepared-before-journal", "the destination says `prepared` before it has written it",
+      with_row(destination(), {DS::kOffered, DE::kStaged, DS::kPrepared, {DA::kSendPrepared, DA::kRecord}}));
+  add("revoke-ignored", "the destination says `revoked` and keeps the handover",
+      with_row(destination(), {DS::kHandedOver, DE::kRevoke, DS::kHandedOver, {DA::kSendRevoked}}));
+  add("abort-ignored", "the destination does not hear an abort", with_row(destination(), {DS::kPrepared, DE::kAbort, DS::kPrepared, {}}));
+  add("does-not-ask", "a destination that has lost its source does not ask it", without(destination(), DA::kAskSource));
+  add("newer-claim-not-yielded", "the destination keeps a VM that was claimed by a newer epoch", without(destination(), DA::kUnpublish));
+}
+
+void add_to_journal_and_network(std::vector<Mutant>& all) {
+  all.push_back(mutant("document-not-journaled", "the destination does not write what it has prepared"));
+  all.back().journal = [](JournalBatch& batch) { no_moves_in(batch, migration::MoveRole::kDestination, "prepared"); };
+  all.push_back(mutant("deltas-not-journaled", "the destination does not write what has changed since the offer"));
+  all.back().journal = [](JournalBatch& batch) { batch.deltas.clear(); };
+  all.push_back(mutant("settled-not-journaled", "how a move ended is not written"));
+  all.back().journal = [](JournalBatch& batch) { batch.settled.clear(); };
+  all.push_back(mutant("policy-not-journaled", "the policy that came with a move is not written"));
+  all.back().journal = [](JournalBatch& batch) {
+    batch.emptied.clear();
+    batch.created.clear();
+    batch.endpoints.clear();
+  };
+  all.push_back(mutant("epoch-not-checked", "every message counts as one by the newest epoch"));
+  all.back().network = [] {
+    return [](unsigned, unsigned, migration::wire::Envelope& message) {
+      if (message.has_epoch() && !message.has_handover()) message.mutable_epoch()->set_counter(UINT32_MAX);
+    };
+  };
+  all.push_back(mutant("copies-not-told-apart", "redirected frames that were sent ahead are taken again"));
+  all.back().network = [] {
+    // By host and move: how many were taken since the last handover.
+    return [taken = std::map<std::pair<unsigned, std::string>, uint64_t>{}](unsigned, unsigned to, migration::wire::Envelope& message) mutable {
+      uint64_t& count = taken[{to, message.move()}];
+      if (message.has_handover()) count = 0;
+      if (!message.has_redirect()) return;
+      message.mutable_redirect()->set_first(count);
+      count += static_cast<uint64_t>(message.redirect().frames_size());
+    };
+  };
+  all.push_back(mutant("digest-not-compared", "rules that changed are handed over by the old digest"));
+  all.back().network = [] {
+    // By host and move: the digest that was prepared.
+    return [prepared = std::map<std::string, std::string>{}](unsigned, unsigned, migration::wire::Envelope& message) mutable {
+      if (message.has_prepared()) prepared[message.move()] = message.prepared().digest();
+      if (message.has_delta()) message.mutable_delta()->Clear();
+      if (message.has_handover() && !prepared[message.move()].empty()) message.mutable_handover()->set_digest(prepared[message.move()]);
+    };
+  };
+}
+
+}  // namespace
+
+const std::vector<Mutant>& all_mutants() {
+  static const std::vector<Mutant> kAll = [] {
+    std::vector<Mutant> all;
+    add_to_source(all);
+    add_to_destination(all);
+    add_to_journal_and_network(all);
+    return all;
+  }();
+  return kAll;
+}
+
+}  // namespace godwit::sim

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Who does what to the hosts, and when: moves, changes of rules, and all that goes wrong.
+#include "dataplane/flow_command.h"
+#include "migration/policy_record.h"
+#include "tests/sim/world.h"
+
+namespace godwit::sim {
+
+void World::act_later() {
+  schedule.after(chance.spread(plan.action_low, plan.action_high), [this] {
+    if (healing) return;
+    act();
+    act_later();
+  });
+}
+
+int World::other_host(unsigned than) {
+  const auto other = static_cast<unsigned>(chance.below(options.hosts - 1));
+  return static_cast<int>(other < than ? other : other + 1);
+}
+
+void World::act() {
+  const auto vm = static_cast<unsigned>(chance.below(vms_.size()));
+  const uint64_t what = chance.below(100);
+  if (what < 45) {
+    if (vms_[vm].busy || vms_[vm].runs_at == kNowhere) return;
+    const auto from = static_cast<unsigned>(vms_[vm].runs_at);
+    if (plan.evacuations && chance.one_in(4)) return evacuate(from, static_cast<unsigned>(other_host(from)));
+    return move(vm);
+  }
+  if (what < 55) return plan.rule_changes ? change_rules(vm) : void();
+  if (what < 60) return plan.cancels ? cancel(vm) : void();
+  if (what < 66) return plan.false_evidence && chance.one_in(2) ? reset_driver(vm) : void();
+  if (what < 68) return plan.killed_vms ? kill_vm(vm) : void();
+  if (!plan.calm) fault();
+}
+
+void World::move(unsigned vm) {
+  const auto from = static_cast<unsigned>(vms_[vm].runs_at);
+  const auto to = static_cast<unsigned>(other_host(from));
+  const std::string& name = vms_[vm].name;
+  const bool pulled = plan.pulls && chance.one_in(2);
+  Host& asked = *hosts[pulled ? to : from];
+  const auto begun = [&](const Result<std::string>& id, const char* what, const Host& at) {
+    trace([&] { return std::string(what) + " " + name + " from " + hosts[from]->name + " to " + hosts[to]->name + " at " + at.name + ": " + (id ? *id : id.error().message); });
+    return id.has_value();
+  };
+  bool moves = false;
+  if (asked.up()) moves = pulled ? begun(asked.driver->pull(name, hosts[from]->name), "pull", asked) : begun(asked.driver->start(name, hosts[to]->name), "move", asked);
+  if (plan.doubles && chance.one_in(2)) {
+    // Somebody else wants it as well: to where it goes, or elsewhere; from where it is, or from where it is not.
+    const auto at = static_cast<unsigned>(chance.below(options.hosts));
+    const auto other = static_cast<unsigned>(other_host(at));
+    schedule.after(chance.spread(10 * kUs, 20 * kMs), [=, this] {
+      if (!hosts[at]->up()) return;
+      const bool pull = chance.one_in(2);
+      const auto id = pull ? hosts[at]->driver->pull(vms_[vm].name, hosts[other]->name) : hosts[at]->driver->start(vms_[vm].name, hosts[other]->name);
+      trace([&] { return std::string("another ") + (pull ? "pull" : "move") + " of " + vms_[vm].name + " at " + hosts[at]->name + ": " + (id ? *id : id.error().message); });
+    });
+  }
+  if (!moves) return;
+  vms_[vm].busy = true;
+  // A pull is known to the source a little later.
+  schedule.after(pulled ? 20 * kMs : 1 * kMs, [=, this] { wait_until_prepared(vm, from, to, schedule.now() + 1500 * kMs); });
+}
+
+void World::evacuate(unsigned from, unsigned to) {
+  if (!hosts[from]->up()) return;
+  const auto begun = hosts[from]->driver->start_all(hosts[to]->name);
+  trace([&] { return "evacuate " + hosts[from]->name + " to " + hosts[to]->name + ": " + (begun ? std::to_string(begun->started.size()) + " begun" : begun.error().message); });
+  if (!begun) return;
+  for (const auto& [name, id] : begun->started) {
+    for (unsigned vm = 0; vm < vms_.size(); ++vm) {
+      if (vms_[vm].name != name || vms_[vm].busy || vms_[vm].runs_at != static_cast<int>(from)) continue;
+      vms_[vm].busy = true;
+      schedule.after(1 * kMs, [=, this] { wait_until_prepared(vm, from, to, schedule.now() + 3000 * kMs); });
+    }
+  }
+}
+
+void World::cancel(unsigned vm) {
+  const auto at = static_cast<unsigned>(chance.below(options.hosts));
+  if (!hosts[at]->up() || !hosts[at]->driver->moving(vms_[vm].name)) return;
+  // That would say that the source is gone for good, which is not so.
+  for (const auto& move : hosts[at]->driver->status(vms_[vm].name)) {
+    if (move.role == "destination" && (move.state == "active" || move.state == "open")) return;
+  }
+  const auto done = hosts[at]->driver->cancel(vms_[vm].name);
+  trace([&] { return "cancel " + vms_[vm].name + " at " + hosts[at]->name + ": " + (done ? "done" : done.error().message); });
+}
+
+// The VM's owner is told of a new rule, or that one is to go; in the journal first.
+void World::change_rules(unsigned vm_index) {
+  Vm& vm = vms_[vm_index];
+  const int at = owner_of(vm);
+  if (at == kNowhere || !hosts[static_cast<size_t>(at)]->up()) return;
+  Host& host = *hosts[static_cast<size_t>(at)];
+  const unsigned nic = vm.nics[chance.below(vm.nics.size())];
+  const auto* endpoint = host.sw->store.find(nics_[nic].name);
+  if (endpoint == nullptr || !endpoint->active) return;
+  migration::JournalBatch batch;
+  {
+    dataplane::Transaction transaction(host.sw->store);
+    const auto number = endpoint->rules.empty() || chance.percent(60) ? 0 : endpoint->rules.rbegin()->first;
+    if (number > 1) {
+      if (auto gone = transaction.destroy_rule(endpoint->id, RuleId{number}); !gone) return;
+      batch.destroyed.emplace_back(nics_[nic].name, number);
+    } else {
+      ++vm.rules_made;
+      const std::string text = "ingress priority " + std::to_string(vm.rules_made) + " pattern eth / ipv4 / udp dst is " + std::to_string(1000 + vm.rules_made) +
+                               " / end actions drop / end";
+      const auto rule = dataplane::parse_rule(text);
+      const auto made = transaction.create_rule(endpoint->id, *rule);
+      if (!made) return;
+      batch.created.push_back({nics_[nic].name, made->value, nics_[nic].name, dataplane::to_text(*rule)});
+    }
+    const uint64_t spared = std::exchange(host.crash_in, 0);
+    const bool written = host.memory->write(batch).has_value();
+    host.crash_in = spared;
+    if (!written) return;
+    transaction.commit();
+  }
+  vm.picture = host.picture_of(vm.name);
+  vm.pictures.insert(vm.picture);
+  vm.digest = host.digest_of(vm.name);
+  for (size_t n = 0; n < vm.nics.size(); ++n) vm.rules_inside[n] = host.sw->store.find(nics_[vm.nics[n]].name)->inside.size();
+  trace([&] { return "a rule of " + nics_[nic].name + (batch.created.empty() ? " goes at " : " is made at ") + host.name; });
+}
+
+void World::crash(unsigned host_index) {
+  Host& host = *hosts[host_index];
+  if (!host.up()) return;
+  if (chance.one_in(3)) {
+    host.crash("from outside");
+  } else {
+    host.crash_in = chance.spread(1, 24);
+  }
+}
+
+void World::fault() {
+  const auto host = static_cast<unsigned>(chance.below(options.hosts));
+  switch (chance.below(4)) {
+    case 0:
+      if (plan.crashes) crash(host);
+      return;
+    case 1:
+      if (plan.cuts) wires.cut_some();
+      return;
+    case 2: {
+      const auto other = static_cast<unsigned>(other_host(host));
+      if (!plan.partings || wires.parted(host, other)) return;
+      trace([&] { return hosts[host]->name + " and " + hosts[other]->name + " do not hear each other"; });
+      wires.part(host, other, true);
+      schedule.after(chance.spread(5 * kMs, 6 * kSecond), [=, this] {
+        if (healing || !wires.parted(host, other)) return;
+        trace([&] { return hosts[host]->name + " and " + hosts[other]->name + " hear each other again"; });
+        wires.part(host, other, false);
+      });
+      return;
+    }
+    default:
+      if (!plan.full_disks || hosts[host]->disk_full) return;
+      trace.line(hosts[host]->name, "its disk is full");
+      hosts[host]->disk_full = true;
+      schedule.after(chance.spread(1 * kMs, 500 * kMs), [=, this] {
+        if (hosts[host]->disk_full) trace.line(hosts[host]->name, "its disk has room again");
+        hosts[host]->disk_full = false;
+      });
+  }
+}
+
+}  // namespace godwit::sim

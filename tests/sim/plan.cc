@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/plan.h"
+
+namespace godwit::sim {
+
+Plan Plan::draw(Chance& chance) {
+  Plan plan;
+  const uint64_t kind = chance.below(100);
+  plan.calm = kind < 10;
+  plan.orderly = kind < 45;
+  const auto maybe = [&](uint64_t percent, bool allowed) { return chance.percent(percent) && allowed; };
+  const bool wild = !plan.orderly;
+  plan.crashes = maybe(55, wild);
+  plan.cuts = maybe(45, wild);
+  plan.partings = maybe(35, wild);
+  plan.slow_network = maybe(25, wild);
+  plan.late_evidence = maybe(25, wild);
+  plan.lost_announcements = maybe(30, wild);
+  plan.full_disks = maybe(30, !plan.calm);
+  plan.cancels = maybe(40, !plan.calm);
+  plan.false_evidence = maybe(40, !plan.calm);
+  plan.killed_vms = maybe(20, !plan.calm);
+  plan.doubles = maybe(30, !plan.calm);
+  plan.skewed_clocks = maybe(40, true);
+  plan.rule_changes = maybe(50, true);
+  plan.evacuations = maybe(25, true);
+  plan.pulls = maybe(40, true);
+  plan.vms = static_cast<unsigned>(chance.between(1, chance.one_in(3) ? 3 : 2));
+  plan.most_nics = chance.one_in(3) ? 3 : chance.one_in(2) ? 2 : 1;
+  plan.length = chance.spread(200 * kMs, 2 * kSecond);
+  plan.action_low = 500 * kUs;
+  plan.action_high = chance.spread(16 * kMs, 256 * kMs);
+  plan.traffic_busy = chance.spread(400 * kUs, 4 * kMs);
+  plan.traffic_idle = plan.traffic_busy * 16;
+  if (plan.slow_network) {
+    plan.wires.delay_low = 1 * kMs;
+    plan.wires.delay_high = chance.spread(8 * kMs, 400 * kMs);
+  }
+  if (plan.cuts) {
+    plan.wires.cut_one_in = chance.spread(8, 64);
+    plan.wires.late_end_percent = chance.below(60);
+  }
+  if (chance.one_in(3)) plan.limits.inject = chance.spread(1, 16);
+  if (chance.one_in(4)) plan.limits.redirect = chance.spread(2, 32);
+  if (chance.one_in(4)) plan.limits.park = chance.spread(2, 32);
+  return plan;
+}
+
+}  // namespace godwit::sim

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One simulated run: two to five hosts with real drivers, journals and policy stores; VMs as QEMU and libvirt move them; an
+// operator; a fabric that carries numbered packets for the VMs; faults. All of it comes from one seed, and is the same each time.
+//
+//   world.cc   the run: setting up, stepping, healing      host.cc    a host's switch, its crashes and restarts
+//   qemu.cc    where VMs run, and what their rings show    operator.cc  who does what to the hosts, and when
+//   traffic.cc packets, and what has become of each        checks.cc  the invariants (DESIGN 7.3)
+//
+// The world knows more than any host: where a VM really runs, and which rules it was given. Checks compare hosts with that.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "migration/driver.h"
+#include "migration/journal.h"
+#include "tests/sim/chance.h"
+#include "tests/sim/mutants.h"
+#include "tests/sim/plan.h"
+#include "tests/sim/schedule.h"
+#include "tests/sim/sim_network.h"
+#include "tests/sim/sim_switch.h"
+#include "tests/sim/trace.h"
+
+namespace godwit::sim {
+
+inline constexpr size_t kMaxNics = 3;
+inline constexpr int kNowhere = -1;
+
+class World;
+
+// A host's own idea of time: it runs at a rate of its own.
+class SkewedClock final : public Clock {
+ public:
+  SkewedClock(const Schedule& schedule, double rate) : schedule_(schedule), rate_(rate) {}
+  [[nodiscard]] uint64_t now_ns() const override { return kSecond + static_cast<uint64_t>(static_cast<double>(schedule_.now()) / rate_); }
+
+ private:
+  const Schedule& schedule_;
+  const double rate_;
+};
+
+// A switch for one life.
+struct Switch {
+  Switch(Schedule& schedule, Chance& chance, const std::shared_ptr<Life>& life, WorkerHost& host, const WorkerLimits& limits)
+      : worker(schedule, chance, life, host, cell, limits) {}
+  dataplane::StateCell cell;
+  SimWorker worker;
+  dataplane::CounterBank counters{1};
+  dataplane::Reclaimer reclaimer{worker};
+  dataplane::PolicyStore store{cell, reclaimer, counters};
+  SimPorts ports;
+  EndpointId uplink;
+};
+
+class Host final : public WorkerHost {
+ public:
+  Host(World& world, unsigned index, double clock_rate);
+  ~Host() override;
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  void start();                   // a life begins, with what the disk has
+  void crash(const char* when);   // at once; the remains are cleared away by clear()
+  [[nodiscard]] bool up() const { return life != nullptr && !life->dead; }
+  [[nodiscard]] bool to_be_cleared() const { return life != nullptr && life->dead; }
+  void clear();
+  void keep_policy();             // all of it into the journal, as control does when a switch has been set up
+  void port_event(dataplane::PortEventKind kind, PortId port);
+  void collect_later();
+  std::string picture_of(const std::string& vm) const;  // its profiles and rules, with their ids
+  [[nodiscard]] std::string digest_of(const std::string& vm) const;
+  [[nodiscard]] std::string state_of(const std::string& vm) const;  // of its last move here
+
+  // WorkerHost
+  void delivered(TokenId token, PortId port) override;
+  void dropped(TokenId token, const char* reason) override;
+  void transmitted(TokenId token, EndpointId to) override;
+  void emitted(const std::vector<uint8_t>& frame) override;
+  void gate_ready() override;
+  void quiescent() override {}
+
+  World& world;
+  const unsigned index;
+  const std::string name;
+  const double clock_rate;
+  SkewedClock clock;
+  std::shared_ptr<migration::MemoryDisk> disk = std::make_shared<migration::MemoryDisk>();
+  bool disk_full = false;
+  uint64_t crash_in = 0;          // it dies at its so-manieth effect from now on; 0: it does not
+  std::shared_ptr<Life> life;
+  std::unique_ptr<Switch> sw;
+  std::unique_ptr<migration::MemoryJournal> memory;
+  std::unique_ptr<migration::Journal> tampered;  // a mutant's, before `memory`
+  std::unique_ptr<migration::Network> network;
+  std::unique_ptr<migration::Driver> driver;
+  uint64_t checked_generation = 0;
+  bool deaf = false;              // this check has to look again whatever the generation
+
+ private:
+  Result<void> gatekeeper();
+  bool effect();
+  void restore();
+  bool gate_waits_ = false, collect_waits_ = false;
+  uint64_t last_event_at_ = 0;
+};
+
+struct Nic {
+  std::string name;
+  unsigned vm = 0, place = 0;  // of its VM's
+  unsigned learned_at = 0;     // the host that the fabric has learned its MAC behind
+};
+
+// A QEMU process of the VM on one host.
+struct Process {
+  bool there = false;
+  std::array<bool, kMaxNics> rings{};      // enabled and kicked, if its port is there
+  std::array<PortId, kMaxNics> port;       // connected to
+};
+
+struct Vm {
+  std::string name;
+  std::vector<unsigned> nics;
+  int runs_at = 0;           // a host, or kNowhere
+  bool busy = false;         // libvirt does something with it
+  std::array<Process, kMaxHosts> at;
+  // Its policy, as its operator has made it.
+  std::string picture, digest;
+  std::set<std::string> pictures;            // and as it was before
+  std::vector<size_t> rules_inside;          // by NIC
+  bool claimed = false;      // somebody took it without asking: changes that it had not heard of are gone
+  bool order_lost = false;   // a backlog took longer than direct arrivals may wait
+  uint32_t rules_made = 0;
+};
+
+struct Flow {
+  unsigned nic = 0;
+  int from = kNowhere;  // a host's own VM sends it, or somebody on the fabric
+  uint32_t sent = 0;
+  uint32_t last = 0;    // sequence number delivered last
+};
+
+struct Token {
+  uint32_t flow = 0, sequence = 0;
+  uint8_t touched = 0;  // hosts that have had it, by bit
+  bool delivered = false, counted = false, excused = false;
+};
+
+struct RunOptions {
+  uint64_t seed = 0;
+  unsigned hosts = 2;
+  bool trace = false;
+  const Mutant* mutant = nullptr;
+};
+
+struct RunReport {
+  std::string violation;  // empty: none
+  std::vector<std::string> trace;
+  uint64_t events = 0, delivered = 0, dropped = 0, excused = 0, done = 0, aborted = 0, crashes = 0;
+};
+
+class World {
+ public:
+  explicit World(const RunOptions& options);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  RunReport run();
+
+  // What hosts tell.
+  void on_delivered(unsigned host, TokenId token, const dataplane::PortInfo& port);
+  void on_dropped(unsigned host, TokenId token, const char* reason);
+  void on_transmitted(unsigned host, TokenId token);
+  void on_emitted(unsigned host, const std::vector<uint8_t>& frame);
+  void on_port_added(unsigned host, const std::string& endpoint);
+  void on_port_removed(unsigned host, const std::string& endpoint);
+  void on_crashed(unsigned host);
+  void on_log(unsigned host, const std::string& line);
+  void violate(const std::string& what);
+
+  const RunOptions options;
+  Schedule schedule;
+  Chance chance;
+  Trace trace;
+  const Plan plan;
+  Wires wires;
+  std::vector<std::unique_ptr<Host>> hosts;
+  bool healing = false;
+  bool rings_changed = false;
+
+ private:
+  // world.cc
+  void set_up();
+  void set_up_vm(unsigned vm, unsigned home);
+  void heal();
+  void look_whether_all_is_quiet(uint64_t again_in);
+  bool quiet();
+  void help_along(uint64_t since);
+  void finish();
+  void end_of_event();
+
+  // qemu.cc
+  void connect(unsigned vm, unsigned host);
+  void set_ring(unsigned vm, unsigned host, unsigned nic, bool on);
+  void set_rings(unsigned vm, unsigned host, bool on);
+  void leave(unsigned vm, unsigned host);     // its process there is gone
+  void log_memory(unsigned vm, unsigned host, bool on);
+  void wait_until_prepared(unsigned vm, unsigned from, unsigned to, uint64_t until);
+  void copy(unsigned vm, unsigned from, unsigned to);
+  void pause(unsigned vm, unsigned from, unsigned to);
+  void resume(unsigned vm, unsigned from, unsigned to, bool there);
+  void reset_driver(unsigned vm);
+  void kill_vm(unsigned vm);
+
+  // operator.cc
+  void act_later();
+  void act();
+  void move(unsigned vm);
+  void evacuate(unsigned from, unsigned to);
+  void cancel(unsigned vm);
+  void change_rules(unsigned vm);
+  void fault();
+  void crash(unsigned host);
+  int other_host(unsigned than);
+
+  // traffic.cc
+  void traffic_later(unsigned vm);
+  void send(unsigned flow);
+  void to_fabric(unsigned from, TokenId token);
+  void route(TokenId token);
+  void vm_speaks(unsigned vm);
+  uint64_t path_to(unsigned host);
+  bool moving_somewhere(const Vm& vm) const;
+
+  // checks.cc
+  void check_host(Host& host);
+  void check_owners();
+  void check_at_the_end();
+  void check_owned(const Vm& vm, const Host& owner);
+  void check_left(const Vm& vm, const Host& other);
+  void check_tokens();
+  int owner_of(const Vm& vm) const;
+
+  std::vector<Vm> vms_;
+  std::vector<Nic> nics_;
+  std::vector<Flow> flows_;
+  std::vector<Token> tokens_;
+  std::array<uint64_t, kMaxHosts> path_ns_{}, path_last_{};
+  // What hosts have published, by NIC: does this host accept its transmissions?
+  std::array<std::array<bool, kMaxNics * 3>, kMaxHosts> accepts_{};
+  RunReport report_;
+  bool over_ = false, restarted_once_more_ = false;
+  uint64_t healed_at_ = 0;
+};
+
+}  // namespace godwit::sim
