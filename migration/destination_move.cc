@@ -272,6 +272,9 @@ void DestinationMove::keep_policy() {
   if (policy_kept_ || !context_.journal.keeps_policy()) return;
   policy_kept_ = true;
   JournalBatch batch;
+  // With it, that it is in force: a policy that is here, and a move that may not be, would be stuck after a restart.
+  batch.epochs.emplace_back(status_.vm, new_epoch_);
+  batch.moves.push_back({status_.id, status_.vm, status_.peer, MoveRole::kDestination, std::string(name_of(DestinationState::kActive)), offered_epoch_, new_epoch_, nonce_, {}});
   note_import(context_.store, context_.ports, status_.vm, arrived_, batch);
   context_.keep(std::move(batch));
 }
@@ -340,7 +343,7 @@ void DestinationMove::on_answer(wire::Envelope& message, const std::shared_ptr<P
     if (message.hello().host() != status_.peer) return session->close("the peer calls itself " + message.hello().host() + ", not " + status_.peer);
     wire::Envelope ask = envelope();
     // What is not in force claims nothing.
-    if (!published_) to_wire(offered_epoch_, *ask.mutable_epoch());
+    if (!published_) ask.clear_epoch();
     ask.mutable_ask();
     return session->send(ask);
   }
@@ -652,6 +655,9 @@ void DestinationMove::on_connection_lost(const std::string& reason, const PeerSe
 Result<void> DestinationMove::cancel() {
   const DestinationState before = machine_.state();
   if (published_ && !machine_.over() && (before != DestinationState::kOpen || session_ != nullptr)) return fail(status_.vm + " runs here already: too late to cancel");
+  if ((before == DestinationState::kStranded || before == DestinationState::kOrphaned) && rings_run()) {
+    return fail(status_.vm + " runs here, and " + status_.peer + " may have given it up: it is taken over when " + status_.peer + " answers, or stays silent");
+  }
   if (before == DestinationState::kHandedOver) {
     return fail(status_.vm + " is handed over to this host: cancel at " + status_.peer + ", which then asks for it back");
   }

@@ -227,7 +227,7 @@ struct Driver::Impl {
       if (give_way(message.vm(), session->host(), its)) {
         answer.mutable_revoked()->set_reason(message.vm() + " is " + session->host() + "'s");
       } else {
-        answer.mutable_active();
+        answer.mutable_active()->set_frames_held(kTakesNoFrames);
       }
       ours = context.newest_epoch(message.vm());
     } else if (known && settled->done) {
@@ -238,7 +238,7 @@ struct Driver::Impl {
         context.keep(std::move(batch));
         ours = context.epochs[message.vm()] = its;
       }
-      answer.mutable_active();
+      answer.mutable_active()->set_frames_held(kTakesNoFrames);
     } else {
       const std::string what = known ? " was aborted at " : " is not known at ";
       answer.mutable_revoked()->set_reason("move " + message.move() + what + context.options.host);
@@ -265,7 +265,9 @@ struct Driver::Impl {
     const Epoch its = from_wire(message.epoch());
     const SettledMove* settled = context.journal.settled(message.move(), MoveRole::kSource);
     const bool known = settled != nullptr && settled->vm == message.vm() && settled->peer == session->host();
-    const bool newer = its > context.newest_epoch(message.vm());
+    // One that has it in force says its epoch. Ours, and the VM is not here: we know already.
+    const Epoch ours = context.newest_epoch(message.vm());
+    const bool newer = its > ours || (its == ours && its.counter > 0 && !here(message.vm()));
     if (newer && here(message.vm()) && moving(message.vm())) return session->close_when_sent();  // it asks again
     if (newer ? give_way(message.vm(), session->host(), its) : known && settled->done) {
       answer.mutable_done();

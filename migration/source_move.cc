@@ -463,7 +463,7 @@ void SourceMove::rewrite_out() {
   status_.active_ns = context_.clock.now_ns();
   passing_on_ = false;
   // What the peer has not got follows, ahead of what is still to come. Some of it may be on its way: the numbers tell.
-  send_kept(static_cast<size_t>(std::min<uint64_t>(held_by_peer_, sent_ahead_)));
+  send_kept(held_by_peer_ == kTakesNoFrames ? 0 : static_cast<size_t>(std::min<uint64_t>(held_by_peer_, sent_ahead_)));
   status_.redirected += kept_.size();
   kept_.clear();
   kept_bytes_ = 0;
@@ -545,7 +545,7 @@ void SourceMove::redirect(const dataplane::Frame& frame) {
 
 void SourceMove::send_frame(const dataplane::Frame& frame) {
   const EndpointRecord* endpoint = context_.store.endpoint(frame.endpoint);
-  if (endpoint == nullptr || session_ == nullptr) {
+  if (endpoint == nullptr || session_ == nullptr || (held_by_peer_ == kTakesNoFrames && machine_.state() >= SourceState::kRedirecting)) {
     if (machine_.state() >= SourceState::kRedirecting) context_.gate.drop(frame, dataplane::Drop::k_redirect_overflow);  // else a copy is kept
     return;
   }

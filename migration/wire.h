@@ -29,6 +29,7 @@ inline constexpr size_t kMaxNameBytes = 63;
 inline constexpr size_t kMaxMoveIdBytes = 64;
 inline constexpr size_t kMaxReasons = 128;
 inline constexpr size_t kMaxRedirectFrames = 64;
+inline constexpr uint64_t kTakesNoFrames = UINT64_MAX;  // Active::frames_held of a move that is over
 inline constexpr size_t kMaxRedirectBytes = 256u << 10;
 
 // What a message may be, by its body: looked at before it is taken apart. `fields`: entries directly inside of it.

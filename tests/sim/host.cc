@@ -79,7 +79,7 @@ void Host::start() {
   if (const Mutant* mutant = world.options.mutant) {
     tables = mutant->tables();
     if (mutant->journal) {
-      tampered = std::make_unique<TamperedJournal>(*memory, mutant->journal);
+      tampered = std::make_unique<TamperedJournal>(*memory, mutant->journal());
       journal = tampered.get();
     }
   }

@@ -21,7 +21,8 @@ struct Mutant {
   std::string what;
   std::vector<migration::SourceTransition> source;            // empty: as they are
   std::vector<migration::DestinationTransition> destination;
-  std::function<void(migration::JournalBatch& batch)> journal;  // what it does to a batch before it is stored
+  // Makes what does something to a batch before it is stored; one for each life of a switch.
+  std::function<std::function<void(migration::JournalBatch& batch)>()> journal;
   // Makes what changes received messages; one for each run, as it may remember.
   std::function<std::function<void(unsigned from, unsigned to, migration::wire::Envelope& message)>()> network;
 

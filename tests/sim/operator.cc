@@ -30,7 +30,7 @@ void World::act() {
     return move(vm);
   }
   if (what < 55) return plan.rule_changes ? change_rules(vm) : void();
-  if (what < 60) return plan.cancels ? cancel(vm) : void();
+  if (what < 60) return plan.cancels ? cancel(vm, static_cast<unsigned>(chance.below(options.hosts))) : void();
   if (what < 66) return plan.false_evidence && chance.one_in(2) ? reset_driver(vm) : void();
   if (what < 68) return plan.killed_vms ? kill_vm(vm) : void();
   if (!plan.calm) fault();
@@ -79,12 +79,11 @@ void World::evacuate(unsigned from, unsigned to) {
   }
 }
 
-void World::cancel(unsigned vm) {
-  const auto at = static_cast<unsigned>(chance.below(options.hosts));
+void World::cancel(unsigned vm, unsigned at) {
   if (!hosts[at]->up() || !hosts[at]->driver->moving(vms_[vm].name)) return;
-  // That would say that the source is gone for good, which is not so.
+  // That would say that the peer is gone for good, which is not so; where the VM runs, one may say that it is to stay.
   for (const auto& move : hosts[at]->driver->status(vms_[vm].name)) {
-    if (move.role == "destination" && (move.state == "active" || move.state == "open")) return;
+    if (!move.doubt.empty() && (move.role == "destination" || vms_[vm].runs_at != static_cast<int>(at))) return;
   }
   const auto done = hosts[at]->driver->cancel(vms_[vm].name);
   trace([&] { return "cancel " + vms_[vm].name + " at " + hosts[at]->name + ": " + (done ? "done" : done.error().message); });
@@ -93,12 +92,19 @@ void World::cancel(unsigned vm) {
 // The VM's owner is told of a new rule, or that one is to go; in the journal first.
 void World::change_rules(unsigned vm_index) {
   Vm& vm = vms_[vm_index];
-  const int at = owner_of(vm);
-  if (at == kNowhere || !hosts[static_cast<size_t>(at)]->up()) return;
-  Host& host = *hosts[static_cast<size_t>(at)];
   const unsigned nic = vm.nics[chance.below(vm.nics.size())];
+  // Whoever has its rules and a port for it: also one that has handed it over, and must refuse.
+  const auto has_it = [&](const Host& one) {
+    const auto* endpoint = one.up() ? one.sw->store.find(nics_[nic].name) : nullptr;
+    return endpoint != nullptr && endpoint->port.valid() && !endpoint->inside.empty();
+  };
+  int at = owner_of(vm);
+  for (const auto& one : hosts) {
+    if (at == kNowhere && has_it(*one)) at = static_cast<int>(one->index);
+  }
+  if (at == kNowhere || !has_it(*hosts[static_cast<size_t>(at)])) return;
+  Host& host = *hosts[static_cast<size_t>(at)];
   const auto* endpoint = host.sw->store.find(nics_[nic].name);
-  if (endpoint == nullptr || !endpoint->active) return;
   migration::JournalBatch batch;
   {
     dataplane::Transaction transaction(host.sw->store);
@@ -138,6 +144,17 @@ void World::crash(unsigned host_index) {
   }
 }
 
+void World::part(unsigned a, unsigned b, uint64_t for_ns) {
+  if (healing || wires.parted(a, b)) return;
+  trace([&] { return hosts[a]->name + " and " + hosts[b]->name + " do not hear each other"; });
+  wires.part(a, b, true);
+  schedule.after(for_ns, [=, this] {
+    if (healing || !wires.parted(a, b)) return;
+    trace([&] { return hosts[a]->name + " and " + hosts[b]->name + " hear each other again"; });
+    wires.part(a, b, false);
+  });
+}
+
 void World::fault() {
   const auto host = static_cast<unsigned>(chance.below(options.hosts));
   switch (chance.below(4)) {
@@ -149,14 +166,7 @@ void World::fault() {
       return;
     case 2: {
       const auto other = static_cast<unsigned>(other_host(host));
-      if (!plan.partings || wires.parted(host, other)) return;
-      trace([&] { return hosts[host]->name + " and " + hosts[other]->name + " do not hear each other"; });
-      wires.part(host, other, true);
-      schedule.after(chance.spread(5 * kMs, 6 * kSecond), [=, this] {
-        if (healing || !wires.parted(host, other)) return;
-        trace([&] { return hosts[host]->name + " and " + hosts[other]->name + " hear each other again"; });
-        wires.part(host, other, false);
-      });
+      if (plan.partings) part(host, other, chance.spread(5 * kMs, 6 * kSecond));
       return;
     }
     default:

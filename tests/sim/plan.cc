@@ -25,17 +25,20 @@ Plan Plan::draw(Chance& chance) {
   plan.rule_changes = maybe(50, true);
   plan.evacuations = maybe(25, true);
   plan.pulls = maybe(40, true);
+  plan.silent_vms = maybe(30, true);
+  plan.slow_fabric = maybe(30, true);
   plan.vms = static_cast<unsigned>(chance.between(1, chance.one_in(3) ? 3 : 2));
   plan.most_nics = chance.one_in(3) ? 3 : chance.one_in(2) ? 2 : 1;
   plan.length = chance.spread(200 * kMs, 2 * kSecond);
   plan.action_low = 500 * kUs;
   plan.action_high = chance.spread(16 * kMs, 256 * kMs);
-  plan.traffic_busy = chance.spread(400 * kUs, 4 * kMs);
+  plan.traffic_busy = chance.spread(100 * kUs, 4 * kMs);
   plan.traffic_idle = plan.traffic_busy * 16;
   if (plan.slow_network) {
     plan.wires.delay_low = 1 * kMs;
     plan.wires.delay_high = chance.spread(8 * kMs, 400 * kMs);
   }
+  if (plan.orderly && chance.one_in(3)) plan.wires.delay_high = chance.spread(400 * kUs, 4 * kMs);
   if (plan.cuts) {
     plan.wires.cut_one_in = chance.spread(8, 64);
     plan.wires.late_end_percent = chance.below(60);

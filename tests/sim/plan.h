@@ -17,7 +17,7 @@ struct Plan {
   bool orderly = false;  // nothing that may cost packets their order: no crash, no cut, no long delay
   bool crashes = false, cuts = false, partings = false, full_disks = false;
   bool cancels = false, false_evidence = false, late_evidence = false, skewed_clocks = false, slow_network = false;
-  bool lost_announcements = false, rule_changes = false, doubles = false, evacuations = false, pulls = false, killed_vms = false;
+  bool lost_announcements = false, silent_vms = false, slow_fabric = false, rule_changes = false, doubles = false, evacuations = false, pulls = false, killed_vms = false;
   unsigned vms = 1, most_nics = 1;
   uint64_t length = 0;         // ns in which things happen; then all heals
   uint64_t action_low = 0, action_high = 0;

@@ -128,7 +128,19 @@ void World::pause(unsigned vm, unsigned from, unsigned to) {
   set_rings(vm, from, false);
   const uint64_t long_ms = plan.orderly ? 16 : 250;
   schedule.after(5 * kMs + chance.spread(500 * kUs, long_ms * kMs), [=, this] {
-    resume(vm, from, to, !(plan.false_evidence && chance.one_in(5)));
+    const bool fails = plan.false_evidence && chance.one_in(5);
+    if (!fails || !chance.one_in(3)) return resume(vm, from, to, !fails);
+    // It fails at the last moment: it has run there already.
+    trace([&] { return vms_[vm].name + " runs at " + hosts[to]->name + " for a moment"; });
+    vms_[vm].runs_at = static_cast<int>(to);
+    set_rings(vm, to, true);
+    if (plan.partings && chance.one_in(2)) part(from, to, chance.spread(10 * kMs, 6 * kSecond));
+    if (plan.cancels && chance.one_in(2)) schedule.after(chance.spread(10 * kMs, 200 * kMs), [=, this] { cancel(vm, from); });
+    schedule.after(6 * kMs + chance.spread(100 * kUs, 30 * kMs), [=, this] {
+      leave(vm, to);
+      forget_delivered(vm, to);
+      resume(vm, from, to, false);
+    });
   });
 }
 

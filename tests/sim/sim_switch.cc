@@ -232,7 +232,7 @@ bool SimWorker::inject(const dataplane::Frame& frame) {
 
 bool SimWorker::emit(const dataplane::Frame& frame) {
   if (life_->dead || !life_->effect()) return true;
-  if (mail_.size() >= limits_.inject * 2) return false;
+  if (mail_.size() >= limits_.inject + kBurst) return false;
   mail_.push_back({frame, true});
   wake();
   return true;

@@ -30,13 +30,15 @@ void World::traffic_later(unsigned vm) {
 // What the VM itself sends teaches the fabric where it is; it leaves only where its policy is in force.
 void World::vm_speaks(unsigned vm_index) {
   Vm& vm = vms_[vm_index];
-  if (vm.runs_at == kNowhere) return;
+  if (vm.runs_at == kNowhere || plan.silent_vms) return;
   const auto at = static_cast<unsigned>(vm.runs_at);
   Host& host = *hosts[at];
   if (!host.up()) return;
   for (unsigned n = 0; n < vm.nics.size(); ++n) {
     const PortId port = vm.at[at].port[n];
-    if (port.valid() && vm.at[at].rings[n] && host.sw->cell.load()->polled(port)) nics_[vm.nics[n]].learned_at = at;
+    if (!port.valid() || !vm.at[at].rings[n] || !host.sw->cell.load()->polled(port)) continue;
+    // In its turn: after what the worker still has in hand.
+    schedule.after(path_ns_[at] + 50 * kUs, [this, nic = vm.nics[n], at] { nics_[nic].learned_at = at; });
   }
 }
 
@@ -114,12 +116,21 @@ void World::on_delivered(unsigned host, TokenId id, const dataplane::PortInfo& p
   if (!port.rings_running) return on_dropped(host, id, "tx_down");
   if (token.delivered && !token.excused) return violate("packet " + std::to_string(id) + " for " + nic.name + " was delivered twice, now at " + hosts[host]->name);
   token.delivered = true;
+  token.delivered_at = static_cast<uint8_t>(host);
   ++report_.delivered;
   trace([&] { return "packet " + std::to_string(id) + " (flow " + std::to_string(token.flow) + " #" + std::to_string(token.sequence) + ") is delivered at " + hosts[host]->name; });
   if (plan.orderly && !vms_[nic.vm].order_lost && token.sequence < flow.last) {
     return violate("packet " + std::to_string(id) + " of flow " + std::to_string(token.flow) + " to " + nic.name + " came after a later one");
   }
   flow.last = std::max(flow.last, token.sequence);
+}
+
+// The VM as it ran at `host` is gone, with all that it has received: it goes on from where it was paused.
+void World::forget_delivered(unsigned vm, unsigned host) {
+  for (Token& token : tokens_) {
+    if (token.delivered && token.delivered_at == host && nics_[flows_[token.flow].nic].vm == vm) token.excused = true;
+  }
+  vms_[vm].order_lost = true;
 }
 
 void World::on_dropped(unsigned host, TokenId id, const char* reason) {

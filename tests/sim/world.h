@@ -150,6 +150,7 @@ struct Flow {
 struct Token {
   uint32_t flow = 0, sequence = 0;
   uint8_t touched = 0;  // hosts that have had it, by bit
+  uint8_t delivered_at = 0;
   bool delivered = false, counted = false, excused = false;
 };
 
@@ -225,7 +226,8 @@ class World {
   void act();
   void move(unsigned vm);
   void evacuate(unsigned from, unsigned to);
-  void cancel(unsigned vm);
+  void cancel(unsigned vm, unsigned at);
+  void part(unsigned a, unsigned b, uint64_t for_ns);
   void change_rules(unsigned vm);
   void fault();
   void crash(unsigned host);
@@ -238,6 +240,7 @@ class World {
   void route(TokenId token);
   void vm_speaks(unsigned vm);
   uint64_t path_to(unsigned host);
+  void forget_delivered(unsigned vm, unsigned host);
   bool moving_somewhere(const Vm& vm) const;
 
   // checks.cc
