@@ -140,9 +140,7 @@ def test_a_recorded_session_is_of_no_use(pair, identities):
             print(f"replayed {cut} of {len(recorded)} bytes: {thief.end()}")
             pair.refused(thief, "TLS: ", "host-b")
     assert len(pair.b.rpc.call("migrate.status")["moves"]) == moves, "nothing of it was heard"
-    state = pair.b.rpc.call("migrate.status")["moves"][-1]["state"]
-    if state != "aborted":
-        pair.b.rpc.call("migrate.cancel", vm="vm7")
+    # The offer's own session is gone, so host-b asks the real host-a, which does not know the move.
     wait_for(lambda: pair.b.rpc.call("migrate.status")["moves"][-1]["state"] == "aborted", 10, "given up")
 
 
