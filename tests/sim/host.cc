@@ -221,10 +221,13 @@ std::string Host::digest_of(const std::string& vm) const {
   return document ? document->digest : document.error().message;
 }
 
-std::string Host::state_of(const std::string& vm) const {
+std::string Host::state_of(const std::string& vm, const std::string& peer) const {
   if (!up()) return "down";
-  const auto all = driver->status(vm);
-  return all.empty() ? "" : all.back().state;
+  std::string state;
+  for (const auto& move : driver->status(vm)) {
+    if (move.role == "source" && move.peer == peer) state = move.state;
+  }
+  return state;
 }
 
 }  // namespace godwit::sim

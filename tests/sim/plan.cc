@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/sim/plan.h"
 
+#include <algorithm>
+
 namespace godwit::sim {
 
 Plan Plan::draw(Chance& chance) {
@@ -45,6 +47,8 @@ Plan Plan::draw(Chance& chance) {
   }
   if (chance.one_in(3)) plan.limits.inject = chance.spread(1, 16);
   if (chance.one_in(4)) plan.limits.redirect = chance.spread(2, 32);
+  // A backlog that does not drain in time costs order: direct arrivals wait 50 ms and no longer.
+  if (plan.orderly) plan.limits.redirect = std::max<size_t>(plan.limits.redirect, 64);
   if (chance.one_in(4)) plan.limits.park = chance.spread(2, 32);
   return plan;
 }

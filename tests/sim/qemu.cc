@@ -91,7 +91,7 @@ void World::on_port_removed(unsigned host, const std::string& endpoint) {
 
 // libvirt has asked for the VM's policy to be moved, and waits until it is ready there.
 void World::wait_until_prepared(unsigned vm, unsigned from, unsigned to, uint64_t until) {
-  const std::string state = hosts[from]->state_of(vms_[vm].name);
+  const std::string state = hosts[from]->state_of(vms_[vm].name, hosts[to]->name);
   if (state == "prepared") return copy(vm, from, to);
   const bool over = state == "aborted" || state == "done" || state.empty();
   if (over || schedule.now() > until) {

@@ -77,7 +77,7 @@ class Host final : public WorkerHost {
   void collect_later();
   std::string picture_of(const std::string& vm) const;  // its profiles and rules, with their ids
   [[nodiscard]] std::string digest_of(const std::string& vm) const;
-  [[nodiscard]] std::string state_of(const std::string& vm) const;  // of its last move here
+  [[nodiscard]] std::string state_of(const std::string& vm, const std::string& peer) const;  // of its last move from here to there
 
   // WorkerHost
   void delivered(TokenId token, PortId port) override;
