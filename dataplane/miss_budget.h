@@ -19,7 +19,7 @@ namespace godwit::dataplane {
 
 class MissBudget {
  public:
-  static constexpr uint64_t kVmShare = 20;      // one part in so many of a worker's time
+  static constexpr uint64_t kVmShare = 32;      // one part in so many of a worker's time
   static constexpr uint64_t kUplinkShare = 4;
   static constexpr int64_t kMostSaved = 100'000;
 

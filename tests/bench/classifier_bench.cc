@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/huge_pages.h"
 #include "tests/bench/classifier_load.h"
 #include "tests/support/classbench.h"
 #include "tests/support/random_rule_set.h"
@@ -311,6 +312,7 @@ bool parse(int argc, char** argv, Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  godwit::prefer_huge_pages(argv);  // as the daemon
   Options options;
   if (!parse(argc, argv, options)) {
     const bool help = argc == 2 && std::strcmp(argv[1], "--help") == 0;

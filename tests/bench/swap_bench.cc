@@ -21,9 +21,11 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/huge_pages.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/policy_store.h"
 #include "dataplane/rule_parser.h"
@@ -44,10 +46,12 @@ behind the uplink) and another is put in its place (one transaction), while a wo
 Both policies are built aside before. Times in microseconds, of each of both:
 
   publish   the call that publishes: the one store and what belongs to it
-  visible   from before that call until the worker has put out the first burst that shows it
+  taken     from before that call until the worker has taken up the state that it published
+  visible   from before that call until the worker has put out the first burst that shows it: 64 packets, by tables that no cache
+            of its CPU has yet
   finish    the records, after it is in force
 
-  --json FILE   as JSON: {"sizes": [{"rules", "swaps", "build_us", "rewrite": {"publish_us", "visible_us", "finish_us"}, "import":
+  --json FILE   as JSON: {"sizes": [{"rules", "swaps", "build_us", "rewrite": {"publish_us", "taken_us", "visible_us", "finish_us"}, "import":
                 {the same}, "packets", "lost", "torn"}]}, times as {"p50", "p99", "max"}; - is standard output
 )";
 
@@ -136,6 +140,7 @@ class Frames {
 
 struct Seen {
   std::atomic<uint64_t> cycles{0};  // when the burst that first showed `look` was out
+  std::atomic<uint64_t> taken{0};   // when the state was taken up by which it did
   std::atomic<Look> look{Look::kNone};
 };
 
@@ -185,7 +190,7 @@ class Bench {
   }
 
   struct Times {
-    std::vector<double> publish_us, visible_us, finish_us;
+    std::vector<double> publish_us, taken_us, visible_us, finish_us;
   };
   // Away with the VM's policy; it is behind the uplink.
   void rewrite() {
@@ -260,6 +265,7 @@ class Bench {
     t.publish();
     times.publish_us.push_back(microseconds_since(begin));
     while (seen_.look.load(std::memory_order_acquire) != expected) __builtin_ia32_pause();
+    times.taken_us.push_back(static_cast<double>(seen_.taken.load() - began) / cycles_per_us_);
     times.visible_us.push_back(static_cast<double>(seen_.cycles.load() - began) / cycles_per_us_);
     const auto published = Steady::now();
     t.finish();
@@ -271,8 +277,11 @@ class Bench {
     pin(1);
     Frames from_vm(support::kMacOne, support::kMacTwo, "10.0.0.1", "10.0.0.2");
     Frames to_vm(support::kMacTwo, support::kMacOne, "10.0.0.2", "10.0.0.1");
+    const ForwardingState* before = nullptr;
+    uint64_t taken = 0;
     while (!stop_.load(std::memory_order_relaxed)) {
       const ForwardingState& state = *cell_.load();
+      if (std::exchange(before, &state) != &state) taken = cycles_now();
       if (state.polled(kVmPort)) {
         pipeline_.process(state, kVmPort, from_vm.burst(), 1);
         offered += kFrames;
@@ -281,6 +290,7 @@ class Bench {
       offered += kFrames;
       if (outside.to_vm != seen_.look.load(std::memory_order_relaxed)) {
         seen_.cycles.store(cycles_now(), std::memory_order_relaxed);
+        seen_.taken.store(taken, std::memory_order_relaxed);
         seen_.look.store(outside.to_vm, std::memory_order_release);
       }
       rcu_.quiescent(reader_);
@@ -331,7 +341,7 @@ std::string json_of(const char* name, const std::vector<double>& values) {
 }
 
 std::string json_of(const char* name, const Bench::Times& times) {
-  return std::string("\"") + name + "\": {" + json_of("publish_us", times.publish_us) + ", " + json_of("visible_us", times.visible_us) + ", " +
+  return std::string("\"") + name + "\": {" + json_of("publish_us", times.publish_us) + ", " + json_of("taken_us", times.taken_us) + ", " + json_of("visible_us", times.visible_us) + ", " +
          json_of("finish_us", times.finish_us) + "}";
 }
 
@@ -374,6 +384,7 @@ bool measure(size_t rules, size_t swaps, bool quiet, std::string& json) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  godwit::prefer_huge_pages(argv);  // as the daemon
   size_t swaps = 50;
   std::string json_path;
   std::vector<size_t> sizes;

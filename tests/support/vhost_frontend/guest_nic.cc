@@ -158,13 +158,17 @@ void GuestNic::copy_driver_state(GuestNic& copy) const {
 }
 
 std::unique_ptr<GuestNic> GuestNic::clone(Status* why) const {
+  std::unique_ptr<GuestNic> copy = begin_copy(why);
+  if (copy != nullptr) {
+    copy_driver_state(*copy);
+  }
+  return copy;
+}
+
+std::unique_ptr<GuestNic> GuestNic::begin_copy(Status* why) const {
   std::unique_ptr<GuestNic> copy(new GuestNic);
   copy->memory_ = memory_->clone(why);
-  if (copy->memory_ == nullptr) {
-    return nullptr;
-  }
-  copy_driver_state(*copy);
-  return copy;
+  return copy->memory_ == nullptr ? nullptr : std::move(copy);
 }
 
 bool GuestNic::device_page_differs(const GuestNic& copy, size_t offset) const {

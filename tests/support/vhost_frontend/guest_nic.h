@@ -69,12 +69,14 @@ class GuestNic {
 
   // A whole copy, running or not.
   std::unique_ptr<GuestNic> clone(Status* why) const;
+  // Of a NIC that is running, by another thread if you like: its memory, which changes meanwhile. finish_copy() makes it whole.
+  std::unique_ptr<GuestNic> begin_copy(Status* why) const;
   struct CopyResult {
     size_t pages_logged = 0;
     size_t pages_copied = 0;
     size_t pages_missed = 0;  // written by the device, not in its log
   };
-  // Brings a clone, made after logging began, up to date with this stopped NIC, from the log of dirty pages.
+  // Brings a copy, begun after logging began, up to date with this stopped NIC, from the log of dirty pages.
   CopyResult finish_copy(GuestNic& copy, std::span<const uint8_t> log) const;
 
  private:

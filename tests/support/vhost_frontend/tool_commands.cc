@@ -2,6 +2,8 @@
 #include "tests/support/vhost_frontend/tool_commands.h"
 
 #include <algorithm>
+#include <chrono>
+#include <future>
 #include <utility>
 
 namespace godwit::support {
@@ -443,8 +445,11 @@ void CommandInterpreter::begin_log(Device& logged, bool copy) {
     throw CommandError("the back-end went away: " + logged.frontend->error());
   }
   if (copy) {
+    // As QEMU does: guests run on meanwhile. What is written under the copying is in the log.
     Status status;
-    logged.copy = logged.frontend->guest()->clone(&status);
+    auto copying = std::async(std::launch::async, [&] { return logged.frontend->guest()->begin_copy(&status); });
+    engine_.run_until(deadline_in(kMaxWaitMs), [&] { return copying.wait_for(std::chrono::seconds(0)) == std::future_status::ready; });
+    logged.copy = copying.get();
     check(status);
   }
 }
