@@ -125,14 +125,18 @@ std::vector<const RuleRecord*> PolicyStore::receive_rules(EndpointId id) const {
   return out;
 }
 
+bool PolicyStore::of_uplink(const RuleRecord& record) const {
+  const EndpointRecord* inside = endpoint(record.inside);
+  return inside != nullptr && inside->profile.kind == EndpointKind::kUplink;
+}
+
 std::vector<const RuleRecord*> PolicyStore::uplink_rules_to(std::span<const EndpointId> endpoints) const {
   std::unordered_set<const RuleRecord*> seen;
   for (EndpointId id : endpoints) {
     const EndpointRecord* found = endpoint(id);
     if (found == nullptr) continue;
     for (const RuleRecord* record : found->receive) {
-      const EndpointRecord* inside = endpoint(record->inside);
-      if (record->staged || inside == nullptr || inside->profile.kind != EndpointKind::kUplink) continue;
+      if (record->staged || !of_uplink(*record)) continue;
       const bool only_these = std::ranges::all_of(
           record->outputs, [&](EndpointId o) { return std::ranges::find(endpoints, o) != endpoints.end(); });
       if (only_these) seen.insert(record);
@@ -340,6 +344,23 @@ Result<void> DetachedPolicy::add_outside(const RuleSpec& spec) {
   return {};
 }
 
+Result<void> DetachedPolicy::remove_outside(std::string_view owner, const Rule& rule) {
+  const auto owner_id = store_.resolve(owner);
+  const auto found = std::ranges::find_if(outside_, [&](const auto& r) { return owner_id.has_value() && r->owner == *owner_id && r->rule == rule; });
+  if (found == outside_.end()) return fail("no such rule of " + std::string(owner) + " is staged");
+  drop_outside(std::move(*found));
+  outside_.erase(found);
+  return {};
+}
+
+void DetachedPolicy::drop_outside(std::unique_ptr<RuleRecord> record) {
+  // Workers have looked past it in its table.
+  record->table->remove(*record->entry);
+  store_.name_endpoints(*record, false);
+  if (EndpointRecord* owner = store_.record(record->owner)) --owner->pins;
+  store_.retire(std::move(record));
+}
+
 Result<void> DetachedPolicy::remove(std::string_view owner, RuleId id) {
   const auto owner_id = store_.resolve(owner);
   const auto found = std::ranges::find_if(records_, [&](const auto& r) {
@@ -365,13 +386,7 @@ DetachedPolicy::~DetachedPolicy() {
     if (EndpointRecord* owner = store_.record(record->owner)) --owner->pins;
     store_.counters_.free(record->entry->counter);
   }
-  for (auto& record : outside_) {
-    // Workers have looked past it in its table.
-    record->table->remove(*record->entry);
-    store_.name_endpoints(*record, false);
-    if (EndpointRecord* owner = store_.record(record->owner)) --owner->pins;
-    store_.retire(std::move(record));
-  }
+  for (auto& record : outside_) drop_outside(std::move(record));
   if (EndpointRecord* found = store_.record(endpoint_)) --found->pins;
 }
 

@@ -104,7 +104,7 @@ struct EndpointRecord {
   PortId port;             // the local port that is its, also while staged; invalid: none
   bool active = false;
   bool implicit = false;   // exists only because rules name it; goes with the last of them
-  std::string guarded_by;  // not empty: changes of its rules are refused, with this reason
+  std::string guarded_by;  // not empty: changes of its rules, and of uplink rules that lead to such endpoints only, are refused, with this reason
   std::map<uint32_t, RuleRecord*> rules;           // owned rules by RuleId
   std::unordered_set<const RuleRecord*> receive;   // rules anywhere that send to it: its receive rules
   std::unordered_set<const RuleRecord*> inside;    // rules that live in its tables
@@ -138,6 +138,7 @@ class DetachedPolicy {
   // A rule that lives in another endpoint's table (an uplink's) and comes into force with the attach: it sits there
   // already, visible never, so that attaching costs a store.
   Result<void> add_outside(const RuleSpec& spec);
+  Result<void> remove_outside(std::string_view owner, const Rule& rule);  // the oldest of them
   Result<void> remove(std::string_view owner, RuleId id);
 
  private:
@@ -146,6 +147,7 @@ class DetachedPolicy {
   DetachedPolicy(PolicyStore& store, EndpointId endpoint) : store_(store), endpoint_(endpoint) {}
   Result<std::unique_ptr<RuleRecord>> make(const RuleSpec& spec);  // for a table, but not in it yet
   void keep(std::unique_ptr<RuleRecord> record);                   // it is in its table, or will be
+  void drop_outside(std::unique_ptr<RuleRecord> record);
   PolicyStore& store_;
   EndpointId endpoint_;
   EndpointTables tables_;
@@ -200,6 +202,7 @@ class Transaction {
   friend class PolicyStore;
   struct Pending;
   void roll_back_to(size_t mark);
+  [[nodiscard]] const EndpointRecord* guarding(const RuleRecord& record) const;  // whose guard forbids to change the rule
   void enter_attached(CommitInfo& info);
   void forget_detached();
   PolicyStore& store_;
@@ -233,6 +236,8 @@ class PolicyStore {
   [[nodiscard]] std::vector<const RuleRecord*> rules_inside(EndpointId endpoint) const;
   // Rules elsewhere, of this host, that send to the endpoint.
   [[nodiscard]] std::vector<const RuleRecord*> receive_rules(EndpointId endpoint) const;
+  // Whether it is in an uplink's table.
+  [[nodiscard]] bool of_uplink(const RuleRecord& record) const;
   // Rules in uplinks' tables whose every output is among `endpoints` (at least one is).
   [[nodiscard]] std::vector<const RuleRecord*> uplink_rules_to(std::span<const EndpointId> endpoints) const;
 

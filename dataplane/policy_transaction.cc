@@ -203,6 +203,18 @@ Result<void> Transaction::set_active(EndpointId id, bool active) {
   return {};
 }
 
+const EndpointRecord* Transaction::guarding(const RuleRecord& record) const {
+  const auto guarded = [](const EndpointRecord* endpoint) { return endpoint != nullptr && !endpoint->guarded_by.empty(); };
+  if (override_guards_) return nullptr;
+  for (const EndpointId touched : {record.owner, record.inside}) {
+    if (const EndpointRecord* endpoint = store_.endpoint(touched); guarded(endpoint)) return endpoint;
+  }
+  // An uplink's rule goes where all that it leads to goes.
+  if (record.outputs.empty() || !store_.of_uplink(record)) return nullptr;
+  const bool all = std::ranges::all_of(record.outputs, [&](EndpointId output) { return guarded(store_.endpoint(output)); });
+  return all ? store_.endpoint(record.outputs.front()) : nullptr;
+}
+
 Result<RuleId> Transaction::create_rule(EndpointId owner, const Rule& rule, RuleId id) {
   EndpointRecord* owner_record = store_.record(owner);
   if (owner_record == nullptr) return unknown_endpoint();
@@ -213,10 +225,7 @@ Result<RuleId> Transaction::create_rule(EndpointId owner, const Rule& rule, Rule
     store_.counters_.free(record.entry->counter);
     return fail(std::move(error));
   };
-  const EndpointRecord* inside = store_.endpoint(record.inside);
-  for (const EndpointRecord* touched : {static_cast<const EndpointRecord*>(owner_record), inside}) {
-    if (touched != nullptr && !touched->guarded_by.empty() && !override_guards_) return refuse(Error{touched->guarded_by});
-  }
+  if (const EndpointRecord* guard = guarding(record)) return refuse(Error{guard->guarded_by});
   const uint32_t next_id = owner_record->next_rule_id;
   auto picked = store_.pick_id(*owner_record, id);
   if (!picked) return refuse(picked.error());
@@ -250,10 +259,7 @@ Result<void> Transaction::destroy_rule(EndpointId owner, RuleId id) {
     return fail("no rule " + std::to_string(id.value) + " of " +
                 (owner_record == nullptr ? "that endpoint" : owner_record->profile.name));
   }
-  const EndpointRecord* inside = store_.endpoint(found->inside);
-  for (const EndpointRecord* touched : {store_.endpoint(owner), inside}) {
-    if (touched != nullptr && !touched->guarded_by.empty() && !override_guards_) return fail(touched->guarded_by);
-  }
+  if (const EndpointRecord* guard = guarding(*found)) return fail(guard->guarded_by);
   if (std::ranges::find(pending_->created, found) != pending_->created.end()) {
     return fail("rule " + std::to_string(id.value) + " was created in the same transaction");
   }

@@ -395,8 +395,13 @@ void DestinationMove::on_delta(const wire::Delta& delta) {
   if (staged_ == nullptr || published_ || (!delta.has_created() && !delta.has_destroyed())) return;
   const wire::Rule& rule = delta.has_created() ? delta.created() : delta.destroyed();
   if (rule.text().size() > dataplane::kMaxRuleText) return step(DestinationEvent::kCancel, "a rule is too long");
-  const MoveDelta change{status_.id, delta.has_created(), from_wire(rule)};
-  Result<void> done = change.created ? staged_->add_rule(change.rule) : staged_->remove_rule(change.rule.owner, change.rule.id);
+  const MoveDelta change{status_.id, delta.has_created(), from_wire(rule), delta.uplink()};
+  Result<void> done;
+  if (change.uplink) {
+    done = change.created ? staged_->add_uplink_rule(change.rule) : staged_->remove_uplink_rule(change.rule.owner, change.rule.id);
+  } else {
+    done = change.created ? staged_->add_rule(change.rule) : staged_->remove_rule(change.rule.owner, change.rule.id);
+  }
   if (done) done = apply(change, document_);
   if (!done) return step(DestinationEvent::kCancel, "a rule change cannot be followed here: " + done.error().message);
   JournalBatch batch;
@@ -424,6 +429,9 @@ void DestinationMove::on_handover(const wire::Handover& handover) {
   }
   if (const std::string digest = staged_->digest(); digest != handover.digest()) {
     return step(DestinationEvent::kBadHandover, "the rules handed over have digest " + handover.digest().substr(0, 64) + ", those prepared " + digest);
+  }
+  if (!handover.uplinks_digest().empty() && handover.uplinks_digest() != staged_->uplinks_digest()) {
+    return step(DestinationEvent::kBadHandover, "the uplink rules handed over are not those prepared");
   }
   new_epoch_ = epoch;
   stream_ = handover.stream();

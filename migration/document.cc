@@ -243,6 +243,19 @@ std::string digest_of(const Document& document) {
   return sha.hex();
 }
 
+std::string uplinks_digest_of(const std::vector<DocumentRule>& uplink_rules) {
+  std::vector<std::pair<std::string_view, std::string_view>> sorted;
+  for (const DocumentRule& rule : uplink_rules) sorted.emplace_back(rule.owner, rule.text);
+  std::ranges::sort(sorted);
+  Sha256 sha;
+  sha.add("godwit uplink rules 1");
+  for (const auto& [owner, text] : sorted) {
+    sha.add(owner);
+    sha.add(text);
+  }
+  return sha.hex();
+}
+
 json to_json(const Profile& profile) { return profile_json(profile); }
 Result<Profile> profile_from_json(const json& object, const std::string& where) { return profile_from(object, where); }
 

@@ -61,6 +61,8 @@ struct Document {
 
 // SHA-256 of the canonical profiles and rules.
 [[nodiscard]] std::string digest_of(const Document& document);
+// SHA-256 of the uplink rules, in whatever order: whether both ends of a move have the same list.
+[[nodiscard]] std::string uplinks_digest_of(const std::vector<DocumentRule>& uplink_rules);
 
 [[nodiscard]] nlohmann::json to_json(const dataplane::Profile& profile);
 Result<dataplane::Profile> profile_from_json(const nlohmann::json& json, const std::string& where);

@@ -15,16 +15,18 @@ bool JournalBatch::empty() const {
 }
 
 Result<void> apply(const MoveDelta& delta, Document& document) {
-  const auto found = std::ranges::find_if(document.rules, [&](const DocumentRule& rule) {
+  auto& rules = delta.uplink ? document.uplink_rules : document.rules;
+  const auto found = std::ranges::find_if(rules, [&](const DocumentRule& rule) {
     return rule.owner == delta.rule.owner && rule.id == delta.rule.id;
   });
-  const std::string what = "rule " + std::to_string(delta.rule.id) + " of " + delta.rule.owner;
+  const std::string what = std::string(delta.uplink ? "uplink rule " : "rule ") + std::to_string(delta.rule.id) + " of " + delta.rule.owner;
   if (delta.created) {
-    if (found != document.rules.end()) return fail(what + " is in the document already");
-    document.rules.push_back(delta.rule);
+    if (found != rules.end()) return fail(what + " is in the document already");
+    if (rules.size() >= kMaxDocumentRules) return fail(what + " is more than a document takes");
+    rules.push_back(delta.rule);
   } else {
-    if (found == document.rules.end()) return fail(what + " is not in the document");
-    document.rules.erase(found);
+    if (found == rules.end()) return fail(what + " is not in the document");
+    rules.erase(found);
   }
   return {};
 }

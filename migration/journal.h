@@ -57,6 +57,7 @@ struct MoveDelta {
   std::string id;      // of the move, at its destination
   bool created = false;
   DocumentRule rule;   // destroyed: owner and id say which
+  bool uplink = false; // of the uplink rules
 };
 
 // A move that has ended, in either way.
@@ -150,7 +151,7 @@ class Journal {
   Watcher watcher_;
 };
 
-// The document with a change. Errors: it does not have the rule, or has it already.
+// The document with a change. Errors: it does not have the rule, or has it already, or has no room for it.
 Result<void> apply(const MoveDelta& delta, Document& document);
 
 // What a MemoryJournal keeps where a file would.

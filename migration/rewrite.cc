@@ -195,6 +195,8 @@ Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store, da
                           parsed.error().expected);
       } else if (!of_uplinks && !ours.contains(inside_of(rule, *parsed))) {
         reasons.push_back(what + "does not belong to " + document.vm);
+      } else if (auto good = of_uplinks ? staged->check_uplink_rule(rule, *parsed) : Result<void>{}; !good) {
+        reasons.push_back(what + good.error().message);
       } else {
         out.push_back({rule.owner, of_uplinks ? RuleId{} : RuleId{rule.id}, std::move(*parsed)});
       }
@@ -302,23 +304,67 @@ Result<void> StagedImport::build() {
     const auto place = places_.find(inside_of(document_.rules[i], specs_[i].rule));
     if (auto added = place->second.policy->add(specs_[i]); !added) return added;
   }
-  // Uplink rules come into force with the first endpoint; one that this host has already stays the host's.
-  std::map<std::string, const RuleRecord*> here;
+  const RulesHere here = uplink_rules_here();
+  for (size_t i = 0; i < uplink_specs_.size(); ++i) {
+    if (auto stands = stand_for(document_.uplink_rules[i], uplink_specs_[i], here); !stands) return stands;
+  }
+  (void)uplinks_digest();  // now, not in the VM's pause
+  return {};
+}
+
+StagedImport::RulesHere StagedImport::uplink_rules_here() const {
+  RulesHere here;
   for (const RuleRecord* record : store_.uplink_rules_to(ids_of(store_.endpoints_of_vm(document_.vm)))) {
     here.emplace(store_.endpoint(record->owner)->profile.name + " " + dataplane::to_text(record->rule), record);
   }
-  std::set<std::string> staged;
-  for (size_t i = 0; i < uplink_specs_.size(); ++i) {
-    const DocumentRule& rule = document_.uplink_rules[i];
-    const std::string key = rule.owner + " " + rule.text;
-    if (!staged.insert(key).second) continue;
-    if (const auto found = here.find(key); found != here.end()) {
-      known_.push_back({found->second->owner, found->second->id, uplink_specs_[i].rule});
-      continue;
+  return here;
+}
+
+// Who offers a rule of an uplink must not reach the tables of others with it.
+Result<void> StagedImport::check_uplink_rule(const DocumentRule& owned, const Rule& rule) const {
+  const std::string inside = inside_of(owned, rule);
+  const EndpointRecord* uplink = store_.find(inside);
+  if (uplink == nullptr || uplink->profile.kind != EndpointKind::kUplink) return fail("it is not in the table of an uplink that is here");
+  bool leads_there = false;
+  for (const dataplane::Action& action : rule.actions) {
+    if (action.endpoint.empty()) continue;
+    leads_there = true;
+    if (std::ranges::find(document_.profiles, action.endpoint, &Profile::name) == document_.profiles.end()) {
+      return fail("it leads to " + action.endpoint + ", which does not belong to " + document_.vm);
     }
-    if (auto added = places_.begin()->second.policy->add_outside(uplink_specs_[i]); !added) return added;
-    ++uplink_rules_;
   }
+  return leads_there ? Result<void>{} : fail("it does not lead to " + document_.vm);
+}
+
+// Uplink rules come into force with the first endpoint, those that are alike once; one that this host has already stays the host's.
+Result<void> StagedImport::stand_for(const DocumentRule& owned, const RuleSpec& spec, const RulesHere& here) {
+  const std::string key = owned.owner + " " + owned.text;
+  if (const auto stands = standing_.find(key); stands != standing_.end()) {
+    ++stands->second.times;
+    return {};
+  }
+  const auto known = here.find(key);
+  if (known == here.end()) {
+    if (auto added = places_.begin()->second.policy->add_outside(spec); !added) return added;
+  } else {
+    known_.push_back({key, known->second->owner, known->second->id, spec.rule});
+  }
+  standing_[key] = {1, known == here.end()};
+  return {};
+}
+
+// Behind the uplink, as the VM is until publish().
+Result<void> StagedImport::enter_missing(const RuleSpec& spec) {
+  const auto missing = store_.missing_endpoints({&spec, 1});
+  if (missing.empty()) return {};
+  const Location away = store_.endpoint(places_.begin()->second.id)->location;
+  Transaction transaction(store_);
+  for (const std::string& name : missing) {
+    Profile profile;
+    profile.name = name;
+    if (auto added = transaction.add_endpoint(profile, away, true); !added) return fail(added.error());
+  }
+  transaction.commit();
   return {};
 }
 
@@ -348,17 +394,7 @@ Result<void> StagedImport::add_rule(const DocumentRule& rule) {
   const auto place = places_.find(inside);
   if (place == places_.end()) return fail("rule " + std::to_string(rule.id) + " does not belong to " + document_.vm);
   const RuleSpec spec{rule.owner, RuleId{rule.id}, *parsed};
-  const auto missing = store_.missing_endpoints({&spec, 1});
-  if (!missing.empty()) {
-    const EndpointRecord* record = store_.endpoint(place->second.id);
-    Transaction transaction(store_);
-    for (const std::string& name : missing) {
-      Profile profile;
-      profile.name = name;
-      if (auto added = transaction.add_endpoint(profile, record->location, true); !added) return fail(added.error());
-    }
-    transaction.commit();
-  }
+  if (auto entered = enter_missing(spec); !entered) return entered;
   if (auto added = place->second.policy->add(spec); !added) return added;
   document_.rules.push_back(rule);
   specs_.push_back({rule.owner, RuleId{rule.id}, std::move(*parsed)});
@@ -376,6 +412,46 @@ Result<void> StagedImport::remove_rule(const std::string& owner, uint32_t id) {
   specs_.erase(at);
   digest_.clear();
   return {};
+}
+
+Result<void> StagedImport::add_uplink_rule(const DocumentRule& rule) {
+  const auto same = [&](const DocumentRule& other) { return other.owner == rule.owner && other.id == rule.id; };
+  const std::string what = "uplink rule " + std::to_string(rule.id) + " of " + rule.owner;
+  if (std::ranges::any_of(document_.uplink_rules, same)) return fail(what + " is staged already");
+  auto parsed = dataplane::parse_rule(rule.text);
+  if (!parsed) return fail(parsed.error());
+  if (auto good = check_uplink_rule(rule, *parsed); !good) return fail(what + ": " + good.error().message);
+  RuleSpec spec{rule.owner, RuleId{}, std::move(*parsed)};
+  if (auto entered = enter_missing(spec); !entered) return entered;
+  if (auto stands = stand_for(rule, spec, uplink_rules_here()); !stands) return stands;
+  document_.uplink_rules.push_back(rule);
+  uplink_specs_.push_back(std::move(spec));
+  uplinks_digest_.clear();
+  return {};
+}
+
+Result<void> StagedImport::remove_uplink_rule(const std::string& owner, uint32_t id) {
+  const auto found = std::ranges::find_if(document_.uplink_rules, [&](const DocumentRule& r) { return r.owner == owner && r.id == id; });
+  if (found == document_.uplink_rules.end()) return fail("no uplink rule " + std::to_string(id) + " of " + owner + " is staged");
+  const auto spec = uplink_specs_.begin() + (found - document_.uplink_rules.begin());
+  const auto stands = standing_.find(found->owner + " " + found->text);
+  if (--stands->second.times == 0) {
+    if (stands->second.staged) {
+      if (auto removed = places_.begin()->second.policy->remove_outside(owner, spec->rule); !removed) return removed;
+    } else {
+      std::erase_if(known_, [&](const Known& known) { return known.key == stands->first; });
+    }
+    standing_.erase(stands);
+  }
+  document_.uplink_rules.erase(found);
+  uplink_specs_.erase(spec);
+  uplinks_digest_.clear();
+  return {};
+}
+
+std::string StagedImport::uplinks_digest() const {
+  if (uplinks_digest_.empty()) uplinks_digest_ = uplinks_digest_of(document_.uplink_rules);
+  return uplinks_digest_;
 }
 
 std::string StagedImport::digest() const {
@@ -437,7 +513,7 @@ StagedImport::Report StagedImport::settle() {
   for (size_t i = 0; i < made_again_.size(); ++i) report.arrived.emplace_back(made_again_[i], info.created[i].value);
   for (const auto& [name, place] : places_) report.new_ports[name] = place.port.value;
   report.rules = document_.rules.size();
-  report.uplink_rules = uplink_rules_;
+  report.uplink_rules = static_cast<uint64_t>(std::ranges::count_if(standing_, [](const auto& one) { return one.second.staged; }));
   report.receive_rules = receive_rules_of(store_, store_.endpoints_of_vm(document_.vm));
   return report;
 }

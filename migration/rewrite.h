@@ -74,8 +74,12 @@ class StagedImport {
   // Rule changes that the source made after its offer.
   Result<void> add_rule(const DocumentRule& rule);
   Result<void> remove_rule(const std::string& owner, uint32_t id);
+  // The same of uplink rules; refused where the rule is not an uplink's of this host, or leads to others than the VM.
+  Result<void> add_uplink_rule(const DocumentRule& rule);
+  Result<void> remove_uplink_rule(const std::string& owner, uint32_t id);
   // Of what is staged, in canonical order.
   [[nodiscard]] std::string digest() const;
+  [[nodiscard]] std::string uplinks_digest() const;
 
   struct Report {
     uint64_t rules = 0;
@@ -108,21 +112,32 @@ class StagedImport {
   Result<void> make_ports(const Bindings& bindings);
   Result<void> enter_endpoints(EndpointId uplink);
   Result<void> build();
+  using RulesHere = std::map<std::string, const dataplane::RuleRecord*>;  // by owner and text
+  [[nodiscard]] RulesHere uplink_rules_here() const;
+  Result<void> check_uplink_rule(const DocumentRule& owned, const dataplane::Rule& rule) const;
+  Result<void> stand_for(const DocumentRule& owned, const dataplane::RuleSpec& spec, const RulesHere& here);
+  Result<void> enter_missing(const dataplane::RuleSpec& spec);
 
   dataplane::PolicyStore& store_;
   dataplane::Ports& ports_;
   Document document_;
   std::vector<dataplane::RuleSpec> specs_;         // document_.rules, parsed
   std::vector<dataplane::RuleSpec> uplink_specs_;  // document_.uplink_rules, parsed
-  struct Known {  // an uplink rule of the document that this host has already
+  // What stands here for the uplink rules of one owner and text.
+  struct Standing {
+    size_t times = 0;     // in the document
+    bool staged = false;  // else this host has it already, and it is among known_
+  };
+  std::map<std::string, Standing> standing_;  // by owner and text
+  struct Known {
+    std::string key;  // owner and text
     EndpointId owner;
     RuleId id;
     dataplane::Rule rule;
   };
   std::vector<Known> known_;
   std::vector<std::string> made_again_;     // owners of those that publish() made, as they were gone
-  uint64_t uplink_rules_ = 0;               // staged beside those
-  mutable std::string digest_;              // empty: to be computed
+  mutable std::string digest_, uplinks_digest_;  // empty: to be computed
   std::map<std::string, Place> places_;
   std::unique_ptr<dataplane::Transaction> publication_;  // between publish() and settle()
   bool published_ = false;

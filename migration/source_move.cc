@@ -119,6 +119,7 @@ Result<void> SourceMove::recover(const MoveRecord& record) {
   recorded_ = true;
   why_ = "the switch was restarted";
   machine_ = SourceMachine(context_.tables.source, SourceState::kInDoubt);
+  uplinks_digest_ = uplinks_digest_of(document_.uplink_rules);
   status_.rules_exported = document_.rules.size() + document_.uplink_rules.size();
   note_step(status_, context_.clock.now_ns(), name_of(machine_.state()), {}, why_);
   park();
@@ -356,6 +357,7 @@ void SourceMove::send_offer() {
     status_.rules_exported = document_.rules.size() + document_.uplink_rules.size();
     rules_changed_ = false;
   }
+  uplinks_digest_ = uplinks_digest_of(document_.uplink_rules);
   wire::Envelope message = envelope();
   to_wire(document_, *message.mutable_offer());
   message.mutable_offer()->set_nonce(nonce_);
@@ -365,12 +367,14 @@ void SourceMove::send_offer() {
 
 void SourceMove::send_handover() {
   if (rules_changed_) {
-    if (auto now = export_vm(context_.store, context_.ports, status_.vm, context_.options.host, document_.epoch)) document_.digest = now->digest;
+    if (auto now = export_vm(context_.store, context_.ports, status_.vm, context_.options.host, document_.epoch)) document_ = std::move(*now);
+    uplinks_digest_ = uplinks_digest_of(document_.uplink_rules);
     rules_changed_ = false;
   }
   wire::Envelope message = envelope();
   to_wire(new_epoch_, *message.mutable_handover()->mutable_epoch());
   message.mutable_handover()->set_digest(document_.digest);
+  message.mutable_handover()->set_uplinks_digest(uplinks_digest_);
   message.mutable_handover()->set_stream(stream_);
   session_->send(message);
   if (status_.handover_ns == 0) status_.handover_ns = context_.clock.now_ns();
@@ -585,6 +589,10 @@ bool SourceMove::owns(EndpointId endpoint) const {
   return std::ranges::any_of(nics_, [&](const Nic& nic) { return nic.endpoint == endpoint; });
 }
 
+bool SourceMove::leads_here(const dataplane::RuleRecord& rule) const {
+  return context_.store.of_uplink(rule) && !rule.outputs.empty() && std::ranges::all_of(rule.outputs, [&](EndpointId output) { return owns(output); });
+}
+
 void SourceMove::on_port_event(const dataplane::PortEvent& event) {
   if (over()) return;
   const auto nic = std::ranges::find(nics_, event.port, &Nic::port);
@@ -656,12 +664,15 @@ void SourceMove::probe_fabric(size_t round) {
 }
 
 void SourceMove::on_rule_change(const dataplane::RuleChange& change) {
-  if (over() || !owns(change.inside)) return;
+  const bool uplink = leads_here(*change.record);
+  if (over() || (!uplink && !owns(change.inside))) return;
   if (machine_.state() > SourceState::kPrepared) return;
   rules_changed_ = true;
   if (machine_.state() < SourceState::kOffered || session_ == nullptr) return;
-  wire::Envelope message = envelope();
   const EndpointRecord* owner = context_.store.endpoint(change.record->owner);
+  if (owner == nullptr) return;  // it went with its rule and cannot be named: the handover's digest will not fit
+  wire::Envelope message = envelope();
+  message.mutable_delta()->set_uplink(uplink);
   wire::Rule* rule = change.kind == dataplane::RuleChangeKind::kCreated ? message.mutable_delta()->mutable_created()
                                                                        : message.mutable_delta()->mutable_destroyed();
   rule->set_owner(owner->profile.name);

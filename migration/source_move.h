@@ -40,6 +40,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   void flush_redirect();
   [[nodiscard]] bool can_take() const;  // there is room towards the peer
   [[nodiscard]] bool owns(EndpointId endpoint) const;
+  // An uplink's rule that leads to the VM alone: it travels with it.
+  [[nodiscard]] bool leads_here(const dataplane::RuleRecord& rule) const;
   void stop();
 
   [[nodiscard]] const std::string& vm() const { return status_.vm; }
@@ -123,7 +125,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   std::set<FabricAddress> heard_;  // addresses of the VM whose announcement has come in on our uplink
   bool announced_ = false;      // all of them
   std::set<FabricAddress> unproven_;  // then: addresses of the VM whose probe has not come back
-  bool rules_changed_ = false;  // since document_.digest was computed
+  std::string uplinks_digest_;  // of document_
+  bool rules_changed_ = false;  // since document_ was made
   bool stopping_ = false;
   bool recorded_ = false;       // the journal knows the move
   std::vector<OwnedRule> removed_;  // uplink rules that went with the VM

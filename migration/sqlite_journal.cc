@@ -346,13 +346,14 @@ Result<void> SqliteJournal::store_delta(const MoveDelta& delta) {
   auto done = database_->run("SELECT seq FROM moves WHERE role=? AND id=? AND head<>''", {static_cast<int>(MoveRole::kDestination), delta.id}, take(move));
   if (!done) return done;
   if (move == 0) return fail("no document of move " + delta.id + " is known");
-  done = database_->run("SELECT seq FROM move_rules WHERE move=? AND uplink=0 AND owner=? AND id=? ORDER BY seq LIMIT 1", {move, delta.rule.owner, delta.rule.id}, take(place));
+  done = database_->run("SELECT seq FROM move_rules WHERE move=? AND uplink=? AND owner=? AND id=? ORDER BY seq LIMIT 1",
+                        {move, delta.uplink, delta.rule.owner, delta.rule.id}, take(place));
   if (!done) return done;
-  const std::string what = "rule " + std::to_string(delta.rule.id) + " of " + delta.rule.owner;
+  const std::string what = std::string(delta.uplink ? "uplink rule " : "rule ") + std::to_string(delta.rule.id) + " of " + delta.rule.owner;
   if (delta.created) {
     if (place != 0) return fail(what + " is in the document already");
-    return database_->run("INSERT INTO move_rules(move, uplink, owner, id, text, packets, bytes, sum) VALUES(?, 0, ?, ?, ?, ?, ?, ?)",
-                          {move, delta.rule.owner, delta.rule.id, delta.rule.text, delta.rule.packets, delta.rule.bytes, sum_of(move, false, delta.rule)});
+    return database_->run("INSERT INTO move_rules(move, uplink, owner, id, text, packets, bytes, sum) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+                          {move, delta.uplink, delta.rule.owner, delta.rule.id, delta.rule.text, delta.rule.packets, delta.rule.bytes, sum_of(move, delta.uplink, delta.rule)});
   }
   if (place == 0) return fail(what + " is not in the document");
   return database_->run("DELETE FROM move_rules WHERE seq=?", {place});

@@ -80,10 +80,9 @@ void World::check_owned(const Vm& vm, const Host& owner) {
     return violate("3: the policy of " + at + " is not its own: have\n" + picture + "want\n" + vm.picture);
   }
   if (!vm.claimed && owner.digest_of(vm.name) != vm.digest) return violate("3: the digest of " + at + " is another");
-  std::vector<EndpointId> ids;
-  for (const auto* endpoint : owner.sw->store.endpoints_of_vm(vm.name)) ids.push_back(endpoint->id);
-  if (owner.sw->store.uplink_rules_to(ids).size() != 1) {
-    violate("3: " + at + " has " + std::to_string(owner.sw->store.uplink_rules_to(ids).size()) + " uplink rules that lead to it, not 1");
+  const std::string uplinks = owner.uplinks_of(vm.name);
+  if (vm.claimed ? !vm.uplinks_ever.contains(uplinks) : uplinks != vm.uplinks) {
+    violate("3: the uplink rules that lead to " + at + " are not its own: have\n" + uplinks + "want\n" + vm.uplinks);
   }
 }
 

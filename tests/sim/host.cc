@@ -216,6 +216,17 @@ std::string Host::picture_of(const std::string& vm) const {
   return out;
 }
 
+std::string Host::uplinks_of(const std::string& vm) const {
+  std::vector<EndpointId> ids;
+  for (const auto* endpoint : sw->store.endpoints_of_vm(vm)) ids.push_back(endpoint->id);
+  std::vector<std::string> rules;
+  for (const auto* rule : sw->store.uplink_rules_to(ids)) rules.push_back(sw->store.endpoint(rule->owner)->profile.name + " " + dataplane::to_text(rule->rule));
+  std::ranges::sort(rules);
+  std::string out;
+  for (const std::string& rule : rules) out += "  " + rule + "\n";
+  return out;
+}
+
 std::string Host::digest_of(const std::string& vm) const {
   const auto document = driver->export_vm(vm);
   return document ? document->digest : document.error().message;

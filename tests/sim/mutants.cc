@@ -154,6 +154,20 @@ void add_to_journal_and_network(std::vector<Mutant>& all) {
       if (message.has_prepared()) prepared[message.move()] = message.prepared().digest();
       if (message.has_delta()) message.mutable_delta()->Clear();
       if (message.has_handover() && !prepared[message.move()].empty()) message.mutable_handover()->set_digest(prepared[message.move()]);
+      if (message.has_handover()) message.mutable_handover()->clear_uplinks_digest();
+    };
+  };
+  all.push_back(mutant("uplink-rules-not-compared", "a destination that has missed such a change takes the handover"));
+  all.back().network = [] {
+    return [](unsigned, unsigned, migration::wire::Envelope& message) {
+      if (message.has_handover()) message.mutable_handover()->clear_uplinks_digest();
+    };
+  };
+  all.push_back(mutant("uplink-rules-not-told", "what changes of the uplink's rules for a VM after the offer does not travel"));
+  all.back().network = [] {
+    return [](unsigned, unsigned, migration::wire::Envelope& message) {
+      if (message.has_delta() && message.delta().uplink()) message.mutable_delta()->Clear();
+      if (message.has_handover()) message.mutable_handover()->clear_uplinks_digest();
     };
   };
 }

@@ -89,7 +89,7 @@ void World::cancel(unsigned vm, unsigned at) {
   trace([&] { return "cancel " + vms_[vm].name + " at " + hosts[at]->name + ": " + (done ? "done" : done.error().message); });
 }
 
-// The VM's owner is told of a new rule, or that one is to go; in the journal first.
+// The VM's owner is told of a new rule, or that one is to go: of the VM's own, or of the uplink's that lead to it.
 void World::change_rules(unsigned vm_index) {
   Vm& vm = vms_[vm_index];
   const unsigned nic = vm.nics[chance.below(vm.nics.size())];
@@ -104,34 +104,51 @@ void World::change_rules(unsigned vm_index) {
   }
   if (at == kNowhere || !has_it(*hosts[static_cast<size_t>(at)])) return;
   Host& host = *hosts[static_cast<size_t>(at)];
-  const auto* endpoint = host.sw->store.find(nics_[nic].name);
-  migration::JournalBatch batch;
-  {
-    dataplane::Transaction transaction(host.sw->store);
-    const auto number = endpoint->rules.empty() || chance.percent(60) ? 0 : endpoint->rules.rbegin()->first;
-    if (number > 1) {
-      if (auto gone = transaction.destroy_rule(endpoint->id, RuleId{number}); !gone) return;
-      batch.destroyed.emplace_back(nics_[nic].name, number);
-    } else {
-      ++vm.rules_made;
-      const std::string text = "ingress priority " + std::to_string(vm.rules_made) + " pattern eth / ipv4 / udp dst is " + std::to_string(1000 + vm.rules_made) +
-                               " / end actions drop / end";
-      const auto rule = dataplane::parse_rule(text);
-      const auto made = transaction.create_rule(endpoint->id, *rule);
-      if (!made) return;
-      batch.created.push_back({nics_[nic].name, made->value, nics_[nic].name, dataplane::to_text(*rule)});
-    }
-    const uint64_t spared = std::exchange(host.crash_in, 0);
-    const bool written = host.memory->write(batch).has_value();
-    host.crash_in = spared;
-    if (!written) return;
-    transaction.commit();
-  }
+  if (!change_rule(host, vm_index, nic, chance.one_in(3))) return;
   vm.picture = host.picture_of(vm.name);
   vm.pictures.insert(vm.picture);
+  vm.uplinks = host.uplinks_of(vm.name);
+  vm.uplinks_ever.insert(vm.uplinks);
   vm.digest = host.digest_of(vm.name);
   for (size_t n = 0; n < vm.nics.size(); ++n) vm.rules_inside[n] = host.sw->store.find(nics_[vm.nics[n]].name)->inside.size();
-  trace([&] { return "a rule of " + nics_[nic].name + (batch.created.empty() ? " goes at " : " is made at ") + host.name; });
+}
+
+// In the journal first. False: it was refused, or cannot be written.
+bool World::change_rule(Host& host, unsigned vm_index, unsigned nic, bool of_uplink) {
+  Vm& vm = vms_[vm_index];
+  const auto* endpoint = host.sw->store.find(nics_[nic].name);
+  const auto* owner = of_uplink ? host.sw->store.endpoint(host.sw->uplink) : endpoint;
+  uint32_t number = 0;
+  if (of_uplink) {
+    const auto to_it = host.sw->store.uplink_rules_to({&endpoint->id, 1});
+    if (!to_it.empty() && chance.percent(40)) number = to_it.back()->id.value;
+  } else if (!endpoint->rules.empty() && !chance.percent(60)) {
+    number = endpoint->rules.rbegin()->first;
+    if (number <= 1) number = 0;
+  }
+  migration::JournalBatch batch;
+  dataplane::Transaction transaction(host.sw->store);
+  if (number != 0) {
+    if (auto gone = transaction.destroy_rule(owner->id, RuleId{number}); !gone) return false;
+    batch.destroyed.emplace_back(owner->profile.name, number);
+  } else {
+    ++vm.rules_made;
+    const std::string text = "ingress priority " + std::to_string(vm.rules_made) + " pattern eth / ipv4 / udp dst is " + std::to_string(1000 + vm.rules_made) +
+                             " / end actions " + (of_uplink ? "represented_port ethdev_port_id " + nics_[nic].name : "drop") + " / end";
+    const auto rule = dataplane::parse_rule(text);
+    const auto made = transaction.create_rule(owner->id, *rule);
+    if (!made) return false;
+    batch.created.push_back({owner->profile.name, made->value, owner->profile.name, dataplane::to_text(*rule)});
+  }
+  const uint64_t spared = std::exchange(host.crash_in, 0);
+  const bool written = host.memory->write(batch).has_value();
+  host.crash_in = spared;
+  if (!written) return false;
+  transaction.commit();
+  trace([&] {
+    return "a rule of " + (of_uplink ? owner->profile.name + " to " : "") + nics_[nic].name + (batch.created.empty() ? " goes at " : " is made at ") + host.name;
+  });
+  return true;
 }
 
 void World::crash(unsigned host_index) {

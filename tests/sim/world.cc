@@ -72,6 +72,8 @@ void World::set_up() {
     Host& home = *hosts[static_cast<size_t>(vm.runs_at)];
     vm.picture = home.picture_of(vm.name);
     vm.pictures.insert(vm.picture);
+    vm.uplinks = home.uplinks_of(vm.name);
+    vm.uplinks_ever.insert(vm.uplinks);
     vm.digest = home.digest_of(vm.name);
     connect(v, home.index);
     traffic_later(v);

@@ -76,6 +76,7 @@ class Host final : public WorkerHost {
   void port_event(dataplane::PortEventKind kind, PortId port);
   void collect_later();
   std::string picture_of(const std::string& vm) const;  // its profiles and rules, with their ids
+  std::string uplinks_of(const std::string& vm) const;  // the uplink's rules that lead to it alone
   [[nodiscard]] std::string digest_of(const std::string& vm) const;
   [[nodiscard]] std::string state_of(const std::string& vm, const std::string& peer) const;  // of its last move from here to there
 
@@ -132,8 +133,8 @@ struct Vm {
   bool busy = false;         // libvirt does something with it
   std::array<Process, kMaxHosts> at;
   // Its policy, as its operator has made it.
-  std::string picture, digest;
-  std::set<std::string> pictures;            // and as it was before
+  std::string picture, uplinks, digest;
+  std::set<std::string> pictures, uplinks_ever;  // and as it was before
   std::vector<size_t> rules_inside;          // by NIC
   bool claimed = false;      // somebody took it without asking: changes that it had not heard of are gone
   bool order_lost = false;   // a backlog took longer than direct arrivals may wait
@@ -229,6 +230,7 @@ class World {
   void cancel(unsigned vm, unsigned at);
   void part(unsigned a, unsigned b, uint64_t for_ns);
   void change_rules(unsigned vm);
+  bool change_rule(Host& host, unsigned vm, unsigned nic, bool of_uplink);
   void fault();
   void crash(unsigned host);
   int other_host(unsigned than);

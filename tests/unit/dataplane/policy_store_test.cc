@@ -252,6 +252,77 @@ TEST_F(PolicyStoreTest, RulesStagedInAnotherEndpointsTableComeIntoForceWithTheAt
   EXPECT_EQ(store_.uplink_rules_to({&vm, 1}).size(), 1u);
 }
 
+TEST_F(PolicyStoreTest, ARuleStagedInAnotherEndpointsTableMayBeTakenBack) {
+  const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
+  const EndpointId up = add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
+  const std::string before = picture();
+  const size_t slots = counters_.in_use();
+  const auto travels = [](int priority) {
+    return RuleSpec{"physnet1", RuleId{}, rule("ingress priority " + std::to_string(priority) + " pattern eth / end actions represented_port ethdev_port_id vm1/net0 / end")};
+  };
+  auto policy = store_.build(vm, {});
+  ASSERT_TRUE((*policy)->add_outside(travels(1)));
+  ASSERT_TRUE((*policy)->add_outside(travels(2)));
+  EXPECT_EQ(store_.endpoint(up)->pins, 2u);
+  EXPECT_FALSE((*policy)->remove_outside("physnet1", travels(3).rule));
+  EXPECT_FALSE((*policy)->remove_outside("vm1/net0", travels(1).rule));
+  EXPECT_FALSE((*policy)->remove_outside("nobody", travels(1).rule));
+  ASSERT_TRUE((*policy)->remove_outside("physnet1", travels(1).rule));
+  EXPECT_FALSE((*policy)->remove_outside("physnet1", travels(1).rule)) << "it is gone";
+  EXPECT_EQ(store_.endpoint(up)->pins, 1u);
+  EXPECT_EQ(counters_.in_use(), slots + 2) << "workers may be looking at it";
+  grace_.pass();
+  reclaimer_.collect();
+  EXPECT_EQ(counters_.in_use(), slots + 1);
+  {
+    Transaction t(store_);
+    ASSERT_TRUE(t.attach(std::move(*policy)));
+    t.commit();
+  }
+  ASSERT_EQ(store_.uplink_rules_to({&vm, 1}).size(), 1u);
+  EXPECT_EQ(hit(entry(up).ingress)->order.priority, 2u);
+  {
+    Transaction t(store_);
+    ASSERT_TRUE(t.destroy_rule(up, store_.uplink_rules_to({&vm, 1}).front()->id));
+    t.commit();
+  }
+  EXPECT_EQ(store_.endpoint(up)->pins, 0u);
+  EXPECT_TRUE(store_.endpoint(vm)->receive.empty());
+}
+
+TEST_F(PolicyStoreTest, AnUplinkRuleIsGuardedWhereAllThatItLeadsToIs) {
+  const EndpointId vm = add("vm7/net0", EndpointKind::kVm);
+  const EndpointId other = add("vm8/net0", EndpointKind::kVm);
+  const EndpointId up = add("physnet1", EndpointKind::kUplink);
+  const std::string to_vm = "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end";
+  const std::string to_both = "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / represented_port ethdev_port_id vm8/net0 / end";
+  const std::string by_origin = "transfer pattern represented_port ethdev_port_id is physnet1 / eth / end actions represented_port ethdev_port_id vm7/net0 / end";
+  const RuleId alone = create(up, to_vm), shared = create(up, to_both);
+  store_.set_guard(vm, "vm7 moves to host-b");
+  const std::string before = picture();
+  {
+    Transaction t(store_);
+    for (const auto& [owner, text] : {std::pair{up, to_vm}, std::pair{other, by_origin}}) {
+      auto refused = t.create_rule(owner, rule(text));
+      ASSERT_FALSE(refused) << text;
+      EXPECT_EQ(refused.error().message, "vm7 moves to host-b");
+    }
+    auto kept = t.destroy_rule(up, alone);
+    ASSERT_FALSE(kept);
+    EXPECT_EQ(kept.error().message, "vm7 moves to host-b");
+    EXPECT_TRUE(t.create_rule(up, rule(to_both))) << "vm8 stays here, and so does its rule";
+    EXPECT_TRUE(t.destroy_rule(up, shared));
+    EXPECT_TRUE(t.create_rule(up, rule("ingress pattern eth / end actions drop / end"))) << "leads to nobody";
+    EXPECT_TRUE(t.create_rule(other, rule(to_vm))) << "of vm8's own table";
+  }
+  EXPECT_EQ(picture(), before);
+  Transaction t(store_);
+  t.override_guards();
+  EXPECT_TRUE(t.destroy_rule(up, alone));
+  EXPECT_TRUE(t.create_rule(up, rule(to_vm)));
+  t.commit();
+}
+
 TEST_F(PolicyStoreTest, UplinkRulesThatLeadOnlyToTheVmAreTold) {
   const EndpointId vm = add("vm7/net0", EndpointKind::kVm);
   const EndpointId other = add("vm8/net0", EndpointKind::kVm);

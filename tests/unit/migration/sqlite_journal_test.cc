@@ -99,7 +99,7 @@ class RandomBatches {
     JournalBatch batch;
     if (chance(4)) batch.epochs.emplace_back(vm(), epoch());
     if (chance(3)) batch.moves.push_back(move());
-    if (chance(3)) batch.deltas.push_back({move_id(), chance(2), rule()});
+    if (chance(3)) batch.deltas.push_back({move_id(), chance(2), rule(), chance(2)});
     if (chance(5)) {
       batch.settled.push_back({move_id(), vm(), "host-b", chance(2) ? MoveRole::kSource : MoveRole::kDestination, chance(2), epoch(), chance(2) ? "" : "full\nof \"it\""});
     }
