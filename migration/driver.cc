@@ -66,7 +66,7 @@ struct Driver::Impl {
     MoveStatus status;
     std::string address;
   };
-  std::deque<Queued> queued;  // moves from here that wait for others to be prepared
+  std::deque<Queued> queued;  // moves from here that wait: for others to be prepared, or for what goes back to their VM
   std::vector<std::shared_ptr<PullRequest>> pulls;
   std::vector<std::shared_ptr<PeerPing>> pings;
   std::deque<EvacuationStatus> evacuations;  // total, done, failed and rules are kept; the rest is counted when asked
@@ -357,11 +357,17 @@ struct Driver::Impl {
     return nullptr;
   }
 
-  [[nodiscard]] bool moving(const std::string& vm) const {
+  [[nodiscard]] bool moving(const std::string& vm) const { return undecided(vm) || going_back(vm); }
+  // A move of it has not ended, or waits.
+  [[nodiscard]] bool undecided(const std::string& vm) const {
     return std::ranges::any_of(queued, [&](const Queued& q) { return q.status.vm == vm; }) ||
            std::ranges::any_of(stuck, [&](const Stuck& s) { return s.status.vm == vm; }) ||
-           std::ranges::any_of(outgoing, [&](const auto& m) { return m->vm() == vm && !m->over(); }) ||
+           std::ranges::any_of(outgoing, [&](const auto& m) { return m->vm() == vm && !m->settled(); }) ||
            std::ranges::any_of(incoming, [&](const auto& m) { return m->vm() == vm && !m->over(); });
+  }
+  // Its move from here has ended, and what was kept for it is still on its way back to it.
+  [[nodiscard]] bool going_back(std::string_view vm) const {
+    return std::ranges::any_of(outgoing, [&](const auto& m) { return m->vm() == vm && m->settled() && !m->over(); });
   }
 
   Result<std::string> listed_address(const std::string& peer) const {
@@ -381,19 +387,21 @@ struct Driver::Impl {
     return address;
   }
 
-  // Begins, or queues behind those that are being prepared. An error: nothing has begun.
+  // Begins, or queues: behind those that are being prepared, or until what was kept in the VM's last move has gone back. An
+  // error: nothing has begun.
   Result<std::string> start(const std::string& vm, const std::string& peer, const std::string& id, const std::string& evacuation) {
     auto address = address_of(peer);
     if (!address) return fail(address.error());
     if (!may_move_out(peer)) return fail(Error{"no VM may be moved there from " + context.options.host, 0, 0, peer, "a host of migration.allow_out"});
-    if (moving(vm)) return fail(vm + " is moving already");
-    if (auto good = SourceMove::check(context, vm); !good) return fail(good.error());
+    if (undecided(vm)) return fail(vm + " is moving already");
+    const bool waits = going_back(vm);
+    if (auto good = waits ? Result<void>{} : SourceMove::check(context, vm); !good) return fail(good.error());
     MoveStatus status;
     status.vm = vm;
     status.peer = peer;
     status.id = id;
     status.evacuation = evacuation;
-    if (queued.empty() && preparing() < context.options.max_preparing) {
+    if (!waits && next_in_turn() == queued.end() && preparing() < context.options.max_preparing) {
       auto move = std::make_shared<SourceMove>(context, std::move(status), std::move(*address));
       if (auto begun = move->begin(); !begun) return fail(begun.error());
       outgoing.push_back(move);
@@ -411,10 +419,15 @@ struct Driver::Impl {
     return static_cast<size_t>(std::ranges::count_if(outgoing, [](const auto& move) { return move->preparing(); }));
   }
 
+  // The first that could begin; end(): none.
+  std::deque<Queued>::iterator next_in_turn() {
+    return std::ranges::find_if(queued, [&](const Queued& waiting) { return !going_back(waiting.status.vm); });
+  }
+
   void begin_queued() {
-    while (!queued.empty() && preparing() < context.options.max_preparing) {
-      Queued next = std::move(queued.front());
-      queued.pop_front();
+    for (auto turn = next_in_turn(); turn != queued.end() && preparing() < context.options.max_preparing; turn = next_in_turn()) {
+      Queued next = std::move(*turn);
+      queued.erase(turn);
       auto move = std::make_shared<SourceMove>(context, next.status, next.address);
       if (auto begun = move->begin(); begun) {
         outgoing.push_back(move);
@@ -655,8 +668,10 @@ Result<EvacuationReport> Driver::start_all(const std::string& peer) {
   impl_->sweep();
   std::set<std::string> vms;
   for (const EndpointRecord* endpoint : context.store.endpoints()) {
-    const bool local = endpoint->profile.kind == EndpointKind::kVm && endpoint->location.kind == LocationKind::kPort;
-    if (local) vms.emplace(dataplane::vm_of(endpoint->profile.name));
+    const std::string_view vm = dataplane::vm_of(endpoint->profile.name);
+    const LocationKind where = endpoint->location.kind;
+    const bool local = where == LocationKind::kPort || (where == LocationKind::kParked && impl_->going_back(vm));
+    if (local && endpoint->profile.kind == EndpointKind::kVm) vms.emplace(vm);
   }
   if (vms.empty()) return fail("no VM is local here: there is nothing to move to " + peer);
   EvacuationReport report;

@@ -132,7 +132,8 @@ class Driver {
   Result<RewriteReport> rewrite_vm(const std::string& vm);
   Result<ImportReport> import_vm(const Document& document, const std::map<std::string, ImportBinding>& bindings);
 
-  // Between peers. start() returns the move's id at once; status() tells how it goes.
+  // Between peers. start() returns the move's id at once; status() tells how it goes: "queued" at first while others are being
+  // prepared, or while frames of a move that has just ended go back to the VM.
   Result<std::string> start(const std::string& vm, const std::string& peer);
   // Every VM that is local here; an error if there is none. What cannot be moved is told with its reason.
   Result<EvacuationReport> start_all(const std::string& peer);

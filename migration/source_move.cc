@@ -452,6 +452,7 @@ void SourceMove::end_thaw() {
   transaction.commit();
   if (!thawing_) return;
   thawing_ = false;
+  if (over()) return context_.changed();
   // It may have stopped again meanwhile.
   if (!running()) stopped();
 }

@@ -240,6 +240,69 @@ TEST_F(DriverTest, CancelledInThePauseTheLastFramesOfTheWorkersComeBackToo) {
   for (size_t i = 0; i <= 10; ++i) EXPECT_EQ(a_.gate.injected[i].bytes[0], i);
 }
 
+TEST_F(DriverTest, AMoveThatIsStartedWhileTheLastOnesFramesGoBackWaitsAndHoldsNobodyBack) {
+  for (const bool pulled : {false, true}) {
+    SCOPED_TRACE(pulled ? "pulled" : "started");
+    start();
+    ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; })) << log_;
+    event(a_, a_driver_, PortEventKind::kRingsStopped);
+    for (uint8_t i = 0; i < 10; ++i) a_.gate.redirected.push_back(frame(a_, i));
+    ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over" && a_.gate.redirected.empty(); })) << log_;
+    event(a_, a_driver_, PortEventKind::kRingsRunning);
+    a_.gate.inject_room = 0;
+    ASSERT_TRUE(a_driver_->cancel("vm7"));
+    ASSERT_TRUE(until([&] { return state(a_driver_) == "aborted" && state(b_driver_) == "aborted"; })) << log_;
+    EXPECT_TRUE(a_driver_->moving("vm7")) << "what was kept goes back";
+    EXPECT_FALSE(a_driver_->rewrite_vm("vm7"));
+    if (pulled) {
+      ASSERT_TRUE(b_driver_->pull("vm7", "host-a"));
+      ASSERT_TRUE(until([&] { return state(a_driver_) == "queued"; })) << log_;
+    } else {
+      start();
+      EXPECT_EQ(state(a_driver_), "queued");
+    }
+    EXPECT_FALSE(a_driver_->start("vm7", "host-b")) << "one is enough";
+    ASSERT_TRUE(a_driver_->start("stay-a", "host-b"));
+    ASSERT_TRUE(until([&] { return a_driver_->status("stay-a").back().state == "prepared"; })) << log_;
+    EXPECT_EQ(state(a_driver_), "queued");
+    ASSERT_TRUE(a_driver_->cancel("stay-a"));
+    a_.gate.inject_room = SIZE_MAX;
+    // By itself, also when no worker and no port says anything.
+    for (int turns = 0; turns < 1000 && state(a_driver_) != "prepared"; ++turns) {
+      io_.restart();
+      io_.run_for(std::chrono::milliseconds(2));
+    }
+    ASSERT_EQ(state(a_driver_), "prepared") << log_;
+    EXPECT_EQ(location(a_), LocationKind::kPort);
+    ASSERT_EQ(a_.gate.injected.size(), 10u);
+    a_.gate.injected.clear();
+    ASSERT_TRUE(a_driver_->cancel("vm7"));
+    ASSERT_TRUE(until([&] { return state(b_driver_) == "aborted" && !a_driver_->moving("vm7"); })) << log_;
+  }
+}
+
+TEST_F(DriverTest, AMoveThatWaitsForFramesToGoBackMayBeGivenUpOrBePartOfAnEvacuation) {
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; })) << log_;
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  a_.gate.redirected.push_back(frame(a_, 1));
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over" && a_.gate.redirected.empty(); })) << log_;
+  event(a_, a_driver_, PortEventKind::kRingsRunning);
+  a_.gate.inject_room = 0;
+  ASSERT_TRUE(a_driver_->cancel("vm7"));
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "aborted"; })) << log_;
+  const std::string id = start();
+  ASSERT_TRUE(a_driver_->cancel("vm7"));
+  EXPECT_EQ(a_driver_->show(id)->state, "aborted");
+  auto all = a_driver_->start_all("host-b");
+  ASSERT_TRUE(all) << all.error().message;
+  EXPECT_EQ(all->started.size(), 2u) << "vm7 and stay-a";
+  EXPECT_EQ(a_driver_->evacuations().back().queued, 1u);
+  a_.gate.inject_room = SIZE_MAX;
+  ASSERT_TRUE(until([&] { return a_driver_->evacuations().back().prepared == 2; })) << log_;
+  EXPECT_EQ(a_.gate.injected.size(), 1u);
+}
+
 class FloodTest : public DriverTest, public ::testing::WithParamInterface<int> {};
 
 // The VM runs there at once, while frames are on their way, or after a while.
