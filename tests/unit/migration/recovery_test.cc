@@ -217,6 +217,15 @@ class RecoveryTest : public ::testing::Test {
     ASSERT_TRUE(id) << id.error().message;
     id_ = *id;
   }
+  // Moves it to where it runs at the destination, with the window open.
+  void run_there() {
+    begin();
+    ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
+    run_at(nullptr);
+    ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
+    run_at(&b_);
+    ASSERT_TRUE(until([&] { return state(b_) == "active" || state(b_) == "open"; })) << log_;
+  }
   // The VM, its rules and its receive rules are at `host` and nowhere else.
   void expect_owner(Host& host) {
     Host& other = &host == &a_ ? b_ : a_;
@@ -372,12 +381,7 @@ TEST_F(RecoveryTest, ADestinationWhoseSourceIsGoneTakesTheVmThatRunsThere) {
 }
 
 TEST_F(RecoveryTest, ASourceThatClaimedAVmWhichRunsAtItsPeerYields) {
-  begin();
-  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-  run_at(nullptr);
-  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
-  run_at(&b_);
-  ASSERT_TRUE(until([&] { return state(b_) == "active" || state(b_) == "open"; })) << log_;
+  ASSERT_NO_FATAL_FAILURE(run_there());
   kill(b_);
   kill(a_);
   restart(a_);
@@ -437,12 +441,7 @@ TEST_F(RecoveryTest, ADestinationKilledWithoutARecordThatItIsActiveHearsItFromTh
 }
 
 TEST_F(RecoveryTest, RulesChangedWhileTheWindowIsOpenOutliveAKilledDestination) {
-  begin();
-  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-  run_at(nullptr);
-  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
-  run_at(&b_);
-  ASSERT_TRUE(until([&] { return state(b_) == "active" || state(b_) == "open"; })) << log_;
+  ASSERT_NO_FATAL_FAILURE(run_there());
   const RuleId made = b_.sw->rule("vm7/net0", "ingress priority 4 pattern eth / ipv4 / end actions drop / end");
   JournalBatch batch;  // as control does
   const auto* endpoint = b_.sw->store.find("vm7/net0");
