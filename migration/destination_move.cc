@@ -293,7 +293,7 @@ void DestinationMove::unpublish() {
   if (policy_kept_) dropped_.destroyed = arrived_;
   for (const dataplane::Profile& profile : document_.profiles) (void)context_.ports.remove(staged_->port(profile.name));
   for (const auto& waiting : in_) {
-    if (const auto* frame = std::get_if<dataplane::Frame>(&waiting)) context_.gate.drop(*frame, dataplane::Drop::k_redirect_overflow);
+    if (const auto* frame = std::get_if<dataplane::Frame>(&waiting)) context_.gate.drop(*frame, dataplane::Drop::k_redirect_closed);
   }
   in_.clear();
   staged_.reset();

@@ -243,7 +243,7 @@ void Driver::Impl::pump() {
       if (move != outgoing.end()) {
         (*move)->redirect(frame);
       } else {
-        context.gate.drop(frame, dataplane::Drop::k_redirect_overflow);  // its move ended while it was on its way here
+        context.gate.drop(frame, dataplane::Drop::k_redirect_closed);  // its move ended while it was on its way here
       }
     }
   }

@@ -551,7 +551,7 @@ void SourceMove::redirect(const dataplane::Frame& frame) {
 void SourceMove::send_frame(const dataplane::Frame& frame) {
   const EndpointRecord* endpoint = context_.store.endpoint(frame.endpoint);
   if (endpoint == nullptr || session_ == nullptr || (held_by_peer_ == kTakesNoFrames && machine_.state() >= SourceState::kRedirecting)) {
-    if (machine_.state() >= SourceState::kRedirecting) context_.gate.drop(frame, dataplane::Drop::k_redirect_overflow);  // else a copy is kept
+    if (machine_.state() >= SourceState::kRedirecting) context_.gate.drop(frame, dataplane::Drop::k_redirect_closed);  // else a copy is kept
     return;
   }
   if (batch_.redirect().frames_size() == 0) batch_.mutable_redirect()->set_first(next_number_);
@@ -577,7 +577,7 @@ void SourceMove::flush_redirect() {
     session_->send(message);
   } else if (machine_.state() >= SourceState::kRedirecting) {
     for (const wire::Frame& lost : batch_.redirect().frames()) {
-      if (const auto frame = from_wire(lost)) context_.gate.drop(*frame, dataplane::Drop::k_redirect_overflow);
+      if (const auto frame = from_wire(lost)) context_.gate.drop(*frame, dataplane::Drop::k_redirect_closed);
     }
   }
   batch_.Clear();

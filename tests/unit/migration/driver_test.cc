@@ -506,6 +506,20 @@ TEST_F(DriverTest, RuleChangesBeforeTheHandoverTravelAndLaterOnesAreRefused) {
   EXPECT_NE(b_.store.rule(b_.store.find("vm7/net0")->id, added), nullptr);
 }
 
+TEST_F(DriverTest, WhatIsForAVmThatHasMovedOnIsCountedWhenItsSessionIsGone) {
+  start();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "prepared"; }));
+  event(a_, a_driver_, PortEventKind::kRingsStopped);
+  ASSERT_TRUE(until([&] { return state(b_driver_) == "handed-over"; })) << log_;
+  event(b_, b_driver_, PortEventKind::kRingsRunning);
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "redirecting"; })) << log_;
+  b_driver_->stop();
+  ASSERT_TRUE(until([&] { return state(a_driver_) == "done"; })) << log_;
+  for (uint8_t i = 0; i < 3; ++i) a_.gate.redirected.push_back(frame(a_, i));  // on their way here when it ended
+  ASSERT_TRUE(until([&] { return a_.gate.redirected.empty(); }));
+  EXPECT_EQ(a_.gate.drops, (std::map<dataplane::Drop, uint64_t>{{dataplane::Drop::k_redirect_closed, 3}}));
+}
+
 std::string to_vm7(int priority) {
   return "ingress priority " + std::to_string(priority) + " pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end";
 }
