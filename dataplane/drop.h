@@ -36,7 +36,6 @@ namespace godwit::dataplane {
   X(no_mbuf, "no buffer was free for a copy")                                                   \
   X(park_overflow, "the bounded park was full")                                                 \
   X(park_expired, "parked, and its endpoint went away")                                         \
-  X(redirect_overflow, "the redirect to the peer could not keep up")                            \
   X(redirect_closed, "redirected, and the session or the move that would take it is over")      \
   X(redirect_duplicate, "second copy of a flooded frame during a move")                         \
   X(redirect_stale, "redirected packet of an epoch that is not the newest")                     \

@@ -75,6 +75,9 @@ rte_vhost_msg_result after_message(int vid, void* context) {
     case VhostRequest::kSetFeatures:
       if (message->size >= sizeof(uint64_t)) port->on_features(message->payload.u64);
       break;
+    case VhostRequest::kSetLogBase:
+      port->on_rings_locked();
+      break;
     case VhostRequest::kGetVringBase:
       if (message->size >= sizeof(VhostVringState)) port->on_ring_base(message->payload.state.index);
       break;

@@ -16,6 +16,7 @@ enum class VhostRequest : uint32_t {
   kInvalid = 0,
   kSetFeatures = 2,
   kResetOwner = 4,
+  kSetLogBase = 6,
   kGetVringBase = 11,
   kGetQueueNum = 17,
 };

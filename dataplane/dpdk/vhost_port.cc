@@ -163,8 +163,13 @@ void VhostPort::on_features(uint64_t features) {
   if (((before ^ features) & ~kFeatureLogAll) != 0) events_.post(PortEventKind::kFeaturesChanged, id);
   const bool logging = (features & kFeatureLogAll) != 0;
   if (logging_.exchange(logging) != logging) {
+    on_rings_locked();
     events_.post(logging ? PortEventKind::kLoggingStarted : PortEventKind::kLoggingStopped, id);
   }
+}
+
+void VhostPort::on_rings_locked() {
+  if (rings_running_.load()) hold_until_ns_.store(monotonic_ns() + kCatchUpNs, std::memory_order_release);
 }
 
 void VhostPort::publish_tx_mask() {

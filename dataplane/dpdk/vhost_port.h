@@ -29,7 +29,7 @@ class VhostPort final : public Port {
   static constexpr uint16_t kMaxQueuePairs = 16;
   // Frames for a port whose rings have just stopped are held this long (tx_stage.h), so that a freeze finds them.
   static constexpr uint64_t kHoldNs = 250'000'000;
-  static constexpr uint64_t kCatchUpNs = 1'000'000'000;  // after its rings run
+  static constexpr uint64_t kCatchUpNs = 2'000'000'000;  // after its rings run, or were locked: a move's redirect is over by then
 
   // `attend`: makes the workers look at all of their queues; called by any thread, queue locks held.
   VhostPort(PortId id, const VhostPortSpec& spec, uint16_t workers, EventQueue& events, GracePeriod& grace,
@@ -51,6 +51,8 @@ class VhostPort final : public Port {
   void on_ring_base(uint32_t ring);  // GET_VRING_BASE was answered
   void on_reset_owner();
   void on_features(uint64_t features);
+  // Dirty logging begins or ends, while the rings run: the library has locked them, and workers find a backlog when they get on.
+  void on_rings_locked();
   // Control thread, when the socket is opened.
   void set_offered_features(uint64_t features) { offered_features_ = features; }
 
