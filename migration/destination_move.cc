@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "dataplane/flow_command.h"
@@ -228,11 +229,8 @@ Result<void> DestinationMove::go_on() {
   auto resumed = StagedImport::resume(context_.store, context_.ports, document_);
   if (!resumed) return fail(resumed.error());
   staged_ = std::move(*resumed);
-  for (const dataplane::RuleRecord* rule : context_.store.uplink_rules_to(ids_of_vm())) {
-    const std::string text = dataplane::to_text(rule->rule);
-    const bool came = std::ranges::any_of(document_.uplink_rules, [&](const DocumentRule& theirs) { return theirs.text == text; });
-    if (came) arrived_.emplace_back(context_.store.endpoint(rule->owner)->profile.name, rule->id.value);
-  }
+  // Which of the uplinks' rules were here before it is not known any more: should it go, all of them go (stayed_ is empty), as
+  // where a VM has moved away.
   recorded_ = recovered_ = policy_kept_ = published_ = true;
   why_ = "the switch was restarted";
   context_.epochs[status_.vm] = new_epoch_;
@@ -241,12 +239,6 @@ Result<void> DestinationMove::go_on() {
   act(DestinationAction::kCloseWindow);
   act(DestinationAction::kAskSource);
   return {};
-}
-
-std::vector<EndpointId> DestinationMove::ids_of_vm() const {
-  std::vector<EndpointId> ids;
-  for (const EndpointRecord* endpoint : context_.store.endpoints_of_vm(status_.vm)) ids.push_back(endpoint->id);
-  return ids;
 }
 
 void DestinationMove::supersede() { step(DestinationEvent::kAbort, status_.peer + " has begun another move of it"); }
@@ -289,8 +281,11 @@ void DestinationMove::settle(bool done) {
 void DestinationMove::unpublish() {
   auto taken = take_out(context_.store, status_.vm, LocationKind::kUplink, context_.uplink(), false);
   if (!taken) context_.log("move " + status_.id + ": cannot give it up: " + taken.error().message);
-  destroy_rules(context_.store, arrived_);
-  if (policy_kept_) dropped_.destroyed = arrived_;
+  // With those that were made for it here since.
+  std::vector<OwnedRule> going = uplink_rules_of(context_.store, status_.vm);
+  std::erase_if(going, [stayed = std::set(stayed_.begin(), stayed_.end())](const OwnedRule& rule) { return stayed.contains(rule); });
+  destroy_rules(context_.store, going);
+  if (policy_kept_) dropped_.destroyed = std::move(going);
   for (const dataplane::Profile& profile : document_.profiles) (void)context_.ports.remove(staged_->port(profile.name));
   for (const auto& waiting : in_) {
     if (const auto* frame = std::get_if<dataplane::Frame>(&waiting)) context_.gate.drop(*frame, dataplane::Drop::k_redirect_closed);
@@ -298,6 +293,7 @@ void DestinationMove::unpublish() {
   in_.clear();
   staged_.reset();
   arrived_.clear();
+  stayed_.clear();
   context_.store.collect_implicit();
   published_ = false;
 }
@@ -512,6 +508,7 @@ void DestinationMove::enter() {
   status_.rules_imported = report.rules + document_.uplink_rules.size();
   status_.rules_rewritten = report.receive_rules;
   arrived_ = report.arrived;
+  stayed_ = report.stayed;
   keep_policy();
 }
 

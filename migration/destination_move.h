@@ -58,7 +58,6 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   void record();
   void keep_policy();
   Result<void> go_on();
-  [[nodiscard]] std::vector<EndpointId> ids_of_vm() const;
   void after_step(DestinationState before);
   void unpublish();
   void ask_source(uint64_t after_ms);
@@ -104,6 +103,7 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   std::unique_ptr<Timer> hold_timer_, fence_timer_, window_timer_, announce_timer_, pump_timer_, ask_timer_;
   std::shared_ptr<PeerSession> asking_;  // to the source that we lost, until it answers
   std::vector<OwnedRule> arrived_;       // uplink rules that came with it
+  std::vector<OwnedRule> stayed_;        // those to the VM that this host had before
   JournalBatch dropped_;                 // those that went again
   bool recorded_ = false;                // the journal knows the move
   bool policy_kept_ = false;             // and the policy that came with it

@@ -134,6 +134,14 @@ Result<TakenOut> take_out(PolicyStore& store, const std::string& vm, LocationKin
   return report;
 }
 
+std::vector<OwnedRule> uplink_rules_of(const PolicyStore& store, const std::string& vm) {
+  std::vector<OwnedRule> rules;
+  for (const RuleRecord* record : store.uplink_rules_to(ids_of(store.endpoints_of_vm(vm)))) {
+    rules.emplace_back(store.endpoint(record->owner)->profile.name, record->id.value);
+  }
+  return rules;
+}
+
 std::vector<OwnedRule> remove_uplink_rules(PolicyStore& store, const std::string& vm) {
   const auto records = store.uplink_rules_to(ids_of(store.endpoints_of_vm(vm)));
   if (records.empty()) return {};
@@ -511,6 +519,8 @@ StagedImport::Report StagedImport::settle() {
   publication_.reset();
   for (const RuleRecord* record : info.arrived) report.arrived.emplace_back(store_.endpoint(record->owner)->profile.name, record->id.value);
   for (size_t i = 0; i < made_again_.size(); ++i) report.arrived.emplace_back(made_again_[i], info.created[i].value);
+  report.stayed = uplink_rules_of(store_, document_.vm);
+  std::erase_if(report.stayed, [arrived = std::set(report.arrived.begin(), report.arrived.end())](const OwnedRule& rule) { return arrived.contains(rule); });
   for (const auto& [name, place] : places_) report.new_ports[name] = place.port.value;
   report.rules = document_.rules.size();
   report.uplink_rules = static_cast<uint64_t>(std::ranges::count_if(standing_, [](const auto& one) { return one.second.staged; }));

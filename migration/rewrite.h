@@ -41,7 +41,9 @@ Result<TakenOut> take_out(dataplane::PolicyStore& store, const std::string& vm, 
 
 using OwnedRule = std::pair<std::string, uint32_t>;  // owner, id
 
-// The uplinks' rules that led to the VM only go from this host. Returns which.
+// The uplinks' rules that lead to the VM only.
+[[nodiscard]] std::vector<OwnedRule> uplink_rules_of(const dataplane::PolicyStore& store, const std::string& vm);
+// They go from this host. Returns which.
 std::vector<OwnedRule> remove_uplink_rules(dataplane::PolicyStore& store, const std::string& vm);
 
 // Those of `rules` that are there go.
@@ -86,6 +88,7 @@ class StagedImport {
     uint64_t receive_rules = 0;
     uint64_t uplink_rules = 0;
     std::vector<OwnedRule> arrived;  // uplink rules that are new here
+    std::vector<OwnedRule> stayed;   // those to the VM that this host had of its own
     std::map<std::string, uint16_t> new_ports;
   };
   // One transaction: tables attached, locations as `make` says, ports polled, uplink rules that are not here yet. In force
