@@ -6,7 +6,7 @@
 
 namespace godwit {
 
-// Before threads and files are there: has malloc ask for transparent huge pages (glibc.malloc.hugetlb=1), unless GLIBC_TUNABLES says something
+// For programs that measure: has malloc ask for transparent huge pages (glibc.malloc.hugetlb=1), unless GLIBC_TUNABLES says something
 // about that. glibc reads it at a program's start only, so the program is executed once more, in the same process. Where that
 // cannot be, or the kernel has transparent huge pages off, it goes on without.
 // See: The GNU C Library, "Memory Allocation Tunables"; Linux, admin-guide/mm/transhuge.

@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <string>
 
-#include "base/huge_pages.h"
 #include "control/config.h"
 #include "control/daemon.h"
 #include "control/peer_setup.h"
@@ -71,7 +70,6 @@ int main(int argc, char** argv) {
   if (options.help) return std::fputs(kHelp, stdout) < 0 ? kFailed : kDone;
   if (options.version) return std::printf("godwitd %s\n", GODWIT_VERSION) < 0 ? kFailed : kDone;
 
-  if (!options.check && !options.forget) godwit::prefer_huge_pages(argv);
   auto config = godwit::control::read_config(options.config);
   if (!config) return refuse(config.error());
   if (options.check) {

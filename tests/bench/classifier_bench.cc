@@ -312,7 +312,7 @@ bool parse(int argc, char** argv, Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  godwit::prefer_huge_pages(argv);  // as the daemon
+  godwit::prefer_huge_pages(argv);  // as a daemon that was started so (docs/operations.md)
   Options options;
   if (!parse(argc, argv, options)) {
     const bool help = argc == 2 && std::strcmp(argv[1], "--help") == 0;

@@ -384,7 +384,7 @@ bool measure(size_t rules, size_t swaps, bool quiet, std::string& json) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  godwit::prefer_huge_pages(argv);  // as the daemon
+  godwit::prefer_huge_pages(argv);  // as a daemon that was started so (docs/operations.md)
   size_t swaps = 50;
   std::string json_path;
   std::vector<size_t> sizes;
