@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "base/huge_pages.h"
 #include "tests/bench/classifier_load.h"
+#include "tests/bench/huge_pages.h"
 #include "tests/support/classbench.h"
 #include "tests/support/random_rule_set.h"
 
@@ -312,7 +312,7 @@ bool parse(int argc, char** argv, Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  godwit::prefer_huge_pages(argv);  // as a daemon that was started so (docs/operations.md)
+  godwit::bench::prefer_huge_pages(argv);  // as a daemon that was started so (docs/operations.md)
   Options options;
   if (!parse(argc, argv, options)) {
     const bool help = argc == 2 && std::strcmp(argv[1], "--help") == 0;

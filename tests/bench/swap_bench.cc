@@ -25,10 +25,10 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/huge_pages.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/policy_store.h"
 #include "dataplane/rule_parser.h"
+#include "tests/bench/huge_pages.h"
 #include "tests/support/packet_builder.h"
 #include "tests/support/test_rcu.h"
 
@@ -384,7 +384,7 @@ bool measure(size_t rules, size_t swaps, bool quiet, std::string& json) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  godwit::prefer_huge_pages(argv);  // as a daemon that was started so (docs/operations.md)
+  godwit::bench::prefer_huge_pages(argv);  // as a daemon that was started so (docs/operations.md)
   size_t swaps = 50;
   std::string json_path;
   std::vector<size_t> sizes;

@@ -27,30 +27,27 @@ TokenId token_of(std::span<const uint8_t> bytes) {
   return token;
 }
 
+const dataplane::PortInfo& SimPorts::add(const std::string& name, dataplane::PortKind kind, const std::string& detail, uint16_t mtu) {
+  dataplane::PortInfo& info = ports_.emplace_back();
+  info.id = PortId{next_++};
+  info.name = name;
+  info.kind = kind;
+  info.detail = detail;
+  info.mtu = mtu;
+  return info;
+}
+
 Result<PortId> SimPorts::add_vhost(const dataplane::VhostPortSpec& spec) {
   for (const auto& info : ports_) {
     if (info.detail == spec.socket_path) return fail("socket " + spec.socket_path + " is taken by " + info.name);
   }
-  dataplane::PortInfo info;
-  info.id = PortId{next_++};
-  info.name = spec.name;
-  info.kind = dataplane::PortKind::kVhost;
-  info.detail = spec.socket_path;
-  info.mtu = spec.mtu;
-  ports_.push_back(info);
+  const dataplane::PortInfo info = add(spec.name, dataplane::PortKind::kVhost, spec.socket_path, spec.mtu);
   if (on_added) on_added(info);
   return info.id;
 }
 
 Result<PortId> SimPorts::add_ethdev(const dataplane::EthdevPortSpec& spec) {
-  dataplane::PortInfo info;
-  info.id = PortId{next_++};
-  info.name = spec.name;
-  info.kind = dataplane::PortKind::kEthdev;
-  info.detail = spec.devargs;
-  info.mtu = spec.mtu;
-  ports_.push_back(info);
-  return info.id;
+  return add(spec.name, dataplane::PortKind::kEthdev, spec.devargs, spec.mtu).id;
 }
 
 Result<void> SimPorts::remove(PortId port) {

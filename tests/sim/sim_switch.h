@@ -50,6 +50,7 @@ class SimPorts final : public dataplane::Ports {
   [[nodiscard]] size_t vhost_ports() const;
 
  private:
+  const dataplane::PortInfo& add(const std::string& name, dataplane::PortKind kind, const std::string& detail, uint16_t mtu);
   std::vector<dataplane::PortInfo> ports_;
   uint16_t next_ = 0;
 };

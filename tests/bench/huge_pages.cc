@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/huge_pages.h"
+#include "tests/bench/huge_pages.h"
 
 #include <unistd.h>
 
@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <string>
 
-namespace godwit {
+namespace godwit::bench {
 namespace {
 
 constexpr const char* kVariable = "GLIBC_TUNABLES";
@@ -29,4 +29,4 @@ void prefer_huge_pages(char** argv) {
   execv(path, argv);
 }
 
-}  // namespace godwit
+}  // namespace godwit::bench
