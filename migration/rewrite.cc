@@ -312,20 +312,15 @@ Result<void> StagedImport::build() {
     const auto place = places_.find(inside_of(document_.rules[i], specs_[i].rule));
     if (auto added = place->second.policy->add(specs_[i]); !added) return added;
   }
-  const RulesHere here = uplink_rules_here();
+  for (const RuleRecord* record : store_.uplink_rules_to(ids_of(store_.endpoints_of_vm(document_.vm)))) {
+    const std::string key = store_.endpoint(record->owner)->profile.name + " " + dataplane::to_text(record->rule);
+    here_.emplace(key, Known{key, record->owner, record->id, record->rule});
+  }
   for (size_t i = 0; i < uplink_specs_.size(); ++i) {
-    if (auto stands = stand_for(document_.uplink_rules[i], uplink_specs_[i], here); !stands) return stands;
+    if (auto stands = stand_for(document_.uplink_rules[i], uplink_specs_[i]); !stands) return stands;
   }
   (void)uplinks_digest();  // now, not in the VM's pause
   return {};
-}
-
-StagedImport::RulesHere StagedImport::uplink_rules_here() const {
-  RulesHere here;
-  for (const RuleRecord* record : store_.uplink_rules_to(ids_of(store_.endpoints_of_vm(document_.vm)))) {
-    here.emplace(store_.endpoint(record->owner)->profile.name + " " + dataplane::to_text(record->rule), record);
-  }
-  return here;
 }
 
 // Who offers a rule of an uplink must not reach the tables of others with it.
@@ -345,19 +340,21 @@ Result<void> StagedImport::check_uplink_rule(const DocumentRule& owned, const Ru
 }
 
 // Uplink rules come into force with the first endpoint, those that are alike once; one that this host has already stays the host's.
-Result<void> StagedImport::stand_for(const DocumentRule& owned, const RuleSpec& spec, const RulesHere& here) {
+Result<void> StagedImport::stand_for(const DocumentRule& owned, const RuleSpec& spec) {
   const std::string key = owned.owner + " " + owned.text;
   if (const auto stands = standing_.find(key); stands != standing_.end()) {
     ++stands->second.times;
     return {};
   }
-  const auto known = here.find(key);
-  if (known == here.end()) {
+  const auto known = here_.find(key);
+  const RuleRecord* record = known == here_.end() ? nullptr : store_.rule(known->second.owner, known->second.id);
+  const bool staged = record == nullptr || record->rule != known->second.rule;
+  if (staged) {
     if (auto added = places_.begin()->second.policy->add_outside(spec); !added) return added;
   } else {
-    known_.push_back({key, known->second->owner, known->second->id, spec.rule});
+    known_.push_back(known->second);
   }
-  standing_[key] = {1, known == here.end()};
+  standing_[key] = {1, staged};
   return {};
 }
 
@@ -431,7 +428,7 @@ Result<void> StagedImport::add_uplink_rule(const DocumentRule& rule) {
   if (auto good = check_uplink_rule(rule, *parsed); !good) return fail(what + ": " + good.error().message);
   RuleSpec spec{rule.owner, RuleId{}, std::move(*parsed)};
   if (auto entered = enter_missing(spec); !entered) return entered;
-  if (auto stands = stand_for(rule, spec, uplink_rules_here()); !stands) return stands;
+  if (auto stands = stand_for(rule, spec); !stands) return stands;
   document_.uplink_rules.push_back(rule);
   uplink_specs_.push_back(std::move(spec));
   uplinks_digest_.clear();

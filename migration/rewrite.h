@@ -115,10 +115,8 @@ class StagedImport {
   Result<void> make_ports(const Bindings& bindings);
   Result<void> enter_endpoints(EndpointId uplink);
   Result<void> build();
-  using RulesHere = std::map<std::string, const dataplane::RuleRecord*>;  // by owner and text
-  [[nodiscard]] RulesHere uplink_rules_here() const;
   Result<void> check_uplink_rule(const DocumentRule& owned, const dataplane::Rule& rule) const;
-  Result<void> stand_for(const DocumentRule& owned, const dataplane::RuleSpec& spec, const RulesHere& here);
+  Result<void> stand_for(const DocumentRule& owned, const dataplane::RuleSpec& spec);
   Result<void> enter_missing(const dataplane::RuleSpec& spec);
 
   dataplane::PolicyStore& store_;
@@ -138,7 +136,8 @@ class StagedImport {
     RuleId id;
     dataplane::Rule rule;
   };
-  std::vector<Known> known_;
+  std::map<std::string, Known> here_;  // this host's own, when it was staged: by owner and text
+  std::vector<Known> known_;           // those of them that stand for rules of the document
   std::vector<std::string> made_again_;     // owners of those that publish() made, as they were gone
   mutable std::string digest_, uplinks_digest_;  // empty: to be computed
   std::map<std::string, Place> places_;
