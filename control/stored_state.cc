@@ -20,10 +20,10 @@
 namespace godwit::control {
 namespace {
 
+using migration::OwnedRule;
 using migration::StoredEndpoint;
 using migration::StoredPolicy;
 using migration::StoredRule;
-using OwnedRule = std::pair<std::string, uint32_t>;
 
 constexpr size_t kMaxToldLost = 20;
 
@@ -320,28 +320,21 @@ Result<RestoredPolicy> restore(const HostConfig& config, migration::Journal& jou
 }
 
 Result<void> write_restored(const RestoredPolicy& restored, const dataplane::PolicyStore& store, migration::Journal& journal) {
+  const StoredPolicy& policy = restored.combined.policy;
+  const bool whole = restored.combined.changed || !restored.lost.empty();
   migration::JournalBatch batch;
-  for (const StoredEndpoint& endpoint : restored.combined.policy.endpoints) {
-    const dataplane::EndpointRecord* found = store.find(endpoint.profile.name);
-    if (found == nullptr) {
-      batch.gone.push_back(endpoint.profile.name);  // implicit, and nothing named it
-    } else if (restored.combined.changed) {
-      batch.endpoints.push_back(endpoint);
-    }
+  batch.forget_policy = batch.replace_configured = whole;
+  if (whole) batch.configured = policy.configured;
+  for (const StoredEndpoint& endpoint : policy.endpoints) {
+    const bool there = store.find(endpoint.profile.name) != nullptr;
+    if (there && whole) batch.endpoints.push_back(endpoint);
+    if (!there && !whole) batch.gone.push_back(endpoint.profile.name);  // implicit, and nothing named it
   }
-  if (restored.combined.changed || !restored.lost.empty()) {
-    batch.forget_policy = batch.replace_configured = true;
-    batch.gone.clear();
-    batch.configured = restored.combined.policy.configured;
-    batch.endpoints.clear();
-    for (const StoredEndpoint& endpoint : restored.combined.policy.endpoints) {
-      if (store.find(endpoint.profile.name) != nullptr) batch.endpoints.push_back(endpoint);
-    }
-    for (const StoredRule& rule : restored.combined.policy.rules) {
-      const dataplane::EndpointRecord* owner = store.find(rule.owner);
-      const dataplane::RuleRecord* record = owner == nullptr ? nullptr : store.rule(owner->id, RuleId{rule.id});
-      if (record != nullptr) batch.created.push_back(migration::stored_rule(store, *record));
-    }
+  for (const StoredRule& rule : policy.rules) {
+    if (!whole) break;
+    const dataplane::EndpointRecord* owner = store.find(rule.owner);
+    const dataplane::RuleRecord* record = owner == nullptr ? nullptr : store.rule(owner->id, RuleId{rule.id});
+    if (record != nullptr) batch.created.push_back(migration::stored_rule(store, *record));
   }
   return batch.empty() ? Result<void>() : journal.write(batch);
 }

@@ -104,13 +104,13 @@ void Host::start() {
 }
 
 void Host::restore() {
-  dataplane::Profile up;
-  up.name = "physnet1";
-  up.kind = dataplane::EndpointKind::kUplink;
-  const PortId port = *sw->ports.add_ethdev({up.name, "sim", 1500});
+  dataplane::Profile profile;
+  profile.name = "physnet1";
+  profile.kind = dataplane::EndpointKind::kUplink;
+  const PortId port = *sw->ports.add_ethdev({profile.name, "sim", 1500});
   {
     dataplane::Transaction transaction(sw->store);
-    sw->uplink = *transaction.add_endpoint(up, {LocationKind::kPort, port, {}});
+    sw->uplink = *transaction.add_endpoint(profile, {LocationKind::kPort, port, {}});
     (void)transaction.bind_port(sw->uplink, port);
     (void)transaction.set_active(sw->uplink, true);
     transaction.commit();
@@ -133,7 +133,7 @@ void Host::restore() {
     (void)migration::bind_restored(sw->store, endpoint.profile.name, *made, held);
   }
   driver->recover();
-  if (up.name.empty() || !this->up()) return;  // it may have died on the way
+  if (!up()) return;  // it may have died on the way
   (void)driver->listen();
 }
 

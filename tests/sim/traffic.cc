@@ -13,10 +13,8 @@ namespace {
 constexpr size_t kMostTokens = 400;
 }
 
-bool World::moving_somewhere(const Vm& vm) const { return vm.busy; }
-
 void World::traffic_later(unsigned vm) {
-  const uint64_t interval = moving_somewhere(vms_[vm]) ? plan.traffic_busy : plan.traffic_idle;
+  const uint64_t interval = vms_[vm].busy ? plan.traffic_busy : plan.traffic_idle;
   schedule.after(interval / 2 + chance.below(interval), [this, vm] {
     if (over_ || tokens_.size() >= kMostTokens || (healing && !vms_[vm].busy)) return;
     vm_speaks(vm);

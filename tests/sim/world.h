@@ -243,7 +243,6 @@ class World {
   void vm_speaks(unsigned vm);
   uint64_t path_to(unsigned host);
   void forget_delivered(unsigned vm, unsigned host);
-  bool moving_somewhere(const Vm& vm) const;
 
   // checks.cc
   void check_host(Host& host);
