@@ -184,7 +184,8 @@ bool TxStage::try_hold(Port& port, Packet* packet, bool may_begin, uint64_t unti
   if (hold == nullptr) {
     hold = &holds_.emplace_back(Hold{.port = port.id, .serial = port.serial, .endpoint = state_->owner(port.id), .until_ns = until_ns});
   }
-  if (hold->packets.size() >= limits_.packets || hold->bytes + packet->len > limits_.bytes) return false;
+  const size_t most = std::min<size_t>(limits_.packets, mbuf_of(*packet)->pool->size / 2);  // others need buffers, too
+  if (hold->packets.size() >= most || hold->bytes + packet->len > limits_.bytes) return false;
   // Released at once when the port is up again, so it waits then, too.
   if (!port.ready(0)) priv_of(mbuf_of(*packet)).patient = true;
   hold->packets.push_back(packet);
@@ -249,16 +250,30 @@ bool TxStage::release(Hold& hold) {
   return true;
 }
 
-// Tries the port again with all of it; what it does not take makes the next hold, which keeps its time unless some went.
+// Gives the port a burst after the other as long as it takes them. What it does not take stays, and keeps its time unless some went.
 void TxStage::refill(Port& port, Hold& hold) {
   const uint64_t sent_before = sent_;
-  for (Packet* packet : hold.packets) {
-    const Port::Route route = port.route(self_, packet->flow_hash);
-    enqueue(port, route.queue, route.up, packet);
+  size_t tried = 0;
+  Hold* left = nullptr;  // begun anew by what came back
+  while (left == nullptr && tried < hold.packets.size()) {
+    const size_t end = std::min(tried + kBurst, hold.packets.size());
+    for (; tried < end; ++tried) {
+      Packet* packet = hold.packets[tried];
+      hold.bytes -= packet->len;
+      const Port::Route route = port.route(self_, packet->flow_hash);
+      enqueue(port, route.queue, route.up, packet);
+    }
+    flush_port(port);
+    left = find_hold(port);
   }
-  flush();
-  Hold* again = find_hold(port);
-  if (again != nullptr && sent_ == sent_before) again->until_ns = hold.until_ns;
+  if (left == nullptr) return;
+  // It goes before those that were not tried, which stay where they are.
+  const auto from = hold.packets.begin() + static_cast<std::ptrdiff_t>(tried - left->packets.size());
+  std::ranges::copy(left->packets, from);
+  hold.packets.erase(hold.packets.begin(), from);
+  hold.bytes += left->bytes;
+  if (sent_ != sent_before) hold.until_ns = left->until_ns;
+  *left = std::move(hold);
 }
 
 bool TxStage::redirect(Hold& hold) {

@@ -5,7 +5,7 @@
 //   add -> size check -> the queue's owner: us, or another worker's mailbox
 //       -> checksum finished, or handed over as partial -> batch -> device
 //
-// Hold: frames that wait here for their port, in order and bounded, after the egress table.
+// Hold: frames that wait here for their port, in order and bounded (half of a pool's buffers at most), after the egress table.
 // - A VM's rings stop an instant before the control thread can publish that it is frozen. What is sent to its port
 //   in that instant is held, and goes where the endpoint's location says next: to the port when its rings run again,
 //   to the peer when it is redirected, to the uplink when it moved.

@@ -30,6 +30,14 @@ uint64_t secret() {
   return uint64_t{chance()} << 32 | chance();
 }
 
+// Whether a burst's buffers can be had. Then they are in this thread's cache of the pool, and its next receive gets them.
+bool can_receive(rte_mempool* pool) {
+  std::array<rte_mbuf*, kBurst> buffers;
+  if (rte_pktmbuf_alloc_bulk(pool, buffers.data(), kBurst) != 0) return false;
+  rte_pktmbuf_free_bulk(buffers.data(), kBurst);
+  return true;
+}
+
 }  // namespace
 
 Worker::Worker(const Config& config, const WorkerDeps& deps)
@@ -246,8 +254,11 @@ bool Worker::leave_alone(const ForwardingState& state, WorkerPlan::RxQueue& rx, 
     case Port::Arm::kArmed:
       break;
   }
-  frames = poll_queue(state, rx, now_s);
-  if (frames == 0) return true;
+  // Without buffers nothing comes by a full ring either, and its guest would have nothing to kick for, ever.
+  if (can_receive(rx.pool)) {
+    frames = poll_queue(state, rx, now_s);
+    if (frames == 0) return true;
+  }
   rx.port->disarm(rx.queue);
   return false;
 }

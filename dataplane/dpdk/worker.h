@@ -55,7 +55,7 @@ struct WorkerPlan {
   struct RxQueue {
     Port* port = nullptr;
     uint16_t queue = 0;
-    rte_mempool* pool = nullptr;  // vhost: what its frames go to
+    rte_mempool* pool = nullptr;  // what its frames go to; a device has one of its own, of the same kind
     // The worker's.
     uint32_t silent = 0;   // visits without a frame
     uint32_t watched = 0;  // Port::arm's

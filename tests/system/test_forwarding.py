@@ -258,6 +258,53 @@ class TestCounters:
         assert (account["duplicates"], account["corrupt"]) == (0, 0)
         assert received > sent / 2 and set(net.dropped_since(before)) <= {"tx_queue_full", "tx_ring_full"}
 
+    @pytest.mark.parametrize("logging", [False, True], ids=["at-rest", "dirty-logging-has-begun"])
+    def test_what_a_guests_ring_does_not_take_waits_only_where_a_migration_begins(self, net, logging):
+        net.vms.run(2200)  # by then its rings have run for so long that nothing waits for that reason
+        net.vms.sink("vm3")
+        before, number = net.drops(), 14 if logging else 13
+        if logging:
+            net.vms.log("vm3", "on")
+        net.vms.pause("vm3")
+        net.vms.stream(number, source="vm1", dst=mac(3), pps=20000, count=1000)
+        sent = net.vms.stream_wait(number)[0]["sent"]
+        net.vms.run(50)
+        net.vms.unpause("vm3")
+
+        def received():
+            return net.vms.stats("vm3")["streams"].get(str(number), {}).get("received", 0)
+        wait_for(lambda: received() + sum(net.dropped_since(before).values()) == sent, 5, "every packet received or dropped by name")
+        account = net.vms.stats("vm3")["streams"][str(number)]
+        if logging:
+            net.vms.log("vm3", "off")
+        net.vms.sink("vm3", on=False)
+        assert (account["duplicates"], account["out_of_order"], account["corrupt"]) == (0, 0, 0)
+        assert set(net.dropped_since(before)) == (set() if logging else {"tx_queue_full"})
+
+    def test_a_guest_whose_ring_was_full_when_buffers_ran_out_sends_again_when_there_are_some(self, net):
+        stuck, before = {"vm2": 15, "vm3": 16}, net.drops()
+        net.vms.sink(stuck)
+        for name in stuck:
+            net.vms.log(name, "on")
+        net.vms.pause(stuck)
+        for name, number in stuck.items():
+            net.vms.stream(number, source="vm1", dst=mac(int(name[2:])), pps=20000, count=3000)
+        net.vms.run(500)
+        pools = net.rpc.call("show.memory")["pools"]
+        assert any(pool["available"] < 32 for pool in pools), pools  # less than a burst
+        assert any(not stream["done"] for stream in net.vms.streams().values()), "nothing had to wait"
+        net.vms.stream_wait(timeout_ms=10000)  # the switch gives up what it holds for them after two seconds
+        net.vms.unpause(stuck)
+
+        def received():
+            return sum(net.vms.stats(name)["streams"].get(str(number), {}).get("received", 0) for name, number in stuck.items())
+        wait_for(lambda: received() + sum(net.dropped_since(before).values()) == 6000, 5, "every packet received or dropped by name")
+        for name in stuck:
+            net.vms.log(name, "off")
+        net.vms.sink(stuck, on=False)
+        assert set(net.dropped_since(before)) == {"tx_queue_full"}
+        assert len(net.exchange("vm1", [UDP4])) == 1
+
     def test_clear_port_stats_starts_again_from_zero(self, net):
         net.exchange("vm1", [UDP4])
         net.rpc.command("clear port stats vm1/net0")
