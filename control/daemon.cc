@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,12 +13,16 @@
 #include <asio/signal_set.hpp>
 #include <asio/steady_timer.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <string_view>
 
 #include "base/clock.h"
 #include "control/commands.h"
@@ -83,6 +88,15 @@ bool ask_for_short_waits() {
   attributes.nice = kNice;
   attributes.runtime_ns = kSliceNs;
   return syscall(SYS_sched_setattr, 0, &attributes, 0) == 0;
+}
+
+// No transparent huge pages, unless the operator asks malloc for them (docs/operations.md, "Memory"). khugepaged works at nice 19
+// under the lock of our memory map: where threads of nice -10 take the CPUs, whoever maps memory or touches a new page waits for it,
+// for seconds at worst, the thread that talks to front-ends among them (prctl(2), PR_SET_THP_DISABLE).
+void keep_khugepaged_away() {
+  const char* tunables = std::getenv("GLIBC_TUNABLES");
+  if (tunables != nullptr && std::string_view(tunables).find("glibc.malloc.hugetlb") != std::string_view::npos) return;
+  if (prctl(PR_SET_THP_DISABLE, 1UL, 0UL, 0UL, 0UL) != 0) spdlog::warn("cannot do without transparent huge pages: {}", std::strerror(errno));
 }
 
 void log_line(dataplane::RuntimeLogLevel level, std::string_view line) {
@@ -261,6 +275,7 @@ Result<void> Daemon::Impl::start() {
 
   // Workers sleep and the control thread decides within a VM's blackout: both must be back on their CPU at once when
   // guests use it too. Threads made from here on inherit it.
+  keep_khugepaged_away();
   if (!ask_for_short_waits()) spdlog::warn("cannot set nice {} and a short time slice: waking up may take longer", kNice);
 
   const dataplane::RuntimeOptions options = runtime_options(config);

@@ -9,6 +9,7 @@ import socket
 import stat
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 from certificates import Authority
@@ -26,6 +27,15 @@ def rules_of(text):
 
 
 class TestLife:
+    @pytest.mark.parametrize("tunables, enabled", [(None, "0"), ("glibc.malloc.hugetlb=1", "1")], ids=["by-itself", "asked-for"])
+    def test_there_are_transparent_huge_pages_only_where_the_operator_asks(self, make_switch, monkeypatch, tunables, enabled):
+        monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+        if tunables:
+            monkeypatch.setenv("GLIBC_TUNABLES", tunables)
+        switch = make_switch().start()
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{switch.process.pid}/status").read_text().splitlines())
+        assert status["THP_enabled"].strip() == enabled
+
     def test_version_needs_no_configuration(self, godwitd):
         done = run(godwitd, "--version")
         assert done.returncode == 0 and re.fullmatch(r"godwitd \d+\.\d+\.\d+\n", done.stdout)
