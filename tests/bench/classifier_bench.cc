@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "tests/bench/classifier_load.h"
-#include "tests/bench/huge_pages.h"
 #include "tests/support/classbench.h"
 #include "tests/support/random_rule_set.h"
 
@@ -312,7 +311,6 @@ bool parse(int argc, char** argv, Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  godwit::bench::prefer_huge_pages(argv);  // as a daemon that was started so (docs/operations.md)
   Options options;
   if (!parse(argc, argv, options)) {
     const bool help = argc == 2 && std::strcmp(argv[1], "--help") == 0;

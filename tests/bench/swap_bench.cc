@@ -28,7 +28,6 @@
 #include "dataplane/pipeline.h"
 #include "dataplane/policy_store.h"
 #include "dataplane/rule_parser.h"
-#include "tests/bench/huge_pages.h"
 #include "tests/support/packet_builder.h"
 #include "tests/support/test_rcu.h"
 
@@ -384,7 +383,6 @@ bool measure(size_t rules, size_t swaps, bool quiet, std::string& json) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  godwit::bench::prefer_huge_pages(argv);  // as a daemon that was started so (docs/operations.md)
   size_t swaps = 50;
   std::string json_path;
   std::vector<size_t> sizes;
