@@ -50,6 +50,7 @@ struct Order {
 
 // A rule as workers see it. Constant once inserted, but for the two generations.
 struct RuleEntry {
+  mutable uint32_t place = 0;  // for the writer of the classifier that it is in; far from what each lookup reads
   Match match;
   Order order;
   uint32_t group = 0;
@@ -59,7 +60,6 @@ struct RuleEntry {
   RuleId id;
   std::atomic<uint64_t> visible_from{kNever};
   std::atomic<uint64_t> visible_until{kNever};
-  mutable uint32_t place = 0;  // for the writer of the classifier that it is in
 
   [[nodiscard]] bool visible(uint64_t generation) const {
     return visible_from.load(std::memory_order_relaxed) <= generation &&

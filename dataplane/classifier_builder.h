@@ -182,10 +182,7 @@ class Builder {
     }
     if (frame.at < frame.items.size()) return;
     frame.seen = {};
-    frame.node = new (root_->pool_.allocate(Node::bytes(tables))) Node;
-    frame.node->depth = static_cast<uint16_t>(frame.depth);
-    frame.node->table_count = static_cast<uint16_t>(tables);
-    frame.node->count = frame.node->built = static_cast<uint32_t>(frame.items.size());
+    frame.node = new (root_->pool_.allocate(Node::bytes(tables))) Node(tables, frame.items.size());
     frame.slot.ref.store(make_ref(frame.node, Kind::kNode), std::memory_order_relaxed);
     frame.next.resize(frame.items.size());
     frame.phase = Frame::Phase::kOpen;

@@ -58,6 +58,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
 
 #include "dataplane/classifier.h"
 
@@ -325,17 +326,30 @@ struct Table {
 };
 static_assert(sizeof(Table) == 32);
 
-// One allocation with its tables behind it, which are constant but for what their slots hold.
+// What the writer alone knows of a node. It changes with each rule below, so it has a line of its own: on one that lookups
+// read it would take that line out of their caches each time.
+struct alignas(64) Tally {
+  uint32_t count = 0;  // records below
+  uint32_t built = 0;  // how many there were when it was built
+};
+
+// One allocation with its tables behind it, which are constant but for what their slots hold, and its tally behind those.
 struct Node {
   Slot rest;
-  uint32_t count = 0;  // writer only: records below
-  uint32_t built = 0;  // writer only: when it was built
-  uint16_t table_count = 0;
-  uint16_t depth = 0;
-  uint32_t unused = 0;
+  uint64_t table_count;
+  uint64_t unused = 0;
+
+  // Without its tables. `count`: records that are to be below.
+  Node(size_t tables, size_t count) : table_count(tables) {
+    new (&tally()) Tally{static_cast<uint32_t>(count), static_cast<uint32_t>(count)};
+  }
   [[nodiscard]] Table* tables() { return reinterpret_cast<Table*>(this + 1); }
   [[nodiscard]] const Table* tables() const { return reinterpret_cast<const Table*>(this + 1); }
-  [[nodiscard]] static size_t bytes(size_t tables) { return sizeof(Node) + tables * sizeof(Table); }
+  [[nodiscard]] Tally& tally() { return *reinterpret_cast<Tally*>(reinterpret_cast<uint8_t*>(this) + tally_at(table_count)); }
+  [[nodiscard]] static size_t bytes(size_t tables) { return tally_at(tables) + sizeof(Tally); }
+
+ private:
+  [[nodiscard]] static size_t tally_at(size_t tables) { return (sizeof(Node) + tables * sizeof(Table) + 63) / 64 * 64; }
 };
 static_assert(sizeof(Node) == 32);
 

@@ -76,7 +76,8 @@ inline void candidates_portable(const TernaryBlock& block, const Bits& key, uint
   }
 }
 
-// Writer: the rows' bits of one column. Nibbles that the block has no rows for are left to the Record.
+// Writer: the rows' bits of one column. Nibbles that the block has no rows for are left to the Record. Most words are as they
+// should be already, and those lines stay in the readers' caches.
 inline void fill_column(TernaryBlock& block, size_t column, const Record& item) {
   const uint64_t bit = uint64_t{1} << (column % 64);
   for (size_t i = 0; i < block.nibble_count; ++i) {
@@ -84,7 +85,7 @@ inline void fill_column(TernaryBlock& block, size_t column, const Record& item) 
     const unsigned want = item.value.nibble(block.nibbles[i]);
     for (unsigned value = 0; value < 16; ++value) {
       uint64_t& word = block.rows[(i * 16 + value) * block.words + column / 64];
-      store_word(word, (value & care) == want ? load_word(word) | bit : load_word(word) & ~bit);
+      if (((word & bit) != 0) != ((value & care) == want)) store_word(word, word ^ bit);
     }
   }
 }
@@ -136,7 +137,7 @@ inline bool insert_ternary(TernarySet& set, const Record& item, Pool& pool) {
     if (item.priority < block.best.load(std::memory_order_relaxed)) {
       block.best.store(item.priority, std::memory_order_relaxed);
     }
-    block.sorted.store(false, std::memory_order_relaxed);
+    if (block.sorted.load(std::memory_order_relaxed)) block.sorted.store(false, std::memory_order_relaxed);
     fill_column(block, column, item);
     block.records[column].store(new (pool.allocate(sizeof(Record))) Record(item), std::memory_order_release);
     store_word(block.valid[column / 64], block.valid[column / 64] | uint64_t{1} << (column % 64),

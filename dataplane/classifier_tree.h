@@ -127,17 +127,14 @@ class Root {
 
   Ref make_node(const std::vector<Bits>& masks, std::vector<std::vector<Record>>& parts, std::vector<Record>& rest,
                 size_t depth) {
-    auto* node = new (pool_.allocate(Node::bytes(masks.size()))) Node;
-    node->depth = static_cast<uint16_t>(depth);
-    node->table_count = static_cast<uint16_t>(masks.size());
     size_t count = rest.size();
+    for (const auto& part : parts) count += part.size();
+    auto* node = new (pool_.allocate(Node::bytes(masks.size()))) Node(masks.size(), count);
     for (size_t t = 0; t < masks.size(); ++t) {
       auto* table = new (node->tables() + t) Table;
       table->mask = masks[t];
-      count += parts[t].size();
       fill_table(*table, parts[t], depth);
     }
-    node->count = node->built = static_cast<uint32_t>(count);
     if (!rest.empty()) {
       node->rest.best.store(best_of(rest), std::memory_order_relaxed);
       const bool more = rest.size() > kLeafSmall && masks.size() == kMaxTables;
@@ -322,8 +319,9 @@ class Root {
   }
 
   void insert_in_node(Slot& slot, Node& node, const Record& item, size_t depth) {
-    if (due(outgrown(node.count, node.built), node.count)) return rebuild(slot, depth, &item);
-    ++node.count;
+    Tally& tally = node.tally();
+    if (due(outgrown(tally.count, tally.built), tally.count)) return rebuild(slot, depth, &item);
+    ++tally.count;
     for (size_t t = 0; t < node.table_count; ++t) {
       Table& table = node.tables()[t];
       if (!item.mask.contains(table.mask)) continue;
@@ -401,16 +399,19 @@ class Root {
     } else {
       removed = remove_at(node.rest, item, depth + 1);
     }
-    if (removed) --node.count;
-    if (removed && due(shrunken(node.count, node.built), node.count)) rebuild(slot, depth, nullptr);
-    return removed;
+    if (!removed) return false;
+    Tally& tally = node.tally();
+    --tally.count;
+    if (due(shrunken(tally.count, tally.built), tally.count)) rebuild(slot, depth, nullptr);
+    return true;
   }
 
   static constexpr size_t kSmallRules = 20000;
 
-  Pool pool_;
-  Planner planner_;
   size_t built_ = 0;  // what it was built for
+  // The writer's alone, which change with each rule: not on a line that lookups read.
+  alignas(64) Pool pool_;
+  Planner planner_;
   size_t count_ = 0;
   size_t changes_ = 0;  // since then
   bool postponed_ = false;
