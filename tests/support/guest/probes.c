@@ -32,6 +32,8 @@ struct probe_payload {
 enum {
   kFrameSize = 96,
   kProbeSourcePort = 40000,
+  kReceiveSize = 2048,
+  kReceiveBatch = 32,
 };
 
 static bool parse_mac(const char* text, uint8_t* mac) {
@@ -125,12 +127,12 @@ void prober_zero(struct prober* prober) {
 }
 
 // The transport header and payload of a probe at `at`; returns their size.
-static size_t write_transport(const struct prober* prober, unsigned kind, uint8_t* at) {
+static size_t write_transport(const struct prober* prober, unsigned kind, uint64_t sequence, uint8_t* at) {
   const struct probe* probe = &prober->probes[kind];
   struct probe_payload payload = {.verdict = probe->permitted ? 'p' : 'f',
                                   .kind = (uint8_t)kind,
                                   .sender = prober->own_ip,
-                                  .sequence = probe->sent};
+                                  .sequence = sequence};
   memcpy(payload.marker, kMarker, sizeof payload.marker);
   struct {
     struct in_addr source, destination;
@@ -150,7 +152,7 @@ static size_t write_transport(const struct prober* prober, unsigned kind, uint8_
   }
   struct tcphdr tcp = {.source = htons(kProbeSourcePort),
                        .dest = htons(probe->destination_port),
-                       .seq = htonl((uint32_t)probe->sent),
+                       .seq = htonl((uint32_t)sequence),
                        .doff = 5,
                        .syn = 1,
                        .window = htons(1024)};
@@ -163,40 +165,59 @@ static size_t write_transport(const struct prober* prober, unsigned kind, uint8_
   return size;
 }
 
-static void send_probe(struct prober* prober, unsigned kind) {
-  struct probe* probe = &prober->probes[kind];
-  uint8_t frame[kFrameSize] = {0};
+// The whole frame; returns its size.
+static size_t write_probe(const struct prober* prober, unsigned kind, uint64_t sequence, uint8_t* frame) {
+  const struct probe* probe = &prober->probes[kind];
   struct ether_header ethernet = {.ether_type = htons(ETHERTYPE_IP)};
   memcpy(ethernet.ether_dhost, probe->destination_mac, ETHER_ADDR_LEN);
   memcpy(ethernet.ether_shost, probe->source_mac, ETHER_ADDR_LEN);
   memcpy(frame, &ethernet, sizeof ethernet);
   const size_t ip_at = sizeof ethernet;
-  const size_t transport_size = write_transport(prober, kind, frame + ip_at + sizeof(struct iphdr));
+  const size_t transport_size = write_transport(prober, kind, sequence, frame + ip_at + sizeof(struct iphdr));
   struct iphdr ip = {.version = 4,
                      .ihl = 5,
                      .tot_len = htons((uint16_t)(sizeof ip + transport_size)),
-                     .id = htons((uint16_t)probe->sent),
+                     .id = htons((uint16_t)sequence),
                      .ttl = 64,
                      .protocol = probe->protocol,
                      .saddr = probe->source_ip.s_addr,
                      .daddr = probe->destination_ip.s_addr};
   ip.check = internet_checksum(0, &ip, sizeof ip);
   memcpy(frame + ip_at, &ip, sizeof ip);
-  struct sockaddr_ll to = {
-      .sll_family = AF_PACKET, .sll_ifindex = prober->interface_index, .sll_halen = ETHER_ADDR_LEN};
-  memcpy(to.sll_addr, probe->destination_mac, ETHER_ADDR_LEN);
-  const size_t size = ip_at + sizeof ip + transport_size;
-  if (sendto(prober->socket, frame, size, MSG_DONTWAIT, (struct sockaddr*)&to, sizeof to) == (ssize_t)size) {
-    ++probe->sent;
-  } else {
-    ++probe->send_failed;
-  }
+  return ip_at + sizeof ip + transport_size;
 }
 
-void prober_tick(struct prober* prober, bool permitted) {
+void prober_send(struct prober* prober, bool permitted, unsigned each) {
+  static uint8_t frames[kProbesMax * kProbeBurst][kFrameSize];
+  static struct iovec parts[kProbesMax * kProbeBurst];
+  static struct mmsghdr messages[kProbesMax * kProbeBurst];
+  static unsigned kinds[kProbesMax * kProbeBurst];
+  struct sockaddr_ll to[kProbesMax];
   if (!prober->running) return;
+  if (each > kProbeBurst) each = kProbeBurst;
+  unsigned count = 0;
   for (unsigned kind = 0; kind < prober->probes_count; ++kind) {
-    if (prober->probes[kind].permitted == permitted) send_probe(prober, kind);
+    const struct probe* probe = &prober->probes[kind];
+    if (probe->permitted != permitted) continue;
+    to[kind] = (struct sockaddr_ll){.sll_family = AF_PACKET, .sll_ifindex = prober->interface_index, .sll_halen = ETHER_ADDR_LEN};
+    memcpy(to[kind].sll_addr, probe->destination_mac, ETHER_ADDR_LEN);
+    for (unsigned i = 0; i < each; ++i, ++count) {
+      kinds[count] = kind;
+      parts[count] = (struct iovec){frames[count], write_probe(prober, kind, probe->sent + i, frames[count])};
+      messages[count].msg_hdr = (struct msghdr){
+          .msg_name = &to[kind], .msg_namelen = sizeof to[kind], .msg_iov = &parts[count], .msg_iovlen = 1};
+    }
+  }
+  int sent = count == 0 ? 0 : sendmmsg(prober->socket, messages, count, MSG_DONTWAIT);
+  if (sent < 0) sent = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    struct probe* probe = &prober->probes[kinds[i]];
+    // One that could not be sent is followed by none that was: its number is used again.
+    if (i < (unsigned)sent) {
+      ++probe->sent;
+    } else {
+      ++probe->send_failed;
+    }
   }
 }
 
@@ -238,22 +259,30 @@ static void count_heard(struct prober* prober, const struct probe_payload* paylo
   take_sequence(heard, payload->sequence);
 }
 
+static void take_frame(struct prober* prober, const uint8_t* frame, size_t size) {
+  // Wherever in the frame it stands: a rule may have tagged or encapsulated it.
+  const uint8_t* marker = memmem(frame, size, kMarker, sizeof kMarker - 1);
+  struct probe_payload payload;
+  if (marker == NULL || (size_t)(frame + size - marker) < sizeof payload) return;
+  memcpy(&payload, marker, sizeof payload);
+  count_heard(prober, &payload);
+}
+
 void prober_receive(struct prober* prober) {
-  for (;;) {
-    uint8_t frame[2048];
-    struct sockaddr_ll from;
-    socklen_t from_size = sizeof from;
-    ssize_t got = recvfrom(prober->socket, frame, sizeof frame, 0, (struct sockaddr*)&from, &from_size);
-    if (got < 0) {
-      if (errno == EINTR) continue;
-      return;
+  static uint8_t frames[kReceiveBatch][kReceiveSize];
+  struct sockaddr_ll from[kReceiveBatch];
+  struct iovec parts[kReceiveBatch];
+  struct mmsghdr messages[kReceiveBatch];
+  int got;
+  do {
+    for (unsigned i = 0; i < kReceiveBatch; ++i) {
+      parts[i] = (struct iovec){frames[i], kReceiveSize};
+      messages[i].msg_hdr =
+          (struct msghdr){.msg_name = &from[i], .msg_namelen = sizeof from[i], .msg_iov = &parts[i], .msg_iovlen = 1};
     }
-    if (from.sll_pkttype == PACKET_OUTGOING) continue;
-    // Wherever in the frame it stands: a rule may have tagged or encapsulated it.
-    const uint8_t* marker = memmem(frame, (size_t)got, kMarker, sizeof kMarker - 1);
-    struct probe_payload payload;
-    if (marker == NULL || (size_t)(frame + got - marker) < sizeof payload) continue;
-    memcpy(&payload, marker, sizeof payload);
-    count_heard(prober, &payload);
-  }
+    got = recvmmsg(prober->socket, messages, kReceiveBatch, MSG_DONTWAIT, NULL);
+    for (int i = 0; i < got; ++i) {
+      if (from[i].sll_pkttype != PACKET_OUTGOING) take_frame(prober, frames[i], messages[i].msg_len);
+    }
+  } while (got == kReceiveBatch || (got < 0 && errno == EINTR));
 }

@@ -18,6 +18,7 @@ enum {
   kHeardMax = 64,
   // Sequence numbers remembered of each: what is older is taken for new.
   kHeardWindow = 1 << 16,
+  kProbeBurst = 32,  // sent of one probe at once, at most
 };
 
 struct probe {
@@ -67,8 +68,8 @@ bool prober_open(struct prober* prober, const char* interface);
 
 void prober_zero(struct prober* prober);
 
-// Sends each of the permitted or of the forbidden probes once.
-void prober_tick(struct prober* prober, bool permitted);
+// Sends each of the permitted or of the forbidden probes so many times (at most kProbeBurst).
+void prober_send(struct prober* prober, bool permitted, unsigned each);
 
 // Takes all frames that wait at the socket.
 void prober_receive(struct prober* prober);

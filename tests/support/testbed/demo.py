@@ -50,7 +50,8 @@ def _run(arguments, log):
     with Testbed(keep_logs=arguments.keep_logs, log=log) as bed:
         hugepages = _reserve_hugepages(bed, arguments.setup)
         log("setting up two hosts and the network between them")
-        scene = TwoHosts(bed, arguments.godwitd, hugepages, _TRANSMIT_RULES, _RECEIVE_RULES, permitted_rate=arguments.udp_rate)
+        # Emulated guests miss some of what they are to send.
+        scene = TwoHosts(bed, arguments.godwitd, hugepages, _TRANSMIT_RULES, _RECEIVE_RULES, permitted_rate=arguments.udp_rate * 21 // 20)
         scene.boot()
         log("all pings are answered; counting begins")
         scene.start_count()
@@ -80,7 +81,7 @@ def _run(arguments, log):
         log("cleaning up")
         return Results(moves=scene.moves, reports=reports, quiet_gaps_ms=quiet_gaps_ms, drops=drops,
                        forbidden_before=scene.forbidden_before, counted_s=counted_s,
-                       gaps_have_bounds=arguments.udp_rate == 0, transmit_rules=_TRANSMIT_RULES,
+                       wanted_rate=arguments.udp_rate, transmit_rules=_TRANSMIT_RULES,
                        names={vm.spec.ip: name for name, vm in scene.vms.items()})
 
 
@@ -108,13 +109,13 @@ def _parse_arguments():
     parser.add_argument("--json", metavar="FILE", help="write the figures there as JSON")
     parser.add_argument("--keep-logs", metavar="DIR", help="keep logs and configurations there")
     parser.add_argument("--moves", type=int, default=2, help="how many times the VM moves (default: 2)")
-    parser.add_argument("--udp-rate", type=int, default=0, help="permitted, numbered UDP packets a second each way (default: 50); gaps are then told, but have no bound")
+    parser.add_argument("--udp-rate", type=int, default=0, help="at least so many permitted, numbered UDP packets a second each way (default: 50, and fewer will do); gaps are then told, but have no bound")
     parser.add_argument("--verbose", action="store_true", help="show what switches and guests report")
     arguments = parser.parse_args()
     if arguments.moves < 1:
         parser.error("--moves wants at least 1")
-    if not 0 <= arguments.udp_rate <= 10000:
-        parser.error("--udp-rate wants 0 to 10000")
+    if not 0 <= arguments.udp_rate <= 9500:
+        parser.error("--udp-rate wants 0 to 9500")
     if os.geteuid() != 0:
         parser.error("the demo makes network namespaces and needs root")
     return arguments

@@ -11,6 +11,7 @@ import time
 
 from .agent import Agent
 from .bed import TestbedError
+from .memory_log import MemoryLog
 from .process import Process, wait_until
 from .qmp import Qmp
 
@@ -58,7 +59,7 @@ class VmSpec:
     permitted: tuple = ()
     probe_rate: int = 50
     permitted_rate: int = 0   # of the permitted ones; 0: probe_rate
-    memory_mb: int = 128
+    memory_mb: int = 80
     ipv6: bool = False
     accelerator: str = "tcg,tb-size=64"
 
@@ -100,6 +101,9 @@ class Qemu:
         self.console_path = bed.path(host.name, f"{self.name}.console")
         qmp_path = bed.path(host.name, f"{self.name}.qmp")
         arguments = self._arguments(spec, image, sockets, qmp_path)
+        memory_log = bed.path(host.name, f"{self.name}.log.sock")
+        MemoryLog(bed, memory_log)
+        arguments += MemoryLog.arguments(memory_log)
         if incoming:
             arguments += ["-incoming", incoming]
         self.process = Process(bed, f"qemu-{self.name}", arguments, namespace=host.namespace)
