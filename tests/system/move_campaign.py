@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 HIGHEST = (25000, 50000, 75000, 100000, 125000, 150000, 175000, 200000, 250000, 300000)
+SWITCH_MB = 704          # packet buffers of each switch, in hugepages where there are enough
 KEPT_UP = 0.95           # of what the generator was asked for reached the wire
 COPIES = {"redirect_duplicate", "uplink_to_uplink"}  # of frames that come by another way
 
@@ -82,9 +83,13 @@ class Watch:
 
 def campaign(options, pps):
     from conftest import BUILD
+    from support_guests import free_hugepages
     from support_moves import hosts, run_moves, traffic
     limits = {"park_packets": options.park, "park_bytes": options.park_bytes or options.park * 512}
-    with hosts(BUILD / "control" / "godwitd", limits, ring=options.ring) as net:
+    more = {}
+    if free_hugepages() >= 2 * SWITCH_MB // 2:  # as a host has it; without, buffers are pages that are there when first touched
+        more["memory"] = {"hugepages": True, "socket_mb": SWITCH_MB, "file_prefix": f"godwit-moves-{os.getpid()}-HOST", "mbufs": 131072}
+    with hosts(BUILD / "control" / "godwitd", limits, ring=options.ring, more=more) as net:
         net.fabric.set(**json.loads(options.habits))
         net.vms.run(200)
         watch, before = Watch(net, options.verbose), cpu_seconds(net)

@@ -24,6 +24,11 @@ MARKER_TIMEOUT_S = 10
 NEEDS_CSUM = 1  # virtio-net header flag
 
 
+def free_hugepages():
+    with open("/proc/meminfo") as meminfo:
+        return next((int(line.split()[1]) for line in meminfo if line.startswith("HugePages_Free")), 0)
+
+
 def mac(number):
     return f"02:00:00:00:00:{number:02x}"
 

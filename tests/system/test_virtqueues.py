@@ -10,6 +10,7 @@ import time
 
 import pytest
 from conftest import REPO
+from support_guests import free_hugepages
 
 sys.path.insert(0, str(REPO / "tests" / "bench"))
 
@@ -60,11 +61,6 @@ def read_capture(path):
         found.append(data[at + 16:at + 16 + length])
         at += 16 + length
     return found
-
-
-def free_hugepages():
-    with open("/proc/meminfo") as meminfo:
-        return next((int(line.split()[1]) for line in meminfo if line.startswith("HugePages_Free")), 0)
 
 
 def wait_for_rings(switch):

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -258,6 +259,8 @@ int start(const Options& options) {
     return 1;
   }
   prctl(PR_SET_TIMERSLACK, 1UL);
+  // Buffers that are touched for the first time when more frames than ever are on their way cost time just then.
+  mlockall(MCL_CURRENT | MCL_FUTURE);
   run(*ports, now() + static_cast<int64_t>(options.lifetime_s) * 1'000'000'000);
   ports.reset();
   rte_eal_cleanup();
