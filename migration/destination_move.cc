@@ -18,7 +18,8 @@ using dataplane::PortEventKind;
 
 namespace {
 
-constexpr uint64_t kHoldMs = 50;          // DESIGN 7.4: direct arrivals wait this long at most
+constexpr uint64_t kHoldMs = 50;          // DESIGN 7.4: direct arrivals wait this long,
+constexpr uint64_t kHoldMostMs = 250;     // and at most this long while what is older is still coming
 constexpr uint64_t kFenceLookMs = 5;
 constexpr uint64_t kClaimMs = 3000;       // rings run, and the source cannot be asked: as long as it waits itself
 constexpr uint64_t kAskMs = 300;          // the source reconnects by itself, and sooner
@@ -147,7 +148,7 @@ void DestinationMove::act(DestinationAction action) {
     case A::kCloseWindow:
       fenced_ = false;
       return locate(LocationKind::kPort, false);
-    case A::kStartHoldTimer: return hold_timer_->set(kHoldMs, [this] { step(DestinationEvent::kHoldTimeout); });
+    case A::kStartHoldTimer: return watch_hold(kHoldMs);
     case A::kStartClaimTimer:
       return hold_timer_->set(kClaimMs, [this] { step(DestinationEvent::kHoldTimeout, "the VM runs here and the source cannot be asked"); });
     case A::kStartWindowTimer: {
@@ -523,18 +524,43 @@ void DestinationMove::locate(LocationKind kind, bool pairing) {
   });
 }
 
+// What came to the source before direct arrivals did is behind in the session, and ends with a barrier.
+void DestinationMove::watch_hold(uint64_t ms) {
+  hold_timer_->set(ms, [this] {
+    if (older_coming(status_.active_ns)) return watch_hold(kFenceLookMs);
+    step(DestinationEvent::kHoldTimeout);
+  });
+}
+
+// Whether the session has brought something since the last look, so that who waits since then does well to wait on: to a limit,
+// and only while there is room, since to lose frames is worse than to have them out of order.
+bool DestinationMove::older_coming(uint64_t since_ns) {
+  const bool more = !in_.empty() || context_.gate.injecting() || status_.redirected != redirected_before_;
+  redirected_before_ = status_.redirected;
+  return more && context_.clock.now_ns() - since_ns < kHoldMostMs * 1'000'000 && waiting() < context_.options.ahead.packets / 2;
+}
+
+// Frames that the fabric brought, in the park of that NIC which has most.
+uint64_t DestinationMove::waiting() const {
+  uint64_t most = 0;
+  for (const dataplane::Profile& profile : document_.profiles) {
+    const EndpointRecord* endpoint = context_.store.find(profile.name);
+    if (endpoint != nullptr) most = std::max(most, context_.gate.parked(endpoint->id));
+  }
+  return most;
+}
+
 // A fabric may learn long after direct arrivals flow. What it brings from then on waits until the source has sent what came to it
 // before, which the barrier behind its proof says; where there is no proof, as long as direct arrivals wait at first.
 void DestinationMove::watch_fence() {
   if (!fenced_ || over()) return;
   fence_timer_->set(kFenceLookMs, [this] {
-    const bool waits = std::ranges::any_of(document_.profiles, [&](const dataplane::Profile& profile) {
-      const EndpointRecord* endpoint = context_.store.find(profile.name);
-      return endpoint != nullptr && context_.gate.parked(endpoint->id) != 0;
-    });
+    const bool waits = waiting() != 0;
     const uint64_t now = context_.clock.now_ns();
     fence_since_ns_ = !waits ? 0 : fence_since_ns_ == 0 ? now : fence_since_ns_;
-    if (waits && now - fence_since_ns_ >= kHoldMs * 1'000'000) return lift_fence();
+    // Once it was asked, there will be a proof.
+    const bool more = older_coming(fence_since_ns_) && asked_;
+    if (waits && !more && now - fence_since_ns_ >= kHoldMs * 1'000'000) return lift_fence();
     watch_fence();
   });
 }
@@ -568,6 +594,7 @@ void DestinationMove::on_fabric_message(const FabricMessage& message) {
     return std::ranges::find(all, message.address) != all.end();
   });
   if (!ours) return;
+  asked_ = true;
   dataplane::Frame frame;
   frame.endpoint = context_.uplink();
   frame.bytes = echo(message.address, nonce_);

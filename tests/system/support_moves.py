@@ -30,6 +30,7 @@ MOVERS = {"vm": ("vm",), "tag": ("tag",), "duo": ("duo0", "duo1"), "pal": ("pal"
 NUMBERS = {"na": 1, "nb": 2, "nc": 3, "vm": 4, "tag": 5, "duo0": 6, "duo1": 7, "pal": 8}  # of NICs
 VM_OF = {nic: vm for vm, nics in MOVERS.items() for nic in nics}
 PEERS = ("na", "nb", "nc")
+PEERS_RING = 4096
 VLANS = (10, 20)
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 RULES = [  # something to move, that lets all of it through
@@ -91,9 +92,13 @@ class Hosts:
 
     def plug(self):
         options = {"size": self.ring, "tso": 0, "csum": 0}
-        for nic, at in [("na", "a"), ("nb", "b"), *((nic, "a") for nic in self.nics)]:
-            self.vms.open(self.device(nic), path=self.socket(nic, at), mac=mac(NUMBERS[nic]), **options)
-        self.vms.open("nc", path=self.fabric.guest_socket("nc"), mac=mac(NUMBERS["nc"]), **options)
+        # Those that stay are there to count: a longer ring bridges the moments in which the front-end is not scheduled.
+        peers = options | {"size": max(self.ring, PEERS_RING)}
+        for nic, at in [("na", "a"), ("nb", "b")]:
+            self.vms.open(nic, path=self.socket(nic, at), mac=mac(NUMBERS[nic]), **peers)
+        self.vms.open("nc", path=self.fabric.guest_socket("nc"), mac=mac(NUMBERS["nc"]), **peers)
+        for nic in self.nics:
+            self.vms.open(self.device(nic), path=self.socket(nic, "a"), mac=mac(NUMBERS[nic]), **options)
         for nic in self.nics:
             self.vms.open(f"{nic}-b", path=self.socket(nic, "b"), mac=mac(NUMBERS[nic]), incoming=True, **options)
         self.vms.wait(self.devices(), 30000)

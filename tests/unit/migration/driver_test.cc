@@ -196,6 +196,32 @@ TEST_F(DriverTest, WithoutProofNothingWaitsBehindTheFenceForLong) {
   EXPECT_GE(clock_.now_ns() - since, 40'000'000u);
 }
 
+// How long direct arrivals wait for a barrier behind frames that cannot enter, in ms.
+class HoldTest : public DriverTest {
+ protected:
+  double held_ms(uint64_t parked) {
+    hand_over(3);
+    b_.gate.waiting = parked;
+    b_.gate.inject_room = 0;
+    event(b_, b_driver_, PortEventKind::kRingsRunning);
+    const uint64_t since = clock_.now_ns();
+    EXPECT_TRUE(until([&] { return location(b_) == LocationKind::kPort; })) << log_;
+    return static_cast<double>(clock_.now_ns() - since) / 1e6;
+  }
+};
+
+TEST_F(HoldTest, AsLongAsOlderFramesComeButNotForEver) {
+  const double ms = held_ms(10);
+  EXPECT_GE(ms, 240);
+  EXPECT_NE(log_.find("active -> open on hold-timeout"), std::string::npos) << log_;
+}
+
+TEST_F(HoldTest, NoLongerThanThereIsRoomForThem) {
+  const double ms = held_ms(1u << 20);
+  EXPECT_GE(ms, 45);
+  EXPECT_LT(ms, 200);
+}
+
 TEST_F(DriverTest, WithoutProofTheWindowEndsByTime) {
   ASSERT_NO_FATAL_FAILURE(hand_over(0));
   event(b_, b_driver_, PortEventKind::kRingsRunning);
