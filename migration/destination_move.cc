@@ -558,8 +558,7 @@ void DestinationMove::watch_fence() {
     const bool waits = waiting() != 0;
     const uint64_t now = context_.clock.now_ns();
     fence_since_ns_ = !waits ? 0 : fence_since_ns_ == 0 ? now : fence_since_ns_;
-    // Once it was asked, there will be a proof.
-    const bool more = older_coming(fence_since_ns_) && asked_;
+    const bool more = older_coming(fence_since_ns_);
     if (waits && !more && now - fence_since_ns_ >= kHoldMs * 1'000'000) return lift_fence();
     watch_fence();
   });
@@ -594,7 +593,6 @@ void DestinationMove::on_fabric_message(const FabricMessage& message) {
     return std::ranges::find(all, message.address) != all.end();
   });
   if (!ours) return;
-  asked_ = true;
   dataplane::Frame frame;
   frame.endpoint = context_.uplink();
   frame.bytes = echo(message.address, nonce_);

@@ -104,7 +104,6 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   bool fenced_ = false;           // what the fabric brings waits for the barrier behind the proof
   uint64_t fence_since_ns_ = 0;   // something waits since then; 0: nothing does
   uint64_t redirected_before_ = 0;  // frames that the session had brought at the last look
-  bool asked_ = false;            // by a probe of the source: the fabric carries them
   std::unique_ptr<Timer> hold_timer_, fence_timer_, window_timer_, announce_timer_, pump_timer_, ask_timer_;
   std::shared_ptr<PeerSession> asking_;  // to the source that we lost, until it answers
   std::vector<OwnedRule> arrived_;       // uplink rules that came with it
