@@ -87,7 +87,7 @@ def campaign(options, pps):
     from support_moves import hosts, run_moves, traffic
     limits = {"park_packets": options.park, "park_bytes": options.park_bytes or options.park * 512}
     more = {}
-    if free_hugepages() >= 2 * SWITCH_MB // 2:  # as a host has it; without, buffers are pages that are there when first touched
+    if free_hugepages() >= SWITCH_MB:  # of 2 MB, for two switches. As hosts have it: others are not there before they are touched
         more["memory"] = {"hugepages": True, "socket_mb": SWITCH_MB, "file_prefix": f"godwit-moves-{os.getpid()}-HOST", "mbufs": 131072}
     with hosts(BUILD / "control" / "godwitd", limits, ring=options.ring, more=more) as net:
         net.fabric.set(**json.loads(options.habits))
