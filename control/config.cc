@@ -29,7 +29,7 @@ struct Refused {
   Error error;
 };
 
-[[noreturn]] void refuse(const Place& place, const std::string& what, const std::string& expected = {}) {
+[[noreturn]] void refuse_at(const Place& place, const std::string& what, const std::string& expected = {}) {
   throw Refused{placed(place, what, expected)};
 }
 
@@ -52,7 +52,7 @@ class Value {
     return at;
   }
   [[noreturn]] void refuse(const std::string& what, const std::string& expected = {}) const {
-    control::refuse(place(), what, expected);
+    refuse_at(place(), what, expected);
   }
   [[noreturn]] void wrong(const std::string& expected) const {
     std::string what = name_ + " is ";
@@ -222,7 +222,7 @@ void read_uplink(const Value& value, HostConfig& config) {
   if (!named) value.refuse("an uplink has no name", "the key name");
   if (out.devargs.empty()) value.refuse("uplink " + out.name + " has no devargs", "the key devargs");
   const auto same = std::ranges::find(config.uplinks, out.name, &UplinkConfig::name);
-  if (same != config.uplinks.end()) refuse(out.place, "there is an uplink " + out.name + " already, in line " + std::to_string(same->place.line));
+  if (same != config.uplinks.end()) refuse_at(out.place, "there is an uplink " + out.name + " already, in line " + std::to_string(same->place.line));
   config.uplinks.push_back(std::move(out));
 }
 
@@ -293,23 +293,23 @@ void read_endpoint(const Value& value, HostConfig& config, std::map<std::string,
   });
   if (out.profile.name.empty()) value.refuse("an endpoint has no name", "the key name");
   const auto [same, fresh] = lines.emplace(out.profile.name, out.place.line);
-  if (!fresh) refuse(out.place, "there is an endpoint " + out.profile.name + " already, in line " + std::to_string(same->second));
+  if (!fresh) refuse_at(out.place, "there is an endpoint " + out.profile.name + " already, in line " + std::to_string(same->second));
   out.profile.kind = dataplane::EndpointKind::kVm;
   if (out.vhost && !location.empty() && location != "port") {
-    refuse(location_place, out.profile.name + " has a vhost port, so that is where it is", "location port");
+    refuse_at(location_place, out.profile.name + " has a vhost port, so that is where it is", "location port");
   }
-  if (!out.vhost && location == "port") refuse(location_place, out.profile.name + " has no port", "vhost, or location none or uplink:NAME");
+  if (!out.vhost && location == "port") refuse_at(location_place, out.profile.name + " has no port", "vhost, or location none or uplink:NAME");
   if (location.starts_with("uplink:")) out.uplink = location.substr(7);
   const size_t index = config.endpoints.size();
   later.checks.push_back([&config, index, location, location_place] {
     EndpointConfig& endpoint = config.endpoints[index];
     if (std::ranges::find(config.uplinks, endpoint.profile.name, &UplinkConfig::name) != config.uplinks.end()) {
-      refuse(endpoint.place, endpoint.profile.name + " is an uplink's name");
+      refuse_at(endpoint.place, endpoint.profile.name + " is an uplink's name");
     }
     if (location.empty() && !endpoint.vhost && config.uplinks.size() == 1) endpoint.uplink = config.uplinks[0].name;
     if (endpoint.uplink.empty() && !location.starts_with("uplink:")) return;
     if (std::ranges::find(config.uplinks, endpoint.uplink, &UplinkConfig::name) == config.uplinks.end()) {
-      refuse(location_place, "there is no uplink " + tick(endpoint.uplink), "the name of one of `uplinks`");
+      refuse_at(location_place, "there is no uplink " + tick(endpoint.uplink), "the name of one of `uplinks`");
     }
   });
   config.endpoints.push_back(std::move(out));
@@ -498,14 +498,14 @@ HostConfig read_host(const Value& top) {
 
 HostConfig parse_document(std::string_view text, const std::string& file) {
   const Place start{file, 1, 1};
-  if (text.size() > kMaxConfigBytes) refuse(start, "the file is too long", "at most 1 MiB");
+  if (text.size() > kMaxConfigBytes) refuse_at(start, "the file is too long", "at most 1 MiB");
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.size() > 1) refuse(start, "the file holds more than one YAML document", "one");
-    if (documents.empty() || documents[0].IsNull()) refuse(start, "the file is empty", "the key host");
+    if (documents.size() > 1) refuse_at(start, "the file holds more than one YAML document", "one");
+    if (documents.empty() || documents[0].IsNull()) refuse_at(start, "the file is empty", "the key host");
     return read_host(Value(documents[0], file, ""));
   } catch (const YAML::Exception& error) {
-    refuse({file, static_cast<uint32_t>(error.mark.line + 1), static_cast<uint32_t>(error.mark.column + 1)}, "not YAML: " + error.msg);
+    refuse_at({file, static_cast<uint32_t>(error.mark.line + 1), static_cast<uint32_t>(error.mark.column + 1)}, "not YAML: " + error.msg);
   }
 }
 
@@ -531,7 +531,7 @@ Result<HostConfig> parse_config(std::string_view text, const std::string& file) 
 
 Result<HostConfig> read_config(const std::string& path) {
   try {
-    const std::string text = read_file(path, kMaxConfigBytes, [&](const std::string& why) { refuse({path, 1, 1}, "the file " + why); });
+    const std::string text = read_file(path, kMaxConfigBytes, [&](const std::string& why) { refuse_at({path, 1, 1}, "the file " + why); });
     return parse_document(text, path);
   } catch (Refused& refused) {
     return fail(std::move(refused.error));
@@ -592,7 +592,7 @@ void add_uplinks(const HostConfig& config, dataplane::Transaction& transaction) 
     profile.name = uplink.name;
     profile.kind = dataplane::EndpointKind::kUplink;
     profile.mtu = uplink.mtu;
-    if (auto added = transaction.add_endpoint(profile, {}); !added) refuse(uplink.place, added.error().message, added.error().expected);
+    if (auto added = transaction.add_endpoint(profile, {}); !added) refuse_at(uplink.place, added.error().message, added.error().expected);
   }
 }
 
@@ -604,31 +604,31 @@ void put_endpoints(const HostConfig& config, dataplane::Transaction& transaction
       location.uplink = store.find(endpoint.uplink)->id;
     }
     if (auto added = transaction.add_endpoint(endpoint.profile, location); !added) {
-      refuse(endpoint.place, added.error().message, added.error().expected);
+      refuse_at(endpoint.place, added.error().message, added.error().expected);
     }
   }
 }
 
 void put_rule(const RuleConfig& config, dataplane::Transaction& transaction, const dataplane::PolicyStore& store) {
-  const auto refuse_at = [&](const Error& error) {
+  const auto refuse_rule = [&](const Error& error) {
     Place place = config.place;
     uint32_t column = error.column;
     if (column == 0 && !error.token.empty()) column = column_of(config.text, error.token);
     if (column > 0) place.column += column - 1;
     const std::string token = error.token.empty() ? "" : ": `" + error.token + "`";
-    refuse(place, error.message + token, error.expected);
+    refuse_at(place, error.message + token, error.expected);
   };
   const auto command = dataplane::parse_flow_command(config.text);
-  if (!command) refuse_at(command.error());
-  if (command->verb != dataplane::FlowVerb::kCreate) refuse(config.place, "not a rule", "flow create ...");
+  if (!command) refuse_rule(command.error());
+  if (command->verb != dataplane::FlowVerb::kCreate) refuse_at(config.place, "not a rule", "flow create ...");
   const auto find = [&](const std::string& name) {
     const dataplane::EndpointRecord* found = store.find(name);
-    if (found == nullptr) refuse_at(Error{"no such endpoint", 0, 0, name, "the name of an endpoint or uplink of this file"});
+    if (found == nullptr) refuse_rule(Error{"no such endpoint", 0, 0, name, "the name of an endpoint or uplink of this file"});
     return found;
   };
   const dataplane::EndpointRecord* owner = find(command->port);
   dataplane::for_each_endpoint_name(command->rule, [&](const std::string& name) { find(name); });
-  if (auto made = transaction.create_rule(owner->id, command->rule); !made) refuse_at(made.error());
+  if (auto made = transaction.create_rule(owner->id, command->rule); !made) refuse_rule(made.error());
 }
 
 }  // namespace

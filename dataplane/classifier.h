@@ -70,6 +70,8 @@ struct RuleEntry {
 // The secret of a classifier's hashes.
 using HashKey = std::array<uint64_t, 2>;
 [[nodiscard]] HashKey random_hash_key();  // from the system's random numbers
+// What gives each classifier its key. Only what must be the same in every run (instruction counts) names another.
+using HashKeySource = HashKey (*)();
 
 // How much one classifier may hold.
 struct ClassifierLimits {

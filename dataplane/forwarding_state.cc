@@ -5,7 +5,7 @@
 
 namespace godwit::dataplane {
 
-RuleTable::RuleTable(Reclaimer& reclaimer) : reclaimer_(reclaimer), groups_(new Groups), mask_(new KeyMask) {}
+RuleTable::RuleTable(Reclaimer& reclaimer, HashKeySource keys) : reclaimer_(reclaimer), keys_(keys), groups_(new Groups), mask_(new KeyMask) {}
 
 RuleTable::~RuleTable() {
   delete groups_.load(std::memory_order_relaxed);
@@ -54,7 +54,7 @@ void RuleTable::link(uint32_t group, std::unique_ptr<Classifier> made) {
 Result<void> RuleTable::insert(const RuleEntry& entry) {
   const auto found = owned_.find(entry.group);
   if (found == owned_.end()) {
-    auto made = std::make_unique<Classifier>(reclaimer_);
+    auto made = std::make_unique<Classifier>(reclaimer_, keys_());
     if (auto inserted = made->insert(entry); !inserted) return inserted;
     link(entry.group, std::move(made));
   } else if (auto inserted = found->second->insert(entry); !inserted) {
@@ -71,7 +71,7 @@ Result<void> RuleTable::insert_all(std::span<const RuleEntry* const> entries) {
   for (auto at = groups.begin(); at != groups.end(); ++at) {
     const auto found = owned_.find(at->first);
     std::unique_ptr<Classifier> made;
-    if (found == owned_.end()) made = std::make_unique<Classifier>(reclaimer_);
+    if (found == owned_.end()) made = std::make_unique<Classifier>(reclaimer_, keys_());
     Classifier& classifier = made != nullptr ? *made : *found->second;
     if (auto inserted = classifier.insert_all(at->second); !inserted) {
       for (auto undone = groups.begin(); undone != at; ++undone) {

@@ -79,7 +79,7 @@ static_assert(kFlowKeyWords <= 16);
 // group appears (RCU).
 class RuleTable {
  public:
-  explicit RuleTable(Reclaimer& reclaimer);
+  explicit RuleTable(Reclaimer& reclaimer, HashKeySource keys = random_hash_key);
   ~RuleTable();
   RuleTable(const RuleTable&) = delete;
   RuleTable& operator=(const RuleTable&) = delete;
@@ -116,6 +116,7 @@ class RuleTable {
   void count_bytes(const Match& match, bool more);
 
   Reclaimer& reclaimer_;
+  HashKeySource keys_;
   std::map<uint32_t, std::unique_ptr<Classifier>> owned_;
   std::atomic<const Classifier*> root_{nullptr};
   std::atomic<const Groups*> groups_;

@@ -58,9 +58,9 @@ Result<void> check_egress_actions(const RuleRecord& record) {
 
 }  // namespace
 
-PolicyStore::PolicyStore(StateCell& cell, Reclaimer& reclaimer, CounterBank& counters)
-    : cell_(cell), reclaimer_(reclaimer), counters_(counters), published_(std::make_unique<Published>()) {
-  shared_transfer_.table = std::make_unique<RuleTable>(reclaimer_);
+PolicyStore::PolicyStore(StateCell& cell, Reclaimer& reclaimer, CounterBank& counters, HashKeySource keys)
+    : cell_(cell), reclaimer_(reclaimer), keys_(keys), counters_(counters), published_(std::make_unique<Published>()) {
+  shared_transfer_.table = std::make_unique<RuleTable>(reclaimer_, keys_);
   publish(true, 1);
 }
 
@@ -209,7 +209,7 @@ Result<RuleId> PolicyStore::pick_id(EndpointRecord& owner, RuleId wanted) {
 LiveTable& PolicyStore::table_for(const RuleRecord& record) {
   if (!record.inside.valid()) return shared_transfer_;
   LiveTable& live = tables_[record.inside.value].of(record.rule.attributes.direction);
-  if (live.table == nullptr) live.table = std::make_unique<RuleTable>(reclaimer_);
+  if (live.table == nullptr) live.table = std::make_unique<RuleTable>(reclaimer_, keys_);
   return live;
 }
 
@@ -300,7 +300,7 @@ Result<std::unique_ptr<RuleRecord>> DetachedPolicy::make(const RuleSpec& spec) {
                 store_.endpoint(endpoint_)->profile.name);
   }
   LiveTable& live = tables_.of(spec.rule.attributes.direction);
-  if (live.table == nullptr) live.table = std::make_unique<RuleTable>(store_.reclaimer_);
+  if (live.table == nullptr) live.table = std::make_unique<RuleTable>(store_.reclaimer_, store_.keys_);
   record.table = live.table.get();
   // Reachable only through the table, so visible from the start.
   record.entry->visible_from.store(0, std::memory_order_relaxed);

@@ -219,7 +219,7 @@ struct RuleChange {
 
 class PolicyStore {
  public:
-  PolicyStore(StateCell& cell, Reclaimer& reclaimer, CounterBank& counters);
+  PolicyStore(StateCell& cell, Reclaimer& reclaimer, CounterBank& counters, HashKeySource keys = random_hash_key);
   ~PolicyStore();
   PolicyStore(const PolicyStore&) = delete;
   PolicyStore& operator=(const PolicyStore&) = delete;
@@ -283,6 +283,7 @@ class PolicyStore {
 
   StateCell& cell_;
   Reclaimer& reclaimer_;
+  HashKeySource keys_;
   CounterBank& counters_;
   std::vector<std::unique_ptr<EndpointRecord>> endpoints_;   // by EndpointId
   std::vector<EndpointTables> tables_;                       // by EndpointId

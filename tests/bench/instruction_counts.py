@@ -25,8 +25,6 @@ from pathlib import Path
 
 KEPT = Path(__file__).resolve().parent / "instruction_counts.txt"
 TOLERANCE = 0.03
-# Runs of the same build have differed by 3 %; why is not known.
-WIDER = {"fixed_misses": 0.06}
 # How many units a part does, for people: instructions a unit.
 PARTS = {
     "fixed_classifier": {"fixed_build": 1000, "fixed_inserts": 1000, "fixed_lookups": 20000, "fixed_single_lookups": 20000,
@@ -136,10 +134,9 @@ def compare(kept, counts):
             change = counts[key] / kept[key] - 1
             said = f"{counts[key]:,} instructions, {change:+.1%} of the {kept[key]:,} kept"
             wrong = None
-            room = WIDER.get(key[1], TOLERANCE)
-            if change > room:
+            if change > TOLERANCE:
                 wrong = f"slower: {said}; where that is meant, {RENEW}"
-            elif change < -room:
+            elif change < -TOLERANCE:
                 wrong = f"faster: {said}; keep it: {RENEW}"
             results.append((name, wrong))
     return results

@@ -60,7 +60,7 @@ class SharedSwitch {
   dataplane::Reclaimer reclaimer{grace};
   dataplane::CounterBank counters;
   dataplane::StateCell cell;
-  dataplane::PolicyStore store{cell, reclaimer, counters};
+  dataplane::PolicyStore store{cell, reclaimer, counters, [] { return dataplane::HashKey{42, ~uint64_t{42}}; }};
   dataplane::Fdb fdb{1024, 300};
   dataplane::GroupDedupe dedupe;
 

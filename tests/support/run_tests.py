@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent.parent
@@ -58,6 +59,10 @@ def run(command, **kwargs):
     return subprocess.run(command, cwd=REPO, stdin=subprocess.DEVNULL, **kwargs)
 
 
+def jobs():
+    return min(os.cpu_count() or 1, 8)
+
+
 def build(name, options, targets=()):
     """Configures once, builds, and returns the build directory; None when it does not build."""
     directory = REPO / "build" / name
@@ -67,41 +72,51 @@ def build(name, options, targets=()):
     return directory if run(["ninja", "-C", str(directory), *targets]).returncode == 0 else None
 
 
-def unit_programs(directory):
+def unit_programs(directory, area=""):
+    """The paths below the build directory of the programs of unit tests, all or one area's."""
     found = json.loads(run(["meson", "introspect", "--tests", str(directory)], capture_output=True, text=True).stdout)
-    return [test["cmd"][0] for test in found if "unit" in " ".join(test["suite"])]
+    return [str(Path(test["cmd"][0]).relative_to(directory)) for test in found
+            if "unit" in " ".join(test["suite"]) and test["name"].startswith(area)]
 
 
-def run_units(tally, directory, label, programs=None, **settings):
-    environment = dict(os.environ, **settings, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0", UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1")
-    for program in programs or unit_programs(directory):
-        name = f"{label} {Path(program).name}"
-        with tempfile.TemporaryDirectory() as scratch:
-            report = Path(scratch) / "report.json"
+def run_unit(program, environment):
+    """One program of unit tests: its exit code, what it printed, and the cases it reported."""
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "report.json"
+        try:
+            done = run([program, f"--gtest_output=json:{report}", "--gtest_brief=1"], env=environment,
+                       timeout=UNIT_TIMEOUT_S, capture_output=True, text=True, errors="replace")
+            code, output = done.returncode, done.stdout + done.stderr
+        except subprocess.TimeoutExpired:
+            code, output = -1, f"still running after {UNIT_TIMEOUT_S} s"
+        cases = []
+        if report.exists():
             try:
-                done = run([program, f"--gtest_output=json:{report}", "--gtest_brief=1"], env=environment,
-                           timeout=UNIT_TIMEOUT_S, capture_output=True, text=True, errors="replace")
-                code, output = done.returncode, done.stdout + done.stderr
-            except subprocess.TimeoutExpired:
-                code, output = -1, f"still running after {UNIT_TIMEOUT_S} s"
-            cases = []
-            if report.exists():
-                try:
-                    cases = [c for s in json.loads(report.read_text())["testsuites"] for c in s["testsuite"]]
-                except (ValueError, KeyError):
-                    cases = []
-        bad = 0
-        for case in cases:
-            outcome = "failed" if case.get("failures") else "skipped" if case.get("result") == "SKIPPED" else "passed"
-            bad += outcome == "failed"
-            reason = "; ".join(m.get("message", "") for m in case.get("skipped", []))
-            tally.add(f"{name} {case['classname']}.{case['name']}", outcome, reason.split("\n")[-1])
-        if code != 0 and bad == 0 or not cases:
-            tally.add(f"{name}", "failed", f"exit code {code}, {len(cases)} cases reported")
-            bad += 1
-        print(f"   {name}: {len(cases)} cases{', FAILED' if bad else ''}", flush=True)
-        if bad:
-            print(output[-6000:], flush=True)
+                cases = [c for s in json.loads(report.read_text())["testsuites"] for c in s["testsuite"]]
+            except (ValueError, KeyError):
+                cases = []
+    return code, output, cases
+
+
+def run_units(tally, directory, label, programs, **settings):
+    """As many programs at once as there are CPUs."""
+    environment = dict(os.environ, **settings, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0", UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1")
+    with ThreadPoolExecutor(jobs()) as pool:
+        results = pool.map(lambda program: run_unit(directory / program, environment), programs)
+        for program, (code, output, cases) in zip(programs, results):
+            name = f"{label} {Path(program).name}"
+            bad = 0
+            for case in cases:
+                outcome = "failed" if case.get("failures") else "skipped" if case.get("result") == "SKIPPED" else "passed"
+                bad += outcome == "failed"
+                reason = "; ".join(m.get("message", "") for m in case.get("skipped", []))
+                tally.add(f"{name} {case['classname']}.{case['name']}", outcome, reason.split("\n")[-1])
+            if code != 0 and bad == 0 or not cases:
+                tally.add(f"{name}", "failed", f"exit code {code}, {len(cases)} cases reported")
+                bad += 1
+            print(f"   {name}: {len(cases)} cases{', FAILED' if bad else ''}", flush=True)
+            if bad:
+                print(output[-6000:], flush=True)
 
 
 def run_system(tally, directory, extra):
@@ -131,18 +146,23 @@ def run_system(tally, directory, extra):
         tally.add("system", "failed", f"pytest: exit code {code}, {len(cases)} cases reported")
 
 
-def run_sim(tally):
+def run_sim(tally, directory):
     """The fault simulator, on all CPUs: many seeds as they are, then each mutant until it is caught."""
-    jobs = str(min(os.cpu_count() or 1, 8))
-    for name, arguments in {"seeds": ["--seeds", str(SIM_SEEDS), "--jobs", jobs],
+    for name, arguments in {"seeds": ["--seeds", str(SIM_SEEDS), "--jobs", str(jobs())],
                             "mutants": ["--mutants", "--mutant-seeds", str(SIM_MUTANT_SEEDS)]}.items():
         try:
-            done = run(["scripts/simulate", *arguments], timeout=SIM_TIMEOUT_S, capture_output=True, text=True, errors="replace")
+            done = run(["scripts/simulate", "--build", str(directory), *arguments], timeout=SIM_TIMEOUT_S, capture_output=True, text=True, errors="replace")
             code, output = done.returncode, done.stdout + done.stderr
         except subprocess.TimeoutExpired:
             code, output = -1, f"still running after {SIM_TIMEOUT_S} s"
         print(output[-6000:] if code else "\n".join(output.strip().split("\n")[-2:]), flush=True)
         tally.add(f"sim {name}", "failed" if code else "passed")
+
+
+def share_compiler_cache():
+    """Lets a fresh clone take from the compiler cache what another clone of the same text left there."""
+    os.environ.setdefault("CCACHE_BASEDIR", str(REPO))
+    os.environ.setdefault("CCACHE_NOHASHDIR", "1")
 
 
 def main():
@@ -154,23 +174,30 @@ def main():
     parts = [p for p in arguments.parts if p in known] or PARTS
     extra = [p for p in arguments.parts if p not in known] + extra
     tally = Tally(arguments.strict)
+    share_compiler_cache()
     started = time.monotonic()
 
-    if "sim" in parts:
-        say("simulator")
-        run_sim(tally)
     if "layers" in parts:
         say("layers")
         tally.add("layers", "passed" if run(["scripts/check-layers"]).returncode == 0 else "failed")
-    if "unit" in parts or "counts" in parts or "system" in parts:
+    if {"sim", "unit", "counts", "system"} & set(parts):
         say("build")
-        plain = build("release", ["--buildtype=debugoptimized"])
+        # Line tables only: a third of the compiler's time less, and a backtrace still names its lines.
+        plain = build("release", ["--buildtype=debugoptimized", "-Dcpp_args=-g1"])
         if plain is None:
             tally.add("build", "failed")
         else:
+            if "sim" in parts:
+                say(f"simulator ({time.monotonic() - started:.0f} s so far)")
+                run_sim(tally, plain)
             if "unit" in parts:
                 say(f"unit tests ({time.monotonic() - started:.0f} s so far)")
-                run_units(tally, plain, "unit")
+                # Where `sanitize` runs them all, only those of code whose optimized form is another (vectors, inlining) run twice.
+                programs = unit_programs(plain, "dataplane" if "sanitize" in parts else "")
+                if run(["ninja", "-C", str(plain), *programs]).returncode == 0:
+                    run_units(tally, plain, "unit", programs)
+                else:
+                    tally.add("unit", "failed", "does not build")
             if "counts" in parts:
                 say(f"instruction counts ({time.monotonic() - started:.0f} s so far)")
                 instruction_counts.check(plain, tally.add)
@@ -179,13 +206,13 @@ def main():
                 run_system(tally, plain, extra)
     if "sanitize" in parts:
         say(f"unit tests under ASan and UBSan ({time.monotonic() - started:.0f} s so far)")
-        # Not optimized, line tables only: a third of the time, and the plain build holds the warnings.
-        sanitized = build("sanitize", ["--buildtype=plain", "-Dcpp_args=-g1", "-Db_sanitize=address,undefined", "-Db_lundef=false",
-                                       "-Dwerror=false"], ["unit-tests"])
+        # Not optimized, line tables only, several files at once: a quarter of the time, and the plain build holds the warnings.
+        sanitized = build("sanitize", ["--buildtype=plain", "-Dcpp_args=-g1", "-Dunity=on", "-Dunity_size=6",
+                                       "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dwerror=false"], ["unit-tests"])
         if sanitized is None:
             tally.add("sanitize", "failed", "does not build")
         else:
-            run_units(tally, sanitized, "sanitize")
+            run_units(tally, sanitized, "sanitize", unit_programs(sanitized))
     if "tsan" in parts:
         say(f"threads under TSan ({time.monotonic() - started:.0f} s so far)")
         threads = build("tsan", ["--buildtype=debugoptimized", "-Db_sanitize=thread", "-Db_lundef=false", "-Dwerror=false"],
@@ -193,7 +220,7 @@ def main():
         if threads is None:
             tally.add("tsan", "failed", "does not build")
         else:
-            run_units(tally, threads, "tsan", [str(threads / p) for p in TSAN_PROGRAMS], GTEST_FILTER=TSAN_FILTER)
+            run_units(tally, threads, "tsan", TSAN_PROGRAMS, GTEST_FILTER=TSAN_FILTER)
 
     for note in tally.notes:
         print(note)
