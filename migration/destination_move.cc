@@ -18,8 +18,8 @@ using dataplane::PortEventKind;
 
 namespace {
 
-constexpr uint64_t kHoldMs = 50;          // DESIGN 7.4: direct arrivals wait this long,
-constexpr uint64_t kHoldMostMs = 250;     // and at most this long while what is older is still coming
+constexpr uint64_t kHoldMs = 50;          // what waits behind the fence: so long,
+constexpr uint64_t kHoldMostMs = 250;     // and so long while what is older is still coming; direct arrivals, for the first barrier
 constexpr uint64_t kFenceLookMs = 5;
 constexpr uint64_t kClaimMs = 3000;       // rings run, and the source cannot be asked: as long as it waits itself
 constexpr uint64_t kAskMs = 300;          // the source reconnects by itself, and sooner
@@ -148,7 +148,7 @@ void DestinationMove::act(DestinationAction action) {
     case A::kCloseWindow:
       fenced_ = false;
       return locate(LocationKind::kPort, false);
-    case A::kStartHoldTimer: return watch_hold(kHoldMs);
+    case A::kStartHoldTimer: return watch_hold();
     case A::kStartClaimTimer:
       return hold_timer_->set(kClaimMs, [this] { step(DestinationEvent::kHoldTimeout, "the VM runs here and the source cannot be asked"); });
     case A::kStartWindowTimer: {
@@ -524,20 +524,25 @@ void DestinationMove::locate(LocationKind kind, bool pairing) {
   });
 }
 
-// What came to the source before direct arrivals did is behind in the session, and ends with a barrier.
-void DestinationMove::watch_hold(uint64_t ms) {
-  hold_timer_->set(ms, [this] {
-    if (older_coming(status_.active_ns)) return watch_hold(kFenceLookMs);
+// What came to the source before direct arrivals did is behind in the session, and ends with a barrier. What this host's own guests
+// had sent may be in the fabric for as long, where that is slow just now: a quiet session does not say that nothing is to come.
+void DestinationMove::watch_hold() {
+  hold_timer_->set(kFenceLookMs, [this] {
+    if (may_wait(status_.active_ns, session_ != nullptr ? kHoldMostMs : kHoldMs)) return watch_hold();
     step(DestinationEvent::kHoldTimeout);
   });
 }
 
-// Whether the session has brought something since the last look, so that who waits since then does well to wait on: to a limit,
-// and only while there is room, since to lose frames is worse than to have them out of order.
-bool DestinationMove::older_coming(uint64_t since_ns) {
+// To a limit, and only while there is room, since to lose frames is worse than to have them out of order.
+bool DestinationMove::may_wait(uint64_t since_ns, uint64_t most_ms) const {
+  return context_.clock.now_ns() - since_ns < most_ms * 1'000'000 && waiting() < context_.options.ahead.packets / 2;
+}
+
+// Whether the session has brought something since the last look.
+bool DestinationMove::older_coming() {
   const bool more = !in_.empty() || context_.gate.injecting() || status_.redirected != redirected_before_;
   redirected_before_ = status_.redirected;
-  return more && context_.clock.now_ns() - since_ns < kHoldMostMs * 1'000'000 && waiting() < context_.options.ahead.packets / 2;
+  return more;
 }
 
 // Frames that the fabric brought, in the park of that NIC which has most.
@@ -558,8 +563,8 @@ void DestinationMove::watch_fence() {
     const bool waits = waiting() != 0;
     const uint64_t now = context_.clock.now_ns();
     fence_since_ns_ = !waits ? 0 : fence_since_ns_ == 0 ? now : fence_since_ns_;
-    const bool more = older_coming(fence_since_ns_);
-    if (waits && !more && now - fence_since_ns_ >= kHoldMs * 1'000'000) return lift_fence();
+    const uint64_t most_ms = older_coming() ? kHoldMostMs : kHoldMs;
+    if (waits && !may_wait(fence_since_ns_, most_ms)) return lift_fence();
     watch_fence();
   });
 }

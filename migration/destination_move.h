@@ -72,8 +72,9 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   void enter();
   void announce(size_t round);
   void locate(dataplane::LocationKind kind, bool pairing);
-  void watch_hold(uint64_t ms);
-  [[nodiscard]] bool older_coming(uint64_t since_ns);
+  void watch_hold();
+  [[nodiscard]] bool may_wait(uint64_t since_ns, uint64_t most_ms) const;
+  [[nodiscard]] bool older_coming();
   [[nodiscard]] uint64_t waiting() const;
   void watch_fence();
   void lift_fence();

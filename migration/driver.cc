@@ -54,7 +54,7 @@ void give_back(dataplane::PolicyStore& store, dataplane::Ports& ports, EndpointI
 Driver::Impl::Impl(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
                    dataplane::PacketGate& gate, const Clock& clock, Driver::Log log, Journal* journal, MoveTables tables)
     : context{network, std::move(options), store, ports, gate, clock, std::move(log), journal == nullptr ? nothing : *journal,
-              tables, {}, 1, {}, {}, {}, {}},
+              tables, {}, 1, false, {}, {}, {}, {}},
       gate_timer(network.timer()),
       flush_timer(network.timer()) {
   context.epochs = context.journal.epochs();

@@ -32,6 +32,7 @@ struct MoveContext {
   const MoveTables tables;              // by what the machines decide
   std::map<std::string, Epoch> epochs;  // newest seen of each VM; the journal has them as far as they are settled
   uint16_t next_window = 1;             // Location::dedupe of the next move to here
+  bool announcements_hidden = false;    // the fabric brought none in the last move from here that came to its end
 
   // The uplink to the other hosts, or an invalid id: the configured one, else the only one.
   [[nodiscard]] EndpointId uplink() const;

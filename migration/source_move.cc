@@ -16,7 +16,10 @@ using dataplane::PortEventKind;
 namespace {
 
 constexpr uint64_t kLateMs = 1000;        // DESIGN 7.4: the redirect stays open for a second after proof
-constexpr uint64_t kBarrierLimitMs = 40;  // a backlog that never drains must not hold direct arrivals longer
+// A backlog that never drains, or an announcement that does not come, must not hold direct arrivals longer; less where it did
+// not come last time either.
+constexpr uint64_t kBarrierLimitMs = 200;
+constexpr uint64_t kHiddenBarrierLimitMs = 40;
 constexpr uint64_t kProbeAgainMs = 5;     // at first sooner
 constexpr uint64_t kReconnectMs = 200;
 constexpr uint64_t kFreshMs = 500;        // younger than this, a session is not given up for one that the peer opens: it asks again later
@@ -479,6 +482,7 @@ void SourceMove::rewrite_out() {
 
 void SourceMove::hold() {
   status_.proof_ns = context_.clock.now_ns();
+  context_.announcements_hidden = !announced_;
   park();
   context_.store.after_grace([weak = weak_from_this()] {
     if (auto move = weak.lock()) move->step(SourceEvent::kHeld);
@@ -517,7 +521,8 @@ void SourceMove::send_barrier_when_drained(uint32_t number, uint64_t started_ns)
   const bool last = number >= 2;  // held: what is parked now waits for the uplink, the ring is all there is
   const bool drained =
       last || (announced_ && std::ranges::all_of(nics_, [&](const Nic& nic) { return context_.gate.parked(nic.endpoint) == 0; }));
-  if (!drained && context_.clock.now_ns() - started_ns < kBarrierLimitMs * 1'000'000) {
+  const uint64_t limit_ms = context_.announcements_hidden && !announced_ ? kHiddenBarrierLimitMs : kBarrierLimitMs;
+  if (!drained && context_.clock.now_ns() - started_ns < limit_ms * 1'000'000) {
     drain_timer_->set(1, [this, number, started_ns] { send_barrier_when_drained(number, started_ns); });
     return;
   }

@@ -56,7 +56,7 @@ class TwoDrivers : public ::testing::Test {
     options.peers[peer] = "127.0.0.1:" + std::to_string(peer_port);
     options.vhost_template = "/run/{vm}-{nic}.sock";
     options.prepare_timeout_ms = 1000;
-    options.window_timeout_ms = 200;
+    options.window_timeout_ms = 400;
     return std::make_unique<Driver>(network, options, fake.store, fake.ports, fake.gate, clock_, [this](const std::string& line) { log_ += line + "\n"; });
   }
   // Runs both until it holds, 5 s at most.
@@ -85,8 +85,9 @@ class TwoDrivers : public ::testing::Test {
     const auto all = driver->status("vm7");
     return all.empty() ? "" : all.back().error;
   }
-  void event(support::FakeSwitch& host, const std::unique_ptr<Driver>& driver, dataplane::PortEventKind kind) {
-    const auto* endpoint = host.store.find("vm7/net0");
+  void event(support::FakeSwitch& host, const std::unique_ptr<Driver>& driver, dataplane::PortEventKind kind) { rings(host, driver, "vm7", kind); }
+  void rings(support::FakeSwitch& host, const std::unique_ptr<Driver>& driver, const std::string& vm, dataplane::PortEventKind kind) {
+    const auto* endpoint = host.store.find(vm + "/net0");
     ASSERT_TRUE(endpoint->port.valid());
     host.ports.ports[endpoint->port.value].rings_running = kind == dataplane::PortEventKind::kRingsRunning;
     driver->on_port_event({kind, endpoint->port, clock_.now_ns()});
