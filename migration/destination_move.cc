@@ -18,9 +18,10 @@ using dataplane::PortEventKind;
 
 namespace {
 
-constexpr uint64_t kHoldMs = 50;          // what waits behind the fence: so long,
-constexpr uint64_t kHoldMostMs = 250;     // and so long while what is older is still coming; direct arrivals, for the first barrier
-constexpr uint64_t kFenceLookMs = 5;
+// How long direct arrivals wait, in looks: between two the session is read, also by a thread that did not run for a while.
+constexpr uint64_t kLookMs = 5;
+constexpr uint32_t kQuietLooks = 10;      // without anything older
+constexpr uint32_t kMostLooks = 50;
 constexpr uint64_t kClaimMs = 3000;       // rings run, and the source cannot be asked: as long as it waits itself
 constexpr uint64_t kAskMs = 300;          // the source reconnects by itself, and sooner
 constexpr uint64_t kAskAgainMs = 1000;
@@ -142,7 +143,7 @@ void DestinationMove::act(DestinationAction action) {
     case A::kReleaseDirect:
       hold_timer_->cancel();
       fenced_ = session_ != nullptr && barrier_ < 2;
-      fence_since_ns_ = status_.active_ns;
+      looks_ = quiet_looks_ = 0;
       locate(LocationKind::kPort, true);
       return watch_fence();
     case A::kCloseWindow:
@@ -527,16 +528,14 @@ void DestinationMove::locate(LocationKind kind, bool pairing) {
 // What came to the source before direct arrivals did is behind in the session, and ends with a barrier. What this host's own guests
 // had sent may be in the fabric for as long, where that is slow just now: a quiet session does not say that nothing is to come.
 void DestinationMove::watch_hold() {
-  hold_timer_->set(kFenceLookMs, [this] {
-    if (may_wait(status_.active_ns, session_ != nullptr ? kHoldMostMs : kHoldMs)) return watch_hold();
+  hold_timer_->set(kLookMs, [this] {
+    if (++looks_ < (session_ != nullptr ? kMostLooks : kQuietLooks) && room_to_wait()) return watch_hold();
     step(DestinationEvent::kHoldTimeout);
   });
 }
 
-// To a limit, and only while there is room, since to lose frames is worse than to have them out of order.
-bool DestinationMove::may_wait(uint64_t since_ns, uint64_t most_ms) const {
-  return context_.clock.now_ns() - since_ns < most_ms * 1'000'000 && waiting() < context_.options.ahead.packets / 2;
-}
+// To lose frames is worse than to have them out of order.
+bool DestinationMove::room_to_wait() const { return waiting() < context_.options.ahead.packets / 2; }
 
 // Whether the session has brought something since the last look.
 bool DestinationMove::older_coming() {
@@ -559,12 +558,11 @@ uint64_t DestinationMove::waiting() const {
 // before, which the barrier behind its proof says; where there is no proof, as long as direct arrivals wait at first.
 void DestinationMove::watch_fence() {
   if (!fenced_ || over()) return;
-  fence_timer_->set(kFenceLookMs, [this] {
+  fence_timer_->set(kLookMs, [this] {
     const bool waits = waiting() != 0;
-    const uint64_t now = context_.clock.now_ns();
-    fence_since_ns_ = !waits ? 0 : fence_since_ns_ == 0 ? now : fence_since_ns_;
-    const uint64_t most_ms = older_coming() ? kHoldMostMs : kHoldMs;
-    if (waits && !may_wait(fence_since_ns_, most_ms)) return lift_fence();
+    looks_ = waits ? looks_ + 1 : 0;
+    quiet_looks_ = older_coming() || !waits ? 0 : quiet_looks_ + 1;
+    if (quiet_looks_ >= kQuietLooks || looks_ >= kMostLooks || !room_to_wait()) return lift_fence();
     watch_fence();
   });
 }

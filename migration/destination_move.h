@@ -73,7 +73,7 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   void announce(size_t round);
   void locate(dataplane::LocationKind kind, bool pairing);
   void watch_hold();
-  [[nodiscard]] bool may_wait(uint64_t since_ns, uint64_t most_ms) const;
+  [[nodiscard]] bool room_to_wait() const;
   [[nodiscard]] bool older_coming();
   [[nodiscard]] uint64_t waiting() const;
   void watch_fence();
@@ -103,7 +103,8 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   std::deque<std::variant<dataplane::Frame, uint32_t>> in_;
   uint32_t barrier_ = 0;
   bool fenced_ = false;           // what the fabric brings waits for the barrier behind the proof
-  uint64_t fence_since_ns_ = 0;   // something waits since then; 0: nothing does
+  uint32_t looks_ = 0;            // while something waits
+  uint32_t quiet_looks_ = 0;      // of those the last, at which the session had brought nothing
   uint64_t redirected_before_ = 0;  // frames that the session had brought at the last look
   std::unique_ptr<Timer> hold_timer_, fence_timer_, window_timer_, announce_timer_, pump_timer_, ask_timer_;
   std::shared_ptr<PeerSession> asking_;  // to the source that we lost, until it answers

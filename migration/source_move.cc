@@ -17,9 +17,9 @@ namespace {
 
 constexpr uint64_t kLateMs = 1000;        // DESIGN 7.4: the redirect stays open for a second after proof
 // A backlog that never drains, or an announcement that does not come, must not hold direct arrivals longer; less where it did
-// not come last time either.
-constexpr uint64_t kBarrierLimitMs = 200;
-constexpr uint64_t kHiddenBarrierLimitMs = 40;
+// not come last time either. In looks, 1 ms apart: a thread that did not run has missed what came.
+constexpr uint32_t kBarrierLooks = 200;
+constexpr uint32_t kHiddenBarrierLooks = 40;
 constexpr uint64_t kProbeAgainMs = 5;     // at first sooner
 constexpr uint64_t kReconnectMs = 200;
 constexpr uint64_t kFreshMs = 500;        // younger than this, a session is not given up for one that the peer opens: it asks again later
@@ -271,8 +271,8 @@ void SourceMove::act(SourceAction action) {
     case A::kSendRevoke: return simple([](auto& m) { m.mutable_revoke(); });
     case A::kSendAbort: return simple([this](auto& m) { m.mutable_abort()->set_reason(why_); });
     case A::kSendDone: return simple([](auto& m) { m.mutable_done(); });
-    case A::kSendBarrier: return send_barrier_when_drained(1, context_.clock.now_ns());
-    case A::kSendLastBarrier: return send_barrier_when_drained(2, context_.clock.now_ns());
+    case A::kSendBarrier: return send_barrier_when_drained(1, 0);
+    case A::kSendLastBarrier: return send_barrier_when_drained(2, 0);
     case A::kReconnect: {
       session_.reset();
       const std::weak_ptr<SourceMove> weak = shared_from_this();
@@ -515,15 +515,15 @@ void SourceMove::close_window() {
 // A barrier says: what was parked or redirected before is on its way. It follows once nothing waits in the
 // workers' parks and in the ring behind them. The first one also waits for the announcement: it came by the way
 // that the destination's own senders used before, so what they sent us is in as well.
-void SourceMove::send_barrier_when_drained(uint32_t number, uint64_t started_ns) {
+void SourceMove::send_barrier_when_drained(uint32_t number, uint32_t looks) {
   if (over() || session_ == nullptr || barrier_ >= number) return;
   context_.pump();
   const bool last = number >= 2;  // held: what is parked now waits for the uplink, the ring is all there is
   const bool drained =
       last || (announced_ && std::ranges::all_of(nics_, [&](const Nic& nic) { return context_.gate.parked(nic.endpoint) == 0; }));
-  const uint64_t limit_ms = context_.announcements_hidden && !announced_ ? kHiddenBarrierLimitMs : kBarrierLimitMs;
-  if (!drained && context_.clock.now_ns() - started_ns < limit_ms * 1'000'000) {
-    drain_timer_->set(1, [this, number, started_ns] { send_barrier_when_drained(number, started_ns); });
+  const uint32_t most = context_.announcements_hidden && !announced_ ? kHiddenBarrierLooks : kBarrierLooks;
+  if (!drained && looks < most) {
+    drain_timer_->set(1, [this, number, looks] { send_barrier_when_drained(number, looks + 1); });
     return;
   }
   context_.pump();

@@ -78,7 +78,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   [[nodiscard]] wire::Envelope envelope() const;
   void send_offer();
   void send_handover();
-  void send_barrier_when_drained(uint32_t number, uint64_t started_ns);
+  void send_barrier_when_drained(uint32_t number, uint32_t looks);
   void park();
   [[nodiscard]] bool kept_all() const;
   void pass_on();

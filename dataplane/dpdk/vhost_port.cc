@@ -70,7 +70,7 @@ void VhostPort::on_device_ready(int vid) {
   const bool starts = !rings_running_.exchange(true);
   if (starts) {
     first_delivery_ns_.store(0, std::memory_order_relaxed);
-    hold_until_ns_.store(monotonic_ns() + kCatchUpNs, std::memory_order_release);
+    hold_at_least(kCatchUpNs);
     // Before the first frame can pass, so that the event's time is no later than the frame's.
     events_.post(PortEventKind::kRingsRunning, id);
   }
@@ -98,7 +98,7 @@ void VhostPort::on_ring(uint16_t ring, bool ready) {
     if (ring % 2 == 1) keep_kick(ring / 2);
     ready_rings_.fetch_or(bit);
   } else {
-    hold_until_ns_.store(monotonic_ns() + kHoldNs, std::memory_order_release);
+    hold_at_least(kHoldNs);
     ready_rings_.fetch_and(~bit);
   }
   publish_tx_mask();
@@ -169,7 +169,15 @@ void VhostPort::on_features(uint64_t features) {
 }
 
 void VhostPort::on_rings_locked() {
-  if (rings_running_.load()) hold_until_ns_.store(monotonic_ns() + kCatchUpNs, std::memory_order_release);
+  if (rings_running_.load()) hold_at_least(kCatchUpNs);
+}
+
+// Never shortens: a ring stops for an instant whenever QEMU gives it another descriptor to be told by, also just after its start.
+void VhostPort::hold_at_least(uint64_t ns) {
+  const uint64_t until = monotonic_ns() + ns;
+  uint64_t now = hold_until_ns_.load(std::memory_order_relaxed);
+  while (now < until && !hold_until_ns_.compare_exchange_weak(now, until, std::memory_order_release, std::memory_order_relaxed)) {
+  }
 }
 
 void VhostPort::publish_tx_mask() {

@@ -67,6 +67,7 @@ class VhostPort final : public Port {
  private:
   void all_stopped();
   void publish_tx_mask();
+  void hold_at_least(uint64_t ns);
   void silence_kicks(int vid, uint16_t ring);
   void keep_kick(uint16_t queue);
 
