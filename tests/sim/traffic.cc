@@ -64,7 +64,9 @@ uint64_t World::path_to(unsigned host) {
 void World::route(TokenId id) {
   const unsigned nic = flows_[tokens_[id].flow].nic;
   const unsigned at = nics_[nic].learned_at;
+  ++on_the_way_;
   schedule.at(path_to(at), [this, id, at, nic] {
+    --on_the_way_;
     Host& host = *hosts[at];
     if (!host.up()) {
       tokens_[id].excused = true;  // nobody was there
@@ -78,7 +80,9 @@ void World::route(TokenId id) {
 }
 
 void World::on_transmitted(unsigned host, TokenId id) {
+  ++on_the_way_;
   schedule.after(path_ns_[host], [this, host, id] {
+    --on_the_way_;
     if (nics_[flows_[tokens_[id].flow].nic].learned_at != host) return route(id);
     // A switch sends nothing back to where it came from.
     if (plan.orderly) return violate("packet " + std::to_string(id) + " for " + nics_[flows_[tokens_[id].flow].nic].name + " left " + hosts[host]->name +

@@ -186,6 +186,7 @@ void World::heal() {
 }
 
 bool World::quiet() {
+  if (on_the_way_ != 0) return false;
   for (const auto& host : hosts) {
     if (!host->up() || host->memory->waiting() || !host->sw->worker.idle()) return false;
     for (const Vm& vm : vms_) {

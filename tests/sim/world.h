@@ -258,6 +258,7 @@ class World {
   std::vector<Flow> flows_;
   std::vector<Token> tokens_;
   std::array<uint64_t, kMaxHosts> path_ns_{}, path_last_{};
+  uint32_t on_the_way_ = 0;  // packets in the fabric
   // What hosts have published, by NIC: does this host accept its transmissions?
   std::array<std::array<bool, kMaxNics * 3>, kMaxHosts> accepts_{};
   RunReport report_;
