@@ -72,11 +72,11 @@ def build(name, options, targets=()):
     return directory if run(["ninja", "-C", str(directory), *targets]).returncode == 0 else None
 
 
-def unit_programs(directory, area=""):
-    """The paths below the build directory of the programs of unit tests, all or one area's."""
+def unit_programs(directory):
+    """The paths below the build directory of the programs of unit tests."""
     found = json.loads(run(["meson", "introspect", "--tests", str(directory)], capture_output=True, text=True).stdout)
     return [str(Path(test["cmd"][0]).relative_to(directory)) for test in found
-            if "unit" in " ".join(test["suite"]) and test["name"].startswith(area)]
+            if "unit" in " ".join(test["suite"])]
 
 
 def run_unit(program, environment):
@@ -192,8 +192,7 @@ def main():
                 run_sim(tally, plain)
             if "unit" in parts:
                 say(f"unit tests ({time.monotonic() - started:.0f} s so far)")
-                # Where `sanitize` runs them all, only those of code whose optimized form is another (vectors, inlining) run twice.
-                programs = unit_programs(plain, "dataplane" if "sanitize" in parts else "")
+                programs = unit_programs(plain)
                 if run(["ninja", "-C", str(plain), *programs]).returncode == 0:
                     run_units(tally, plain, "unit", programs)
                 else:
