@@ -6,7 +6,7 @@
 namespace godwit::control {
 namespace {
 
-using nlohmann::json;
+using Json = nlohmann::json;
 
 // Before parsing: what is nested deeper than this needs a stack of its own.
 bool too_deep(std::string_view text) {
@@ -31,26 +31,26 @@ bool too_deep(std::string_view text) {
   return false;
 }
 
-std::string to_line(const json& answer) { return answer.dump(-1, ' ', false, json::error_handler_t::replace); }
+std::string to_line(const Json& answer) { return answer.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
-json error_answer(const json& id, const RpcError& refused) {
+Json error_answer(const Json& id, const RpcError& refused) {
   const Error& error = refused.error;
-  json object{{"code", refused.code}, {"message", error.message}};
-  json data = json::object();
+  Json object{{"code", refused.code}, {"message", error.message}};
+  Json data = Json::object();
   if (error.line > 0) data["line"] = error.line;
   if (error.column > 0) data["column"] = error.column;
   if (!error.token.empty()) data["token"] = error.token;
   if (!error.expected.empty()) data["expected"] = error.expected;
   if (!data.empty()) object["data"] = std::move(data);
-  return json{{"jsonrpc", "2.0"}, {"id", id}, {"error", std::move(object)}};
+  return Json{{"jsonrpc", "2.0"}, {"id", id}, {"error", std::move(object)}};
 }
 
-std::string refuse(const json& id, int code, std::string message) {
+std::string refuse(const Json& id, int code, std::string message) {
   return to_line(error_answer(id, RpcError{code, Error{std::move(message)}}));
 }
 
 // What is wrong with the request, or nullptr.
-const char* fault_of(const json& request) {
+const char* fault_of(const Json& request) {
   if (!request.is_object()) return request.is_array() ? "batches are not taken: one object a line" : "a request is an object";
   const auto version = request.find("jsonrpc");
   if (version == request.end() || *version != "2.0") return "\"jsonrpc\" must be \"2.0\"";
@@ -70,9 +70,9 @@ const char* fault_of(const json& request) {
 
 void answer_line(std::string_view line, const RpcLaterHandler& handler, std::function<void(std::string answer)> answer) {
   if (too_deep(line)) return answer(error_line(kParseError, "nested deeper than " + std::to_string(kMaxDepth)));
-  const json request = json::parse(line, nullptr, false);
+  const Json request = Json::parse(line, nullptr, false);
   if (request.is_discarded()) return answer(error_line(kParseError, "not JSON"));
-  json id = nullptr;
+  Json id = nullptr;
   if (request.is_object()) {
     const auto found = request.find("id");
     if (found != request.end() && (found->is_string() || found->is_number())) id = *found;
@@ -80,20 +80,20 @@ void answer_line(std::string_view line, const RpcLaterHandler& handler, std::fun
   if (const char* fault = fault_of(request)) return answer(refuse(id, kInvalidRequest, fault));
 
   const auto params = request.find("params");
-  const json none = json::object();
+  const Json none = Json::object();
   const bool notification = !request.contains("id");
   handler(request.at("method").get_ref<const std::string&>(), params == request.end() ? none : *params,
-          [id = std::move(id), notification, answer = std::move(answer)](bool done, json result, const RpcError& error) {
+          [id = std::move(id), notification, answer = std::move(answer)](bool done, Json result, const RpcError& error) {
             if (notification) return answer({});
             if (!done) return answer(to_line(error_answer(id, error)));
-            answer(to_line(json{{"jsonrpc", "2.0"}, {"id", id}, {"result", std::move(result)}}));
+            answer(to_line(Json{{"jsonrpc", "2.0"}, {"id", id}, {"result", std::move(result)}}));
           });
 }
 
 std::string answer_line(std::string_view line, const RpcHandler& handler) {
   std::string out;
-  const auto at_once = [&](const std::string& method, const json& params, const RpcReply& reply) {
-    json result = nullptr;
+  const auto at_once = [&](const std::string& method, const Json& params, const RpcReply& reply) {
+    Json result = nullptr;
     RpcError error;
     const bool done = handler(method, params, result, error);
     reply(done, std::move(result), std::move(error));

@@ -33,6 +33,7 @@ class Switch:
 
     def __init__(self, binary, folder, name, config):
         self.binary = binary
+        self.name = name
         self.folder = Path(folder)
         self.socket_path = str(self.folder / f"{name}.sock")
         self.config_path = self.folder / f"{name}.yaml"

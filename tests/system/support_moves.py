@@ -23,14 +23,13 @@ from pathlib import Path
 import yaml
 from conftest import BUILD, Switch
 from learning_switch.fabric import Fabric
-from support_guests import mac, wait_for
+from support_guests import BYSTANDER_RING, mac, wait_for
 from vhost_frontend.frontend import Frontend
 
 MOVERS = {"vm": ("vm",), "tag": ("tag",), "duo": ("duo0", "duo1"), "pal": ("pal",)}  # NICs by VM; `tag` is on VLANS, the others are untagged
 NUMBERS = {"na": 1, "nb": 2, "nc": 3, "vm": 4, "tag": 5, "duo0": 6, "duo1": 7, "pal": 8}  # of NICs
 VM_OF = {nic: vm for vm, nics in MOVERS.items() for nic in nics}
 PEERS = ("na", "nb", "nc")
-PEERS_RING = 4096
 VLANS = (10, 20)
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 RULES = [  # something to move, that lets all of it through
@@ -92,8 +91,7 @@ class Hosts:
 
     def plug(self):
         options = {"size": self.ring, "tso": 0, "csum": 0}
-        # Those that stay are there to count: a longer ring bridges the moments in which the front-end is not scheduled.
-        peers = options | {"size": max(self.ring, PEERS_RING)}
+        peers = options | {"size": max(self.ring, BYSTANDER_RING)}
         for nic, at in [("na", "a"), ("nb", "b")]:
             self.vms.open(nic, path=self.socket(nic, at), mac=mac(NUMBERS[nic]), **peers)
         self.vms.open("nc", path=self.fabric.guest_socket("nc"), mac=mac(NUMBERS["nc"]), **peers)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import BUILD, Switch
-from support_guests import mac, wait_for
+from support_guests import BYSTANDER_RING, mac, wait_for
 from vhost_frontend.frontend import Frontend
 
 VMS = int(os.environ.get("GODWIT_EVACUATION_VMS", "100"))
@@ -52,6 +52,10 @@ class TwoHosts:
         self.a = self.switch(godwitd, "a", "b", ports, here + self.neighbours("na", "nc", "nb"), "server", {"rules_file": str(folder / "all.flow")})
         self.b = self.switch(godwitd, "b", "a", ports, self.neighbours("nb", None, "na"), "client", {})
 
+    def drops(self):
+        """What each switch counted as dropped, and what its uplink and its neighbours' ports say."""
+        return "".join(f"{switch.name}:\n{switch.text('show drops')}\n{switch.text('show port stats all')}\n" for switch in (self.a, self.b))
+
     def neighbours(self, local, second, away):
         numbers = {"na": 1, "nb": 2, "nc": 3}
         out = [{"name": f"{n}/net0", "vhost": {"socket": str(self.folder / f"{n}.sock")}, "macs": [mac(numbers[n])]} for n in (local, second) if n]
@@ -80,7 +84,7 @@ def hosts(godwitd):
             try:
                 made.__init__(godwitd, folder, vms)
                 for number, name in enumerate(("na", "nb", "nc"), 1):
-                    vms.open(name, path=str(folder / f"{name}.sock"), mac=mac(number))
+                    vms.open(name, path=str(folder / f"{name}.sock"), mac=mac(number), size=BYSTANDER_RING)
                 for number, name in enumerate(made.names):
                     vms.open(name, path=str(folder / f"{name}-a.sock"), mac=vm_mac(number), size=64)
                     vms.open(f"{name}-b", path=str(folder / f"{name}-net0-b.sock"), mac=vm_mac(number), size=64, incoming=True)
@@ -153,7 +157,7 @@ def test_neighbours_lost_nothing(hosts, evacuated):
     for stream, sink in ((STREAM_THERE, "nb"), (STREAM_BACK, "na"), (STREAM_HOME, "nc")):
         account = hosts.vms.stats(sink)["streams"][str(stream)]
         print(f"stream {stream}: {account['received']} packets, longest gap {account['longest_gap_ns'] / 1e6:.1f} ms")
-        assert account["received"] == evacuated["streams"][stream]
+        assert account["received"] == evacuated["streams"][stream], f"{account}\n{hosts.drops()}"
         assert [account[what] for what in ("lost", "duplicates", "corrupt", "out_of_order")] == [0, 0, 0, 0], account
 
 

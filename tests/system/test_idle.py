@@ -8,7 +8,7 @@ import os
 import time
 
 import pytest
-from support_guests import mac, network, wait_for
+from support_guests import BYSTANDER_RING, mac, network, wait_for
 
 IDLE = {"spin_us": 20, "max_sleep_us": 500_000, "poll_us": 100_000}
 SOON_NS = 50_000_000  # by far; shared machines stall for some ten milliseconds
@@ -16,7 +16,7 @@ FRAME = bytes.fromhex((mac(2) + mac(1)).replace(":", "")) + b"\x88\xb6" + bytes(
 
 
 def net_with(godwitd, cpus, **config):
-    return network(godwitd, {"vm1": {}, "vm2": {}}, workers={"cpus": cpus, "idle": IDLE}, uplinks=[], **config)
+    return network(godwitd, {"vm1": {}, "vm2": {"nic": {"size": BYSTANDER_RING}}}, workers={"cpus": cpus, "idle": IDLE}, uplinks=[], **config)
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ import struct
 import time
 
 import pytest
-from support_guests import mac, network, wait_for
+from support_guests import BYSTANDER_RING, mac, network, wait_for
 
 PORTS = 300
-GUESTS = {"vm1": {}, "vm2": {}}
+GUESTS = {name: {"nic": {"size": BYSTANDER_RING}} for name in ("vm1", "vm2")}
 ROUNDS = 2
 STREAM = 1
 

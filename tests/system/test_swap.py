@@ -12,12 +12,12 @@ import threading
 import time
 
 import pytest
-from support_guests import mac, network, wait_for
+from support_guests import BYSTANDER_RING, mac, network, wait_for
 
 SECONDS = int(os.environ.get("GODWIT_SWAP_SECONDS", "30"))
 SWAPS_PER_S = 50
 RULES = 1000
-GUESTS = {"vm1": {"endpoint": {"ips": ["10.0.0.1"]}}, "vm2": {}, "vm3": {}, "vm4": {}, "vm5": {}}
+GUESTS = {"vm1": {"endpoint": {"ips": ["10.0.0.1"]}}, "vm2": {}} | {name: {"nic": {"size": BYSTANDER_RING}} for name in ("vm3", "vm4", "vm5")}
 ALLOWED, FORBIDDEN = 2000, 53        # UDP ports that the VM may send to and may not
 IN_ALLOWED, IN_FORBIDDEN = 3000, 5353  # ... that may be sent to it and may not
 # What a set makes of a packet: (TTL, UDP source port) of what the VM sends, (TTL, UDP source port) of what it gets.
