@@ -117,6 +117,11 @@ class Port {
   [[nodiscard]] uint16_t mtu() const { return mtu_.load(std::memory_order_relaxed); }
   // Until when frames are kept for a port that has just gone down or come up (Hold in tx_stage.h), CLOCK_MONOTONIC; 0: they are not.
   [[nodiscard]] uint64_t hold_until_ns() const { return hold_until_ns_.load(std::memory_order_acquire); }
+  // It has come up not long ago: what its full ring does not take is kept for a moment.
+  [[nodiscard]] bool settling(uint64_t now_ns) const {
+    const uint64_t until_ns = hold_until_ns();
+    return until_ns != 0 && now_ns < until_ns + kSettleNs;
+  }
 
   [[nodiscard]] PortCell& cell(WorkerId worker) { return cells_[worker.value]; }
   [[nodiscard]] const PortCell& cell(WorkerId worker) const { return cells_[worker.value]; }
@@ -142,6 +147,7 @@ class Port {
   std::vector<WorkerId> rx_workers;
 
  protected:
+  static constexpr uint64_t kSettleNs = 8'000'000'000;
   static constexpr uint32_t kDownBit = 1u << 31;  // in tx_mask_: the mask is the one from before it went down
 
   // Before the port is published.

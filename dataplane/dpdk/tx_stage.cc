@@ -149,11 +149,11 @@ void TxStage::send_batch(Port& port, uint16_t queue) {
   if (done == count) return;
   const bool down = !port.ready(queue);
   batch.stalled = !down;
-  const bool catching_up = port.hold_until_ns() > now_ns_;
+  const bool settling = port.settling(now_ns_);
   const uint64_t until_ns = std::max(port.hold_until_ns(), now_ns_ + kHoldNs);
   for (uint16_t i = done; i < count; ++i) {
     Packet* packet = packet_of(batch.mbufs[i]);
-    const bool may_begin = down || catching_up || priv_of(batch.mbufs[i]).patient;
+    const bool may_begin = down || settling || priv_of(batch.mbufs[i]).patient;
     if (!try_hold(port, packet, may_begin, until_ns)) drop(packet, port.id, down ? Drop::k_tx_down : Drop::k_tx_queue_full);
   }
 }

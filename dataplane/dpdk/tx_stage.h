@@ -12,7 +12,8 @@
 // - What was parked, or comes from a peer, arrives at once, in numbers that no guest ring takes. Such frames are
 //   patient: where the ring is full they wait, and what follows them waits behind them.
 // - A VM that runs anew finds a backlog and has lost time: for the first two seconds, by when a move is over, what its ring does
-//   not take waits. The same where rings were locked for dirty logging, as a migration begins.
+//   not take waits. The same where rings were locked for dirty logging, as a migration begins. For eight seconds more a full ring
+//   is waited for as long as it moves: its host has just taken on a VM, and its vCPUs share CPUs with what that costs.
 // A hold ends when it is empty, or kHoldNs after its last progress: then its frames are dropped, as tx_queue_full or tx_down.
 //
 // Every frame that enters leaves by exactly one of: the device, another worker's mailbox, the redirect, the pipeline's
