@@ -385,7 +385,7 @@ bool Pipeline::second_copy(EndpointId to, const EndpointEntry& entry, Packet& pa
 }
 
 void Pipeline::park(Walk& walk, EndpointId to, Packet* packet) {
-  if (parking_.push(to, packet, walk.origin)) {
+  if (host_.may_wait(*packet) && parking_.push(to, packet, walk.origin)) {
     bump(counts_.parked);
   } else {
     drop(packet, walk.in, Drop::k_park_overflow);

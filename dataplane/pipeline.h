@@ -54,6 +54,8 @@ class PipelineHost {
   virtual void free(std::span<Packet* const> packets) = 0;
   // Takes all; drops on the way out (queue full, port gone, too big) are the receiver's to count.
   virtual void transmit(std::span<const Output> outputs) = 0;
+  // It can be parked: enough buffers are left for others.
+  virtual bool may_wait(const Packet&) { return true; }
   // Hands a packet for `endpoint` to the control thread; false: full, the caller keeps it.
   virtual bool redirect(EndpointId endpoint, Packet* packet) = 0;
   // Shows the control thread a RARP frame that came in by an uplink (a copy; the packet goes on).

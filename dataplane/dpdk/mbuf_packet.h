@@ -36,6 +36,13 @@ inline MbufPriv& priv_of(rte_mbuf* mbuf) { return *static_cast<MbufPriv*>(rte_mb
 inline Packet* packet_of(rte_mbuf* mbuf) { return &priv_of(mbuf).packet; }
 inline rte_mbuf* mbuf_of(const Packet& packet) { return static_cast<rte_mbuf*>(packet.handle); }
 
+// A frame may wait while a quarter of its pool's buffers is left for those that pass: where none is left, nobody receives.
+// Buffers in the caches of threads are theirs and do not count.
+inline bool leaves_buffers(const Packet& packet) {
+  const rte_mempool* pool = mbuf_of(packet)->pool;
+  return rte_mempool_get_ops(pool->ops_index)->get_count(pool) >= pool->size / 4;
+}
+
 // A fresh Packet for what a device has just filled in. One segment.
 inline Packet* to_packet(rte_mbuf* mbuf) {
   Packet* packet = packet_of(mbuf);

@@ -117,11 +117,9 @@ class Port {
   [[nodiscard]] uint16_t mtu() const { return mtu_.load(std::memory_order_relaxed); }
   // Until when frames are kept for a port that has just gone down or come up (Hold in tx_stage.h), CLOCK_MONOTONIC; 0: they are not.
   [[nodiscard]] uint64_t hold_until_ns() const { return hold_until_ns_.load(std::memory_order_acquire); }
-  // It has come up not long ago: what its full ring does not take is kept for a moment.
-  [[nodiscard]] bool settling(uint64_t now_ns) const {
-    const uint64_t until_ns = hold_until_ns();
-    return until_ns != 0 && now_ns < until_ns + kSettleNs;
-  }
+  // It comes and goes with a VM. While it settles, what its full ring does not take is kept for a moment; later it is not.
+  [[nodiscard]] bool settling(uint64_t now_ns) const { return hold_until_ns() != 0 && now_ns < hold_until_ns() + kSettleNs; }
+  [[nodiscard]] bool settled(uint64_t now_ns) const { return hold_until_ns() != 0 && now_ns >= hold_until_ns() + kSettleNs; }
 
   [[nodiscard]] PortCell& cell(WorkerId worker) { return cells_[worker.value]; }
   [[nodiscard]] const PortCell& cell(WorkerId worker) const { return cells_[worker.value]; }

@@ -99,6 +99,8 @@ void TxStage::add_mail(Packet* packet, PortId to, uint32_t serial) {
 void TxStage::enqueue(Port& port, uint16_t queue, bool up, Packet* packet) {
   if (!up || (!holds_.empty() && find_hold(port) != nullptr)) {
     const bool patient = priv_of(mbuf_of(*packet)).patient;
+    // By then a hold only empties: one that a guest fills faster than it takes would never end.
+    if (up && !patient && port.settled(now_ns_)) return drop(packet, port.id, Drop::k_tx_queue_full);
     const uint64_t until_ns = std::max(port.hold_until_ns(), patient ? now_ns_ + kHoldNs : 0);
     if (!try_hold(port, packet, until_ns > now_ns_, until_ns)) drop(packet, port.id, up ? Drop::k_tx_queue_full : Drop::k_tx_down);
     return;
@@ -184,10 +186,11 @@ bool TxStage::try_hold(Port& port, Packet* packet, bool may_begin, uint64_t unti
   if (hold == nullptr) {
     hold = &holds_.emplace_back(Hold{.port = port.id, .serial = port.serial, .endpoint = state_->owner(port.id), .until_ns = until_ns});
   }
-  const size_t most = std::min<size_t>(limits_.packets, mbuf_of(*packet)->pool->size / 2);  // others need buffers, too
+  const size_t most = std::min<size_t>(limits_.packets, mbuf_of(*packet)->pool->size / 2);
   if (hold->packets.size() >= most || hold->bytes + packet->len > limits_.bytes) return false;
-  // Released at once when the port is up again, so it waits then, too.
-  if (!port.ready(0)) priv_of(mbuf_of(*packet)).patient = true;
+  bool& patient = priv_of(mbuf_of(*packet)).patient;
+  if (!patient && !leaves_buffers(*packet)) return false;
+  patient = true;  // what was let in is not dropped because it is tried in vain
   hold->packets.push_back(packet);
   hold->bytes += packet->len;
   set_held();

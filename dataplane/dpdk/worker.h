@@ -41,6 +41,7 @@
 #include "dataplane/dpdk/doze.h"
 #include "dataplane/dpdk/gate.h"
 #include "dataplane/dpdk/mailboxes.h"
+#include "dataplane/dpdk/mbuf_packet.h"
 #include "dataplane/dpdk/mempools.h"
 #include "dataplane/dpdk/port.h"
 #include "dataplane/dpdk/rcu.h"
@@ -117,6 +118,7 @@ class Worker final : public PipelineHost {
   Packet* clone(const Packet& packet) override;
   void free(std::span<Packet* const> packets) override;
   void transmit(std::span<const Output> outputs) override;
+  bool may_wait(const Packet& packet) override { return leaves_buffers(packet); }
   bool redirect(EndpointId endpoint, Packet* packet) override;
   void punt(EndpointId uplink, const Packet& packet) override;
 

@@ -55,6 +55,7 @@ class TestHost final : public dataplane::PipelineHost {
       ASSERT_EQ(live_.erase(output.packet), 1u) << "sent twice";
     }
   }
+  bool may_wait(const dataplane::Packet&) override { return buffers_left; }
   bool redirect(EndpointId endpoint, dataplane::Packet* packet) override {
     if (redirect_room == 0) return false;
     --redirect_room;
@@ -68,6 +69,7 @@ class TestHost final : public dataplane::PipelineHost {
   std::map<uint16_t, std::vector<std::vector<uint8_t>>> sent;
   std::vector<std::pair<EndpointId, std::vector<uint8_t>>> redirected;
   size_t made = 0, freed = 0, transmitted = 0, punted = 0, clones_left = 1000, redirect_room = 1000;
+  bool buffers_left = true;
 
  private:
   std::map<dataplane::Packet*, std::unique_ptr<Held>> live_;

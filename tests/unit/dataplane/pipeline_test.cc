@@ -245,6 +245,18 @@ TEST_F(PipelineTest, TheParkIsBoundedAndSaysSo) {
   EXPECT_EQ(pipeline_.counts().parked.load(), 16u);
 }
 
+TEST_F(PipelineTest, TheParkTakesNothingWhileBuffersRunOut) {
+  locate(vm_, {LocationKind::kParked, {}, {}});
+  for (uint8_t i = 0; i < 3; ++i) {
+    host_.buffers_left = i != 1;
+    receive(kPortA, udp_frame(kMacVm, kMacA, 53, i));
+  }
+  EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_park_overflow), 1u);
+  locate(vm_, {LocationKind::kPort, kPortVm, {}});
+  drain();
+  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{0, 2}));
+}
+
 TEST_F(PipelineTest, RedirectTakesParkedThenLaterPacketsAndWaitsForRoom) {
   locate(vm_, {LocationKind::kParked, {}, {}});
   for (uint8_t i = 0; i < 4; ++i) receive(kPortA, udp_frame(kMacVm, kMacA, 53, i));
