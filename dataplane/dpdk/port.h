@@ -119,7 +119,7 @@ class Port {
   [[nodiscard]] uint64_t hold_until_ns() const { return hold_until_ns_.load(std::memory_order_acquire); }
   // It comes and goes with a VM. While it settles, what its full ring does not take is kept for a moment; later it is not.
   [[nodiscard]] bool settling(uint64_t now_ns) const { return hold_until_ns() != 0 && now_ns < hold_until_ns() + kSettleNs; }
-  [[nodiscard]] bool settled(uint64_t now_ns) const { return hold_until_ns() != 0 && now_ns >= hold_until_ns() + kSettleNs; }
+  [[nodiscard]] bool settled(uint64_t now_ns) const { return hold_until_ns() != 0 && !settling(now_ns); }
 
   [[nodiscard]] PortCell& cell(WorkerId worker) { return cells_[worker.value]; }
   [[nodiscard]] const PortCell& cell(WorkerId worker) const { return cells_[worker.value]; }

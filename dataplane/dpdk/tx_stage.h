@@ -5,7 +5,8 @@
 //   add -> size check -> the queue's owner: us, or another worker's mailbox
 //       -> checksum finished, or handed over as partial -> batch -> device
 //
-// Hold: frames that wait here for their port, in order and bounded (a quarter of a pool's buffers is left to others), after the egress table.
+// Hold: frames that wait here for their port, in order and bounded, after the egress table. A quarter of a pool's buffers is left to
+// others, but for what was parked before (its park left it) and what a peer sends (half of a pool at most for each port).
 // - A VM's rings stop an instant before the control thread can publish that it is frozen. What is sent to its port
 //   in that instant is held, and goes where the endpoint's location says next: to the port when its rings run again,
 //   to the peer when it is redirected, to the uplink when it moved.
@@ -14,7 +15,7 @@
 // - A VM that runs anew finds a backlog and has lost time: for the first two seconds, by when a move is over, what its ring does
 //   not take waits. The same where rings were locked for dirty logging, as a migration begins. For eight seconds more a full ring
 //   is waited for as long as it moves: its host has just taken on a VM, and its vCPUs share CPUs with what that costs. After
-//   that what is held goes, and what comes meanwhile does not wait, lest an overloaded guest be held for for ever.
+//   that what is held goes, and what comes meanwhile does not wait, or what an overloaded guest is sent would be held for ever.
 // A hold ends when it is empty, or kHoldNs after its last progress: then its frames are dropped, as tx_queue_full or tx_down.
 //
 // Every frame that enters leaves by exactly one of: the device, another worker's mailbox, the redirect, the pipeline's
