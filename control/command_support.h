@@ -16,7 +16,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "control/jsonrpc.h"
-#include "control/text.h"
+#include "base/text.h"
 
 namespace godwit::dataplane {
 struct EndpointRecord;

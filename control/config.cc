@@ -16,7 +16,7 @@
 #include "base/net.h"
 #include "control/faults.h"
 #include "control/scratch_store.h"
-#include "control/text.h"
+#include "base/text.h"
 #include "dataplane/flow_command.h"
 
 namespace godwit::control {

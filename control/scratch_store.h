@@ -5,7 +5,7 @@
 
 #include "dataplane/counters.h"
 #include "dataplane/policy_store.h"
-#include "dataplane/rcu.h"
+#include "base/rcu.h"
 
 namespace godwit::control {
 

@@ -33,7 +33,7 @@
 #include "dataplane/action_program.h"
 #include "dataplane/flow_key.h"
 #include "dataplane/match.h"
-#include "dataplane/rcu.h"
+#include "base/rcu.h"
 #include "dataplane/rule.h"
 
 namespace godwit::dataplane {

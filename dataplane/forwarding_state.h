@@ -33,7 +33,7 @@
 #include "base/ids.h"
 #include "base/net.h"
 #include "dataplane/classifier.h"
-#include "dataplane/rcu.h"
+#include "base/rcu.h"
 
 namespace godwit::dataplane {
 

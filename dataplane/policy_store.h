@@ -39,7 +39,7 @@
 #include "base/result.h"
 #include "dataplane/counters.h"
 #include "dataplane/forwarding_state.h"
-#include "dataplane/rcu.h"
+#include "base/rcu.h"
 #include "dataplane/rule.h"
 #include "dataplane/rule_table.h"
 

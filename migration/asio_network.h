@@ -24,7 +24,7 @@
 #include <vector>
 
 #include "migration/connection_gate.h"
-#include "migration/log_limit.h"
+#include "base/log_limit.h"
 #include "migration/network.h"
 #include "migration/peer.h"
 

@@ -16,7 +16,7 @@
 #include "migration/destination_move.h"
 #include "migration/driver.h"
 #include "migration/journal.h"
-#include "migration/log_limit.h"
+#include "base/log_limit.h"
 #include "migration/move_context.h"
 #include "migration/peer_ping.h"
 #include "migration/pull_request.h"

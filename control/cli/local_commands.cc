@@ -11,7 +11,7 @@
 #include <fstream>
 #include <iostream>
 
-#include "control/text.h"
+#include "base/text.h"
 
 namespace godwit::cli {
 namespace {

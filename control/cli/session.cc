@@ -8,7 +8,7 @@
 #include "control/cli/arguments.h"
 #include "control/cli/local_commands.h"
 #include "control/cli/render.h"
-#include "control/text.h"
+#include "base/text.h"
 
 namespace godwit::cli {
 namespace {

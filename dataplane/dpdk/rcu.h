@@ -14,7 +14,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "dataplane/rcu.h"
+#include "base/rcu.h"
 
 namespace godwit::dataplane {
 

@@ -31,7 +31,7 @@
 #include "dataplane/packet_gate.h"
 #include "dataplane/parking.h"
 #include "dataplane/ports.h"
-#include "dataplane/rcu.h"
+#include "base/rcu.h"
 
 namespace godwit::dataplane {
 

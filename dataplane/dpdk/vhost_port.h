@@ -20,7 +20,7 @@
 
 #include "dataplane/dpdk/event_queue.h"
 #include "dataplane/dpdk/port.h"
-#include "dataplane/rcu.h"
+#include "base/rcu.h"
 
 namespace godwit::dataplane {
 

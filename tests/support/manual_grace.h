@@ -3,7 +3,7 @@
 // A GracePeriod that passes when the test says so.
 #pragma once
 
-#include "dataplane/rcu.h"
+#include "base/rcu.h"
 
 namespace godwit::support {
 

@@ -14,7 +14,7 @@
 #include <limits>
 #include <thread>
 
-#include "dataplane/rcu.h"
+#include "base/rcu.h"
 
 namespace godwit::testing {
 

@@ -11,7 +11,7 @@
 #include <random>
 #include <set>
 
-#include "control/text.h"
+#include "base/text.h"
 #include "dataplane/fdb.h"
 #include "migration/asio_network.h"
 #include "migration/driver.h"

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "migration/log_limit.h"
+#include "base/log_limit.h"
 #include "migration/message_reader.h"
 
 namespace godwit::migration {
