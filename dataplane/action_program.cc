@@ -4,7 +4,7 @@
 #include <string>
 
 #include "dataplane/rule_table.h"
-#include "dataplane/wire.h"
+#include "dataplane/packet/headers.h"
 
 namespace godwit::dataplane {
 

@@ -14,9 +14,9 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "dataplane/drop.h"
-#include "dataplane/packet.h"
-#include "dataplane/parse.h"
+#include "dataplane/packet/drop.h"
+#include "dataplane/packet/packet.h"
+#include "dataplane/packet/parse.h"
 #include "dataplane/rule.h"
 
 namespace godwit::dataplane {

@@ -31,7 +31,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "dataplane/action_program.h"
-#include "dataplane/flow_key.h"
+#include "dataplane/packet/flow_key.h"
 #include "dataplane/match.h"
 #include "base/rcu.h"
 #include "dataplane/rule.h"

@@ -37,8 +37,8 @@
 
 #include "base/ids.h"
 #include "dataplane/classifier.h"
-#include "dataplane/drop.h"
-#include "dataplane/flow_key.h"
+#include "dataplane/packet/drop.h"
+#include "dataplane/packet/flow_key.h"
 #include "dataplane/forwarding_state.h"
 
 namespace godwit::dataplane {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "dataplane/flow_key.h"
+#include "dataplane/packet/flow_key.h"
 #include "dataplane/rule.h"
 
 namespace godwit::dataplane {

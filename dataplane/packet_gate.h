@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "dataplane/drop.h"
-#include "dataplane/packet.h"
+#include "dataplane/packet/drop.h"
+#include "dataplane/packet/packet.h"
 
 namespace godwit::dataplane {
 

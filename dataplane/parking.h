@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "dataplane/packet.h"
+#include "dataplane/packet/packet.h"
 
 namespace godwit::dataplane {
 

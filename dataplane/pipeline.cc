@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "dataplane/checksum.h"
+#include "dataplane/packet/checksum.h"
 #include "dataplane/pipeline_internal.h"
 
 namespace godwit::dataplane {

@@ -24,14 +24,14 @@
 
 #include "base/ids.h"
 #include "dataplane/counters.h"
-#include "dataplane/drop.h"
+#include "dataplane/packet/drop.h"
 #include "dataplane/fdb.h"
 #include "dataplane/flow_cache.h"
 #include "dataplane/forwarding_state.h"
 #include "dataplane/group_dedupe.h"
-#include "dataplane/packet.h"
+#include "dataplane/packet/packet.h"
 #include "dataplane/parking.h"
-#include "dataplane/parse.h"
+#include "dataplane/packet/parse.h"
 
 namespace godwit::dataplane {
 

@@ -18,7 +18,7 @@
 #include "base/net.h"
 #include "base/result.h"
 #include "dataplane/counters.h"
-#include "dataplane/drop.h"
+#include "dataplane/packet/drop.h"
 
 namespace godwit::dataplane {
 

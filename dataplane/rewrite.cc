@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "dataplane/action_program.h"
-#include "dataplane/checksum.h"
-#include "dataplane/wire.h"
+#include "dataplane/packet/checksum.h"
+#include "dataplane/packet/headers.h"
 
 namespace godwit::dataplane {
 

@@ -19,7 +19,7 @@
 #include <string_view>
 
 #include "dataplane/action_program.h"
-#include "dataplane/flow_key.h"
+#include "dataplane/packet/flow_key.h"
 #include "dataplane/rule.h"
 
 namespace godwit::dataplane {

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
-#include "dataplane/checksum.h"
+#include "dataplane/packet/checksum.h"
 
 namespace godwit::migration {
 

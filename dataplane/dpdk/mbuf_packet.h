@@ -13,7 +13,7 @@
 #include <cstdint>
 
 #include "base/ids.h"
-#include "dataplane/packet.h"
+#include "dataplane/packet/packet.h"
 
 namespace godwit::dataplane {
 

@@ -17,7 +17,7 @@
 
 #include "base/result.h"
 #include "dataplane/dpdk/runtime.h"
-#include "dataplane/packet.h"
+#include "dataplane/packet/packet.h"
 
 namespace godwit::dataplane {
 

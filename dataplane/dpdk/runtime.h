@@ -25,7 +25,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "dataplane/counters.h"
-#include "dataplane/drop.h"
+#include "dataplane/packet/drop.h"
 #include "dataplane/fdb.h"
 #include "dataplane/forwarding_state.h"
 #include "dataplane/packet_gate.h"

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/bytes.h"
-#include "dataplane/checksum.h"
+#include "dataplane/packet/checksum.h"
 #include "dataplane/dpdk/mbuf_packet.h"
 
 namespace godwit::dataplane {

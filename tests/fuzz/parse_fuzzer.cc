@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "dataplane/action_program.h"
-#include "dataplane/checksum.h"
-#include "dataplane/parse.h"
+#include "dataplane/packet/checksum.h"
+#include "dataplane/packet/parse.h"
 #include "tests/support/packet_builder.h"
 
 namespace {

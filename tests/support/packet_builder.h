@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "base/net.h"
-#include "dataplane/packet.h"
+#include "dataplane/packet/packet.h"
 
 namespace godwit::support {
 

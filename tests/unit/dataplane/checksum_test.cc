@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/checksum.h"
+#include "dataplane/packet/checksum.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 
-#include "dataplane/parse.h"
+#include "dataplane/packet/parse.h"
 #include "tests/support/frame_check.h"
 #include "tests/support/packet_builder.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/parse.h"
+#include "dataplane/packet/parse.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/checksum.h"
+#include "dataplane/packet/checksum.h"
 #include "tests/support/frame_check.h"
 #include "tests/support/packet_builder.h"
 

@@ -8,7 +8,7 @@
 
 #include <random>
 
-#include "dataplane/checksum.h"
+#include "dataplane/packet/checksum.h"
 #include "dataplane/flow_command.h"
 #include "dataplane/policy_store.h"
 #include "tests/support/manual_grace.h"

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "dataplane/action_program.h"
-#include "dataplane/checksum.h"
-#include "dataplane/parse.h"
+#include "dataplane/packet/checksum.h"
+#include "dataplane/packet/parse.h"
 #include "tests/support/frame_check.h"
 #include "tests/support/packet_builder.h"
 

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "dataplane/action_program.h"
-#include "dataplane/checksum.h"
+#include "dataplane/packet/checksum.h"
 #include "dataplane/flow_command.h"
-#include "dataplane/parse.h"
+#include "dataplane/packet/parse.h"
 #include "dataplane/rule_table.h"
 #include "tests/support/frame_check.h"
 #include "tests/support/packet_builder.h"

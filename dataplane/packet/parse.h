@@ -17,9 +17,9 @@
 #include <cstdint>
 #include <optional>
 
-#include "dataplane/drop.h"
-#include "dataplane/flow_key.h"
-#include "dataplane/packet.h"
+#include "dataplane/packet/drop.h"
+#include "dataplane/packet/flow_key.h"
+#include "dataplane/packet/packet.h"
 
 namespace godwit::dataplane {
 

@@ -7,8 +7,8 @@
 #include <optional>
 #include <span>
 
-#include "dataplane/drop.h"
-#include "dataplane/packet.h"
+#include "dataplane/packet/drop.h"
+#include "dataplane/packet/packet.h"
 
 namespace godwit::dataplane {
 

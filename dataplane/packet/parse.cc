@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/parse.h"
+#include "dataplane/packet/parse.h"
 
 #include <bit>
 #include <cstring>
 
-#include "dataplane/wire.h"
+#include "dataplane/packet/headers.h"
 
 namespace godwit::dataplane {
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/checksum.h"
+#include "dataplane/packet/checksum.h"
 
 #include <cstring>
 
-#include "dataplane/wire.h"
+#include "dataplane/packet/headers.h"
 
 namespace godwit::dataplane {
 
