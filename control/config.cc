@@ -17,7 +17,7 @@
 #include "control/faults.h"
 #include "control/scratch_store.h"
 #include "base/text.h"
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 
 namespace godwit::control {
 namespace {

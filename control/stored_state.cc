@@ -14,7 +14,7 @@
 #include <set>
 
 #include "control/scratch_store.h"
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 #include "migration/policy_record.h"
 
 namespace godwit::control {

@@ -30,11 +30,11 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "dataplane/action_program.h"
+#include "dataplane/rules/action_program.h"
 #include "dataplane/packet/flow_key.h"
-#include "dataplane/match.h"
+#include "dataplane/rules/match.h"
 #include "base/rcu.h"
-#include "dataplane/rule.h"
+#include "dataplane/rules/rule.h"
 
 namespace godwit::dataplane {
 

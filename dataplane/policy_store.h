@@ -40,8 +40,8 @@
 #include "dataplane/counters.h"
 #include "dataplane/forwarding_state.h"
 #include "base/rcu.h"
-#include "dataplane/rule.h"
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/rule.h"
+#include "dataplane/rules/vocabulary.h"
 
 namespace godwit::dataplane {
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include "dataplane/action_program.h"
+#include "dataplane/rules/action_program.h"
 #include "dataplane/packet/checksum.h"
 #include "dataplane/packet/headers.h"
 

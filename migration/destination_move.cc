@@ -6,7 +6,7 @@
 #include <set>
 #include <utility>
 
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 #include "migration/policy_record.h"
 
 namespace godwit::migration {

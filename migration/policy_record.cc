@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "migration/policy_record.h"
 
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 
 namespace godwit::migration {
 

@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <set>
 
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 
 namespace godwit::migration {
 

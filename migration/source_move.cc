@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 
 namespace godwit::migration {
 

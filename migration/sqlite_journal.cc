@@ -9,7 +9,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/vocabulary.h"
 #include "migration/sqlite.h"
 #include "migration/wire.h"
 

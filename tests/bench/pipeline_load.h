@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/policy_store.h"
 #include "tests/support/packet_builder.h"

@@ -27,7 +27,7 @@
 #include "base/clock.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/policy_store.h"
-#include "dataplane/rule_parser.h"
+#include "dataplane/rules/rule_parser.h"
 #include "tests/support/packet_builder.h"
 #include "tests/support/test_rcu.h"
 

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "dataplane/flow_command.h"
-#include "dataplane/match.h"
+#include "dataplane/rules/flow_command.h"
+#include "dataplane/rules/match.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace godwit::dataplane;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 #include "migration/policy_record.h"
 #include "tests/sim/world.h"
 

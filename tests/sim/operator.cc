@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Who does what to the hosts, and when: moves, changes of rules, and all that goes wrong.
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 #include "migration/policy_record.h"
 #include "tests/sim/world.h"
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 
 namespace godwit::sim {
 

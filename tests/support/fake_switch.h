@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 #include "dataplane/packet_gate.h"
 #include "dataplane/policy_store.h"
 #include "dataplane/ports.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 
 int main(int argc, char** argv) {
   if (argc == 2 && std::string_view(argv[1]) == "--reference") {

@@ -7,8 +7,8 @@
 #include <random>
 #include <string>
 
-#include "dataplane/rule.h"
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/rule.h"
+#include "dataplane/rules/vocabulary.h"
 
 namespace godwit::tests {
 

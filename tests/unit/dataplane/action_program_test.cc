@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/action_program.h"
+#include "dataplane/rules/action_program.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 #include <vector>
 
-#include "dataplane/flow_command.h"
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/flow_command.h"
+#include "dataplane/rules/vocabulary.h"
 
 namespace godwit::dataplane {
 namespace {

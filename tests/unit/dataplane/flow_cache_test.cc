@@ -9,7 +9,7 @@
 #include <random>
 #include <string>
 
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 #include "dataplane/miss_budget.h"
 #include "dataplane/pipeline.h"
 #include "dataplane/policy_store.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/match.h"
+#include "dataplane/rules/match.h"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@
 #include <optional>
 #include <string>
 
-#include "dataplane/flow_command.h"
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/flow_command.h"
+#include "dataplane/rules/vocabulary.h"
 #include "tests/support/random_rule.h"
 
 namespace godwit::dataplane {

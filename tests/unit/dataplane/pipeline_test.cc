@@ -9,7 +9,7 @@
 #include <random>
 
 #include "dataplane/packet/checksum.h"
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 #include "dataplane/policy_store.h"
 #include "tests/support/manual_grace.h"
 #include "tests/support/test_host.h"

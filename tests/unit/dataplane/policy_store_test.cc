@@ -5,7 +5,7 @@
 
 #include <random>
 
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 #include "tests/support/manual_grace.h"
 
 namespace godwit::dataplane {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/action_program.h"
+#include "dataplane/rules/action_program.h"
 #include "dataplane/packet/checksum.h"
 #include "dataplane/packet/parse.h"
 #include "tests/support/frame_check.h"

@@ -4,8 +4,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "dataplane/flow_command.h"
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/flow_command.h"
+#include "dataplane/rules/vocabulary.h"
 #include "tests/support/random_rule.h"
 
 namespace godwit::dataplane {

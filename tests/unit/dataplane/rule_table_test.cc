@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/vocabulary.h"
 
 #include <gtest/gtest.h>
 

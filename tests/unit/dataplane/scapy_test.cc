@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/action_program.h"
+#include "dataplane/rules/action_program.h"
 #include "dataplane/packet/checksum.h"
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 #include "dataplane/packet/parse.h"
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/vocabulary.h"
 #include "tests/support/frame_check.h"
 #include "tests/support/packet_builder.h"
 

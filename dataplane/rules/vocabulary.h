@@ -18,9 +18,9 @@
 #include <span>
 #include <string_view>
 
-#include "dataplane/action_program.h"
+#include "dataplane/rules/action_program.h"
 #include "dataplane/packet/flow_key.h"
-#include "dataplane/rule.h"
+#include "dataplane/rules/rule.h"
 
 namespace godwit::dataplane {
 

@@ -17,7 +17,7 @@
 #include "dataplane/packet/drop.h"
 #include "dataplane/packet/packet.h"
 #include "dataplane/packet/parse.h"
-#include "dataplane/rule.h"
+#include "dataplane/rules/rule.h"
 
 namespace godwit::dataplane {
 

@@ -4,9 +4,9 @@
 #include <optional>
 
 #include "base/net.h"
-#include "dataplane/flow_command.h"
-#include "dataplane/rule_parser.h"
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/flow_command.h"
+#include "dataplane/rules/rule_parser.h"
+#include "dataplane/rules/vocabulary.h"
 
 namespace godwit::dataplane {
 

@@ -11,7 +11,7 @@
 
 #include "base/result.h"
 #include "dataplane/packet/flow_key.h"
-#include "dataplane/rule.h"
+#include "dataplane/rules/rule.h"
 
 namespace godwit::dataplane {
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/flow_command.h"
+#include "dataplane/rules/flow_command.h"
 
-#include "dataplane/rule_parser.h"
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/rule_parser.h"
+#include "dataplane/rules/vocabulary.h"
 
 namespace godwit::dataplane {
 

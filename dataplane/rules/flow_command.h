@@ -30,7 +30,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "dataplane/rule.h"
+#include "dataplane/rules/rule.h"
 
 namespace godwit::dataplane {
 

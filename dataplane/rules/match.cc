@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/match.h"
+#include "dataplane/rules/match.h"
 
 #include <algorithm>
 #include <span>
 #include <string>
 #include <utility>
 
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/vocabulary.h"
 
 namespace godwit::dataplane {
 

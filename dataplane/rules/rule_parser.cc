@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/rule_parser.h"
+#include "dataplane/rules/rule_parser.h"
 
 #include <algorithm>
 #include <array>

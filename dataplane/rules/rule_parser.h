@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "base/result.h"
-#include "dataplane/flow_command.h"
-#include "dataplane/rule.h"
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/flow_command.h"
+#include "dataplane/rules/rule.h"
+#include "dataplane/rules/vocabulary.h"
 
 namespace godwit::dataplane {
 

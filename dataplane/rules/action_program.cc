@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/action_program.h"
+#include "dataplane/rules/action_program.h"
 
 #include <string>
 
-#include "dataplane/rule_table.h"
+#include "dataplane/rules/vocabulary.h"
 #include "dataplane/packet/headers.h"
 
 namespace godwit::dataplane {
