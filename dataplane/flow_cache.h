@@ -36,7 +36,7 @@
 #include <memory>
 
 #include "base/ids.h"
-#include "dataplane/classifier.h"
+#include "dataplane/classifier/classifier.h"
 #include "dataplane/packet/drop.h"
 #include "dataplane/packet/flow_key.h"
 #include "dataplane/forwarding_state.h"

@@ -32,7 +32,7 @@
 
 #include "base/ids.h"
 #include "base/net.h"
-#include "dataplane/classifier.h"
+#include "dataplane/classifier/classifier.h"
 #include "base/rcu.h"
 
 namespace godwit::dataplane {

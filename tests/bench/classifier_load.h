@@ -20,7 +20,7 @@
 #include <thread>
 #include <vector>
 
-#include "dataplane/classifier.h"
+#include "dataplane/classifier/classifier.h"
 #include "tests/support/test_rcu.h"
 
 namespace godwit::bench {

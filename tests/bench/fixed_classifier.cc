@@ -14,7 +14,7 @@
 #include <deque>
 #include <vector>
 
-#include "dataplane/classifier.h"
+#include "dataplane/classifier/classifier.h"
 #include "tests/bench/portable_path.h"
 #include "tests/support/random_rule_set.h"
 

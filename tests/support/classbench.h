@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "dataplane/classifier.h"
+#include "dataplane/classifier/classifier.h"
 
 namespace godwit::testing {
 

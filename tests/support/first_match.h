@@ -16,7 +16,7 @@
 #include <immintrin.h>
 #endif
 
-#include "dataplane/classifier.h"
+#include "dataplane/classifier/classifier.h"
 
 namespace godwit::testing {
 

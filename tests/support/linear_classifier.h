@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "dataplane/classifier.h"
+#include "dataplane/classifier/classifier.h"
 
 namespace godwit::testing {
 

@@ -16,7 +16,7 @@
 #include <memory>
 #include <random>
 
-#include "dataplane/classifier.h"
+#include "dataplane/classifier/classifier.h"
 
 namespace godwit::testing {
 

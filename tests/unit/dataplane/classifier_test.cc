@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/classifier.h"
+#include "dataplane/classifier/classifier.h"
 
 #include <gtest/gtest.h>
 
@@ -14,8 +14,8 @@
 #include <thread>
 #include <vector>
 
-#include "dataplane/classifier_builder.h"
-#include "dataplane/classifier_search.h"
+#include "dataplane/classifier/classifier_builder.h"
+#include "dataplane/classifier/classifier_search.h"
 #include "tests/support/linear_classifier.h"
 #include "tests/support/random_rule_set.h"
 #include "tests/support/test_rcu.h"

@@ -12,7 +12,7 @@
 #include <cstdint>
 #include <span>
 
-#include "dataplane/classifier_tree.h"
+#include "dataplane/classifier/classifier_tree.h"
 
 namespace godwit::dataplane::classifier {
 

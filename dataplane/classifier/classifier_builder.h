@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "dataplane/classifier_tree.h"
+#include "dataplane/classifier/classifier_tree.h"
 
 namespace godwit::dataplane::classifier {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/classifier.h"
+#include "dataplane/classifier/classifier.h"
 
 #include <algorithm>
 #include <array>
@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "dataplane/classifier_builder.h"
-#include "dataplane/classifier_internal.h"
-#include "dataplane/classifier_search.h"
-#include "dataplane/classifier_tree.h"
+#include "dataplane/classifier/classifier_builder.h"
+#include "dataplane/classifier/classifier_internal.h"
+#include "dataplane/classifier/classifier_search.h"
+#include "dataplane/classifier/classifier_tree.h"
 
 namespace godwit::dataplane {
 namespace {

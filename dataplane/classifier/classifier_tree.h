@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include "dataplane/classifier_internal.h"
-#include "dataplane/classifier_plan.h"
-#include "dataplane/classifier_pool.h"
-#include "dataplane/classifier_ternary.h"
+#include "dataplane/classifier/classifier_internal.h"
+#include "dataplane/classifier/classifier_plan.h"
+#include "dataplane/classifier/classifier_pool.h"
+#include "dataplane/classifier/classifier_ternary.h"
 
 namespace godwit::dataplane::classifier {
 

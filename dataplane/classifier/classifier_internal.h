@@ -60,7 +60,7 @@
 #include <cstring>
 #include <new>
 
-#include "dataplane/classifier.h"
+#include "dataplane/classifier/classifier.h"
 
 namespace godwit::dataplane::classifier {
 

@@ -14,7 +14,7 @@
 #include <span>
 #include <vector>
 
-#include "dataplane/classifier_internal.h"
+#include "dataplane/classifier/classifier_internal.h"
 
 namespace godwit::dataplane::classifier {
 

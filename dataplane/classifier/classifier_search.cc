@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/classifier_search.h"
+#include "dataplane/classifier/classifier_search.h"
 
 #include <algorithm>
 #include <bit>
@@ -15,7 +15,7 @@ namespace {
 
 namespace portable {
 #define GODWIT_SEARCH_LEVEL 0
-#include "dataplane/classifier_search.inc"
+#include "dataplane/classifier/classifier_search.inc"
 #undef GODWIT_SEARCH_LEVEL
 }  // namespace portable
 
@@ -28,7 +28,7 @@ namespace portable {
 #endif
 namespace avx2 {
 #define GODWIT_SEARCH_LEVEL 1
-#include "dataplane/classifier_search.inc"
+#include "dataplane/classifier/classifier_search.inc"
 #undef GODWIT_SEARCH_LEVEL
 }  // namespace avx2
 #if defined(__clang__)
@@ -44,7 +44,7 @@ namespace avx2 {
 #endif
 namespace avx512 {
 #define GODWIT_SEARCH_LEVEL 2
-#include "dataplane/classifier_search.inc"
+#include "dataplane/classifier/classifier_search.inc"
 #undef GODWIT_SEARCH_LEVEL
 }  // namespace avx512
 #if defined(__clang__)

@@ -17,8 +17,8 @@
 #include <cstdint>
 #include <span>
 
-#include "dataplane/classifier_internal.h"
-#include "dataplane/classifier_pool.h"
+#include "dataplane/classifier/classifier_internal.h"
+#include "dataplane/classifier/classifier_pool.h"
 
 namespace godwit::dataplane::classifier {
 
