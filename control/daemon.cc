@@ -31,7 +31,7 @@
 #include "control/peer_setup.h"
 #include "control/stored_state.h"
 #include "dataplane/dpdk/runtime.h"
-#include "dataplane/fdb.h"
+#include "dataplane/state/fdb.h"
 #include "dataplane/policy_store.h"
 #include "migration/asio_network.h"
 #include "migration/driver.h"

@@ -3,7 +3,7 @@
 // A policy store that no worker reads, to try out what a policy would do.
 #pragma once
 
-#include "dataplane/counters.h"
+#include "dataplane/state/counters.h"
 #include "dataplane/policy_store.h"
 #include "base/rcu.h"
 

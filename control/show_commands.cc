@@ -4,7 +4,7 @@
 #include "control/command_support.h"
 #include "control/commands.h"
 #include "control/handlers.h"
-#include "dataplane/fdb.h"
+#include "dataplane/state/fdb.h"
 #include "dataplane/policy_store.h"
 #include "dataplane/ports.h"
 

@@ -39,7 +39,7 @@
 #include "dataplane/classifier/classifier.h"
 #include "dataplane/packet/drop.h"
 #include "dataplane/packet/flow_key.h"
-#include "dataplane/forwarding_state.h"
+#include "dataplane/state/forwarding_state.h"
 
 namespace godwit::dataplane {
 

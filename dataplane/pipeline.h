@@ -23,11 +23,11 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "dataplane/counters.h"
+#include "dataplane/state/counters.h"
 #include "dataplane/packet/drop.h"
-#include "dataplane/fdb.h"
+#include "dataplane/state/fdb.h"
 #include "dataplane/flow_cache.h"
-#include "dataplane/forwarding_state.h"
+#include "dataplane/state/forwarding_state.h"
 #include "dataplane/group_dedupe.h"
 #include "dataplane/packet/packet.h"
 #include "dataplane/parking.h"

@@ -17,7 +17,7 @@
 #include "base/ids.h"
 #include "base/net.h"
 #include "base/result.h"
-#include "dataplane/counters.h"
+#include "dataplane/state/counters.h"
 #include "dataplane/packet/drop.h"
 
 namespace godwit::dataplane {

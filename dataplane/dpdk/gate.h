@@ -18,7 +18,7 @@
 #include "dataplane/dpdk/mbuf_packet.h"
 #include "dataplane/dpdk/mempools.h"
 #include "dataplane/dpdk/port.h"
-#include "dataplane/forwarding_state.h"
+#include "dataplane/state/forwarding_state.h"
 #include "dataplane/packet_gate.h"
 
 namespace godwit::dataplane {

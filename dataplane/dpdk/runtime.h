@@ -24,10 +24,10 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "dataplane/counters.h"
+#include "dataplane/state/counters.h"
 #include "dataplane/packet/drop.h"
-#include "dataplane/fdb.h"
-#include "dataplane/forwarding_state.h"
+#include "dataplane/state/fdb.h"
+#include "dataplane/state/forwarding_state.h"
 #include "dataplane/packet_gate.h"
 #include "dataplane/parking.h"
 #include "dataplane/ports.h"

@@ -33,7 +33,7 @@
 #include "dataplane/dpdk/gate.h"
 #include "dataplane/dpdk/mailboxes.h"
 #include "dataplane/dpdk/port.h"
-#include "dataplane/forwarding_state.h"
+#include "dataplane/state/forwarding_state.h"
 #include "dataplane/parking.h"
 #include "dataplane/pipeline.h"
 

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "dataplane/forwarding_state.h"
+#include "dataplane/state/forwarding_state.h"
 #include "tests/support/first_match.h"
 #include "tests/support/random_rule_set.h"
 #include "tests/support/test_rcu.h"

@@ -12,7 +12,7 @@
 #include <set>
 
 #include "base/text.h"
-#include "dataplane/fdb.h"
+#include "dataplane/state/fdb.h"
 #include "migration/asio_network.h"
 #include "migration/driver.h"
 #include "tests/support/fake_switch.h"

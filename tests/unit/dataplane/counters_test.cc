@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/counters.h"
+#include "dataplane/state/counters.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/fdb.h"
+#include "dataplane/state/fdb.h"
 
 #include <algorithm>
 #include <bit>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/forwarding_state.h"
+#include "dataplane/state/forwarding_state.h"
 
 #include <algorithm>
 
