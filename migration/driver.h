@@ -20,7 +20,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "dataplane/packet_gate.h"
-#include "dataplane/parking.h"
+#include "dataplane/pipeline/parking.h"
 #include "dataplane/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/destination.h"

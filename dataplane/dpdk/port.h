@@ -25,8 +25,8 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "dataplane/dpdk/doze.h"
-#include "dataplane/miss_budget.h"
-#include "dataplane/pipeline.h"
+#include "dataplane/pipeline/miss_budget.h"
+#include "dataplane/pipeline/pipeline.h"
 #include "dataplane/ports.h"
 
 namespace godwit::dataplane {

@@ -29,7 +29,7 @@
 #include "dataplane/state/fdb.h"
 #include "dataplane/state/forwarding_state.h"
 #include "dataplane/packet_gate.h"
-#include "dataplane/parking.h"
+#include "dataplane/pipeline/parking.h"
 #include "dataplane/ports.h"
 #include "base/rcu.h"
 

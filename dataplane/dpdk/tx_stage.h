@@ -34,8 +34,8 @@
 #include "dataplane/dpdk/mailboxes.h"
 #include "dataplane/dpdk/port.h"
 #include "dataplane/state/forwarding_state.h"
-#include "dataplane/parking.h"
-#include "dataplane/pipeline.h"
+#include "dataplane/pipeline/parking.h"
+#include "dataplane/pipeline/pipeline.h"
 
 namespace godwit::dataplane {
 

@@ -47,7 +47,7 @@
 #include "dataplane/dpdk/rcu.h"
 #include "dataplane/dpdk/runtime.h"
 #include "dataplane/dpdk/tx_stage.h"
-#include "dataplane/pipeline.h"
+#include "dataplane/pipeline/pipeline.h"
 
 namespace godwit::dataplane {
 

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "dataplane/rules/flow_command.h"
-#include "dataplane/pipeline.h"
+#include "dataplane/pipeline/pipeline.h"
 #include "dataplane/policy_store.h"
 #include "tests/support/packet_builder.h"
 

@@ -25,7 +25,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "dataplane/pipeline.h"
+#include "dataplane/pipeline/pipeline.h"
 #include "dataplane/policy_store.h"
 #include "dataplane/rules/rule_parser.h"
 #include "tests/support/packet_builder.h"

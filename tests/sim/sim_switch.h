@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A switch of a simulated run, for one life: a real policy store, ports whose guests the run plays, and one worker that
-// treats numbered packets as dataplane/pipeline.h says: by the published forwarding state, with parks, the redirect's and the
+// treats numbered packets as dataplane/pipeline/pipeline.h says: by the published forwarding state, with parks, the redirect's and the
 // injections' bounded rings, and bursts that take time, so that what is published meanwhile is seen a burst later.
 //
 // Not here: parsing, rules, floods. A token says for which endpoint it is.

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "dataplane/pipeline.h"
+#include "dataplane/pipeline/pipeline.h"
 
 namespace godwit::support {
 

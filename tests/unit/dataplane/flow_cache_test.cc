@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The flow cache by itself, and a pipeline with it held against one without, over random rules, packets and changes.
-#include "dataplane/flow_cache.h"
+#include "dataplane/pipeline/flow_cache.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 #include <string>
 
 #include "dataplane/rules/flow_command.h"
-#include "dataplane/miss_budget.h"
-#include "dataplane/pipeline.h"
+#include "dataplane/pipeline/miss_budget.h"
+#include "dataplane/pipeline/pipeline.h"
 #include "dataplane/policy_store.h"
 #include "tests/support/manual_grace.h"
 #include "tests/support/packet_builder.h"

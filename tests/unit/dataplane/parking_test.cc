@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/parking.h"
+#include "dataplane/pipeline/parking.h"
 
 #include <gtest/gtest.h>
 

@@ -2,7 +2,7 @@
 //
 // Packets in, packets out: a Pipeline with a PolicyStore behind it and a host that records what it is given.
 // After each test every packet that went in, or was copied, has come out exactly once.
-#include "dataplane/pipeline.h"
+#include "dataplane/pipeline/pipeline.h"
 
 #include <gtest/gtest.h>
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/pipeline.h"
+#include "dataplane/pipeline/pipeline.h"
 
 #include <algorithm>
 #include <cassert>
 
 #include "dataplane/packet/checksum.h"
-#include "dataplane/pipeline_internal.h"
+#include "dataplane/pipeline/pipeline_internal.h"
 
 namespace godwit::dataplane {
 

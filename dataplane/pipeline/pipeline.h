@@ -26,11 +26,11 @@
 #include "dataplane/state/counters.h"
 #include "dataplane/packet/drop.h"
 #include "dataplane/state/fdb.h"
-#include "dataplane/flow_cache.h"
+#include "dataplane/pipeline/flow_cache.h"
 #include "dataplane/state/forwarding_state.h"
-#include "dataplane/group_dedupe.h"
+#include "dataplane/pipeline/group_dedupe.h"
 #include "dataplane/packet/packet.h"
-#include "dataplane/parking.h"
+#include "dataplane/pipeline/parking.h"
 #include "dataplane/packet/parse.h"
 
 namespace godwit::dataplane {

@@ -3,7 +3,7 @@
 // Pipeline: packets through rules, one by one, and what the flow cache is told about it.
 #include <cassert>
 
-#include "dataplane/pipeline_internal.h"
+#include "dataplane/pipeline/pipeline_internal.h"
 
 namespace godwit::dataplane {
 

@@ -11,7 +11,7 @@
 #include <optional>
 
 #include "base/clock.h"
-#include "dataplane/pipeline.h"
+#include "dataplane/pipeline/pipeline.h"
 
 namespace godwit::dataplane {
 

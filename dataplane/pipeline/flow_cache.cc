@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/flow_cache.h"
+#include "dataplane/pipeline/flow_cache.h"
 
 #include <algorithm>
 #include <bit>
