@@ -5,7 +5,7 @@
 
 #include "base/net.h"
 #include "control/commands.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/driver.h"
 #include "migration/journal.h"

@@ -8,7 +8,7 @@
 #include "control/command_support.h"
 #include "control/commands.h"
 #include "dataplane/rules/flow_command.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/driver.h"
 

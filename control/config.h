@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 
 namespace godwit::control {
 

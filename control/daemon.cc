@@ -32,7 +32,7 @@
 #include "control/stored_state.h"
 #include "dataplane/dpdk/runtime.h"
 #include "dataplane/state/fdb.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "migration/asio_network.h"
 #include "migration/driver.h"
 #include "migration/policy_record.h"

@@ -8,7 +8,7 @@
 #include "control/commands.h"
 #include "control/handlers.h"
 #include "dataplane/rules/flow_command.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "migration/journal.h"
 #include "migration/policy_record.h"
 

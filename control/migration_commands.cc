@@ -12,7 +12,7 @@
 #include "control/command_support.h"
 #include "control/commands.h"
 #include "control/handlers.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/driver.h"
 

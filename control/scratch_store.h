@@ -4,7 +4,7 @@
 #pragma once
 
 #include "dataplane/state/counters.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "base/rcu.h"
 
 namespace godwit::control {

@@ -5,7 +5,7 @@
 #include "control/commands.h"
 #include "control/handlers.h"
 #include "dataplane/state/fdb.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 
 namespace godwit::control {

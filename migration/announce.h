@@ -18,7 +18,7 @@
 #include <span>
 #include <vector>
 
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 
 namespace godwit::migration {
 

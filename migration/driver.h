@@ -21,7 +21,7 @@
 #include "base/result.h"
 #include "dataplane/packet_gate.h"
 #include "dataplane/pipeline/parking.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/destination.h"
 #include "migration/document.h"

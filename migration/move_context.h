@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "dataplane/packet_gate.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/document.h"
 #include "migration/driver.h"

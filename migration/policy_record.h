@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/journal.h"
 #include "migration/rewrite.h"

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/document.h"
 

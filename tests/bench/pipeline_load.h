@@ -17,7 +17,7 @@
 
 #include "dataplane/rules/flow_command.h"
 #include "dataplane/pipeline/pipeline.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "tests/support/packet_builder.h"
 
 namespace godwit::bench {

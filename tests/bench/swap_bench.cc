@@ -26,7 +26,7 @@
 
 #include "base/clock.h"
 #include "dataplane/pipeline/pipeline.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "dataplane/rules/rule_parser.h"
 #include "tests/support/packet_builder.h"
 #include "tests/support/test_rcu.h"

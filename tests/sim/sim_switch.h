@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "dataplane/packet_gate.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/schedule.h"

@@ -11,7 +11,7 @@
 
 #include "dataplane/rules/flow_command.h"
 #include "dataplane/packet_gate.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 
 namespace godwit::support {

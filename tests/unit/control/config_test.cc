@@ -5,7 +5,7 @@
 
 #include <random>
 
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 
 namespace godwit::control {
 namespace {

@@ -12,7 +12,7 @@
 #include "dataplane/rules/flow_command.h"
 #include "dataplane/pipeline/miss_budget.h"
 #include "dataplane/pipeline/pipeline.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "tests/support/manual_grace.h"
 #include "tests/support/packet_builder.h"
 #include "tests/support/test_host.h"

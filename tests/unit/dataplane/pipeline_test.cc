@@ -10,7 +10,7 @@
 
 #include "dataplane/packet/checksum.h"
 #include "dataplane/rules/flow_command.h"
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 #include "tests/support/manual_grace.h"
 #include "tests/support/test_host.h"
 

@@ -4,7 +4,7 @@
 // only in commit(). New rules sit in their tables, visible "never", until commit() stamps them.
 #include <algorithm>
 
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 
 namespace godwit::dataplane {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/policy_store.h"
+#include "dataplane/policy/policy_store.h"
 
 #include <algorithm>
 #include <deque>
