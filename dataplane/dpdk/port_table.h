@@ -14,15 +14,15 @@
 #include <memory>
 #include <vector>
 
-#include "dataplane/dpdk/eal.h"
-#include "dataplane/dpdk/ethdev_port.h"
-#include "dataplane/dpdk/event_queue.h"
-#include "dataplane/dpdk/mempools.h"
-#include "dataplane/dpdk/placement.h"
-#include "dataplane/dpdk/port.h"
-#include "dataplane/dpdk/vhost_driver.h"
-#include "dataplane/dpdk/vhost_port.h"
-#include "dataplane/dpdk/worker.h"
+#include "dataplane/dpdk/env/eal.h"
+#include "dataplane/dpdk/port/ethdev_port.h"
+#include "dataplane/dpdk/env/event_queue.h"
+#include "dataplane/dpdk/env/mempools.h"
+#include "dataplane/dpdk/env/placement.h"
+#include "dataplane/dpdk/port/port.h"
+#include "dataplane/dpdk/port/vhost_driver.h"
+#include "dataplane/dpdk/port/vhost_port.h"
+#include "dataplane/dpdk/worker/worker.h"
 #include "dataplane/ports.h"
 
 namespace godwit::dataplane {

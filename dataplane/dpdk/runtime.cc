@@ -8,15 +8,15 @@
 #include <set>
 #include <utility>
 
-#include "dataplane/dpdk/eal.h"
-#include "dataplane/dpdk/event_queue.h"
-#include "dataplane/dpdk/gate.h"
-#include "dataplane/dpdk/mailboxes.h"
-#include "dataplane/dpdk/mempools.h"
-#include "dataplane/dpdk/placement.h"
+#include "dataplane/dpdk/env/eal.h"
+#include "dataplane/dpdk/env/event_queue.h"
+#include "dataplane/dpdk/worker/worker_gate.h"
+#include "dataplane/dpdk/worker/mailboxes.h"
+#include "dataplane/dpdk/env/mempools.h"
+#include "dataplane/dpdk/env/placement.h"
 #include "dataplane/dpdk/port_table.h"
-#include "dataplane/dpdk/rcu.h"
-#include "dataplane/dpdk/worker.h"
+#include "dataplane/dpdk/env/qsbr.h"
+#include "dataplane/dpdk/worker/worker.h"
 
 namespace godwit::dataplane {
 

@@ -14,10 +14,10 @@
 #include <memory>
 #include <vector>
 
-#include "dataplane/dpdk/mailboxes.h"
-#include "dataplane/dpdk/mbuf_packet.h"
-#include "dataplane/dpdk/mempools.h"
-#include "dataplane/dpdk/port.h"
+#include "dataplane/dpdk/worker/mailboxes.h"
+#include "dataplane/dpdk/env/mbuf_packet.h"
+#include "dataplane/dpdk/env/mempools.h"
+#include "dataplane/dpdk/port/port.h"
 #include "dataplane/state/forwarding_state.h"
 #include "dataplane/packet_gate.h"
 

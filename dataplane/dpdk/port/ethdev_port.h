@@ -16,8 +16,8 @@
 #include <memory>
 #include <string>
 
-#include "dataplane/dpdk/mempools.h"
-#include "dataplane/dpdk/port.h"
+#include "dataplane/dpdk/env/mempools.h"
+#include "dataplane/dpdk/port/port.h"
 
 namespace godwit::dataplane {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/doze.h"
+#include "dataplane/dpdk/env/sleeper.h"
 
 #include <poll.h>
 #include <sys/epoll.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/rcu.h"
+#include "dataplane/dpdk/env/qsbr.h"
 
 #include <rte_malloc.h>
 

@@ -30,9 +30,9 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "dataplane/dpdk/gate.h"
-#include "dataplane/dpdk/mailboxes.h"
-#include "dataplane/dpdk/port.h"
+#include "dataplane/dpdk/worker/worker_gate.h"
+#include "dataplane/dpdk/worker/mailboxes.h"
+#include "dataplane/dpdk/port/port.h"
 #include "dataplane/state/forwarding_state.h"
 #include "dataplane/pipeline/parking.h"
 #include "dataplane/pipeline/pipeline.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/worker.h"
+#include "dataplane/dpdk/worker/worker.h"
 
 #include <rte_cycles.h>
 #include <rte_prefetch.h>
@@ -11,8 +11,8 @@
 #include <random>
 #include <utility>
 
-#include "dataplane/dpdk/event_queue.h"
-#include "dataplane/dpdk/mbuf_packet.h"
+#include "dataplane/dpdk/env/event_queue.h"
+#include "dataplane/dpdk/env/mbuf_packet.h"
 
 namespace godwit::dataplane {
 namespace {

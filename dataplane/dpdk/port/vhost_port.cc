@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/vhost_port.h"
+#include "dataplane/dpdk/port/vhost_port.h"
 
 #include <rte_mempool.h>
 #include <rte_vhost.h>
@@ -10,9 +10,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "dataplane/dpdk/mbuf_packet.h"
-#include "dataplane/dpdk/vhost_driver.h"
-#include "dataplane/dpdk/vhost_messages.h"
+#include "dataplane/dpdk/env/mbuf_packet.h"
+#include "dataplane/dpdk/port/vhost_driver.h"
+#include "dataplane/dpdk/port/vhost_messages.h"
 
 namespace godwit::dataplane {
 namespace {

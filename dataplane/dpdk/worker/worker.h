@@ -38,15 +38,15 @@
 #include <memory>
 #include <vector>
 
-#include "dataplane/dpdk/doze.h"
-#include "dataplane/dpdk/gate.h"
-#include "dataplane/dpdk/mailboxes.h"
-#include "dataplane/dpdk/mbuf_packet.h"
-#include "dataplane/dpdk/mempools.h"
-#include "dataplane/dpdk/port.h"
-#include "dataplane/dpdk/rcu.h"
+#include "dataplane/dpdk/env/sleeper.h"
+#include "dataplane/dpdk/worker/worker_gate.h"
+#include "dataplane/dpdk/worker/mailboxes.h"
+#include "dataplane/dpdk/env/mbuf_packet.h"
+#include "dataplane/dpdk/env/mempools.h"
+#include "dataplane/dpdk/port/port.h"
+#include "dataplane/dpdk/env/qsbr.h"
 #include "dataplane/dpdk/runtime.h"
-#include "dataplane/dpdk/tx_stage.h"
+#include "dataplane/dpdk/worker/tx_stage.h"
 #include "dataplane/pipeline/pipeline.h"
 
 namespace godwit::dataplane {

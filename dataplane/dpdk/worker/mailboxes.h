@@ -19,7 +19,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "dataplane/dpdk/doze.h"
+#include "dataplane/dpdk/env/sleeper.h"
 
 namespace godwit::dataplane {
 

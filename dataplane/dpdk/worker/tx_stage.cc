@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/tx_stage.h"
+#include "dataplane/dpdk/worker/tx_stage.h"
 
 #include <rte_cycles.h>
 
@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 #include "dataplane/packet/checksum.h"
-#include "dataplane/dpdk/mbuf_packet.h"
+#include "dataplane/dpdk/env/mbuf_packet.h"
 
 namespace godwit::dataplane {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/placement.h"
+#include "dataplane/dpdk/env/placement.h"
 
 #include <numa.h>
 #include <sched.h>

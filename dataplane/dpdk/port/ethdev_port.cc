@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/ethdev_port.h"
+#include "dataplane/dpdk/port/ethdev_port.h"
 
 #include <dirent.h>
 #include <linux/if_packet.h>
@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-#include "dataplane/dpdk/mbuf_packet.h"
+#include "dataplane/dpdk/env/mbuf_packet.h"
 
 namespace godwit::dataplane {
 namespace {

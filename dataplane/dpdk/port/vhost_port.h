@@ -18,8 +18,8 @@
 #include <cstdint>
 #include <functional>
 
-#include "dataplane/dpdk/event_queue.h"
-#include "dataplane/dpdk/port.h"
+#include "dataplane/dpdk/env/event_queue.h"
+#include "dataplane/dpdk/port/port.h"
 #include "base/rcu.h"
 
 namespace godwit::dataplane {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/eal.h"
+#include "dataplane/dpdk/env/eal.h"
 
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -15,7 +15,7 @@
 #include <set>
 #include <utility>
 
-#include "dataplane/dpdk/placement.h"
+#include "dataplane/dpdk/env/placement.h"
 
 namespace godwit::dataplane {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/event_queue.h"
+#include "dataplane/dpdk/env/event_queue.h"
 
 #include <algorithm>
 #include <ctime>

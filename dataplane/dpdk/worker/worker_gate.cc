@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/gate.h"
+#include "dataplane/dpdk/worker/worker_gate.h"
 
 #include <algorithm>
 #include <array>
 #include <string>
 #include <utility>
 
-#include "dataplane/dpdk/worker.h"
+#include "dataplane/dpdk/worker/worker.h"
 
 namespace godwit::dataplane {
 

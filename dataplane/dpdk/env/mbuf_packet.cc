@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/mbuf_packet.h"
+#include "dataplane/dpdk/env/mbuf_packet.h"
 
 #include <rte_net.h>
 

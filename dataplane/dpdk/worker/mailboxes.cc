@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/mailboxes.h"
+#include "dataplane/dpdk/worker/mailboxes.h"
 
 #include <rte_errno.h>
 

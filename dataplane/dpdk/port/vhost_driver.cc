@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/vhost_driver.h"
+#include "dataplane/dpdk/port/vhost_driver.h"
 
 #include <dirent.h>
 #include <rte_vhost.h>
@@ -18,8 +18,8 @@
 #include <mutex>
 #include <string>
 
-#include "dataplane/dpdk/event_queue.h"
-#include "dataplane/dpdk/vhost_messages.h"
+#include "dataplane/dpdk/env/event_queue.h"
+#include "dataplane/dpdk/port/vhost_messages.h"
 
 namespace godwit::dataplane {
 namespace {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/port.h"
+#include "dataplane/dpdk/port/port.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "dataplane/dpdk/event_queue.h"
+#include "dataplane/dpdk/env/event_queue.h"
 
 namespace godwit::dataplane {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/mempools.h"
+#include "dataplane/dpdk/env/mempools.h"
 
 #include <rte_errno.h>
 #include <rte_mbuf.h>
@@ -8,7 +8,7 @@
 #include <cstring>
 #include <string>
 
-#include "dataplane/dpdk/mbuf_packet.h"
+#include "dataplane/dpdk/env/mbuf_packet.h"
 
 namespace godwit::dataplane {
 namespace {

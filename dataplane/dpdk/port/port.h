@@ -24,7 +24,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "dataplane/dpdk/doze.h"
+#include "dataplane/dpdk/env/sleeper.h"
 #include "dataplane/pipeline/miss_budget.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/ports.h"

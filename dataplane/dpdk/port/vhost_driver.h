@@ -7,7 +7,7 @@
 #pragma once
 
 #include "base/result.h"
-#include "dataplane/dpdk/vhost_port.h"
+#include "dataplane/dpdk/port/vhost_port.h"
 
 namespace godwit::dataplane {
 
