@@ -12,7 +12,7 @@
 #include "migration/destination.h"
 #include "migration/announce.h"
 #include "migration/move_context.h"
-#include "migration/rewrite.h"
+#include "migration/policy/rewriting.h"
 
 namespace godwit::migration {
 

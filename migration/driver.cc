@@ -10,7 +10,7 @@
 #include "migration/driver_impl.h"
 #include "migration/peer.h"
 #include "migration/policy_record.h"
-#include "migration/rewrite.h"
+#include "migration/policy/rewriting.h"
 
 namespace godwit::migration {
 

@@ -24,7 +24,7 @@
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/destination.h"
-#include "migration/document.h"
+#include "migration/policy/document.h"
 #include "migration/network.h"
 #include "migration/peer_ping.h"
 #include "migration/source.h"

@@ -7,7 +7,7 @@
 #include "migration/driver_impl.h"
 #include "migration/peer.h"
 #include "migration/policy_record.h"
-#include "migration/rewrite.h"
+#include "migration/policy/rewriting.h"
 #include "migration/wire.h"
 
 namespace godwit::migration {

@@ -32,7 +32,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "migration/document.h"
+#include "migration/policy/document.h"
 
 namespace godwit::migration {
 

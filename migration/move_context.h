@@ -13,7 +13,7 @@
 #include "dataplane/packet_gate.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
-#include "migration/document.h"
+#include "migration/policy/document.h"
 #include "migration/driver.h"
 #include "migration/journal.h"
 #include "migration/network.h"

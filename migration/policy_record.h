@@ -11,7 +11,7 @@
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/journal.h"
-#include "migration/rewrite.h"
+#include "migration/policy/rewriting.h"
 
 namespace godwit::migration {
 

@@ -13,7 +13,7 @@
 
 #include "migration/announce.h"
 #include "migration/move_context.h"
-#include "migration/rewrite.h"
+#include "migration/policy/rewriting.h"
 #include "migration/source.h"
 
 namespace godwit::migration {

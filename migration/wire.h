@@ -12,7 +12,7 @@
 
 #include "base/result.h"
 #include "dataplane/packet_gate.h"
-#include "migration/document.h"
+#include "migration/policy/document.h"
 #include "wire.pb.h"
 
 namespace godwit::migration {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/document.h"
+#include "migration/policy/document.h"
 
 #include <gtest/gtest.h>
 

@@ -10,7 +10,7 @@
 #include <asio/write.hpp>
 #include <random>
 
-#include "migration/rewrite.h"
+#include "migration/policy/rewriting.h"
 #include "tests/unit/migration/two_drivers.h"
 
 namespace godwit::migration {

@@ -18,7 +18,7 @@
 #include "base/result.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
-#include "migration/document.h"
+#include "migration/policy/document.h"
 
 namespace godwit::migration {
 

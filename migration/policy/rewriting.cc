@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/rewrite.h"
+#include "migration/policy/rewriting.h"
 
 #include <algorithm>
 #include <cstdio>
