@@ -33,7 +33,7 @@
 #include "dataplane/dpdk/runtime.h"
 #include "dataplane/state/fdb.h"
 #include "dataplane/policy/policy_store.h"
-#include "migration/asio_network.h"
+#include "migration/link/asio_network.h"
 #include "migration/driver.h"
 #include "migration/policy_record.h"
 

@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 #include "control/config.h"
-#include "migration/asio_network.h"
+#include "migration/link/asio_network.h"
 
 namespace godwit::control {
 

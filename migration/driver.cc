@@ -8,7 +8,7 @@
 
 #include "migration/announce.h"
 #include "migration/driver_impl.h"
-#include "migration/peer.h"
+#include "migration/link/peer.h"
 #include "migration/policy_record.h"
 #include "migration/policy/rewriting.h"
 

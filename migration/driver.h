@@ -25,8 +25,8 @@
 #include "dataplane/ports.h"
 #include "migration/destination.h"
 #include "migration/policy/document.h"
-#include "migration/network.h"
-#include "migration/peer_ping.h"
+#include "migration/link/network.h"
+#include "migration/link/peer_ping.h"
 #include "migration/source.h"
 #include "migration/timeline.h"
 

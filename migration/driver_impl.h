@@ -18,7 +18,7 @@
 #include "migration/journal.h"
 #include "base/log_limit.h"
 #include "migration/move_context.h"
-#include "migration/peer_ping.h"
+#include "migration/link/peer_ping.h"
 #include "migration/pull_request.h"
 #include "migration/source_move.h"
 

@@ -5,10 +5,10 @@
 #include <utility>
 
 #include "migration/driver_impl.h"
-#include "migration/peer.h"
+#include "migration/link/peer.h"
 #include "migration/policy_record.h"
 #include "migration/policy/rewriting.h"
-#include "migration/wire.h"
+#include "migration/link/codec.h"
 
 namespace godwit::migration {
 

@@ -16,7 +16,7 @@
 #include "migration/policy/document.h"
 #include "migration/driver.h"
 #include "migration/journal.h"
-#include "migration/network.h"
+#include "migration/link/network.h"
 
 namespace godwit::migration {
 

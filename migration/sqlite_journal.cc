@@ -11,7 +11,7 @@
 
 #include "dataplane/rules/vocabulary.h"
 #include "migration/sqlite.h"
-#include "migration/wire.h"
+#include "migration/link/codec.h"
 
 namespace godwit::migration {
 

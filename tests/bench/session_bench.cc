@@ -16,7 +16,7 @@
 #include <string>
 #include <thread>
 
-#include "migration/asio_network.h"
+#include "migration/link/asio_network.h"
 #include "tests/support/test_certificates.h"
 
 namespace {

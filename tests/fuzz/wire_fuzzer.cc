@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "migration/message_reader.h"
-#include "migration/wire.h"
+#include "migration/link/message_reader.h"
+#include "migration/link/codec.h"
 
 namespace {
 

@@ -12,7 +12,7 @@
 
 #include "migration/driver.h"
 #include "migration/journal.h"
-#include "migration/wire.h"
+#include "migration/link/codec.h"
 
 namespace godwit::sim {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The peers' network of a simulated run (migration/network.h): whole messages, in order and once within a session, each
+// The peers' network of a simulated run (migration/link/network.h): whole messages, in order and once within a session, each
 // after a delay of its own; sessions that are cut, and whose ends learn of it at different times; hosts that do not
 // hear each other; connections that fail. What crosses it is serialized and parsed, as between real peers.
 #pragma once
@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "migration/network.h"
+#include "migration/link/network.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/schedule.h"
 #include "tests/sim/trace.h"

@@ -13,7 +13,7 @@
 #include <filesystem>
 #include <string>
 
-#include "migration/tls.h"
+#include "migration/link/tls.h"
 
 namespace godwit::support {
 

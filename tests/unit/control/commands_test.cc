@@ -13,7 +13,7 @@
 
 #include "base/text.h"
 #include "dataplane/state/fdb.h"
-#include "migration/asio_network.h"
+#include "migration/link/asio_network.h"
 #include "migration/driver.h"
 #include "tests/support/fake_switch.h"
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/connection_gate.h"
+#include "migration/link/connection_gate.h"
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
 #include "base/log_limit.h"
-#include "migration/message_reader.h"
+#include "migration/link/message_reader.h"
 
 namespace godwit::migration {
 namespace {

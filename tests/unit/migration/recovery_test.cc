@@ -9,7 +9,7 @@
 #include <chrono>
 #include <memory>
 
-#include "migration/asio_network.h"
+#include "migration/link/asio_network.h"
 #include "migration/driver.h"
 #include "migration/journal.h"
 #include "migration/policy_record.h"

@@ -12,7 +12,7 @@
 #include <chrono>
 #include <fstream>
 
-#include "migration/asio_network.h"
+#include "migration/link/asio_network.h"
 #include "tests/support/test_certificates.h"
 
 namespace godwit::migration {

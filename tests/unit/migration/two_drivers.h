@@ -12,7 +12,7 @@
 #include <memory>
 #include <string>
 
-#include "migration/asio_network.h"
+#include "migration/link/asio_network.h"
 #include "migration/driver.h"
 #include "tests/support/fake_switch.h"
 

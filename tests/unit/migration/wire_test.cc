@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/wire.h"
+#include "migration/link/codec.h"
 
 #include <gtest/gtest.h>
 

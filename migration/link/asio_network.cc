@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/asio_network.h"
+#include "migration/link/asio_network.h"
 
 #include <algorithm>
 #include <asio/post.hpp>

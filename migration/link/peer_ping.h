@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "migration/network.h"
+#include "migration/link/network.h"
 
 namespace godwit::migration {
 

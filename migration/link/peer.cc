@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/peer.h"
+#include "migration/link/peer.h"
 
 #include <algorithm>
 #include <asio/post.hpp>

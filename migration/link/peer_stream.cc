@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/peer_stream.h"
+#include "migration/link/peer_stream.h"
 
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/peer_ping.h"
+#include "migration/link/peer_ping.h"
 
 #include <utility>
 
-#include "migration/wire.h"
+#include "migration/link/codec.h"
 
 namespace godwit::migration {
 

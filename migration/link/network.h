@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "migration/tls.h"
-#include "migration/wire.h"
+#include "migration/link/tls.h"
+#include "migration/link/codec.h"
 
 namespace godwit::migration {
 

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "migration/tls.h"
+#include "migration/link/tls.h"
 
 namespace godwit::migration {
 

@@ -23,9 +23,9 @@
 #include <string>
 
 #include "base/result.h"
-#include "migration/message_reader.h"
-#include "migration/network.h"
-#include "migration/peer_stream.h"
+#include "migration/link/message_reader.h"
+#include "migration/link/network.h"
+#include "migration/link/peer_stream.h"
 
 namespace godwit::migration {
 

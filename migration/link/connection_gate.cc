@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/connection_gate.h"
+#include "migration/link/connection_gate.h"
 
 #include <algorithm>
 

@@ -23,10 +23,10 @@
 #include <string>
 #include <vector>
 
-#include "migration/connection_gate.h"
+#include "migration/link/connection_gate.h"
 #include "base/log_limit.h"
-#include "migration/network.h"
-#include "migration/peer.h"
+#include "migration/link/network.h"
+#include "migration/link/peer.h"
 
 namespace godwit::migration {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/tls.h"
+#include "migration/link/tls.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/message_reader.h"
+#include "migration/link/message_reader.h"
 
 #include <algorithm>
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "migration/wire.h"
+#include "migration/link/codec.h"
 
 namespace godwit::migration {
 
