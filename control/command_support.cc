@@ -8,7 +8,7 @@
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/driver.h"
-#include "migration/journal.h"
+#include "migration/journal/journal.h"
 
 namespace godwit::control {
 

@@ -35,7 +35,7 @@
 #include "dataplane/policy/policy_store.h"
 #include "migration/link/asio_network.h"
 #include "migration/driver.h"
-#include "migration/policy_record.h"
+#include "migration/journal/policy_record.h"
 
 namespace godwit::control {
 namespace {

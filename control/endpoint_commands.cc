@@ -5,8 +5,8 @@
 #include "control/commands.h"
 #include "control/handlers.h"
 #include "dataplane/policy/policy_store.h"
-#include "migration/journal.h"
-#include "migration/policy_record.h"
+#include "migration/journal/journal.h"
+#include "migration/journal/policy_record.h"
 
 namespace godwit::control {
 namespace {

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "control/config.h"
-#include "migration/journal.h"
+#include "migration/journal/journal.h"
 
 namespace godwit::control {
 

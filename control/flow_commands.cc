@@ -9,8 +9,8 @@
 #include "control/handlers.h"
 #include "dataplane/rules/flow_command.h"
 #include "dataplane/policy/policy_store.h"
-#include "migration/journal.h"
-#include "migration/policy_record.h"
+#include "migration/journal/journal.h"
+#include "migration/journal/policy_record.h"
 
 namespace godwit::control {
 namespace {

@@ -7,8 +7,8 @@
 #include "control/handlers.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
-#include "migration/journal.h"
-#include "migration/policy_record.h"
+#include "migration/journal/journal.h"
+#include "migration/journal/policy_record.h"
 
 namespace godwit::control {
 namespace {

@@ -15,7 +15,7 @@
 
 #include "control/scratch_store.h"
 #include "dataplane/rules/flow_command.h"
-#include "migration/policy_record.h"
+#include "migration/journal/policy_record.h"
 
 namespace godwit::control {
 namespace {

@@ -23,9 +23,9 @@
 
 #include "base/result.h"
 #include "control/config.h"
-#include "migration/journal.h"
-#include "migration/policy_record.h"
-#include "migration/sqlite_journal.h"
+#include "migration/journal/journal.h"
+#include "migration/journal/policy_record.h"
+#include "migration/journal/sqlite_journal.h"
 
 namespace godwit::control {
 

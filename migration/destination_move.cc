@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "dataplane/rules/flow_command.h"
-#include "migration/policy_record.h"
+#include "migration/journal/policy_record.h"
 
 namespace godwit::migration {
 

@@ -9,7 +9,7 @@
 #include "migration/announce.h"
 #include "migration/driver_impl.h"
 #include "migration/link/peer.h"
-#include "migration/policy_record.h"
+#include "migration/journal/policy_record.h"
 #include "migration/policy/rewriting.h"
 
 namespace godwit::migration {

@@ -15,7 +15,7 @@
 
 #include "migration/destination_move.h"
 #include "migration/driver.h"
-#include "migration/journal.h"
+#include "migration/journal/journal.h"
 #include "base/log_limit.h"
 #include "migration/move_context.h"
 #include "migration/link/peer_ping.h"

@@ -6,7 +6,7 @@
 
 #include "migration/driver_impl.h"
 #include "migration/link/peer.h"
-#include "migration/policy_record.h"
+#include "migration/journal/policy_record.h"
 #include "migration/policy/rewriting.h"
 #include "migration/link/codec.h"
 

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "migration/policy_record.h"
+#include "migration/journal/policy_record.h"
 
 namespace godwit::migration {
 

@@ -15,7 +15,7 @@
 #include "dataplane/ports.h"
 #include "migration/policy/document.h"
 #include "migration/driver.h"
-#include "migration/journal.h"
+#include "migration/journal/journal.h"
 #include "migration/link/network.h"
 
 namespace godwit::migration {

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "dataplane/rules/flow_command.h"
-#include "migration/policy_record.h"
+#include "migration/journal/policy_record.h"
 #include "tests/sim/world.h"
 
 namespace godwit::sim {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "migration/driver.h"
-#include "migration/journal.h"
+#include "migration/journal/journal.h"
 #include "migration/link/codec.h"
 
 namespace godwit::sim {

@@ -2,7 +2,7 @@
 //
 // Who does what to the hosts, and when: moves, changes of rules, and all that goes wrong.
 #include "dataplane/rules/flow_command.h"
-#include "migration/policy_record.h"
+#include "migration/journal/policy_record.h"
 #include "tests/sim/world.h"
 
 namespace godwit::sim {

@@ -20,7 +20,7 @@
 
 #include "base/clock.h"
 #include "migration/driver.h"
-#include "migration/journal.h"
+#include "migration/journal/journal.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/mutants.h"
 #include "tests/sim/plan.h"

@@ -12,7 +12,7 @@
 #include <fstream>
 
 #include "control/scratch_store.h"
-#include "migration/policy_record.h"
+#include "migration/journal/policy_record.h"
 
 namespace godwit::control {
 namespace {

@@ -11,8 +11,8 @@
 
 #include "migration/link/asio_network.h"
 #include "migration/driver.h"
-#include "migration/journal.h"
-#include "migration/policy_record.h"
+#include "migration/journal/journal.h"
+#include "migration/journal/policy_record.h"
 #include "tests/support/fake_switch.h"
 
 namespace godwit::migration {

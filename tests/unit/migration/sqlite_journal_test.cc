@@ -2,7 +2,7 @@
 //
 // The journal's file against MemoryJournal as oracle: random batches, writers that are killed, disks that are full, files
 // that are cut, damaged, somebody else's or of the future.
-#include "migration/sqlite_journal.h"
+#include "migration/journal/sqlite_journal.h"
 
 #include <gtest/gtest.h>
 #include <sqlite3.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/policy_record.h"
+#include "migration/journal/policy_record.h"
 
 #include "dataplane/rules/flow_command.h"
 

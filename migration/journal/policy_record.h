@@ -10,7 +10,7 @@
 
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
-#include "migration/journal.h"
+#include "migration/journal/journal.h"
 #include "migration/policy/rewriting.h"
 
 namespace godwit::migration {

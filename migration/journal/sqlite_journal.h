@@ -30,7 +30,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "migration/journal.h"
+#include "migration/journal/journal.h"
 
 namespace godwit::migration {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/journal.h"
+#include "migration/journal/journal.h"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/sqlite_journal.h"
+#include "migration/journal/sqlite_journal.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "dataplane/rules/vocabulary.h"
-#include "migration/sqlite.h"
+#include "migration/journal/sqlite.h"
 #include "migration/link/codec.h"
 
 namespace godwit::migration {

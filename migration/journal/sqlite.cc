@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/sqlite.h"
+#include "migration/journal/sqlite.h"
 
 #include <sqlite3.h>
 
