@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/faults.h"
 
-#include "migration/destination.h"
-#include "migration/source.h"
+#include "migration/moves/destination_machine.h"
+#include "migration/moves/source_machine.h"
 
 namespace godwit::control {
 

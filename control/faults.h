@@ -3,7 +3,7 @@
 // Fault points: places where a switch ends as kill -9 would end it, for tests of what it finds when it starts again. They
 // come from the configuration's section `faults`, there are none without it, and a switch that has some says so.
 //
-//   source ACTION, destination ACTION      what a side of a move does (migration/source.h, destination.h): before or after it
+//   source ACTION, destination ACTION      what a side of a move does (migration/moves/source_machine.h, destination.h): before or after it
 //   journal source STATE, journal destination STATE    a batch with a move's record in that state
 //   journal source done|aborted, journal destination ..   a batch with how a move ended
 //   journal delta, journal policy          a batch with a staged rule change; one of policy alone

@@ -6,7 +6,7 @@
 #include <set>
 #include <utility>
 
-#include "migration/announce.h"
+#include "migration/moves/announce.h"
 #include "migration/driver_impl.h"
 #include "migration/link/peer.h"
 #include "migration/journal/policy_record.h"

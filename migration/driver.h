@@ -23,12 +23,12 @@
 #include "dataplane/pipeline/parking.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
-#include "migration/destination.h"
+#include "migration/moves/destination_machine.h"
 #include "migration/policy/document.h"
 #include "migration/link/network.h"
 #include "migration/link/peer_ping.h"
-#include "migration/source.h"
-#include "migration/timeline.h"
+#include "migration/moves/source_machine.h"
+#include "migration/moves/timeline.h"
 
 namespace godwit::migration {
 

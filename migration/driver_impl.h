@@ -13,14 +13,14 @@
 #include <string_view>
 #include <vector>
 
-#include "migration/destination_move.h"
+#include "migration/moves/destination_move.h"
 #include "migration/driver.h"
 #include "migration/journal/journal.h"
 #include "base/log_limit.h"
-#include "migration/move_context.h"
+#include "migration/moves/move_context.h"
 #include "migration/link/peer_ping.h"
-#include "migration/pull_request.h"
-#include "migration/source_move.h"
+#include "migration/moves/pull_request.h"
+#include "migration/moves/source_move.h"
 
 namespace godwit::migration {
 

@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "migration/announce.h"
+#include "migration/moves/announce.h"
 
 namespace godwit::migration {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <cstring>
 
-#include "migration/announce.h"
+#include "migration/moves/announce.h"
 #include "tests/unit/migration/two_drivers.h"
 
 namespace godwit::migration {

@@ -9,8 +9,8 @@
 #include <random>
 #include <set>
 
-#include "migration/destination.h"
-#include "migration/source.h"
+#include "migration/moves/destination_machine.h"
+#include "migration/moves/source_machine.h"
 
 namespace godwit::migration {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/destination_move.h"
+#include "migration/moves/destination_move.h"
 
 #include <algorithm>
 #include <iterator>

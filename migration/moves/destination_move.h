@@ -9,9 +9,9 @@
 #include <variant>
 #include <vector>
 
-#include "migration/destination.h"
-#include "migration/announce.h"
-#include "migration/move_context.h"
+#include "migration/moves/destination_machine.h"
+#include "migration/moves/announce.h"
+#include "migration/moves/move_context.h"
 #include "migration/policy/rewriting.h"
 
 namespace godwit::migration {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/move_context.h"
+#include "migration/moves/move_context.h"
 
 #include <utility>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/source_move.h"
+#include "migration/moves/source_move.h"
 
 #include <algorithm>
 #include <utility>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/timeline.h"
+#include "migration/moves/timeline.h"
 
 #include "migration/driver.h"
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "migration/move_context.h"
+#include "migration/moves/move_context.h"
 
 namespace godwit::migration {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/pull_request.h"
+#include "migration/moves/pull_request.h"
 
 namespace godwit::migration {
 

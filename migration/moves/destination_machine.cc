@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/destination.h"
+#include "migration/moves/destination_machine.h"
 
 #include <iterator>
 

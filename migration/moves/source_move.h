@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "migration/announce.h"
-#include "migration/move_context.h"
+#include "migration/moves/announce.h"
+#include "migration/moves/move_context.h"
 #include "migration/policy/rewriting.h"
-#include "migration/source.h"
+#include "migration/moves/source_machine.h"
 
 namespace godwit::migration {
 

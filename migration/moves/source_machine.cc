@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/source.h"
+#include "migration/moves/source_machine.h"
 
 #include <iterator>
 
