@@ -7,7 +7,7 @@
 #include "control/commands.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 #include "migration/journal/journal.h"
 
 namespace godwit::control {

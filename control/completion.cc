@@ -10,7 +10,7 @@
 #include "dataplane/rules/flow_command.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 
 namespace godwit::control {
 namespace {

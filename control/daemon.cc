@@ -34,7 +34,7 @@
 #include "dataplane/state/fdb.h"
 #include "dataplane/policy/policy_store.h"
 #include "migration/link/asio_network.h"
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 #include "migration/journal/policy_record.h"
 
 namespace godwit::control {

@@ -14,7 +14,7 @@
 #include "control/handlers.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 
 namespace godwit::control {
 namespace {

@@ -7,7 +7,7 @@
 #include "control/command_support.h"
 #include "control/commands.h"
 #include "control/handlers.h"
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 
 namespace godwit::control {
 namespace {

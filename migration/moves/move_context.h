@@ -14,7 +14,7 @@
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/policy/document.h"
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 #include "migration/journal/journal.h"
 #include "migration/link/network.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "migration/moves/timeline.h"
 
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 
 namespace godwit::migration {
 

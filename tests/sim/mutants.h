@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 #include "migration/journal/journal.h"
 #include "migration/link/codec.h"
 

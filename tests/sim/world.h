@@ -19,7 +19,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 #include "migration/journal/journal.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/mutants.h"

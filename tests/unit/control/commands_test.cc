@@ -14,7 +14,7 @@
 #include "base/text.h"
 #include "dataplane/state/fdb.h"
 #include "migration/link/asio_network.h"
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 #include "tests/support/fake_switch.h"
 
 namespace godwit::control {

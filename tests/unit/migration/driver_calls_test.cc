@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // An operator's calls to a driver: pulls, evacuations, several moves at once, what is shown of them.
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 
 #include <gtest/gtest.h>
 

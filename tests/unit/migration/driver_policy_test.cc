@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What travels with a VM and what is refused: documents by hand, rules that change while it moves, offers and rubbish of peers.
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 
 #include <gtest/gtest.h>
 

@@ -2,7 +2,7 @@
 //
 // The course of a move between two drivers: what becomes of the policy and of each frame, and every way in which it must leave both
 // sides as they were.
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 
 #include <gtest/gtest.h>
 

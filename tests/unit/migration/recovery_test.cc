@@ -10,7 +10,7 @@
 #include <memory>
 
 #include "migration/link/asio_network.h"
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 #include "migration/journal/journal.h"
 #include "migration/journal/policy_record.h"
 #include "tests/support/fake_switch.h"

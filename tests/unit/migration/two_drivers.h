@@ -13,7 +13,7 @@
 #include <string>
 
 #include "migration/link/asio_network.h"
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 #include "tests/support/fake_switch.h"
 
 namespace godwit::migration {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "migration/driver_impl.h"
+#include "migration/engine/engine_impl.h"
 #include "migration/link/peer.h"
 #include "migration/journal/policy_record.h"
 #include "migration/policy/rewriting.h"

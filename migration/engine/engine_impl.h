@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "migration/moves/destination_move.h"
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 #include "migration/journal/journal.h"
 #include "base/log_limit.h"
 #include "migration/moves/move_context.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/driver.h"
+#include "migration/engine/engine.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "migration/moves/announce.h"
-#include "migration/driver_impl.h"
+#include "migration/engine/engine_impl.h"
 #include "migration/link/peer.h"
 #include "migration/journal/policy_record.h"
 #include "migration/policy/rewriting.h"
