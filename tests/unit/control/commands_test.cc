@@ -2,7 +2,7 @@
 //
 // Every command on a switch without workers: what it does, that words and methods say the same, and that whatever
 // stands in a line is refused without harm.
-#include "control/commands.h"
+#include "control/commands/commands.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "control/control_socket.h"
+#include "control/rpc/control_socket.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "control/jsonrpc.h"
+#include "control/rpc/jsonrpc.h"
 
 #include <gtest/gtest.h>
 

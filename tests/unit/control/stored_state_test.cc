@@ -2,7 +2,7 @@
 //
 // How the configuration file and what is stored make one policy: what changed in the file since it was last applied is
 // what changes, and what commands and moves did stays.
-#include "control/stored_state.h"
+#include "control/state/stored_state.h"
 
 #include <gtest/gtest.h>
 
@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "control/scratch_store.h"
+#include "control/state/scratch_store.h"
 #include "migration/journal/policy_record.h"
 
 namespace godwit::control {

@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "control/config.h"
+#include "control/config/config.h"
 #include "migration/journal/journal.h"
 
 namespace godwit::control {

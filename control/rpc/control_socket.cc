@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "control/control_socket.h"
+#include "control/rpc/control_socket.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -16,7 +16,7 @@
 #include <filesystem>
 #include <unordered_set>
 
-#include "control/jsonrpc.h"
+#include "control/rpc/jsonrpc.h"
 
 namespace godwit::control {
 namespace {

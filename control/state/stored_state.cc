@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "control/stored_state.h"
+#include "control/state/stored_state.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "control/scratch_store.h"
+#include "control/state/scratch_store.h"
 #include "dataplane/rules/flow_command.h"
 #include "migration/journal/policy_record.h"
 

@@ -2,9 +2,9 @@
 //
 // Ports come after their policy and go before it: a port is opened while the endpoint's change is open, and is polled
 // from the commit that binds it; it is unbound by a commit before it is closed.
-#include "control/command_support.h"
-#include "control/commands.h"
-#include "control/handlers.h"
+#include "control/commands/command_support.h"
+#include "control/commands/commands.h"
+#include "control/commands/handlers.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/journal/journal.h"

@@ -14,7 +14,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "control/config.h"
+#include "control/config/config.h"
 
 namespace godwit::control {
 

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "base/result.h"
-#include "control/config.h"
+#include "control/config/config.h"
 #include "migration/link/asio_network.h"
 
 namespace godwit::control {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "control/command_support.h"
+#include "control/commands/command_support.h"
 
 #include <algorithm>
 
 #include "base/net.h"
-#include "control/commands.h"
+#include "control/commands/commands.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/engine/engine.h"

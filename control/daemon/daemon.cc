@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "control/daemon.h"
+#include "control/daemon/daemon.h"
 
 #include <sched.h>
 #include <spdlog/spdlog.h>
@@ -25,11 +25,11 @@
 #include <string_view>
 
 #include "base/clock.h"
-#include "control/commands.h"
-#include "control/control_socket.h"
-#include "control/faults.h"
-#include "control/peer_setup.h"
-#include "control/stored_state.h"
+#include "control/commands/commands.h"
+#include "control/rpc/control_socket.h"
+#include "control/config/faults.h"
+#include "control/daemon/peer_setup.h"
+#include "control/state/stored_state.h"
 #include "dataplane/dpdk/runtime.h"
 #include "dataplane/state/fdb.h"
 #include "dataplane/policy/policy_store.h"

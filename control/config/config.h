@@ -111,14 +111,14 @@ struct MigrationConfig {
   uint64_t park_bytes = 8u << 20;
 };
 
-// What survives a restart (control/stored_state.h).
+// What survives a restart (control/state/stored_state.h).
 struct StateConfig {
   std::string directory;     // empty: nothing does
   uint32_t sync_ms = 100;    // commands are on the disk so long after their answer at most; 0: before it
   Place place;               // of directory
 };
 
-// For tests: where the switch kills itself (control/faults.h).
+// For tests: where the switch kills itself (control/config/faults.h).
 struct FaultConfig {
   bool after = false;
   std::string at;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "control/commands.h"
+#include "control/commands/commands.h"
 
 #include <algorithm>
 #include <exception>
 #include <memory>
 
-#include "control/command_support.h"
-#include "control/handlers.h"
+#include "control/commands/command_support.h"
+#include "control/commands/handlers.h"
 
 namespace godwit::control {
 namespace {

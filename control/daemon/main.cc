@@ -8,10 +8,10 @@
 #include <cstdio>
 #include <string>
 
-#include "control/config.h"
-#include "control/daemon.h"
-#include "control/peer_setup.h"
-#include "control/stored_state.h"
+#include "control/config/config.h"
+#include "control/daemon/daemon.h"
+#include "control/daemon/peer_setup.h"
+#include "control/state/stored_state.h"
 
 namespace {
 

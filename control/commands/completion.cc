@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <set>
 
-#include "control/command_support.h"
-#include "control/commands.h"
+#include "control/commands/command_support.h"
+#include "control/commands/commands.h"
 #include "dataplane/rules/flow_command.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Endpoints without a port here: what other hosts' VMs are called, and where they are.
-#include "control/command_support.h"
-#include "control/commands.h"
-#include "control/handlers.h"
+#include "control/commands/command_support.h"
+#include "control/commands/commands.h"
+#include "control/commands/handlers.h"
 #include "dataplane/policy/policy_store.h"
 #include "migration/journal/journal.h"
 #include "migration/journal/policy_record.h"

@@ -9,9 +9,9 @@
 #include <cstdio>
 #include <ctime>
 
-#include "control/command_support.h"
-#include "control/commands.h"
-#include "control/handlers.h"
+#include "control/commands/command_support.h"
+#include "control/commands/commands.h"
+#include "control/commands/handlers.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/engine/engine.h"

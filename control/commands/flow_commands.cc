@@ -4,9 +4,9 @@
 // rule keeps the name.
 #include <algorithm>
 
-#include "control/command_support.h"
-#include "control/commands.h"
-#include "control/handlers.h"
+#include "control/commands/command_support.h"
+#include "control/commands/commands.h"
+#include "control/commands/handlers.h"
 #include "dataplane/rules/flow_command.h"
 #include "dataplane/policy/policy_store.h"
 #include "migration/journal/journal.h"

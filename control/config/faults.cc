@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "control/faults.h"
+#include "control/config/faults.h"
 
 #include "migration/moves/destination_machine.h"
 #include "migration/moves/source_machine.h"

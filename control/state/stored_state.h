@@ -22,7 +22,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "control/config.h"
+#include "control/config/config.h"
 #include "migration/journal/journal.h"
 #include "migration/journal/policy_record.h"
 #include "migration/journal/sqlite_journal.h"

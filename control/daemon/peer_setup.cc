@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "control/peer_setup.h"
+#include "control/daemon/peer_setup.h"
 
 #include <ctime>
 

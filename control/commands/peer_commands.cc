@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <numeric>
 
-#include "control/command_support.h"
-#include "control/commands.h"
-#include "control/handlers.h"
+#include "control/commands/command_support.h"
+#include "control/commands/commands.h"
+#include "control/commands/handlers.h"
 #include "migration/engine/engine.h"
 
 namespace godwit::control {

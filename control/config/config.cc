@@ -2,7 +2,7 @@
 //
 // Reading stops at the first thing that is wrong: Refused carries it out of the nested readers, and leaves this file
 // as an Error.
-#include "control/config.h"
+#include "control/config/config.h"
 
 #include <yaml-cpp/yaml.h>
 
@@ -14,8 +14,8 @@
 #include <set>
 
 #include "base/net.h"
-#include "control/faults.h"
-#include "control/scratch_store.h"
+#include "control/config/faults.h"
+#include "control/state/scratch_store.h"
 #include "base/text.h"
 #include "dataplane/rules/flow_command.h"
 

@@ -15,7 +15,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "control/jsonrpc.h"
+#include "control/rpc/jsonrpc.h"
 #include "base/text.h"
 
 namespace godwit::dataplane {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // `show` and `clear`: nothing here changes what happens to a packet. Ports are printed in testpmd's shape.
-#include "control/command_support.h"
-#include "control/commands.h"
-#include "control/handlers.h"
+#include "control/commands/command_support.h"
+#include "control/commands/commands.h"
+#include "control/commands/handlers.h"
 #include "dataplane/state/fdb.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"

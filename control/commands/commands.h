@@ -17,7 +17,7 @@
 #include <string>
 #include <string_view>
 
-#include "control/jsonrpc.h"
+#include "control/rpc/jsonrpc.h"
 
 namespace godwit::dataplane {
 class Fdb;
