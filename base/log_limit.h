@@ -11,7 +11,7 @@
 #include <functional>
 #include <string>
 
-namespace godwit::migration {
+namespace godwit {
 
 class LogLimit {
  public:
@@ -41,4 +41,4 @@ class LogLimit {
   uint64_t left_out_ = 0;
 };
 
-}  // namespace godwit::migration
+}  // namespace godwit

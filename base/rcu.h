@@ -13,7 +13,7 @@
 #include <memory>
 #include <utility>
 
-namespace godwit::dataplane {
+namespace godwit {
 
 class GracePeriod {
  public:
@@ -79,4 +79,4 @@ class Reclaimer {
   std::deque<Entry> pending_;
 };
 
-}  // namespace godwit::dataplane
+}  // namespace godwit

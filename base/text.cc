@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
-namespace godwit::control {
+namespace godwit {
 namespace {
 
 bool blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f' || c == '\v'; }
@@ -69,4 +69,4 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
   return out;
 }
 
-}  // namespace godwit::control
+}  // namespace godwit

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace godwit::control {
+namespace godwit {
 
 struct Word {
   std::string_view text;
@@ -31,4 +31,4 @@ std::optional<uint64_t> to_number(std::string_view text, uint64_t most);
 // Columns aligned by their longest cell, two blanks between; the first row is the heading.
 std::string table(const std::vector<std::vector<std::string>>& rows);
 
-}  // namespace godwit::control
+}  // namespace godwit

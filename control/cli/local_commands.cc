@@ -20,7 +20,7 @@ using nlohmann::json;
 
 Error usage(std::string_view line, std::string_view at, std::string message, std::string expected) {
   Error error{.message = std::move(message)};
-  error.column = control::column_of(line, at);
+  error.column = column_of(line, at);
   error.token = at;
   error.expected = std::move(expected);
   return error;
@@ -38,7 +38,7 @@ Result<json> parse_bindings(std::string_view line, const std::vector<std::string
     if (bind.contains(name)) return fail(usage(line, word, name + " is there twice", kExpected));
     if (where.starts_with("socket:") && where.size() > 7) {
       bind[name] = {{"socket", where.substr(7)}};
-    } else if (const auto port = where.starts_with("port:") ? control::to_number(where.substr(5), 65535) : std::nullopt) {
+    } else if (const auto port = where.starts_with("port:") ? to_number(where.substr(5), 65535) : std::nullopt) {
       bind[name] = {{"port", *port}};
     } else {
       return fail(usage(line, word, "not where a port is", kExpected));

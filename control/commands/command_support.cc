@@ -161,7 +161,7 @@ std::vector<dataplane::PortInfo> find_ports(const Context& context, const Params
 
 void refuse_if_moving(const Context& context, std::string_view endpoint) {
   const std::string vm(dataplane::vm_of(endpoint));
-  if (context.driver.moving(vm)) refuse(vm + " is moving to or from another host", printable(endpoint));
+  if (context.engine.moving(vm)) refuse(vm + " is moving to or from another host", printable(endpoint));
 }
 
 std::string location_text(const Context& context, const dataplane::Location& location) {

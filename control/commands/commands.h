@@ -25,7 +25,7 @@ class PolicyStore;
 class Ports;
 }  // namespace godwit::dataplane
 namespace godwit::migration {
-class Driver;
+class Engine;
 class Journal;
 }
 
@@ -38,7 +38,7 @@ struct Context {
   dataplane::PolicyStore& store;
   dataplane::Ports& ports;
   dataplane::Fdb& fdb;
-  migration::Driver& driver;
+  migration::Engine& engine;
   migration::Journal* journal;            // what commands change is written there before it is done; null: nowhere
   std::function<uint32_t()> now_s;        // the FDB's clock
   std::function<nlohmann::json()> drops;    // {"drops":{reason:n},"unpoliced_packets":n}

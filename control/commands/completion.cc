@@ -62,13 +62,13 @@ void offer_parameter(const Context& context, const Command& command, size_t inde
   if (index == 0 && (command.params.starts_with("VM") || command.params.starts_with("[VM"))) offer_vms(context, out);
   if (index == 0 && command.params.starts_with("VM|--all")) out.offer("--all", "all VMs here");
   if (index == 0 && command.params == "ID") {
-    for (const migration::MoveStatus& move : context.driver.status()) out.offer(move.id, move.vm + ", " + move.state);
+    for (const migration::MoveStatus& move : context.engine.status()) out.offer(move.id, move.vm + ", " + move.state);
   }
   if (index == 1 && (command.params == "VM|--all PEER" || command.params == "VM FROM")) {
-    for (const migration::PeerStatus& peer : context.driver.peers()) out.offer(peer.host, peer.address);
+    for (const migration::PeerStatus& peer : context.engine.peers()) out.offer(peer.host, peer.address);
   }
   if (index == 0 && command.params.starts_with("HOST")) {
-    for (const migration::PeerStatus& peer : context.driver.peers()) out.offer(peer.host, peer.address);
+    for (const migration::PeerStatus& peer : context.engine.peers()) out.offer(peer.host, peer.address);
   }
   if (index == 1 && command.params == "HOST [count N]") out.offer("count", "so many pings");
   if (index == 0 && command.params.starts_with("NAME")) offer_endpoints(context, out, false);

@@ -180,7 +180,7 @@ Json read_migration_export(WordReader& words) {
 
 Json migration_export(Context& context, const Json& json) {
   const Params params(json, {"vm", "file"});  // the file is written by who asks
-  return migration::to_json(take(context.driver.export_vm(params.text("vm"))));
+  return migration::to_json(take(context.engine.export_vm(params.text("vm"))));
 }
 std::string print_migration_export(const Json& data, const Json& params) {
   if (!params.contains("file")) return data.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -189,7 +189,7 @@ std::string print_migration_export(const Json& data, const Json& params) {
 
 Json migration_rewrite(Context& context, const Json& json) {
   const Params params(json, {"vm"});
-  const migration::RewriteReport report = take(context.driver.rewrite_vm(params.text("vm")));
+  const migration::RewriteReport report = take(context.engine.rewrite_vm(params.text("vm")));
   return {{"transmit_rules_removed", report.transmit_rules_removed},
           {"receive_rules_rewritten", report.receive_rules_rewritten},
           {"uplink_rules_removed", report.uplink_rules_removed},
@@ -218,7 +218,7 @@ Json migration_import(Context& context, const Json& json) {
   const migration::Document document = take(given.is_string() ? migration::document_from_text(given.get_ref<const std::string&>())
                                                               : migration::document_from_json(given));
   const auto bind = params.has("bind") ? bindings(params.raw("bind")) : std::map<std::string, migration::ImportBinding>();
-  const migration::ImportReport report = take(context.driver.import_vm(document, bind));
+  const migration::ImportReport report = take(context.engine.import_vm(document, bind));
   return {{"vm", document.vm},
           {"rules_imported", report.rules_imported},
           {"receive_rules_rewritten", report.receive_rules_rewritten},
@@ -255,9 +255,9 @@ Json migrate_start(Context& context, const Json& json) {
   const std::string peer = params.text("peer");
   if (!wants_all(params)) {
     const std::string vm = params.text("vm");
-    return {{"id", take(context.driver.start(vm, peer))}, {"vm", vm}, {"peer", peer}};
+    return {{"id", take(context.engine.start(vm, peer))}, {"vm", vm}, {"peer", peer}};
   }
-  const migration::EvacuationReport report = take(context.driver.start_all(peer));
+  const migration::EvacuationReport report = take(context.engine.start_all(peer));
   Json started = Json::array(), refused = Json::array();
   for (const auto& [vm, id] : report.started) started.push_back({{"vm", vm}, {"id", id}});
   for (const auto& [vm, reason] : report.refused) refused.push_back({{"vm", vm}, {"reason", reason}});
@@ -286,7 +286,7 @@ Json read_migrate_pull(WordReader& words) {
 Json migrate_pull(Context& context, const Json& json) {
   const Params params(json, {"vm", "from"});
   const std::string vm = params.text("vm"), from = params.text("from");
-  return {{"id", take(context.driver.pull(vm, from))}, {"vm", vm}, {"from", from}};
+  return {{"id", take(context.engine.pull(vm, from))}, {"vm", vm}, {"from", from}};
 }
 std::string print_migrate_pull(const Json& data, const Json&) {
   return "Asked " + data.at("from").get<std::string>() + " for " + data.at("vm").get<std::string>() + ", move " +
@@ -295,11 +295,11 @@ std::string print_migrate_pull(const Json& data, const Json&) {
 
 Json migrate_status(Context& context, const Json& json) {
   const Params params(json, {"vm"});
-  const uint64_t now = context.driver.now_ns();
+  const uint64_t now = context.engine.now_ns();
   Json moves = Json::array(), evacuations = Json::array();
-  for (const migration::MoveStatus& move : context.driver.status(params.text_or("vm", ""))) moves.push_back(describe(move, now));
+  for (const migration::MoveStatus& move : context.engine.status(params.text_or("vm", ""))) moves.push_back(describe(move, now));
   if (!params.has("vm")) {
-    for (const migration::EvacuationStatus& one : context.driver.evacuations()) evacuations.push_back(describe(one, now));
+    for (const migration::EvacuationStatus& one : context.engine.evacuations()) evacuations.push_back(describe(one, now));
   }
   return {{"moves", std::move(moves)}, {"evacuations", std::move(evacuations)}};
 }
@@ -340,8 +340,8 @@ Json read_migrate_show(WordReader& words) {
 
 Json migrate_show(Context& context, const Json& json) {
   const Params params(json, {"id"});
-  const migration::MoveStatus move = take(context.driver.show(params.text("id")));
-  const uint64_t now = context.driver.now_ns();
+  const migration::MoveStatus move = take(context.engine.show(params.text("id")));
+  const uint64_t now = context.engine.now_ns();
   Json data = describe(move, now);
   const uint64_t began = move.steps.empty() ? now : move.steps.front().ns;
   const auto wall = std::chrono::system_clock::now() - std::chrono::nanoseconds(now - began);
@@ -397,13 +397,13 @@ Json migrate_cancel(Context& context, const Json& json) {
   const Params params(json, {"vm", "all"});
   if (!wants_all(params)) {
     const std::string vm = params.text("vm");
-    take(context.driver.cancel(vm));
+    take(context.engine.cancel(vm));
     return {{"vm", vm}};
   }
   Json cancelled = Json::array(), refused = Json::array();
-  for (const migration::MoveStatus& move : context.driver.status()) {
+  for (const migration::MoveStatus& move : context.engine.status()) {
     if (is_over(move)) continue;
-    if (auto done = context.driver.cancel(move.vm); done) {
+    if (auto done = context.engine.cancel(move.vm); done) {
       cancelled.push_back(move.vm);
     } else {
       refused.push_back({{"vm", move.vm}, {"reason", done.error().message}});

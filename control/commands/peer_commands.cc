@@ -33,7 +33,7 @@ Json describe(const migration::LinkInfo& link) {
 Json peer_list(Context& context, const Json& json) {
   const Params params(json, {});
   Json peers = Json::array();
-  for (const migration::PeerStatus& peer : context.driver.peers()) {
+  for (const migration::PeerStatus& peer : context.engine.peers()) {
     Json sessions = Json::array();
     for (const migration::LinkInfo& link : peer.sessions) sessions.push_back(describe(link));
     peers.push_back({{"host", peer.host}, {"address", peer.address}, {"connected", peer.connected},
@@ -72,7 +72,7 @@ void peer_ping(Context& context, const Json& json, CommandDone done) {
   const Params params(json, {"host", "count"});
   const std::string host = params.text("host");
   const uint64_t count = params.has("count") ? params.number("count", 1, migration::kMaxPings) : 1;
-  take(context.driver.ping(host, count, [done = std::move(done)](Result<migration::PingReport> report) {
+  take(context.engine.ping(host, count, [done = std::move(done)](Result<migration::PingReport> report) {
     if (!report) return done(fail(report.error()));
     Json data = describe(report->link);
     data["host"] = report->host;

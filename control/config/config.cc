@@ -15,7 +15,7 @@
 
 #include "base/net.h"
 #include "control/config/faults.h"
-#include "control/state/scratch_store.h"
+#include "control/config/scratch_store.h"
 #include "base/text.h"
 #include "dataplane/rules/flow_command.h"
 

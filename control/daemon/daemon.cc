@@ -119,15 +119,15 @@ dataplane::RuntimeOptions runtime_options(const HostConfig& config) {
   options.socket_mb = config.memory.socket_mb;
   options.file_prefix = config.memory.file_prefix;
   options.mbufs = config.memory.mbufs;
-  for (const UplinkConfig& uplink : config.uplinks) options.pci |= Runtime::is_pci_devargs(uplink.devargs);
+  for (const UplinkConfig& uplink : config.uplinks) options.pci |= dataplane::is_pci_devargs(uplink.devargs);
   options.park = {config.migration.park_packets, config.migration.park_bytes};
   options.log = log_line;
   return options;
 }
 
-migration::DriverOptions driver_options(const HostConfig& config) {
+migration::MigrationOptions migration_options(const HostConfig& config) {
   const MigrationConfig& migration = config.migration;
-  migration::DriverOptions options;
+  migration::MigrationOptions options;
   options.host = config.host;
   options.listen = migration.listen;
   options.plaintext_anywhere = migration.plaintext_anywhere;
@@ -249,10 +249,10 @@ struct Daemon::Impl {
   dataplane::Fdb fdb;
   std::optional<dataplane::CounterBank> counters;
   std::unique_ptr<Runtime> runtime;
-  std::optional<dataplane::Reclaimer> reclaimer;
+  std::optional<Reclaimer> reclaimer;
   std::optional<dataplane::PolicyStore> store;
   migration::AsioNetwork network{io, network_options_with_log(config)};
-  std::optional<migration::Driver> driver;
+  std::optional<migration::Engine> engine;
   std::optional<Context> context;
   asio::posix::stream_descriptor woken{io};
   asio::steady_timer collect{io}, second{io}, sync{io};
@@ -293,14 +293,14 @@ Result<void> Daemon::Impl::start() {
   if (auto put = directory ? put_stored_policy() : put_policy(config, *store); !put) return put;
   if (auto started = runtime->start(); !started) return started;
 
-  driver.emplace(network, driver_options(config), *store, runtime->ports(), runtime->gate(), clock,
+  engine.emplace(network, migration_options(config), *store, runtime->ports(), runtime->gate(), clock,
                  [](const std::string& line) { spdlog::info("{}", line); }, journal());
   arm_faults();
   if (auto ports = open_ports(); !ports) return ports;
-  driver->recover();
-  if (auto listening = driver->listen(); !listening) return listening;
+  engine->recover();
+  if (auto listening = engine->listen(); !listening) return listening;
 
-  context.emplace(Context{config.host, version, *store, runtime->ports(), fdb, *driver, journal(), [] { return Runtime::now_s(); },
+  context.emplace(Context{config.host, version, *store, runtime->ports(), fdb, *engine, journal(), [] { return Runtime::now_s(); },
                           [this] { return drops_json(*runtime); }, [this] { return workers_json(*runtime); },
                           [this] { return memory_json(*runtime); }});
   start_timers();
@@ -333,7 +333,7 @@ void Daemon::Impl::arm_faults() {
     (void)kill(getpid(), SIGKILL);
     for (;;) pause();
   });
-  driver->watch([this](migration::MoveRole role, std::string_view action, bool after) {
+  engine->watch([this](migration::MoveRole role, std::string_view action, bool after) {
     faults->reached(std::string(migration::name_of(role)) + " " + std::string(action), after);
   });
   if (directory) directory->journal().watch([this](const migration::JournalBatch& batch, bool stored) { faults->reached(batch, stored); });
@@ -454,9 +454,9 @@ void Daemon::Impl::on_wakeup() {
   for (const dataplane::PortEvent& event : runtime->ports().poll_events()) {
     const dataplane::EndpointRecord* owner = store->by_port(event.port);
     spdlog::info("port {} {}: {}", event.port.value, owner == nullptr ? "" : owner->profile.name, event_name(event.kind));
-    driver->on_port_event(event);
+    engine->on_port_event(event);
   }
-  driver->on_gate_ready();
+  engine->on_gate_ready();
 }
 
 void Daemon::Impl::await_signal() {
@@ -494,10 +494,10 @@ Result<void> Daemon::Impl::load_certificates() {
 void Daemon::Impl::stop() {
   serving = false;
   if (socket) socket->close();
-  if (driver) driver->stop();
+  if (engine) engine->stop();
   if (woken.is_open()) woken.release();
   context.reset();
-  driver.reset();
+  engine.reset();
   if (directory) (void)directory->journal().sync();
   if (runtime) runtime->stop();
   store.reset();

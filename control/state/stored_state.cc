@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "control/state/scratch_store.h"
+#include "control/config/scratch_store.h"
 #include "dataplane/rules/flow_command.h"
 #include "migration/journal/policy_record.h"
 

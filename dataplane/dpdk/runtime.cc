@@ -29,7 +29,7 @@ struct Runtime::Impl {
   std::unique_ptr<Mailboxes> mail;
   PortDirectory directory;
   GroupDedupe dedupe;
-  std::unique_ptr<Gate> gate;
+  std::unique_ptr<WorkerGate> gate;
   std::vector<std::unique_ptr<Worker>> workers;
   std::unique_ptr<PortTable> ports;
   StateCell* state_cell = nullptr;
@@ -64,16 +64,6 @@ Result<std::vector<uint16_t>> Runtime::worker_cpus(const RuntimeOptions& options
   return cpus;
 }
 
-bool Runtime::is_pci_devargs(std::string_view devargs) {
-  if (devargs.starts_with("pci:") || devargs.starts_with("bus=pci")) return true;
-  // [domain:]bus:device.function
-  const std::string_view name = devargs.substr(0, devargs.find(','));
-  const size_t dot = name.rfind('.');
-  const size_t colon = name.rfind(':');
-  return dot != std::string_view::npos && colon != std::string_view::npos && colon < dot &&
-         name.find_first_not_of("0123456789abcdefABCDEF:.") == std::string_view::npos;
-}
-
 uint32_t Runtime::now_s() { return static_cast<uint32_t>(coarse_ns() / 1'000'000'000u); }
 
 Result<void> Runtime::Impl::build(const std::vector<uint16_t>& cpus, StateCell& state, Fdb& fdb, CounterBank& counters,
@@ -91,7 +81,7 @@ Result<void> Runtime::Impl::build(const std::vector<uint16_t>& cpus, StateCell& 
   auto made_mail = Mailboxes::create(worker_nodes);
   if (!made_mail) return fail(made_mail.error());
   mail = std::move(*made_mail);
-  auto made_gate = Gate::create(worker_nodes, *pools, *mail, directory, state, wake);
+  auto made_gate = WorkerGate::create(worker_nodes, *pools, *mail, directory, state, wake);
   if (!made_gate) return fail(made_gate.error());
   gate = std::move(*made_gate);
 

@@ -51,8 +51,8 @@ uint16_t checksum_update(uint16_t checksum, std::span<const uint8_t> old_bytes, 
   const size_t bytes = old_bytes.size() < new_bytes.size() ? old_bytes.size() : new_bytes.size();
   uint64_t sum = static_cast<uint16_t>(~checksum);
   for (size_t i = 0; i + 1 < bytes; i += 2) {
-    sum += static_cast<uint16_t>(~wire::load16(&old_bytes[i]));
-    sum += wire::load16(&new_bytes[i]);
+    sum += static_cast<uint16_t>(~headers::load16(&old_bytes[i]));
+    sum += headers::load16(&new_bytes[i]);
   }
   return static_cast<uint16_t>(~fold(sum));
 }
@@ -63,8 +63,8 @@ std::optional<Drop> finish_partial_checksum(Packet& packet) {
   if (packet.head_len != packet.len || field + 2 > packet.len) return Drop::k_bad_offload;
 
   auto checksum = static_cast<uint16_t>(~ones_sum(packet.head().subspan(packet.csum_start)));
-  if (checksum == 0 && packet.csum_offset == wire::kUdpChecksum) checksum = 0xffff;  // 0 says "none" (RFC 768)
-  wire::store16(packet.data + field, checksum);
+  if (checksum == 0 && packet.csum_offset == headers::kUdpChecksum) checksum = 0xffff;  // 0 says "none" (RFC 768)
+  headers::store16(packet.data + field, checksum);
   packet.flags = static_cast<uint8_t>(packet.flags & ~Packet::kPartialChecksum);
   return std::nullopt;
 }

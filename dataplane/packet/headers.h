@@ -12,7 +12,7 @@
 
 #include "base/bytes.h"
 
-namespace godwit::dataplane::wire {
+namespace godwit::dataplane::headers {
 
 inline constexpr uint16_t kEtherTypeIpv4 = 0x0800;
 inline constexpr uint16_t kEtherTypeArp = 0x0806;
@@ -85,4 +85,4 @@ inline void copy_field(Field& out, const uint8_t* p) {
   return type == kEtherTypeVlan || type == kEtherTypeQinq;
 }
 
-}  // namespace godwit::dataplane::wire
+}  // namespace godwit::dataplane::headers

@@ -10,9 +10,9 @@ namespace godwit::dataplane {
 
 namespace {
 
-using wire::copy_field;
-using wire::load16;
-using wire::load32;
+using headers::copy_field;
+using headers::load16;
+using headers::load32;
 
 // Where the parser stands. Offsets are from the frame's first byte.
 struct Cursor {
@@ -31,16 +31,16 @@ void add_layer(Cursor& c, Layer layer) { c.layers = static_cast<uint16_t>(c.laye
 
 std::optional<Drop> parse_arp(Cursor& c, Parsed& out) {
   constexpr uint16_t kHardwareEthernet = 1;
-  if (!c.readable(wire::kArpFixedBytes)) return Drop::k_malformed_arp;
+  if (!c.readable(headers::kArpFixedBytes)) return Drop::k_malformed_arp;
   const uint8_t* p = c.at();
   const uint32_t hardware_bytes = p[4];
   const uint32_t protocol_bytes = p[5];
-  if (load16(p) != kHardwareEthernet || load16(p + 2) != wire::kEtherTypeIpv4) {
-    const uint32_t bytes = wire::kArpFixedBytes + 2 * (hardware_bytes + protocol_bytes);
+  if (load16(p) != kHardwareEthernet || load16(p + 2) != headers::kEtherTypeIpv4) {
+    const uint32_t bytes = headers::kArpFixedBytes + 2 * (hardware_bytes + protocol_bytes);
     if (c.frame - c.offset < bytes) return Drop::k_malformed_arp;
     return std::nullopt;
   }
-  if (hardware_bytes != 6 || protocol_bytes != 4 || !c.readable(wire::kArpEthIpv4Bytes)) return Drop::k_malformed_arp;
+  if (hardware_bytes != 6 || protocol_bytes != 4 || !c.readable(headers::kArpEthIpv4Bytes)) return Drop::k_malformed_arp;
   out.l3_offset = static_cast<uint16_t>(c.offset);
   copy_field(out.key.arp_opcode, p + 6);
   copy_field(out.key.arp_sha, p + 8);
@@ -48,16 +48,16 @@ std::optional<Drop> parse_arp(Cursor& c, Parsed& out) {
   copy_field(out.key.arp_tha, p + 18);
   copy_field(out.key.ipv4_dst, p + 24);
   add_layer(c, kLayerArp);
-  c.offset += wire::kArpEthIpv4Bytes;
+  c.offset += headers::kArpEthIpv4Bytes;
   c.payload = c.offset;
   return std::nullopt;
 }
 
 std::optional<Drop> parse_tcp(Cursor& c, Parsed& out, uint32_t available) {
-  if (available < wire::kTcpMinBytes || !c.readable(wire::kTcpMinBytes)) return Drop::k_malformed_l4;
+  if (available < headers::kTcpMinBytes || !c.readable(headers::kTcpMinBytes)) return Drop::k_malformed_l4;
   const uint8_t* p = c.at();
   const uint32_t header_bytes = static_cast<uint32_t>(p[12] >> 4) * 4;
-  if (header_bytes < wire::kTcpMinBytes || header_bytes > available || !c.readable(header_bytes)) {
+  if (header_bytes < headers::kTcpMinBytes || header_bytes > available || !c.readable(header_bytes)) {
     return Drop::k_malformed_l4;
   }
   copy_field(out.key.l4_src, p);
@@ -70,21 +70,21 @@ std::optional<Drop> parse_tcp(Cursor& c, Parsed& out, uint32_t available) {
 
 // `whole`: the datagram is all here, so that its length can be held against what the IP header allows.
 std::optional<Drop> parse_udp(Cursor& c, Parsed& out, uint32_t available, bool whole) {
-  if (available < wire::kUdpBytes || !c.readable(wire::kUdpBytes)) return Drop::k_malformed_l4;
+  if (available < headers::kUdpBytes || !c.readable(headers::kUdpBytes)) return Drop::k_malformed_l4;
   const uint8_t* p = c.at();
   const uint32_t length = load16(p + 4);
-  if (length < wire::kUdpBytes || (whole && length > available)) return Drop::k_malformed_l4;
+  if (length < headers::kUdpBytes || (whole && length > available)) return Drop::k_malformed_l4;
   copy_field(out.key.l4_src, p);
   copy_field(out.key.l4_dst, p + 2);
   add_layer(c, kLayerUdp);
-  c.offset += wire::kUdpBytes;
-  if (load16(p + 2) != wire::kVxlanPort) return std::nullopt;
+  c.offset += headers::kUdpBytes;
+  if (load16(p + 2) != headers::kVxlanPort) return std::nullopt;
 
-  constexpr uint32_t kBoth = wire::kUdpBytes + wire::kVxlanBytes;
-  if (length < kBoth || available < kBoth || !c.readable(wire::kVxlanBytes)) return Drop::k_malformed_l4;
-  const uint8_t* vxlan = p + wire::kUdpBytes;
-  c.offset += wire::kVxlanBytes;  // read, also where flag I is clear: no checksum may be written over it
-  if ((vxlan[0] & wire::kVxlanFlagVni) == 0) return std::nullopt;
+  constexpr uint32_t kBoth = headers::kUdpBytes + headers::kVxlanBytes;
+  if (length < kBoth || available < kBoth || !c.readable(headers::kVxlanBytes)) return Drop::k_malformed_l4;
+  const uint8_t* vxlan = p + headers::kUdpBytes;
+  c.offset += headers::kVxlanBytes;  // read, also where flag I is clear: no checksum may be written over it
+  if ((vxlan[0] & headers::kVxlanFlagVni) == 0) return std::nullopt;
   out.key.vxlan_vni = to_be32(load32(vxlan + 4) & 0xffffff00);
   add_layer(c, kLayerVxlan);
   return std::nullopt;
@@ -100,7 +100,7 @@ constexpr bool icmp_has_ident(uint8_t type) {
 }
 
 std::optional<Drop> parse_icmp(Cursor& c, Parsed& out, uint32_t available) {
-  if (available < wire::kIcmpBytes || !c.readable(wire::kIcmpBytes)) return Drop::k_malformed_l4;
+  if (available < headers::kIcmpBytes || !c.readable(headers::kIcmpBytes)) return Drop::k_malformed_l4;
   const uint8_t* p = c.at();
   out.key.icmp_type = p[0];
   out.key.icmp_code = p[1];
@@ -109,19 +109,19 @@ std::optional<Drop> parse_icmp(Cursor& c, Parsed& out, uint32_t available) {
     copy_field(out.key.icmp_seq, p + 6);
   }
   add_layer(c, kLayerIcmp);
-  c.offset += wire::kIcmpBytes;
+  c.offset += headers::kIcmpBytes;
   return std::nullopt;
 }
 
 std::optional<Drop> parse_icmp6(Cursor& c, Parsed& out, uint32_t available) {
   constexpr uint8_t kEchoRequest = 128;
   constexpr uint8_t kEchoReply = 129;
-  if (available < wire::kIcmp6MinBytes || !c.readable(wire::kIcmp6MinBytes)) return Drop::k_malformed_l4;
+  if (available < headers::kIcmp6MinBytes || !c.readable(headers::kIcmp6MinBytes)) return Drop::k_malformed_l4;
   const uint8_t* p = c.at();
   const bool echo = p[0] == kEchoRequest || p[0] == kEchoReply;
-  uint32_t header_bytes = wire::kIcmp6MinBytes;
+  uint32_t header_bytes = headers::kIcmp6MinBytes;
   if (echo) {
-    header_bytes = wire::kIcmpBytes;
+    header_bytes = headers::kIcmpBytes;
     if (available < header_bytes || !c.readable(header_bytes)) return Drop::k_malformed_l4;
     copy_field(out.key.icmp_ident, p + 4);
     copy_field(out.key.icmp_seq, p + 6);
@@ -134,11 +134,11 @@ std::optional<Drop> parse_icmp6(Cursor& c, Parsed& out, uint32_t available) {
 }
 
 std::optional<Drop> parse_sctp(Cursor& c, Parsed& out, uint32_t available) {
-  if (available < wire::kSctpBytes || !c.readable(wire::kSctpBytes)) return Drop::k_malformed_l4;
+  if (available < headers::kSctpBytes || !c.readable(headers::kSctpBytes)) return Drop::k_malformed_l4;
   copy_field(out.key.l4_src, c.at());
   copy_field(out.key.l4_dst, c.at() + 2);
   add_layer(c, kLayerSctp);
-  c.offset += wire::kSctpBytes;
+  c.offset += headers::kSctpBytes;
   return std::nullopt;
 }
 
@@ -148,15 +148,15 @@ std::optional<Drop> parse_l4(Cursor& c, Parsed& out, uint32_t available, bool wh
   out.l4_length = static_cast<uint16_t>(available);
   const bool ipv4 = (c.layers & kLayerIpv4) != 0;
   switch (out.key.ip_proto) {
-    case wire::kProtoTcp:
+    case headers::kProtoTcp:
       return parse_tcp(c, out, available);
-    case wire::kProtoUdp:
+    case headers::kProtoUdp:
       return parse_udp(c, out, available, whole);
-    case wire::kProtoIcmp:
+    case headers::kProtoIcmp:
       return ipv4 ? parse_icmp(c, out, available) : std::nullopt;
-    case wire::kProtoIcmp6:
+    case headers::kProtoIcmp6:
       return ipv4 ? std::nullopt : parse_icmp6(c, out, available);
-    case wire::kProtoSctp:
+    case headers::kProtoSctp:
       return parse_sctp(c, out, available);
     default:
       return std::nullopt;
@@ -180,12 +180,12 @@ bool header_checksum_is_right(const uint8_t* p, uint32_t words) {
 }
 
 std::optional<Drop> parse_ipv4(Cursor& c, Parsed& out) {
-  if (!c.readable(wire::kIpv4MinBytes)) return Drop::k_malformed_ipv4;
+  if (!c.readable(headers::kIpv4MinBytes)) return Drop::k_malformed_ipv4;
   const uint8_t* p = c.at();
   const uint32_t header_words = p[0] & 0x0f;
   const uint32_t header_bytes = header_words * 4;
   const uint32_t total_bytes = load16(p + 2);
-  if ((p[0] >> 4) != 4 || header_bytes < wire::kIpv4MinBytes || !c.readable(header_bytes) ||
+  if ((p[0] >> 4) != 4 || header_bytes < headers::kIpv4MinBytes || !c.readable(header_bytes) ||
       total_bytes < header_bytes || total_bytes > c.frame - c.offset) {
     return Drop::k_malformed_ipv4;
   }
@@ -203,10 +203,10 @@ std::optional<Drop> parse_ipv4(Cursor& c, Parsed& out) {
   c.offset += header_bytes;
   c.payload = c.offset;
 
-  const uint16_t fragment = load16(p + 6) & (wire::kFragmentMore4 | wire::kFragmentOffset4);
+  const uint16_t fragment = load16(p + 6) & (headers::kFragmentMore4 | headers::kFragmentOffset4);
   if (fragment != 0) {
     add_layer(c, kLayerFragment);
-    if ((fragment & wire::kFragmentOffset4) != 0) return std::nullopt;
+    if ((fragment & headers::kFragmentOffset4) != 0) return std::nullopt;
   }
   return parse_l4(c, out, total_bytes - header_bytes, fragment == 0);
 }
@@ -220,8 +220,8 @@ struct ExtWalk {
 };
 
 constexpr bool is_ext_header(uint8_t proto) {
-  return proto == wire::kProtoHopByHop || proto == wire::kProtoRouting || proto == wire::kProtoFragment ||
-         proto == wire::kProtoDestOptions || proto == wire::kProtoAuth;
+  return proto == headers::kProtoHopByHop || proto == headers::kProtoRouting || proto == headers::kProtoFragment ||
+         proto == headers::kProtoDestOptions || proto == headers::kProtoAuth;
 }
 
 std::optional<Drop> walk_ext_headers(Cursor& c, Parsed& out, ExtWalk& walk) {
@@ -234,7 +234,7 @@ std::optional<Drop> walk_ext_headers(Cursor& c, Parsed& out, ExtWalk& walk) {
     const uint8_t* p = c.at();
     uint32_t bytes = (static_cast<uint32_t>(p[1]) + 1) * 8;
     switch (key.ip_proto) {
-      case wire::kProtoFragment:
+      case headers::kProtoFragment:
         // A second one would hide the transport header behind a first fragment's.
         if (walk.fragmented) return Drop::k_malformed_ipv6;
         bytes = kExtMinBytes;
@@ -242,10 +242,10 @@ std::optional<Drop> walk_ext_headers(Cursor& c, Parsed& out, ExtWalk& walk) {
         walk.fragment = load16(p + 2);
         walk.fragmented = true;
         break;
-      case wire::kProtoAuth:
+      case headers::kProtoAuth:
         bytes = (static_cast<uint32_t>(p[1]) + 2) * 4;
         break;
-      case wire::kProtoRouting:
+      case headers::kProtoRouting:
         out.source_routed = out.source_routed || p[3] != 0;
         break;
       default:
@@ -256,7 +256,7 @@ std::optional<Drop> walk_ext_headers(Cursor& c, Parsed& out, ExtWalk& walk) {
     add_layer(c, kLayerIpv6Ext);
     c.offset += bytes;
     walk.available -= bytes;
-    if ((walk.fragment & wire::kFragmentOffset6) != 0) {
+    if ((walk.fragment & headers::kFragmentOffset6) != 0) {
       walk.at_l4 = false;
       return std::nullopt;
     }
@@ -265,11 +265,11 @@ std::optional<Drop> walk_ext_headers(Cursor& c, Parsed& out, ExtWalk& walk) {
 }
 
 std::optional<Drop> parse_ipv6(Cursor& c, Parsed& out) {
-  if (!c.readable(wire::kIpv6Bytes)) return Drop::k_malformed_ipv6;
+  if (!c.readable(headers::kIpv6Bytes)) return Drop::k_malformed_ipv6;
   const uint8_t* p = c.at();
   const uint32_t first = load32(p);
   ExtWalk walk{.available = load16(p + 4)};
-  if ((first >> 28) != 6 || walk.available > c.frame - c.offset - wire::kIpv6Bytes) return Drop::k_malformed_ipv6;
+  if ((first >> 28) != 6 || walk.available > c.frame - c.offset - headers::kIpv6Bytes) return Drop::k_malformed_ipv6;
 
   FlowKey& key = out.key;
   out.l3_offset = static_cast<uint16_t>(c.offset);
@@ -281,23 +281,23 @@ std::optional<Drop> parse_ipv6(Cursor& c, Parsed& out) {
   copy_field(key.ipv6_src, p + 8);
   copy_field(key.ipv6_dst, p + 24);
   add_layer(c, kLayerIpv6);
-  c.offset += wire::kIpv6Bytes;
+  c.offset += headers::kIpv6Bytes;
 
   // A jumbogram has payload length 0 and a hop-by-hop header: no room for it, refused by the walk.
   if (const auto drop = walk_ext_headers(c, out, walk)) return drop;
   c.payload = c.offset;
   if (walk.fragmented) add_layer(c, kLayerFragment);
   if (!walk.at_l4) return std::nullopt;
-  return parse_l4(c, out, walk.available, (walk.fragment & wire::kFragmentMore6) == 0);
+  return parse_l4(c, out, walk.available, (walk.fragment & headers::kFragmentMore6) == 0);
 }
 
 std::optional<Drop> parse_l3(Cursor& c, Parsed& out, uint16_t type) {
   switch (type) {
-    case wire::kEtherTypeIpv4:
+    case headers::kEtherTypeIpv4:
       return parse_ipv4(c, out);
-    case wire::kEtherTypeIpv6:
+    case headers::kEtherTypeIpv6:
       return parse_ipv6(c, out);
-    case wire::kEtherTypeArp:
+    case headers::kEtherTypeArp:
       return parse_arp(c, out);
     default:
       return std::nullopt;
@@ -311,9 +311,9 @@ bool partial_checksum_is_harmless(const Packet& packet, const Cursor& c, const P
   if (start < c.payload || field + 2 > packet.len) return false;
   if (field >= c.offset) return true;
   if (start != out.l4_offset) return false;
-  if ((c.layers & kLayerTcp) != 0) return packet.csum_offset == wire::kTcpChecksum;
-  if ((c.layers & kLayerUdp) != 0) return packet.csum_offset == wire::kUdpChecksum;
-  if ((c.layers & (kLayerIcmp | kLayerIcmp6)) != 0) return packet.csum_offset == wire::kIcmpChecksum;
+  if ((c.layers & kLayerTcp) != 0) return packet.csum_offset == headers::kTcpChecksum;
+  if ((c.layers & kLayerUdp) != 0) return packet.csum_offset == headers::kUdpChecksum;
+  if ((c.layers & (kLayerIcmp | kLayerIcmp6)) != 0) return packet.csum_offset == headers::kIcmpChecksum;
   return false;
 }
 
@@ -321,29 +321,29 @@ bool partial_checksum_is_harmless(const Packet& packet, const Cursor& c, const P
 // False: that walk has to say.
 bool parse_common(const Packet& packet, Parsed& out) {
   static_assert(std::endian::native == std::endian::little, "words are put together for this byte order");
-  constexpr uint32_t kL3 = wire::kEthBytes;
-  constexpr uint32_t kL4 = kL3 + wire::kIpv4MinBytes;
+  constexpr uint32_t kL3 = headers::kEthBytes;
+  constexpr uint32_t kL4 = kL3 + headers::kIpv4MinBytes;
   constexpr uint64_t kMacMask = 0x0000ffffffffffff;
   const uint8_t* p = packet.data;
   const uint8_t* ip = p + kL3;
   const uint8_t* l4 = p + kL4;
-  if (packet.head_len < kL4 + wire::kTcpMinBytes || (packet.flags & Packet::kPartialChecksum) != 0) return false;
+  if (packet.head_len < kL4 + headers::kTcpMinBytes || (packet.flags & Packet::kPartialChecksum) != 0) return false;
   const uint32_t total = load16(ip + 2);
-  const bool plain = load16(p + wire::kMacsBytes) == wire::kEtherTypeIpv4 && ip[0] == 0x45 &&
-                     (load16(ip + 6) & (wire::kFragmentMore4 | wire::kFragmentOffset4)) == 0 &&
+  const bool plain = load16(p + headers::kMacsBytes) == headers::kEtherTypeIpv4 && ip[0] == 0x45 &&
+                     (load16(ip + 6) & (headers::kFragmentMore4 | headers::kFragmentOffset4)) == 0 &&
                      total <= packet.len - kL3 && header_checksum_is_right(ip, 5);
   if (!plain) return false;
-  const uint32_t available = total - wire::kIpv4MinBytes;  // if total is less, so large that nothing below fits
+  const uint32_t available = total - headers::kIpv4MinBytes;  // if total is less, so large that nothing below fits
   uint16_t layers = kLayerEth | kLayerIpv4;
   uint64_t tcp_flags = 0;
-  if (ip[9] == wire::kProtoUdp) {
+  if (ip[9] == headers::kProtoUdp) {
     const uint32_t length = load16(l4 + 4);
-    if (total < wire::kIpv4MinBytes + wire::kUdpBytes || length < wire::kUdpBytes || length > available) return false;
-    if (load16(l4 + 2) == wire::kVxlanPort) return false;
+    if (total < headers::kIpv4MinBytes + headers::kUdpBytes || length < headers::kUdpBytes || length > available) return false;
+    if (load16(l4 + 2) == headers::kVxlanPort) return false;
     layers |= kLayerUdp;
-  } else if (ip[9] == wire::kProtoTcp) {
+  } else if (ip[9] == headers::kProtoTcp) {
     const uint32_t header_bytes = static_cast<uint32_t>(l4[12] >> 4) * 4;
-    if (total < kL4 - kL3 + wire::kTcpMinBytes || header_bytes < wire::kTcpMinBytes || header_bytes > available ||
+    if (total < kL4 - kL3 + headers::kTcpMinBytes || header_bytes < headers::kTcpMinBytes || header_bytes > available ||
         header_bytes > packet.head_len - kL4) {
       return false;
     }
@@ -358,7 +358,7 @@ bool parse_common(const Packet& packet, Parsed& out) {
     return w;
   };
   FlowKey& key = out.key;
-  key.set_word(0, (word(p) & kMacMask) | static_cast<uint64_t>(to_be16(wire::kEtherTypeIpv4).raw()) << 48);
+  key.set_word(0, (word(p) & kMacMask) | static_cast<uint64_t>(to_be16(headers::kEtherTypeIpv4).raw()) << 48);
   key.set_word(1, word(p + 6) & kMacMask);
   key.set_word(2, static_cast<uint64_t>(to_be16(layers).raw()) << 48);
   key.set_word(3, to_be32(packet.mark).raw() | static_cast<uint64_t>(ip[9]) << 32 | static_cast<uint64_t>(ip[8]) << 40 |
@@ -386,33 +386,33 @@ std::optional<Drop> parse(const Packet& packet, Parsed& out) {
 std::optional<Drop> parse_headers(const Packet& packet, Parsed& out) {
   out = Parsed{};
   Cursor c{.data = packet.data, .head = packet.head_len, .frame = packet.len};
-  if (!c.readable(wire::kEthBytes)) return Drop::k_malformed_eth;
+  if (!c.readable(headers::kEthBytes)) return Drop::k_malformed_eth;
 
   FlowKey& key = out.key;
   const uint8_t* p = packet.data;
   copy_field(key.eth_dst, p);
   copy_field(key.eth_src, p + 6);
-  copy_field(key.eth_type, p + wire::kMacsBytes);
+  copy_field(key.eth_type, p + headers::kMacsBytes);
   key.mark = to_be32(packet.mark);
   c.layers = kLayerEth;
-  c.offset = wire::kEthBytes;
+  c.offset = headers::kEthBytes;
 
   uint16_t type = key.eth_type.host();
-  if (wire::is_vlan_tpid(type)) {
-    if (!c.readable(wire::kVlanBytes)) return Drop::k_malformed_eth;
+  if (headers::is_vlan_tpid(type)) {
+    if (!c.readable(headers::kVlanBytes)) return Drop::k_malformed_eth;
     copy_field(key.vlan_tci, c.at());
     copy_field(key.vlan_inner_type, c.at() + 2);
     type = key.vlan_inner_type.host();
     add_layer(c, kLayerVlan);
-    c.offset += wire::kVlanBytes;
+    c.offset += headers::kVlanBytes;
     out.vlan_tags = 1;
-    if (wire::is_vlan_tpid(type)) {
-      if (!c.readable(wire::kVlanBytes)) return Drop::k_malformed_eth;
+    if (headers::is_vlan_tpid(type)) {
+      if (!c.readable(headers::kVlanBytes)) return Drop::k_malformed_eth;
       copy_field(key.vlan2_tci, c.at());
       copy_field(key.vlan2_inner_type, c.at() + 2);
       type = key.vlan2_inner_type.host();
       add_layer(c, kLayerVlan2);
-      c.offset += wire::kVlanBytes;
+      c.offset += headers::kVlanBytes;
       out.vlan_tags = 2;
     }
   }

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include "dataplane/rules/action_program.h"
+#include "dataplane/pipeline/packet_rewrite.h"
 #include "dataplane/packet/checksum.h"
 #include "dataplane/packet/headers.h"
 
@@ -18,14 +18,14 @@ using Bytes = std::span<const uint8_t>;
 // Offset from the frame's start of an L4 checksum that covers the IP addresses; 0 = the packet has none.
 uint32_t pseudo_checksum_offset(const Packet& packet, const Parsed& parsed) {
   const uint16_t layers = parsed.key.layers.host();
-  if ((layers & kLayerTcp) != 0) return parsed.l4_offset + wire::kTcpChecksum;
-  if ((layers & kLayerUdp) != 0) return parsed.l4_offset + wire::kUdpChecksum;
-  if ((layers & kLayerIcmp6) != 0) return parsed.l4_offset + wire::kIcmpChecksum;
+  if ((layers & kLayerTcp) != 0) return parsed.l4_offset + headers::kTcpChecksum;
+  if ((layers & kLayerUdp) != 0) return parsed.l4_offset + headers::kUdpChecksum;
+  if ((layers & kLayerIcmp6) != 0) return parsed.l4_offset + headers::kIcmpChecksum;
   // Not parsed, so their length is not known to be there (RFC 3828, 4340).
   const uint8_t proto = parsed.key.ip_proto;
-  const bool covered = proto == wire::kProtoUdpLite || proto == wire::kProtoDccp;
-  const uint32_t end = parsed.l4_offset + wire::kUdpChecksum + 2;
-  if (covered && parsed.l4_offset != 0 && parsed.l4_length >= wire::kUdpBytes && end <= packet.head_len) return end - 2;
+  const bool covered = proto == headers::kProtoUdpLite || proto == headers::kProtoDccp;
+  const uint32_t end = parsed.l4_offset + headers::kUdpChecksum + 2;
+  if (covered && parsed.l4_offset != 0 && parsed.l4_length >= headers::kUdpBytes && end <= packet.head_len) return end - 2;
   return 0;
 }
 
@@ -33,14 +33,14 @@ uint32_t pseudo_checksum_offset(const Packet& packet, const Parsed& parsed) {
 void replace(uint8_t* field, Bytes bytes, uint8_t* header_checksum, uint8_t* l4_checksum, bool udp) {
   const Bytes old(field, bytes.size());
   if (header_checksum != nullptr) {
-    wire::store16(header_checksum, checksum_update(wire::load16(header_checksum), old, bytes));
+    headers::store16(header_checksum, checksum_update(headers::load16(header_checksum), old, bytes));
   }
   if (l4_checksum != nullptr) {
-    const uint16_t before = wire::load16(l4_checksum);
+    const uint16_t before = headers::load16(l4_checksum);
     if (!udp || before != 0) {
       uint16_t after = checksum_update(before, old, bytes);
       if (udp && after == 0) after = 0xffff;
-      wire::store16(l4_checksum, after);
+      headers::store16(l4_checksum, after);
     }
   }
   std::memcpy(field, bytes.data(), bytes.size());
@@ -61,34 +61,34 @@ std::optional<Drop> replace_covered(Packet& packet, const Parsed& parsed, uint32
 
 std::optional<Drop> push_vlan(uint32_t tpid, Packet& packet, const Parsed& parsed) {
   constexpr uint16_t kVidAndPcp = 0xefff;
-  if (tpid > UINT16_MAX || !wire::is_vlan_tpid(static_cast<uint16_t>(tpid))) return Drop::k_rewrite_impossible;
-  if (packet.headroom < wire::kVlanBytes) return Drop::k_rewrite_impossible;
+  if (tpid > UINT16_MAX || !headers::is_vlan_tpid(static_cast<uint16_t>(tpid))) return Drop::k_rewrite_impossible;
+  if (packet.headroom < headers::kVlanBytes) return Drop::k_rewrite_impossible;
   const bool partial = (packet.flags & Packet::kPartialChecksum) != 0;
-  if (partial && packet.csum_start > UINT16_MAX - wire::kVlanBytes) return Drop::k_rewrite_impossible;
+  if (partial && packet.csum_start > UINT16_MAX - headers::kVlanBytes) return Drop::k_rewrite_impossible;
 
   // OpenFlow 1.3, 5.12: the new tag takes VID and PCP of the outer one, zero if there is none.
   const uint16_t tci = parsed.key.vlan_tci.host() & kVidAndPcp;
-  packet.data -= wire::kVlanBytes;
-  std::memmove(packet.data, packet.data + wire::kVlanBytes, wire::kMacsBytes);
-  wire::store16(packet.data + wire::kMacsBytes, static_cast<uint16_t>(tpid));
-  wire::store16(packet.data + wire::kMacsBytes + 2, tci);
-  packet.len += wire::kVlanBytes;
-  packet.head_len += wire::kVlanBytes;
-  packet.headroom = static_cast<uint16_t>(packet.headroom - wire::kVlanBytes);
-  if (partial) packet.csum_start = static_cast<uint16_t>(packet.csum_start + wire::kVlanBytes);
+  packet.data -= headers::kVlanBytes;
+  std::memmove(packet.data, packet.data + headers::kVlanBytes, headers::kMacsBytes);
+  headers::store16(packet.data + headers::kMacsBytes, static_cast<uint16_t>(tpid));
+  headers::store16(packet.data + headers::kMacsBytes + 2, tci);
+  packet.len += headers::kVlanBytes;
+  packet.head_len += headers::kVlanBytes;
+  packet.headroom = static_cast<uint16_t>(packet.headroom - headers::kVlanBytes);
+  if (partial) packet.csum_start = static_cast<uint16_t>(packet.csum_start + headers::kVlanBytes);
   return std::nullopt;
 }
 
 std::optional<Drop> pop_vlan(Packet& packet, const Parsed& parsed) {
   if (parsed.vlan_tags == 0) return Drop::k_rewrite_impossible;
-  std::memmove(packet.data + wire::kVlanBytes, packet.data, wire::kMacsBytes);
-  packet.data += wire::kVlanBytes;
-  packet.len -= wire::kVlanBytes;
-  packet.head_len -= wire::kVlanBytes;
-  packet.headroom = static_cast<uint16_t>(packet.headroom + wire::kVlanBytes);
+  std::memmove(packet.data + headers::kVlanBytes, packet.data, headers::kMacsBytes);
+  packet.data += headers::kVlanBytes;
+  packet.len -= headers::kVlanBytes;
+  packet.head_len -= headers::kVlanBytes;
+  packet.headroom = static_cast<uint16_t>(packet.headroom + headers::kVlanBytes);
   // parse() has seen that csum_start lies behind the tag.
   if ((packet.flags & Packet::kPartialChecksum) != 0) {
-    packet.csum_start = static_cast<uint16_t>(packet.csum_start - wire::kVlanBytes);
+    packet.csum_start = static_cast<uint16_t>(packet.csum_start - headers::kVlanBytes);
   }
   return std::nullopt;
 }
@@ -96,9 +96,9 @@ std::optional<Drop> pop_vlan(Packet& packet, const Parsed& parsed) {
 // Sets the bits of the outer tag that `mask` names.
 std::optional<Drop> set_vlan_tci(uint16_t mask, uint32_t bits, Packet& packet, const Parsed& parsed) {
   if (parsed.vlan_tags == 0) return Drop::k_rewrite_impossible;
-  uint8_t* tci = packet.data + wire::kEthBytes;
-  const auto kept = static_cast<uint16_t>(wire::load16(tci) & ~mask);
-  wire::store16(tci, static_cast<uint16_t>(kept | (bits & mask)));
+  uint8_t* tci = packet.data + headers::kEthBytes;
+  const auto kept = static_cast<uint16_t>(headers::load16(tci) & ~mask);
+  headers::store16(tci, static_cast<uint16_t>(kept | (bits & mask)));
   return std::nullopt;
 }
 
@@ -108,7 +108,7 @@ std::optional<Drop> set_mac(uint32_t offset, const Op& op, Packet& packet) {
 }
 
 std::optional<Drop> swap_macs(Packet& packet) {
-  uint8_t macs[wire::kMacsBytes];
+  uint8_t macs[headers::kMacsBytes];
   std::memcpy(macs, packet.data, sizeof(macs));
   std::memcpy(packet.data, macs + 6, 6);
   std::memcpy(packet.data + 6, macs, 6);
@@ -118,7 +118,7 @@ std::optional<Drop> swap_macs(Packet& packet) {
 std::optional<Drop> set_ipv4(uint32_t offset, const Op& op, Packet& packet, const Parsed& parsed) {
   if (!parsed.key.has(kLayerIpv4)) return Drop::k_rewrite_impossible;
   const uint32_t l3 = parsed.l3_offset;
-  return replace_covered(packet, parsed, l3 + offset, Bytes(op.value).first(4), l3 + wire::kIpv4Checksum);
+  return replace_covered(packet, parsed, l3 + offset, Bytes(op.value).first(4), l3 + headers::kIpv4Checksum);
 }
 
 std::optional<Drop> set_ipv6(uint32_t offset, const Op& op, Packet& packet, const Parsed& parsed) {
@@ -136,7 +136,7 @@ std::optional<Drop> set_ipv6(uint32_t offset, const Op& op, Packet& packet, cons
 std::optional<Drop> set_port(uint32_t offset, const Op& op, Packet& packet, const Parsed& parsed) {
   if ((parsed.key.layers.host() & (kLayerTcp | kLayerUdp)) == 0) return Drop::k_rewrite_impossible;
   uint8_t port[2];
-  wire::store16(port, static_cast<uint16_t>(op.number));
+  headers::store16(port, static_cast<uint16_t>(op.number));
   return replace_covered(packet, parsed, parsed.l4_offset + offset, port, 0);
 }
 
@@ -149,7 +149,7 @@ std::optional<Drop> write_ttl(uint8_t ttl, Packet& packet, const Parsed& parsed)
     return std::nullopt;
   }
   const uint8_t word[2] = {ttl, l3[kTtlAndProtocol + 1]};
-  replace(l3 + kTtlAndProtocol, word, l3 + wire::kIpv4Checksum, nullptr, false);
+  replace(l3 + kTtlAndProtocol, word, l3 + headers::kIpv4Checksum, nullptr, false);
   return std::nullopt;
 }
 

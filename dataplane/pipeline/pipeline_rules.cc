@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "dataplane/pipeline/pipeline_internal.h"
+#include "dataplane/pipeline/packet_rewrite.h"
 
 namespace godwit::dataplane {
 

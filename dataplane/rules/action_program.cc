@@ -29,7 +29,7 @@ Result<void> check_number(const Op& op, const ActionInfo& info, const Rule& rule
       if (op.number > 7) return refuse(info, "no such priority code point", text, "0 to 7");
       break;
     case OpCode::kPushVlan:
-      if (op.number != wire::kEtherTypeVlan && op.number != wire::kEtherTypeQinq) {
+      if (op.number != headers::kEtherTypeVlan && op.number != headers::kEtherTypeQinq) {
         return refuse(info, "not a VLAN's ethertype", text, "0x8100 or 0x88a8");
       }
       break;

@@ -14,9 +14,6 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "dataplane/packet/drop.h"
-#include "dataplane/packet/packet.h"
-#include "dataplane/packet/parse.h"
 #include "dataplane/rules/rule.h"
 
 namespace godwit::dataplane {
@@ -85,10 +82,5 @@ using EndpointResolver = std::function<Result<EndpointId>(std::string_view name)
 // refuses, actions after a final `drop`, `jump` or `passthru`, `jump` to the rule's own group or a lower one (loops).
 // set_ipv4 on a pattern without ipv4 is allowed: the packet decides.
 Result<ActionProgram> compile_actions(const Rule& rule, const EndpointResolver& resolve);
-
-// Runs one rewriting op on the packet: bytes, lengths and every checksum that covers them. `parsed` is of the
-// packet as it is now; after a success the caller parses again before the next lookup. On failure (rewrite_impossible,
-// ttl_exceeded, bad_offload) the packet is unchanged.
-std::optional<Drop> apply_rewrite(const Op& op, Packet& packet, const Parsed& parsed);
 
 }  // namespace godwit::dataplane

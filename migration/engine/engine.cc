@@ -51,8 +51,8 @@ void give_back(dataplane::PolicyStore& store, dataplane::Ports& ports, EndpointI
 
 }  // namespace
 
-Driver::Impl::Impl(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
-                   dataplane::PacketGate& gate, const Clock& clock, Driver::Log log, Journal* journal, MoveTables tables)
+Engine::Impl::Impl(Network& network, MigrationOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
+                   dataplane::PacketGate& gate, const Clock& clock, MoveLog log, Journal* journal, MoveTables tables)
     : context{network, std::move(options), store, ports, gate, clock, std::move(log), journal == nullptr ? nothing : *journal,
               tables, {}, 1, false, {}, {}, {}, {}},
       gate_timer(network.timer()),
@@ -69,26 +69,26 @@ Driver::Impl::Impl(Network& network, DriverOptions options, dataplane::PolicySto
   });
 }
 
-Driver::Impl::~Impl() { context.store.on_rule_change(nullptr); }
+Engine::Impl::~Impl() { context.store.on_rule_change(nullptr); }
 
-void Driver::Impl::flush_later() {
+void Engine::Impl::flush_later() {
   flush_timer->set(kFlushMs, [this] {
     if (context.journal.flush()) return context.log("journal: written again");
     flush_later();
   });
 }
 
-bool Driver::Impl::may_move_in(const std::string& peer) const {
-  const DriverOptions& options = context.options;
+bool Engine::Impl::may_move_in(const std::string& peer) const {
+  const MigrationOptions& options = context.options;
   return options.peers.contains(peer) && (!options.allow_in || options.allow_in->contains(peer));
 }
 
-bool Driver::Impl::may_move_out(const std::string& peer) const {
-  const DriverOptions& options = context.options;
+bool Engine::Impl::may_move_out(const std::string& peer) const {
+  const MigrationOptions& options = context.options;
   return options.peers.contains(peer) && (!options.allow_out || options.allow_out->contains(peer));
 }
 
-void Driver::Impl::take_up(const MoveRecord& record) {
+void Engine::Impl::take_up(const MoveRecord& record) {
   MoveStatus status;
   status.vm = record.vm;
   status.peer = record.peer;
@@ -115,31 +115,31 @@ void Driver::Impl::take_up(const MoveRecord& record) {
   stuck.push_back({std::move(status), record.role});
 }
 
-bool Driver::Impl::here(const std::string& vm) const {
+bool Engine::Impl::here(const std::string& vm) const {
   return std::ranges::any_of(context.store.endpoints_of_vm(vm), [](const EndpointRecord* e) { return e->port.valid(); });
 }
 
-std::shared_ptr<DestinationMove> Driver::Impl::find_incoming(const std::string& vm, const std::string& id) const {
+std::shared_ptr<DestinationMove> Engine::Impl::find_incoming(const std::string& vm, const std::string& id) const {
   for (const auto& move : incoming) {
     if (move->vm() == vm && move->id() == id) return move;
   }
   return nullptr;
 }
 
-bool Driver::Impl::moving(const std::string& vm) const { return undecided(vm) || going_back(vm); }
+bool Engine::Impl::moving(const std::string& vm) const { return undecided(vm) || going_back(vm); }
 
-bool Driver::Impl::undecided(const std::string& vm) const {
+bool Engine::Impl::undecided(const std::string& vm) const {
   return std::ranges::any_of(queued, [&](const Queued& q) { return q.status.vm == vm; }) ||
          std::ranges::any_of(stuck, [&](const Stuck& s) { return s.status.vm == vm; }) ||
          std::ranges::any_of(outgoing, [&](const auto& m) { return m->vm() == vm && !m->settled(); }) ||
          std::ranges::any_of(incoming, [&](const auto& m) { return m->vm() == vm && !m->over(); });
 }
 
-bool Driver::Impl::going_back(std::string_view vm) const {
+bool Engine::Impl::going_back(std::string_view vm) const {
   return std::ranges::any_of(outgoing, [&](const auto& m) { return m->vm() == vm && m->settled() && !m->over(); });
 }
 
-Result<std::string> Driver::Impl::listed_address(const std::string& peer) const {
+Result<std::string> Engine::Impl::listed_address(const std::string& peer) const {
   const auto found = context.options.peers.find(peer);
   if (found == context.options.peers.end()) return fail(Error{"no such peer", 0, 0, peer, "a peer of `peer list`"});
   auto address = parse_address(found->second);
@@ -150,13 +150,13 @@ Result<std::string> Driver::Impl::listed_address(const std::string& peer) const 
   return found->second;
 }
 
-Result<std::string> Driver::Impl::address_of(const std::string& peer) const {
+Result<std::string> Engine::Impl::address_of(const std::string& peer) const {
   auto address = listed_address(peer);
   if (address && !context.uplink().valid()) return fail("no uplink leads to the other hosts: receive rules have nowhere to go");
   return address;
 }
 
-Result<std::string> Driver::Impl::start(const std::string& vm, const std::string& peer, const std::string& id, const std::string& evacuation) {
+Result<std::string> Engine::Impl::start(const std::string& vm, const std::string& peer, const std::string& id, const std::string& evacuation) {
   auto address = address_of(peer);
   if (!address) return fail(address.error());
   if (!may_move_out(peer)) return fail(Error{"no VM may be moved there from " + context.options.host, 0, 0, peer, "a host of migration.allow_out"});
@@ -182,15 +182,15 @@ Result<std::string> Driver::Impl::start(const std::string& vm, const std::string
   return id;
 }
 
-size_t Driver::Impl::preparing() const {
+size_t Engine::Impl::preparing() const {
   return static_cast<size_t>(std::ranges::count_if(outgoing, [](const auto& move) { return move->preparing(); }));
 }
 
-std::deque<Driver::Impl::Queued>::iterator Driver::Impl::next_in_turn() {
+std::deque<Engine::Impl::Queued>::iterator Engine::Impl::next_in_turn() {
   return std::ranges::find_if(queued, [&](const Queued& waiting) { return !going_back(waiting.status.vm); });
 }
 
-void Driver::Impl::begin_queued() {
+void Engine::Impl::begin_queued() {
   for (auto turn = next_in_turn(); turn != queued.end() && preparing() < context.options.max_preparing; turn = next_in_turn()) {
     Queued next = std::move(*turn);
     queued.erase(turn);
@@ -203,7 +203,7 @@ void Driver::Impl::begin_queued() {
   }
 }
 
-void Driver::Impl::give_up(MoveStatus status, const std::string& why) {
+void Engine::Impl::give_up(MoveStatus status, const std::string& why) {
   context.log("move " + status.id + " of " + status.vm + " to " + status.peer + ": " + status.state + " -> aborted (" + why + ")");
   status.state = "aborted";
   status.error = why;
@@ -211,12 +211,12 @@ void Driver::Impl::give_up(MoveStatus status, const std::string& why) {
   remember(std::move(status));
 }
 
-bool Driver::Impl::known(const std::string& id) const {
+bool Engine::Impl::known(const std::string& id) const {
   const auto all = statuses();
   return std::ranges::any_of(all, [&](const MoveStatus& status) { return status.id == id; });
 }
 
-std::vector<MoveStatus> Driver::Impl::statuses() const {
+std::vector<MoveStatus> Engine::Impl::statuses() const {
   std::vector<MoveStatus> all(finished.begin(), finished.end());
   for (const auto& move : outgoing) all.push_back(move->status());
   for (const Queued& move : queued) all.push_back(move.status);
@@ -228,7 +228,7 @@ std::vector<MoveStatus> Driver::Impl::statuses() const {
   return all;
 }
 
-void Driver::Impl::pump() {
+void Engine::Impl::pump() {
   for (;;) {
     // Frames of all moves share the ring: one slow peer holds them all back, in order.
     const bool room = std::ranges::all_of(outgoing, [](const auto& move) { return move->can_take(); });
@@ -250,7 +250,7 @@ void Driver::Impl::pump() {
   for (const auto& move : outgoing) move->flush_redirect();
 }
 
-void Driver::Impl::remember(MoveStatus status) {
+void Engine::Impl::remember(MoveStatus status) {
   for (EvacuationStatus& evacuation : evacuations) {
     if (status.evacuation.empty() || evacuation.id != status.evacuation) continue;
     ++(status.error.empty() ? evacuation.done : evacuation.failed);
@@ -261,7 +261,7 @@ void Driver::Impl::remember(MoveStatus status) {
   if (finished.size() > kMaxFinished) finished.pop_front();
 }
 
-void Driver::Impl::sweep() {
+void Engine::Impl::sweep() {
   std::erase_if(outgoing, [&](const auto& move) {
     if (move->over()) remember(move->status());
     return move->over();
@@ -277,7 +277,7 @@ void Driver::Impl::sweep() {
   begin_queued();
 }
 
-void Driver::Impl::sweep_later() {
+void Engine::Impl::sweep_later() {
   if (std::exchange(sweep_waits, true)) return;
   context.network.post([this, watch = std::weak_ptr<int>(alive)] {
     if (watch.expired()) return;
@@ -286,21 +286,21 @@ void Driver::Impl::sweep_later() {
   });
 }
 
-Driver::Driver(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
-               dataplane::PacketGate& gate, const Clock& clock, Log log, Journal* journal, MoveTables tables)
+Engine::Engine(Network& network, MigrationOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
+               dataplane::PacketGate& gate, const Clock& clock, MoveLog log, Journal* journal, MoveTables tables)
     : impl_(std::make_unique<Impl>(network, std::move(options), store, ports, gate, clock, std::move(log), journal, tables)) {}
 
-Driver::~Driver() { stop(); }
+Engine::~Engine() { stop(); }
 
-void Driver::recover() {
+void Engine::recover() {
   auto moves = impl_->context.journal.moves();
   if (!moves) return impl_->context.log("journal: the moves cannot be read: " + moves.error().message);
   for (const MoveRecord& move : *moves) impl_->take_up(move);
   impl_->sweep();
 }
 
-Result<void> Driver::listen() {
-  const DriverOptions& options = impl_->context.options;
+Result<void> Engine::listen() {
+  const MigrationOptions& options = impl_->context.options;
   if (options.listen.empty()) return {};
   auto address = parse_address(options.listen);
   if (!address) return fail(address.error());
@@ -312,7 +312,7 @@ Result<void> Driver::listen() {
   });
 }
 
-void Driver::stop() {
+void Engine::stop() {
   impl_->context.network.stop_listening();
   impl_->alive.reset();
   const auto strangers = std::move(impl_->strangers);
@@ -331,11 +331,11 @@ void Driver::stop() {
   impl_->incoming.clear();
 }
 
-Result<Document> Driver::export_vm(const std::string& vm) {
+Result<Document> Engine::export_vm(const std::string& vm) {
   return migration::export_vm(impl_->context.store, impl_->context.ports, vm, impl_->context.options.host, impl_->context.newest_epoch(vm));
 }
 
-Result<RewriteReport> Driver::rewrite_vm(const std::string& vm) {
+Result<RewriteReport> Engine::rewrite_vm(const std::string& vm) {
   if (moving(vm)) return fail(vm + " is moving: `migrate cancel` first");
   const EndpointId uplink = impl_->context.uplink();
   if (!uplink.valid()) return fail("no uplink leads to the other hosts: receive rules have nowhere to go");
@@ -356,7 +356,7 @@ Result<RewriteReport> Driver::rewrite_vm(const std::string& vm) {
   return report;
 }
 
-Result<ImportReport> Driver::import_vm(const Document& document, const std::map<std::string, ImportBinding>& bindings) {
+Result<ImportReport> Engine::import_vm(const Document& document, const std::map<std::string, ImportBinding>& bindings) {
   MoveContext& context = impl_->context;
   if (moving(document.vm)) return fail(document.vm + " is moving: `migrate cancel` first");
   const Epoch known = context.newest_epoch(document.vm);
@@ -394,12 +394,12 @@ Result<ImportReport> Driver::import_vm(const Document& document, const std::map<
   return ImportReport{report.rules, report.receive_rules, report.uplink_rules, report.new_ports, epoch};
 }
 
-Result<std::string> Driver::start(const std::string& vm, const std::string& peer) {
+Result<std::string> Engine::start(const std::string& vm, const std::string& peer) {
   impl_->sweep();
   return impl_->start(vm, peer, new_move_id(impl_->context.network), {});
 }
 
-Result<EvacuationReport> Driver::start_all(const std::string& peer) {
+Result<EvacuationReport> Engine::start_all(const std::string& peer) {
   const MoveContext& context = impl_->context;
   if (auto address = impl_->address_of(peer); !address) return fail(address.error());
   if (!impl_->may_move_out(peer)) return fail(Error{"no VM may be moved there from " + context.options.host, 0, 0, peer, "a host of migration.allow_out"});
@@ -432,7 +432,7 @@ Result<EvacuationReport> Driver::start_all(const std::string& peer) {
   return report;
 }
 
-Result<std::string> Driver::pull(const std::string& vm, const std::string& from) {
+Result<std::string> Engine::pull(const std::string& vm, const std::string& from) {
   impl_->sweep();
   if (auto good = dataplane::check_endpoint_name(vm); !good) return fail(good.error());
   auto address = impl_->address_of(from);
@@ -452,7 +452,7 @@ Result<std::string> Driver::pull(const std::string& vm, const std::string& from)
   return request->status().id;
 }
 
-Result<void> Driver::cancel(const std::string& vm) {
+Result<void> Engine::cancel(const std::string& vm) {
   Result<void> result = fail(Error{"no move of that VM is going on", 0, 0, vm, "a VM of `migrate status`"});
   for (auto at = impl_->queued.begin(); at != impl_->queued.end(); ++at) {
     if (at->status.vm != vm) continue;
@@ -485,13 +485,13 @@ Result<void> Driver::cancel(const std::string& vm) {
   return result;
 }
 
-std::vector<MoveStatus> Driver::status(const std::string& vm) const {
+std::vector<MoveStatus> Engine::status(const std::string& vm) const {
   std::vector<MoveStatus> all = impl_->statuses();
   if (!vm.empty()) std::erase_if(all, [&](const MoveStatus& status) { return status.vm != vm; });
   return all;
 }
 
-Result<MoveStatus> Driver::show(const std::string& id) const {
+Result<MoveStatus> Engine::show(const std::string& id) const {
   std::vector<MoveStatus> all = impl_->statuses();
   std::erase_if(all, [&](const MoveStatus& status) { return id.empty() || !status.id.starts_with(id); });
   if (all.empty()) return fail(Error{"no such move", 0, 0, id, "an id of `migrate status`"});
@@ -501,7 +501,7 @@ Result<MoveStatus> Driver::show(const std::string& id) const {
   return all.back();
 }
 
-std::vector<EvacuationStatus> Driver::evacuations() const {
+std::vector<EvacuationStatus> Engine::evacuations() const {
   std::vector<EvacuationStatus> all(impl_->evacuations.begin(), impl_->evacuations.end());
   for (EvacuationStatus& evacuation : all) {
     for (const auto& waiting : impl_->queued) evacuation.queued += waiting.status.evacuation == evacuation.id ? 1 : 0;
@@ -514,9 +514,9 @@ std::vector<EvacuationStatus> Driver::evacuations() const {
   return all;
 }
 
-uint64_t Driver::now_ns() const { return impl_->context.clock.now_ns(); }
+uint64_t Engine::now_ns() const { return impl_->context.clock.now_ns(); }
 
-std::vector<PeerStatus> Driver::peers() const {
+std::vector<PeerStatus> Engine::peers() const {
   std::vector<PeerStatus> all;
   const std::vector<LinkInfo> links = impl_->context.network.links();
   for (const auto& [host, address] : impl_->context.options.peers) {
@@ -537,7 +537,7 @@ std::vector<PeerStatus> Driver::peers() const {
   return all;
 }
 
-Result<void> Driver::ping(const std::string& peer, uint64_t count, PeerPing::Done done) {
+Result<void> Engine::ping(const std::string& peer, uint64_t count, PeerPing::Done done) {
   auto address = impl_->listed_address(peer);
   if (!address) return fail(address.error());
   std::erase_if(impl_->pings, [](const auto& ping) { return ping->over(); });
@@ -552,7 +552,7 @@ Result<void> Driver::ping(const std::string& peer, uint64_t count, PeerPing::Don
   return {};
 }
 
-void Driver::on_port_event(const dataplane::PortEvent& event) {
+void Engine::on_port_event(const dataplane::PortEvent& event) {
   const auto outgoing = impl_->outgoing;
   const auto incoming = impl_->incoming;
   for (const auto& move : outgoing) move->on_port_event(event);
@@ -560,7 +560,7 @@ void Driver::on_port_event(const dataplane::PortEvent& event) {
   impl_->sweep();
 }
 
-void Driver::on_gate_ready() {
+void Engine::on_gate_ready() {
   std::vector<dataplane::Frame> announcements_seen;
   impl_->context.gate.take_announcements(announcements_seen);
   for (const dataplane::Frame& frame : announcements_seen) {
@@ -574,8 +574,8 @@ void Driver::on_gate_ready() {
   impl_->sweep();
 }
 
-void Driver::watch(Watcher watcher) { impl_->context.watcher = std::move(watcher); }
+void Engine::watch(Watcher watcher) { impl_->context.watcher = std::move(watcher); }
 
-bool Driver::moving(const std::string& vm) const { return impl_->moving(vm); }
+bool Engine::moving(const std::string& vm) const { return impl_->moving(vm); }
 
 }  // namespace godwit::migration

@@ -3,7 +3,7 @@
 // The migration driver: owns the moves, their sessions with peers and their timers (network.h), feeds what happens to
 // the state machines (source.h, destination.h) and carries out what they decide on the policy store, the ports and the packet gate.
 //
-// Thread safety: everything on the control thread. The network outlives the driver.
+// Thread safety: everything on the control thread. The network outlives the engine.
 #pragma once
 
 #include <cstdint>
@@ -20,102 +20,31 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "dataplane/packet_gate.h"
-#include "dataplane/pipeline/parking.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
-#include "migration/moves/destination_machine.h"
-#include "migration/policy/document.h"
+#include "migration/engine/evacuation.h"
+#include "migration/engine/reports.h"
 #include "migration/link/network.h"
 #include "migration/link/peer_ping.h"
-#include "migration/moves/source_machine.h"
-#include "migration/moves/timeline.h"
+#include "migration/moves/migration_options.h"
+#include "migration/moves/move_status.h"
+#include "migration/policy/document.h"
 
 namespace godwit::migration {
 
 class Journal;
 enum class MoveRole : uint8_t;
 
-// The tables by which moves decide. The simulator's mutants are other ones.
-struct MoveTables {
-  std::span<const SourceTransition> source = source_transitions();
-  std::span<const DestinationTransition> destination = destination_transitions();
-};
-
-struct DriverOptions {
-  std::string host;                          // this host's id
-  std::string listen;                        // "address:port", empty: does not listen
-  bool plaintext_anywhere = false;           // else peers in plain text only over loopback
-  bool encrypted = false;                    // the network's sessions are: peers anywhere
-  std::map<std::string, std::string> peers;  // host id -> "address:port"
-  std::optional<std::set<std::string>> allow_in, allow_out;  // of the peers, who may move VMs here, and get them; none: all
-  std::string vhost_template;                // "/run/x/{vm}-{nic}.sock"
-  std::string uplink;                        // endpoint that leads to the other hosts
-  uint64_t prepare_timeout_ms = 10000;
-  uint64_t window_timeout_ms = 2000;         // longest redirect window when no proof comes
-  uint64_t max_preparing = 8;                // moves from here that are being prepared together; the others queue
-  uint64_t max_incoming = 256;               // moves to here at once; further offers are refused
-  dataplane::ParkLimits ahead;               // sent ahead of a VM and kept here, each move; the same waits for it at the destination
-};
-
-// One move, as `migrate status` shows it. Times are CLOCK_MONOTONIC nanoseconds, 0 = not yet.
-struct MoveStatus {
-  std::string vm, peer, role, state, id, error;  // role "source" | "destination"; error empty = none
-  std::string doubt;                             // what is not known yet, and who can say it; empty: nothing
-  uint64_t rules_exported = 0, rules_rewritten = 0, rules_imported = 0;
-  uint64_t redirected = 0;                                         // this move's frames
-  uint64_t parked = 0, park_overflow = 0, redirect_duplicate = 0;  // the whole switch's, while the move went on
-  uint64_t freeze_ns = 0, handover_ns = 0, active_ns = 0, proof_ns = 0, done_ns = 0;
-  uint64_t rings_running_ns = 0, first_packet_ns = 0;
-  std::string evacuation;            // the id of the `migrate start --all` that it is part of
-  uint64_t deadline_ns = 0;          // of the step that it is in; 0: it may take as long as it takes
-  std::vector<MoveStep> steps;       // oldest first
-  uint64_t steps_left_out = 0;       // from the middle of them
-};
-
-struct PeerStatus {
-  std::string host, address;
-  bool may_move_in = false, may_move_out = false;  // VMs, from there to here and from here to there
-  bool connected = false;
-  std::string error;  // of the last attempt
-  std::vector<LinkInfo> sessions;
-};
-
-// By hand (`migration export|rewrite|import`): DESIGN 7.1.
-struct RewriteReport {
-  uint64_t transmit_rules_removed = 0;
-  uint64_t receive_rules_rewritten = 0;
-  uint64_t uplink_rules_removed = 0;
-  std::map<std::string, uint16_t> old_ports;  // endpoint -> the port it had
-};
-struct ImportBinding {
-  std::string socket_path;       // make a vhost port there, or
-  PortId port;        // use this one; neither: the template
-};
-struct ImportReport {
-  uint64_t rules_imported = 0;
-  uint64_t receive_rules_rewritten = 0;
-  uint64_t uplink_rules_added = 0;
-  std::map<std::string, uint16_t> new_ports;
-  Epoch epoch;
-};
-
-struct EvacuationReport {
-  std::string id;
-  std::vector<std::pair<std::string, std::string>> started;  // VM, move
-  std::vector<std::pair<std::string, std::string>> refused;  // VM, reason
-};
-
 inline constexpr size_t kMaxFinished = 1024;
 
-class Driver {
+class Engine {
  public:
-  using Log = std::function<void(const std::string& line)>;
   // `journal` null: nothing outlives the process.
-  Driver(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
-         dataplane::PacketGate& gate, const Clock& clock, Log log, Journal* journal = nullptr, MoveTables tables = {});
-  ~Driver();
-  Driver(const Driver&) = delete;
-  Driver& operator=(const Driver&) = delete;
+  Engine(Network& network, MigrationOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
+         dataplane::PacketGate& gate, const Clock& clock, MoveLog log, Journal* journal = nullptr, MoveTables tables = {});
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
 
   // Sees each action of a move (source.h, destination.h) before and after it is carried out.
   using Watcher = std::function<void(MoveRole role, std::string_view action, bool after)>;

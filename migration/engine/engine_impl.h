@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a Driver is made of: its lists of moves, and what it does with them. driver.cc has the operator's calls and the lists,
-// driver_peers.cc what is said to those who connect. Private to these two.
+// What a Engine is made of: its lists of moves, and what it does with them. engine.cc has the operator's calls and the lists,
+// engine_peers.cc what is said to those who connect. Private to these two.
 //
 // Thread safety: everything on the control thread.
 #pragma once
@@ -24,7 +24,7 @@
 
 namespace godwit::migration {
 
-struct Driver::Impl {
+struct Engine::Impl {
   MemoryJournal nothing;  // where there is no journal
   MoveContext context;
   std::unique_ptr<Timer> gate_timer, flush_timer;
@@ -50,9 +50,9 @@ struct Driver::Impl {
   std::vector<dataplane::Frame> taken;
   std::shared_ptr<int> alive = std::make_shared<int>(0);
 
-  // driver.cc
-  Impl(Network& network, DriverOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
-       dataplane::PacketGate& gate, const Clock& clock, Driver::Log log, Journal* journal, MoveTables tables);
+  // engine.cc
+  Impl(Network& network, MigrationOptions options, dataplane::PolicyStore& store, dataplane::Ports& ports,
+       dataplane::PacketGate& gate, const Clock& clock, MoveLog log, Journal* journal, MoveTables tables);
   ~Impl();
   void flush_later();
   [[nodiscard]] bool may_move_in(const std::string& peer) const;
@@ -89,7 +89,7 @@ struct Driver::Impl {
   void sweep();
   void sweep_later();
 
-  // driver_peers.cc
+  // engine_peers.cc
   // Somebody connected. Until it says which move it means it is one of a bounded number of strangers.
   void welcome(std::shared_ptr<PeerSession> session);
   void introduce(const std::shared_ptr<PeerSession>& session, wire::Envelope& message);

@@ -21,7 +21,7 @@ constexpr size_t kMaxStrangers = 4096;   // sessions that have not said what the
 
 }  // namespace
 
-void Driver::Impl::welcome(std::shared_ptr<PeerSession> session) {
+void Engine::Impl::welcome(std::shared_ptr<PeerSession> session) {
   if (strangers.size() >= kMaxStrangers) return session->close("too many connections at once");
   strangers.insert(session);
   const std::weak_ptr<PeerSession> weak = session;
@@ -41,7 +41,7 @@ void Driver::Impl::welcome(std::shared_ptr<PeerSession> session) {
       });
 }
 
-void Driver::Impl::introduce(const std::shared_ptr<PeerSession>& session, wire::Envelope& message) {
+void Engine::Impl::introduce(const std::shared_ptr<PeerSession>& session, wire::Envelope& message) {
   if (message.has_hello()) {
     if (!context.options.peers.contains(message.hello().host())) {
       return session->close("peer: host " + message.hello().host().substr(0, kMaxHostName) + " is not among this switch's peers");
@@ -85,7 +85,7 @@ void Driver::Impl::introduce(const std::shared_ptr<PeerSession>& session, wire::
   sweep();
 }
 
-std::string Driver::Impl::refuse_offer(const wire::Envelope& message, const std::string& peer) const {
+std::string Engine::Impl::refuse_offer(const wire::Envelope& message, const std::string& peer) const {
   if (!may_move_in(peer)) return context.options.host + " takes no VMs from " + peer + " (migration.allow_in)";
   if (auto good = dataplane::check_endpoint_name(message.vm()); !good) return "bad VM name: expected " + good.error().expected;
   if (moving(message.vm())) return message.vm() + " is part of another move at " + context.options.host;
@@ -95,7 +95,7 @@ std::string Driver::Impl::refuse_offer(const wire::Envelope& message, const std:
   return {};
 }
 
-void Driver::Impl::own(const std::shared_ptr<PeerSession>& session, const std::shared_ptr<DestinationMove>& move) {
+void Engine::Impl::own(const std::shared_ptr<PeerSession>& session, const std::shared_ptr<DestinationMove>& move) {
   strangers.erase(session);
   const std::weak_ptr<DestinationMove> weak = move;
   session->hand_over(
@@ -112,7 +112,7 @@ void Driver::Impl::own(const std::shared_ptr<PeerSession>& session, const std::s
       });
 }
 
-void Driver::Impl::answer_unknown(const std::shared_ptr<PeerSession>& session, const wire::Envelope& message) {
+void Engine::Impl::answer_unknown(const std::shared_ptr<PeerSession>& session, const wire::Envelope& message) {
   wire::Envelope answer;
   answer.set_vm(message.vm());
   answer.set_move(message.move());
@@ -150,7 +150,7 @@ void Driver::Impl::answer_unknown(const std::shared_ptr<PeerSession>& session, c
   session->close_when_sent();
 }
 
-void Driver::Impl::answer_ask(const std::shared_ptr<PeerSession>& session, const wire::Envelope& message) {
+void Engine::Impl::answer_ask(const std::shared_ptr<PeerSession>& session, const wire::Envelope& message) {
   for (const auto& move : outgoing) {
     if (move->vm() != message.vm() || move->id() != message.move() || move->peer() != session->host()) continue;
     strangers.erase(session);
@@ -183,7 +183,7 @@ void Driver::Impl::answer_ask(const std::shared_ptr<PeerSession>& session, const
   session->close_when_sent();
 }
 
-bool Driver::Impl::give_way(const std::string& vm, const std::string& peer, const Epoch& its) {
+bool Engine::Impl::give_way(const std::string& vm, const std::string& peer, const Epoch& its) {
   const auto endpoints = context.store.endpoints_of_vm(vm);
   const bool runs = std::ranges::any_of(endpoints, [&](const EndpointRecord* endpoint) {
     const auto info = endpoint->port.valid() ? context.ports.info(endpoint->port) : fail("");
@@ -215,7 +215,7 @@ bool Driver::Impl::give_way(const std::string& vm, const std::string& peer, cons
   return true;
 }
 
-void Driver::Impl::answer_pull(const std::shared_ptr<PeerSession>& session, const wire::Envelope& message) {
+void Engine::Impl::answer_pull(const std::shared_ptr<PeerSession>& session, const wire::Envelope& message) {
   wire::Envelope answer;
   answer.set_vm(message.vm());
   answer.set_move(message.move());

@@ -14,11 +14,11 @@
 // before it allows for both outcomes, and asking the peer tells which it was.
 //
 // A seam, as Network is: SqliteJournal is a file, MemoryJournal a MemoryDisk, which outlives it as a disk does a crash.
-// For a simulated host: keep the MemoryDisk; on a crash destroy Driver and journal, on a restart make both again from it and
-// call Driver::recover(). MemoryJournal::gatekeeper sees each batch before it is stored: refuse it (a full disk), or note
+// For a simulated host: keep the MemoryDisk; on a crash destroy Engine and journal, on a restart make both again from it and
+// call Engine::recover(). MemoryJournal::gatekeeper sees each batch before it is stored: refuse it (a full disk), or note
 // it and stop the host there (a crash before or after the write). What write_or_keep() could not write yet is lost.
 //
-// Thread safety: the control thread only. A journal outlives the Driver that uses it.
+// Thread safety: the control thread only. A journal outlives the Engine that uses it.
 #pragma once
 
 #include <cstdint>

@@ -45,7 +45,7 @@ struct LostPolicy {
 // restored, unless `lose` says that the rest shall be.
 Result<void> restore_policy(dataplane::PolicyStore& store, EndpointId uplink, const StoredPolicy& policy, std::vector<LostPolicy>* lost = nullptr,
                             bool lose = false);
-// `elsewhere`: as StoredEndpoint says: the location stays what restore_policy() made it. `held`: a move may have handed it over. It is parked and its port is not polled, until Driver::recover() knows.
+// `elsewhere`: as StoredEndpoint says: the location stays what restore_policy() made it. `held`: a move may have handed it over. It is parked and its port is not polled, until Engine::recover() knows.
 Result<void> bind_restored(dataplane::PolicyStore& store, const std::string& endpoint, PortId port, bool held, bool elsewhere = false);
 
 }  // namespace godwit::migration

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every move needs of the switch around it. Owned by the Driver; control thread only.
+// What every move needs of the switch around it. Owned by the Engine; control thread only.
 #pragma once
 
 #include <functional>
@@ -14,7 +14,8 @@
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/policy/document.h"
-#include "migration/engine/engine.h"
+#include "migration/moves/migration_options.h"
+#include "migration/moves/move_status.h"
 #include "migration/journal/journal.h"
 #include "migration/link/network.h"
 
@@ -22,12 +23,12 @@ namespace godwit::migration {
 
 struct MoveContext {
   Network& network;
-  const DriverOptions options;
+  const MigrationOptions options;
   dataplane::PolicyStore& store;
   dataplane::Ports& ports;
   dataplane::PacketGate& gate;
   const Clock& clock;
-  Driver::Log log;
+  MoveLog log;
   Journal& journal;
   const MoveTables tables;              // by what the machines decide
   std::map<std::string, Epoch> epochs;  // newest seen of each VM; the journal has them as far as they are settled
@@ -56,7 +57,7 @@ struct MoveContext {
   std::function<void()> changed;
   // The journal has something that it could not write.
   std::function<void(const std::string& why)> journal_waits;
-  // Driver::watch().
+  // Engine::watch().
   std::function<void(MoveRole role, std::string_view action, bool after)> watcher;
   void watch(MoveRole role, std::string_view action, bool after) const {
     if (watcher) watcher(role, action, after);

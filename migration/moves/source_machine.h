@@ -10,7 +10,7 @@
 //                                            in_doubt: the session was lost after the handover, or the switch restarted
 //                                              \-> claimed: the VM runs here and the peer is not to be reached
 //
-// "Stopped" is for the whole VM: every NIC that ever ran. A single NIC's stop only parks that NIC (the driver).
+// "Stopped" is for the whole VM: every NIC that ever ran. A single NIC's stop only parks that NIC (the engine).
 // An event without a row changes nothing: late and repeated messages are absorbed.
 #pragma once
 

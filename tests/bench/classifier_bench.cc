@@ -227,7 +227,7 @@ bool measure_inserts(const Set& set, Reclaimer& reclaimer, const Options& option
 }
 
 bool measure_set(const Set& set, const std::deque<RuleEntry>& copies, const Options& options, Report& report) {
-  godwit::dataplane::NoWorkers grace;
+  godwit::NoWorkers grace;
   Reclaimer reclaimer(grace);
   report.add("rules", "%7.0f rules", static_cast<double>(set.rules.size()));
   if (!options.lookups_only && !measure_inserts(set, reclaimer, options, report)) return false;

@@ -27,7 +27,7 @@ namespace godwit::bench {
 
 using dataplane::Classifier;
 using dataplane::FlowKey;
-using dataplane::Reclaimer;
+using godwit::Reclaimer;
 using dataplane::RuleEntry;
 using Clock = std::chrono::steady_clock;
 

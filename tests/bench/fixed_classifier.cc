@@ -22,8 +22,8 @@ namespace {
 
 using godwit::dataplane::Classifier;
 using godwit::dataplane::FlowKey;
-using godwit::dataplane::NoWorkers;
-using godwit::dataplane::Reclaimer;
+using godwit::NoWorkers;
+using godwit::Reclaimer;
 using godwit::dataplane::RuleEntry;
 
 constexpr size_t kRules = 1000;

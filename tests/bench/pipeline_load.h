@@ -56,8 +56,8 @@ class SharedSwitch {
     }
   }
 
-  dataplane::NoWorkers grace;
-  dataplane::Reclaimer reclaimer{grace};
+  NoWorkers grace;
+  Reclaimer reclaimer{grace};
   dataplane::CounterBank counters;
   dataplane::StateCell cell;
   dataplane::PolicyStore store{cell, reclaimer, counters, [] { return dataplane::HashKey{42, ~uint64_t{42}}; }};

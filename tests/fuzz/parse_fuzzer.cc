@@ -12,7 +12,7 @@
 #include <cstring>
 #include <vector>
 
-#include "dataplane/rules/action_program.h"
+#include "dataplane/pipeline/packet_rewrite.h"
 #include "dataplane/packet/checksum.h"
 #include "dataplane/packet/parse.h"
 #include "tests/support/packet_builder.h"

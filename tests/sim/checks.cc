@@ -116,7 +116,7 @@ void World::check_at_the_end() {
   }
   for (const auto& host : hosts) {
     if (!host->disk->moves.empty()) violate("5: the journal of " + host->name + " still has move " + host->disk->moves.front().id);
-    for (const auto& move : host->driver->status()) {
+    for (const auto& move : host->engine->status()) {
       if (move.state != "done" && move.state != "aborted") violate("5: move " + move.id + " of " + move.vm + " is " + move.state + " at " + host->name);
     }
   }

@@ -84,7 +84,7 @@ void Host::start() {
     }
   }
   network = world.wires.attach(index, life, clock_rate);
-  migration::DriverOptions settings;
+  migration::MigrationOptions settings;
   settings.host = name;
   settings.listen = Wires::address_of(index);
   for (unsigned peer = 0; peer < world.options.hosts; ++peer) {
@@ -95,7 +95,7 @@ void Host::start() {
   settings.prepare_timeout_ms = 1000;
   settings.window_timeout_ms = 200;
   settings.max_preparing = 2;
-  driver = std::make_unique<migration::Driver>(*network, settings, sw->store, sw->ports, sw->worker, clock,
+  engine = std::make_unique<migration::Engine>(*network, settings, sw->store, sw->ports, sw->worker, clock,
                                                [this, mine = life](const std::string& line) {
                                                  if (!mine->dead) world.on_log(index, line);
                                                },
@@ -132,9 +132,9 @@ void Host::restore() {
     const bool held = std::ranges::any_of(*moves, [&](const migration::MoveRecord& move) { return move.vm == vm; });
     (void)migration::bind_restored(sw->store, endpoint.profile.name, *made, held);
   }
-  driver->recover();
+  engine->recover();
   if (!up()) return;  // it may have died on the way
-  (void)driver->listen();
+  (void)engine->listen();
 }
 
 void Host::keep_policy() {
@@ -156,7 +156,7 @@ void Host::crash(const char* when) {
 }
 
 void Host::clear() {
-  driver.reset();
+  engine.reset();
   network.reset();
   tampered.reset();
   memory.reset();
@@ -170,7 +170,7 @@ void Host::port_event(dataplane::PortEventKind kind, PortId port) {
   last_event_at_ = std::max(last_event_at_, world.schedule.now() + late);
   world.schedule.at(last_event_at_, [this, mine = life, kind, port] {
     if (mine->dead) return;
-    driver->on_port_event({kind, port, clock.now_ns()});
+    engine->on_port_event({kind, port, clock.now_ns()});
   });
 }
 
@@ -199,7 +199,7 @@ void Host::gate_ready() {
   world.schedule.after(world.chance.spread(2 * kUs, 60 * kUs), [this, mine = life] {
     if (mine->dead) return;
     gate_waits_ = false;
-    driver->on_gate_ready();
+    engine->on_gate_ready();
   });
 }
 
@@ -228,14 +228,14 @@ std::string Host::uplinks_of(const std::string& vm) const {
 }
 
 std::string Host::digest_of(const std::string& vm) const {
-  const auto document = driver->export_vm(vm);
+  const auto document = engine->export_vm(vm);
   return document ? document->digest : document.error().message;
 }
 
 std::string Host::state_of(const std::string& vm, const std::string& peer) const {
   if (!up()) return "down";
   std::string state;
-  for (const auto& move : driver->status(vm)) {
+  for (const auto& move : engine->status(vm)) {
     if (move.role == "source" && move.peer == peer) state = move.state;
   }
   return state;

@@ -47,7 +47,7 @@ void World::move(unsigned vm) {
     return id.has_value();
   };
   bool moves = false;
-  if (asked.up()) moves = pulled ? begun(asked.driver->pull(name, hosts[from]->name), "pull", asked) : begun(asked.driver->start(name, hosts[to]->name), "move", asked);
+  if (asked.up()) moves = pulled ? begun(asked.engine->pull(name, hosts[from]->name), "pull", asked) : begun(asked.engine->start(name, hosts[to]->name), "move", asked);
   if (plan.doubles && chance.one_in(2)) {
     // Somebody else wants it as well: to where it goes, or elsewhere; from where it is, or from where it is not.
     const auto at = static_cast<unsigned>(chance.below(options.hosts));
@@ -55,7 +55,7 @@ void World::move(unsigned vm) {
     schedule.after(chance.spread(10 * kUs, 20 * kMs), [=, this] {
       if (!hosts[at]->up()) return;
       const bool pull = chance.one_in(2);
-      const auto id = pull ? hosts[at]->driver->pull(vms_[vm].name, hosts[other]->name) : hosts[at]->driver->start(vms_[vm].name, hosts[other]->name);
+      const auto id = pull ? hosts[at]->engine->pull(vms_[vm].name, hosts[other]->name) : hosts[at]->engine->start(vms_[vm].name, hosts[other]->name);
       trace([&] { return std::string("another ") + (pull ? "pull" : "move") + " of " + vms_[vm].name + " at " + hosts[at]->name + ": " + (id ? *id : id.error().message); });
     });
   }
@@ -67,7 +67,7 @@ void World::move(unsigned vm) {
 
 void World::evacuate(unsigned from, unsigned to) {
   if (!hosts[from]->up()) return;
-  const auto begun = hosts[from]->driver->start_all(hosts[to]->name);
+  const auto begun = hosts[from]->engine->start_all(hosts[to]->name);
   trace([&] { return "evacuate " + hosts[from]->name + " to " + hosts[to]->name + ": " + (begun ? std::to_string(begun->started.size()) + " begun" : begun.error().message); });
   if (!begun) return;
   for (const auto& [name, id] : begun->started) {
@@ -80,12 +80,12 @@ void World::evacuate(unsigned from, unsigned to) {
 }
 
 void World::cancel(unsigned vm, unsigned at) {
-  if (!hosts[at]->up() || !hosts[at]->driver->moving(vms_[vm].name)) return;
+  if (!hosts[at]->up() || !hosts[at]->engine->moving(vms_[vm].name)) return;
   // That would say that the peer is gone for good, which is not so; where the VM runs, one may say that it is to stay.
-  for (const auto& move : hosts[at]->driver->status(vms_[vm].name)) {
+  for (const auto& move : hosts[at]->engine->status(vms_[vm].name)) {
     if (!move.doubt.empty() && (move.role == "destination" || vms_[vm].runs_at != static_cast<int>(at))) return;
   }
-  const auto done = hosts[at]->driver->cancel(vms_[vm].name);
+  const auto done = hosts[at]->engine->cancel(vms_[vm].name);
   trace([&] { return "cancel " + vms_[vm].name + " at " + hosts[at]->name + ": " + (done ? "done" : done.error().message); });
 }
 

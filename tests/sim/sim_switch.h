@@ -71,7 +71,7 @@ struct WorkerLimits {
   size_t redirect = 256, inject = 64, park = 64;
 };
 
-class SimWorker final : public dataplane::PacketGate, public dataplane::GracePeriod {
+class SimWorker final : public dataplane::PacketGate, public GracePeriod {
  public:
   SimWorker(Schedule& schedule, Chance& chance, std::shared_ptr<Life> life, WorkerHost& host, dataplane::StateCell& cell, WorkerLimits limits);
 
@@ -92,7 +92,7 @@ class SimWorker final : public dataplane::PacketGate, public dataplane::GracePer
   uint64_t parked(EndpointId endpoint) const override;
   dataplane::WindowTotals totals() const override { return totals_; }
 
-  // dataplane::GracePeriod
+  // GracePeriod
   uint64_t start() override { return open_ ? burst_ : 0; }
   bool elapsed(uint64_t token) override { return token == 0 || !open_ || burst_ > token; }
   void wait(uint64_t) override {}

@@ -190,11 +190,11 @@ bool World::quiet() {
   for (const auto& host : hosts) {
     if (!host->up() || host->memory->waiting() || !host->sw->worker.idle()) return false;
     for (const Vm& vm : vms_) {
-      if (vm.busy || host->driver->moving(vm.name)) return false;
+      if (vm.busy || host->engine->moving(vm.name)) return false;
     }
   }
   for (const auto& host : hosts) {
-    for (const auto& move : host->driver->status()) {
+    for (const auto& move : host->engine->status()) {
       if (move.state == "asking") return false;  // a pull that has not been answered
     }
   }
@@ -208,7 +208,7 @@ void World::look_whether_all_is_quiet(uint64_t again_in) {
     if (since > kPatience) {
       std::string stuck;
       for (const auto& host : hosts) {
-        for (const auto& move : host->driver->status()) {
+        for (const auto& move : host->engine->status()) {
           if (move.state != "done" && move.state != "aborted") stuck += " " + move.vm + " is " + move.state + " at " + host->name + ";";
         }
         if (host->memory->waiting()) stuck += " the journal of " + host->name + " waits;";
@@ -226,13 +226,13 @@ void World::help_along(uint64_t since) {
   for (Vm& vm : vms_) {
     if (vm.busy) continue;
     for (const auto& host : hosts) {
-      if (!host->driver->moving(vm.name)) continue;
-      for (const auto& move : host->driver->status(vm.name)) {
+      if (!host->engine->moving(vm.name)) continue;
+      for (const auto& move : host->engine->status(vm.name)) {
         if (move.role != "source" || move.state == "done" || move.state == "aborted") continue;
         const bool elsewhere = vm.runs_at != static_cast<int>(host->index) && move.peer != Wires::host_name(static_cast<unsigned>(vm.runs_at));
         if (move.state != "prepared" && !(elsewhere && since > kHelpAfter)) continue;
         trace.line(host->name, "the operator cancels the move of " + vm.name + ", which is " + move.state);
-        (void)host->driver->cancel(vm.name);
+        (void)host->engine->cancel(vm.name);
       }
     }
   }
@@ -248,7 +248,7 @@ void World::finish() {
   check_tokens();
   check_at_the_end();
   for (const auto& host : hosts) {
-    for (const auto& move : host->driver->status()) ++(move.state == "done" ? report_.done : report_.aborted);
+    for (const auto& move : host->engine->status()) ++(move.state == "done" ? report_.done : report_.aborted);
   }
   if (!chance.one_in(4)) {
     over_ = true;

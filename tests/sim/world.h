@@ -54,7 +54,7 @@ struct Switch {
   dataplane::StateCell cell;
   SimWorker worker;
   dataplane::CounterBank counters{1};
-  dataplane::Reclaimer reclaimer{worker};
+  Reclaimer reclaimer{worker};
   dataplane::PolicyStore store{cell, reclaimer, counters};
   SimPorts ports;
   EndpointId uplink;
@@ -101,7 +101,7 @@ class Host final : public WorkerHost {
   std::unique_ptr<migration::MemoryJournal> memory;
   std::unique_ptr<migration::Journal> tampered;  // a mutant's, before `memory`
   std::unique_ptr<migration::Network> network;
-  std::unique_ptr<migration::Driver> driver;
+  std::unique_ptr<migration::Engine> engine;
   uint64_t checked_generation = 0;
   bool deaf = false;              // this check has to look again whatever the generation
 

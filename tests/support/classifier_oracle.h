@@ -68,8 +68,8 @@ inline Agreement check_rules(const std::deque<RuleEntry>& rules, const std::vect
                              uint64_t seed, const char* what) {
   Agreement sum;
   Random random(seed);
-  dataplane::NoWorkers grace;
-  dataplane::Reclaimer reclaimer(grace);
+  NoWorkers grace;
+  Reclaimer reclaimer(grace);
   dataplane::Classifier classifier(reclaimer);
   std::vector<const RuleEntry*> all;
   for (const RuleEntry& rule : rules) all.push_back(&rule);
@@ -106,8 +106,8 @@ inline Agreement check_random(uint64_t lookups, uint64_t seed) {
   Agreement sum;
   for (uint64_t table_number = 0; sum.lookups < lookups; ++table_number) {
     Random random(seed + table_number);
-    dataplane::NoWorkers grace;
-    dataplane::Reclaimer reclaimer(grace);
+    NoWorkers grace;
+    Reclaimer reclaimer(grace);
     dataplane::RuleTable table(reclaimer);
     std::vector<std::unique_ptr<RuleEntry>> entries;
     std::vector<const RuleEntry*> groups[3], all;
@@ -291,7 +291,7 @@ class ConcurrentOracle {
   const uint64_t seed_;
   const uint64_t each_;  // lookups of each reader
   TestRcu rcu_;
-  dataplane::Reclaimer reclaimer_{rcu_};
+  Reclaimer reclaimer_{rcu_};
   dataplane::RuleTable table_{reclaimer_};
   std::deque<std::unique_ptr<RuleEntry>> entries_;  // all there ever were: they are judged by
   std::vector<RuleEntry*> live_;

@@ -149,8 +149,8 @@ class FakeSwitch {
     return out;
   }
 
-  dataplane::NoWorkers grace;
-  dataplane::Reclaimer reclaimer{grace};
+  NoWorkers grace;
+  Reclaimer reclaimer{grace};
   dataplane::CounterBank counters{1};
   dataplane::StateCell cell;
   dataplane::PolicyStore store{cell, reclaimer, counters};

@@ -7,7 +7,7 @@
 
 namespace godwit::support {
 
-class ManualGrace final : public dataplane::GracePeriod {
+class ManualGrace final : public GracePeriod {
  public:
   uint64_t start() override { return now_; }
   bool elapsed(uint64_t token) override { return passed_ > token; }

@@ -28,7 +28,7 @@ import instruction_counts  # noqa: E402
 
 PARTS = ["layers", "sim", "unit", "counts", "sanitize", "system"]
 FURTHER_PARTS = ["tsan"]
-TSAN_PROGRAMS = ["tests/unit/dataplane/classifier_oracle_test", "tests/unit/dataplane/classifier_test"]
+TSAN_PROGRAMS = ["tests/unit/classifier_oracle_test", "tests/unit/classifier_test"]
 TSAN_FILTER = "ClassifierThreads.*:*HalfATransaction*"
 SIM_SEEDS = 20_000
 SIM_MUTANT_SEEDS = 10_000

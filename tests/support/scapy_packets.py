@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames made by scapy, with the key and the rewritten frames that scapy's own dissection and checksums expect.
 
-Prints, for tests/unit/dataplane/scapy_test.cc, a line of words separated by single blanks each:
+Prints, for tests/unit/dataplane/pipeline/scapy_test.cc, a line of words separated by single blanks each:
 
     frame NAME HEX
     key FIELD VALUE             of the frame above: a decimal number, or hex bytes for addresses (x:HEX)

@@ -18,7 +18,7 @@
 
 namespace godwit::testing {
 
-class TestRcu final : public dataplane::GracePeriod {
+class TestRcu final : public GracePeriod {
  public:
   static constexpr size_t kMaxReaders = 16;
 

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "dataplane/dpdk/runtime.h"
+#include "dataplane/dpdk/env/runtime_options.h"
 
 namespace godwit::dataplane {
 

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "dataplane/dpdk/runtime.h"
+#include "dataplane/dpdk/env/runtime_options.h"
 #include "dataplane/packet/packet.h"
 
 namespace godwit::dataplane {

@@ -16,24 +16,24 @@ constexpr uint32_t kWakeTag = UINT32_MAX;
 
 }  // namespace
 
-Doze::Doze() : event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) { open(); }
+Sleeper::Sleeper() : event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) { open(); }
 
-Doze::~Doze() {
+Sleeper::~Sleeper() {
   if (epoll_ >= 0) ::close(epoll_);
   if (event_ >= 0) ::close(event_);
 }
 
-void Doze::open() {
+void Sleeper::open() {
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   watch(event_, kWakeTag);
 }
 
-void Doze::forget() {
+void Sleeper::forget() {
   if (epoll_ >= 0) ::close(epoll_);
   open();
 }
 
-void Doze::wake() {
+void Sleeper::wake() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!sleeping_.load(std::memory_order_relaxed) || !sleeping_.exchange(false)) return;
   const uint64_t one = 1;
@@ -41,7 +41,7 @@ void Doze::wake() {
   [[maybe_unused]] const ssize_t written = write(event_, &one, sizeof one);
 }
 
-bool Doze::watch(int fd, uint32_t tag) {
+bool Sleeper::watch(int fd, uint32_t tag) {
   epoll_event event{};
   event.events = EPOLLIN | EPOLLET;
   event.data.u32 = tag;
@@ -49,12 +49,12 @@ bool Doze::watch(int fd, uint32_t tag) {
                      (errno == EEXIST && epoll_ctl(epoll_, EPOLL_CTL_MOD, fd, &event) == 0));
 }
 
-void Doze::begin() {
+void Sleeper::begin() {
   sleeping_.store(true, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
 }
 
-size_t Doze::sleep(uint32_t us, Tags& tags) {
+size_t Sleeper::sleep(uint32_t us, Tags& tags) {
   std::array<epoll_event, kMostTags> events;
   const timespec limit{us / 1'000'000, static_cast<long>(us % 1'000'000) * 1000};
   // Not epoll_pwait2(), which older kernels lack: an epoll descriptor can be waited for itself.

@@ -17,15 +17,15 @@
 
 namespace godwit::dataplane {
 
-class Doze {
+class Sleeper {
  public:
   static constexpr size_t kMostTags = 64;
   using Tags = std::array<uint32_t, kMostTags>;
 
-  Doze();
-  ~Doze();
-  Doze(const Doze&) = delete;
-  Doze& operator=(const Doze&) = delete;
+  Sleeper();
+  ~Sleeper();
+  Sleeper(const Sleeper&) = delete;
+  Sleeper& operator=(const Sleeper&) = delete;
 
   // Ends the worker's sleep, if it sleeps. A fence and a load where it does not.
   void wake();

@@ -63,7 +63,7 @@ std::vector<uint16_t> matching(const std::string& devargs) {
 }
 
 Result<uint16_t> probe(const std::string& devargs, bool pci_available) {
-  if (Runtime::is_pci_devargs(devargs) && !pci_available) {
+  if (is_pci_devargs(devargs) && !pci_available) {
     return fail("PCI devices were not asked for when the switch started: name one of them in the configuration's uplinks");
   }
   if (devargs.find("net_virtio_user") != std::string::npos && devargs.find("server=1") != std::string::npos) {
@@ -191,9 +191,9 @@ rte_mbuf* EthdevPort::linear(rte_mbuf* mbuf) {
   return whole;
 }
 
-Port::Arm EthdevPort::arm(uint16_t, Doze& doze, uint32_t tag, uint32_t& watched) {
+Port::Arm EthdevPort::arm(uint16_t, Sleeper& sleeper, uint32_t tag, uint32_t& watched) {
   if (wait_fd_ < 0) return Arm::kPolled;
-  if (watched == 0 && !doze.watch(wait_fd_, tag)) return Arm::kPolled;
+  if (watched == 0 && !sleeper.watch(wait_fd_, tag)) return Arm::kPolled;
   watched = 1;
   return Arm::kArmed;
 }

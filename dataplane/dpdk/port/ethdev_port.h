@@ -30,7 +30,7 @@ class EthdevPort final : public Port {
 
   uint16_t receive(uint16_t queue, rte_mempool* pool, rte_mbuf** out, uint16_t most) override;
   uint16_t send(uint16_t queue, rte_mbuf** mbufs, uint16_t count) override;
-  Arm arm(uint16_t queue, Doze& doze, uint32_t tag, uint32_t& watched) override;
+  Arm arm(uint16_t queue, Sleeper& sleeper, uint32_t tag, uint32_t& watched) override;
   void disarm(uint16_t) override {}
   [[nodiscard]] int numa_node() const override { return numa_node_; }
   void describe(PortInfo& info) const override;

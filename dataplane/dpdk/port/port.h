@@ -76,12 +76,12 @@ class Port {
 
   // Workers: what a receive queue that has been silent needs in order to be left alone.
   enum class Arm : uint8_t {
-    kArmed,    // `doze` reports `tag` once there may be frames: receive() once more now, then it can be left until then
+    kArmed,    // `sleeper` reports `tag` once there may be frames: receive() once more now, then it can be left until then
     kDormant,  // there are no frames, and attend() is called before there will be
     kPolled,   // nothing tells of frames: it must be looked at
   };
-  // `watched`: the caller's, 0 at first, one for each queue and Doze.
-  virtual Arm arm(uint16_t queue, Doze& doze, uint32_t tag, uint32_t& watched) = 0;
+  // `watched`: the caller's, 0 at first, one for each queue and Sleeper.
+  virtual Arm arm(uint16_t queue, Sleeper& sleeper, uint32_t tag, uint32_t& watched) = 0;
   // It is looked at again.
   virtual void disarm(uint16_t queue) = 0;
 

@@ -117,14 +117,14 @@ void VhostPort::keep_kick(uint16_t queue) {
   kick.version.fetch_add(1);
 }
 
-Port::Arm VhostPort::arm(uint16_t queue, Doze& doze, uint32_t tag, uint32_t& watched) {
+Port::Arm VhostPort::arm(uint16_t queue, Sleeper& sleeper, uint32_t tag, uint32_t& watched) {
   const int vid = vid_.load(std::memory_order_acquire);
   const uint16_t ring = rx_ring(queue);
   const uint64_t bit = uint64_t{1} << ring;
   if (vid < 0 || (ready_rings_.load(std::memory_order_acquire) & bit) == 0) return Arm::kDormant;
   const uint32_t version = kicks_[queue].version.load();
   if (watched != version) {
-    if (!doze.watch(kicks_[queue].fd.load(), tag)) return Arm::kPolled;
+    if (!sleeper.watch(kicks_[queue].fd.load(), tag)) return Arm::kPolled;
     watched = version;
   }
   if (version == 0) return Arm::kPolled;  // it has none

@@ -21,7 +21,7 @@ Result<std::unique_ptr<Mailboxes>> Mailboxes::create(const std::vector<int>& wor
   const auto workers = static_cast<uint16_t>(worker_nodes.size());
   std::unique_ptr<Mailboxes> boxes(new Mailboxes(workers));
   for (uint16_t to = 0; to < workers; ++to) {
-    boxes->dozes_.push_back(std::make_unique<Doze>());
+    boxes->dozes_.push_back(std::make_unique<Sleeper>());
     for (uint16_t sender = 0; sender <= workers; ++sender) {
       if (sender == to) {
         boxes->rings_.emplace_back();

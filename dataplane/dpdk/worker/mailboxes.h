@@ -3,7 +3,7 @@
 // Frames from one thread to another: for each pair (sender, worker) a ring with one producer and one consumer, so nobody
 // ever waits for a thread that was preempted half-way. Senders are the workers and, last, the control thread.
 //
-// A worker that sleeps is woken by its Doze.
+// A worker that sleeps is woken by its Sleeper.
 //
 // Bounded and in order for each pair. A frame in a ring is the ring's; its MbufPriv says what it is for.
 //
@@ -48,7 +48,7 @@ class Mailboxes {
   }
   // After send(): the worker may sleep. Once for many frames.
   void wake(WorkerId to) { dozes_[to.value]->wake(); }
-  [[nodiscard]] Doze& doze(WorkerId worker) { return *dozes_[worker.value]; }
+  [[nodiscard]] Sleeper& sleeper(WorkerId worker) { return *dozes_[worker.value]; }
   [[nodiscard]] bool waiting(uint16_t sender, WorkerId to) const { return rte_ring_empty(ring(sender, to)) == 0; }
 
  private:
@@ -57,7 +57,7 @@ class Mailboxes {
     return rings_[size_t{to.value} * (workers_ + 1u) + sender].get();
   }
   const uint16_t workers_;
-  std::vector<std::unique_ptr<Doze>> dozes_;  // by worker
+  std::vector<std::unique_ptr<Sleeper>> dozes_;  // by worker
   std::vector<RingPtr> rings_;  // by worker, then sender; a worker's own is not there
 };
 

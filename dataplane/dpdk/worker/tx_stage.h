@@ -41,7 +41,7 @@ namespace godwit::dataplane {
 
 class TxStage {
  public:
-  TxStage(WorkerId self, const PortDirectory& ports, Mailboxes& mail, Gate& gate, Pipeline& pipeline, PipelineHost& host,
+  TxStage(WorkerId self, const PortDirectory& ports, Mailboxes& mail, WorkerGate& gate, Pipeline& pipeline, PipelineHost& host,
           ParkLimits limits)
       : self_(self), ports_(ports), mail_(mail), gate_(gate), pipeline_(pipeline), host_(host), limits_(limits) {}
   TxStage(const TxStage&) = delete;
@@ -98,7 +98,7 @@ class TxStage {
   const WorkerId self_;
   const PortDirectory& ports_;
   Mailboxes& mail_;
-  Gate& gate_;
+  WorkerGate& gate_;
   Pipeline& pipeline_;
   PipelineHost& host_;
   const ParkLimits limits_;

@@ -47,7 +47,7 @@ Worker::Worker(const Config& config, const WorkerDeps& deps)
                                            FlowCacheOptions{.seed = secret()})),
       tx_(std::make_unique<TxStage>(config.id, deps.ports, deps.mail, deps.gate, *pipeline_, *this, config.park)),
       plan_(new WorkerPlan),
-      doze_(deps.mail.doze(config.id)) {
+      sleeper_(deps.mail.sleeper(config.id)) {
   mail_.reserve(size_t{deps.mail.workers() + 1u} * Mailboxes::kBurstFrames);
 }
 
@@ -57,7 +57,7 @@ std::unique_ptr<WorkerPlan> Worker::set_plan(std::unique_ptr<WorkerPlan> plan) {
   rx_queues_.store(static_cast<uint32_t>(plan->queues.size()), std::memory_order_relaxed);
   plan->serial = plan_.load(std::memory_order_relaxed)->serial + 1;
   std::unique_ptr<WorkerPlan> old(plan_.exchange(plan.release(), std::memory_order_acq_rel));
-  doze_.attend();
+  sleeper_.attend();
   return old;
 }
 
@@ -96,15 +96,15 @@ void Worker::run() {
 // wake() is called for. Else it does not sleep.
 bool Worker::may_sleep() const {
   if (active_.size() != always_) return false;
-  doze_.begin();
-  bool changed = doze_.attention() || stop_.load(std::memory_order_acquire);
+  sleeper_.begin();
+  bool changed = sleeper_.attention() || stop_.load(std::memory_order_acquire);
   const ForwardingState* state = deps_.state.load();
   changed = changed || state == nullptr || state->generation != generation_;
   changed = changed || plan_.load(std::memory_order_acquire)->serial != plan_serial_;
   for (uint16_t sender = 0; sender <= deps_.mail.workers() && !changed; ++sender) {
     changed = sender != config_.id.value && deps_.mail.waiting(sender, config_.id);
   }
-  if (changed) doze_.cancel();
+  if (changed) sleeper_.cancel();
   return !changed;
 }
 
@@ -119,10 +119,10 @@ void Worker::sleep() {
   // Naps grow while something has to be polled; kicks need no such care.
   const uint32_t limit_us = sleep_limit_us();
   sleep_us_ = always_ > 0 ? std::min(std::max(sleep_us_ * 2, 1u), limit_us) : limit_us;
-  Doze::Tags kicked;
+  Sleeper::Tags kicked;
   const uint64_t began = monotonic_ns();
   deps_.grace.leave(config_.id);
-  const size_t count = doze_.sleep(sleep_us_, kicked);
+  const size_t count = sleeper_.sleep(sleep_us_, kicked);
   deps_.grace.enter(config_.id);
   const WorkerPlan* plan = plan_.load(std::memory_order_acquire);
   if (plan->serial == plan_serial_) activate(*plan, count, kicked);
@@ -208,7 +208,7 @@ void Worker::handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigne
 
 // After a change of the plan all queues are polled; after a change of rings or endpoints each is looked at once, at least.
 void Worker::note_changes(const ForwardingState& state, WorkerPlan& plan) {
-  const bool attend = doze_.take_attention();
+  const bool attend = sleeper_.take_attention();
   const bool other_plan = plan.serial != plan_serial_;
   const bool other_endpoints = state.places_changed != places_changed_;
   generation_ = state.generation;
@@ -216,7 +216,7 @@ void Worker::note_changes(const ForwardingState& state, WorkerPlan& plan) {
   places_changed_ = state.places_changed;
   plan_serial_ = plan.serial;
   if (other_plan) {
-    doze_.forget();
+    sleeper_.forget();
     active_.clear();
     is_active_.assign(plan.queues.size(), false);
   }
@@ -231,7 +231,7 @@ void Worker::note_changes(const ForwardingState& state, WorkerPlan& plan) {
   }
 }
 
-void Worker::activate(const WorkerPlan& plan, size_t count, const Doze::Tags& queues) {
+void Worker::activate(const WorkerPlan& plan, size_t count, const Sleeper::Tags& queues) {
   for (size_t k = 0; k < count; ++k) {
     const uint32_t i = queues[k];
     if (i >= plan.queues.size() || is_active_[i]) continue;
@@ -244,7 +244,7 @@ void Worker::activate(const WorkerPlan& plan, size_t count, const Doze::Tags& qu
 // A silent queue: true if it need not be polled any more. `frames`: what came by it meanwhile.
 bool Worker::leave_alone(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t index, uint32_t now_s, unsigned& frames) {
   if (!state.polled(rx.port->id)) return true;
-  switch (rx.port->arm(rx.queue, doze_, index, rx.watched)) {
+  switch (rx.port->arm(rx.queue, sleeper_, index, rx.watched)) {
     case Port::Arm::kDormant:
       return true;
     case Port::Arm::kPolled:
@@ -268,8 +268,8 @@ unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t n
   note_changes(state, plan);
   if (active_.size() < plan.queues.size() && now_cycles_ - looked_cycles_ > rte_get_tsc_hz() / 1'000'000 * kKickLookUs) {
     looked_cycles_ = now_cycles_;
-    Doze::Tags kicked;
-    activate(plan, doze_.sleep(0, kicked), kicked);
+    Sleeper::Tags kicked;
+    activate(plan, sleeper_.sleep(0, kicked), kicked);
   }
   unsigned total = 0;
   for (size_t k = 0; k < active_.size();) {

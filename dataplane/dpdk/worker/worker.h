@@ -12,7 +12,7 @@
 // sleep, or is looked for every kKickLookUs while it is busy. So hundreds of idle ports cost nothing, neither a busy worker nor one
 // that goes to sleep. Before it sleeps the worker arms what is left. A queue that cannot be armed is polled
 // on: the worker then sleeps in short naps. A queue whose rings do not run, or whose policy is not in place, is dormant; what
-// changes that makes the worker look at all queues once (Doze::attend(), another endpoint table).
+// changes that makes the worker look at all queues once (Sleeper::attend(), another endpoint table).
 //
 // What workers share, and when a line of it is written. None is written for a packet that is received, switched and sent:
 //   StateCell, tables, endpoints   by control when it publishes
@@ -21,7 +21,7 @@
 //   GroupDedupe                    frames to a group, while a VM moves
 //   QsbrGrace                      a token a worker, once a loop
 //   Mempools                       a cache a worker; what it spills or lacks goes by the pool's ring, many buffers at once
-//   Mailboxes, Gate                rings, a burst at once: what is for another worker's queue, or for the control thread
+//   Mailboxes, WorkerGate                rings, a burst at once: what is for another worker's queue, or for the control thread
 //   PortCell, Stats                a line or more for each worker
 // `scripts/bench scale` shows that several workers together do as many times what one does.
 //
@@ -45,7 +45,7 @@
 #include "dataplane/dpdk/env/mempools.h"
 #include "dataplane/dpdk/port/port.h"
 #include "dataplane/dpdk/env/qsbr.h"
-#include "dataplane/dpdk/runtime.h"
+#include "dataplane/dpdk/worker/worker_info.h"
 #include "dataplane/dpdk/worker/tx_stage.h"
 #include "dataplane/pipeline/pipeline.h"
 
@@ -75,7 +75,7 @@ struct WorkerDeps {
   QsbrGrace& grace;
   Mempools& pools;
   Mailboxes& mail;
-  Gate& gate;
+  WorkerGate& gate;
   const PortDirectory& ports;
 };
 
@@ -100,9 +100,9 @@ class Worker final : public PipelineHost {
     wake();
   }
   // Any thread. What it waits for may have come: a state was published.
-  void wake() { doze_.wake(); }
+  void wake() { sleeper_.wake(); }
   // Any thread. Rings have started or stopped.
-  void attend() { doze_.attend(); }
+  void attend() { sleeper_.attend(); }
   // Lets go of all that is parked, held or in the mail.
   void finish();
 
@@ -150,7 +150,7 @@ class Worker final : public PipelineHost {
   unsigned poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t now_s);
   void show_waiting();
   void note_changes(const ForwardingState& state, WorkerPlan& plan);
-  void activate(const WorkerPlan& plan, size_t count, const Doze::Tags& queues);
+  void activate(const WorkerPlan& plan, size_t count, const Sleeper::Tags& queues);
   bool leave_alone(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t index, uint32_t now_s, unsigned& frames);
   [[nodiscard]] bool may_sleep() const;
   [[nodiscard]] uint32_t sleep_limit_us() const;
@@ -181,7 +181,7 @@ class Worker final : public PipelineHost {
   };
   Busy busy_before_;
   Busy busy_;
-  Doze& doze_;
+  Sleeper& sleeper_;
   std::vector<uint32_t> active_;    // queues that are polled, by their place in the plan; the others are armed or dormant
   std::vector<bool> is_active_;     // by place in the plan
   size_t always_ = 0;               // of the active ones: those that nothing wakes us for

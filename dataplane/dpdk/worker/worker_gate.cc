@@ -10,10 +10,10 @@
 
 namespace godwit::dataplane {
 
-Result<std::unique_ptr<Gate>> Gate::create(const std::vector<int>& worker_nodes, Mempools& pools, Mailboxes& mail,
+Result<std::unique_ptr<WorkerGate>> WorkerGate::create(const std::vector<int>& worker_nodes, Mempools& pools, Mailboxes& mail,
                                            const PortDirectory& ports, const StateCell& state,
                                            std::function<void()> wake) {
-  std::unique_ptr<Gate> gate(new Gate(pools, mail, ports, state, std::move(wake)));
+  std::unique_ptr<WorkerGate> gate(new WorkerGate(pools, mail, ports, state, std::move(wake)));
   for (size_t worker = 0; worker < worker_nodes.size(); ++worker) {
     auto lane = std::make_unique<Lane>();
     lane->node = worker_nodes[worker];
@@ -29,7 +29,7 @@ Result<std::unique_ptr<Gate>> Gate::create(const std::vector<int>& worker_nodes,
   return gate;
 }
 
-bool Gate::push(Lane& lane, rte_ring* ring, EndpointId endpoint, Packet* packet) {
+bool WorkerGate::push(Lane& lane, rte_ring* ring, EndpointId endpoint, Packet* packet) {
   rte_mbuf* mbuf = mbuf_of(*packet);
   priv_of(mbuf).target = endpoint.value;
   if (rte_ring_sp_enqueue(ring, mbuf) != 0) return false;
@@ -37,7 +37,7 @@ bool Gate::push(Lane& lane, rte_ring* ring, EndpointId endpoint, Packet* packet)
   return true;
 }
 
-size_t Gate::take(rte_ring* ring, std::vector<Frame>& out, size_t most) {
+size_t WorkerGate::take(rte_ring* ring, std::vector<Frame>& out, size_t most) {
   std::array<rte_mbuf*, kBurst> mbufs;
   size_t taken = 0;
   while (taken < most) {
@@ -60,7 +60,7 @@ size_t Gate::take(rte_ring* ring, std::vector<Frame>& out, size_t most) {
   return taken;
 }
 
-size_t Gate::take_redirected(std::vector<Frame>& out, size_t most) {
+size_t WorkerGate::take_redirected(std::vector<Frame>& out, size_t most) {
   awake_.store(false);  // before looking, so that what is pushed from here on wakes us again
   size_t taken = 0;
   for (size_t lanes = 0; lanes < lanes_.size() && taken < most; ++lanes) {
@@ -70,14 +70,14 @@ size_t Gate::take_redirected(std::vector<Frame>& out, size_t most) {
   return taken;
 }
 
-size_t Gate::take_announcements(std::vector<Frame>& out) {
+size_t WorkerGate::take_announcements(std::vector<Frame>& out) {
   awake_.store(false);
   size_t taken = 0;
   for (const auto& lane : lanes_) taken += take(lane->announced.get(), out, kAnnouncements);
   return taken;
 }
 
-WorkerId Gate::worker_for(EndpointId endpoint) const {
+WorkerId WorkerGate::worker_for(EndpointId endpoint) const {
   const ForwardingState* state = state_.load();
   const EndpointEntry* entry = state == nullptr ? nullptr : state->endpoint(endpoint);
   if (entry != nullptr && entry->location.kind == LocationKind::kUplink) entry = state->endpoint(entry->location.uplink);
@@ -85,7 +85,7 @@ WorkerId Gate::worker_for(EndpointId endpoint) const {
   return port == nullptr ? WorkerId(0) : port->owner(0, WorkerId(0));
 }
 
-bool Gate::send(const Frame& frame, MailKind kind) {
+bool WorkerGate::send(const Frame& frame, MailKind kind) {
   const WorkerId worker = worker_for(frame.endpoint);
   // A frame of impossible size is the sender's defect: take it, so that the caller does not try for ever.
   if (frame.bytes.size() < kEthernetBytes || frame.bytes.size() > kMaxFrameBytes) return true;
@@ -108,20 +108,20 @@ bool Gate::send(const Frame& frame, MailKind kind) {
   return false;
 }
 
-bool Gate::injecting() const {
+bool WorkerGate::injecting() const {
   for (uint16_t worker = 0; worker < mail_.workers(); ++worker) {
     if (mail_.waiting(mail_.control_sender(), WorkerId(worker))) return true;
   }
   return false;
 }
 
-uint64_t Gate::parked(EndpointId endpoint) const {
+uint64_t WorkerGate::parked(EndpointId endpoint) const {
   uint64_t total = 0;
   for (const Worker* worker : workers_) total += worker->parked(endpoint);
   return total;
 }
 
-WindowTotals Gate::totals() const {
+WindowTotals WorkerGate::totals() const {
   WindowTotals out;
   for (const Worker* worker : workers_) {
     const Pipeline& pipeline = worker->pipeline();
@@ -134,7 +134,7 @@ WindowTotals Gate::totals() const {
   return out;
 }
 
-void Gate::abandon() {
+void WorkerGate::abandon() {
   std::array<rte_mbuf*, kBurst> mbufs;
   for (const auto& lane : lanes_) {
     for (rte_ring* ring : {lane->redirected.get(), lane->announced.get()}) {

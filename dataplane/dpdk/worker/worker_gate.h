@@ -25,12 +25,12 @@ namespace godwit::dataplane {
 
 class Worker;
 
-class Gate final : public PacketGate {
+class WorkerGate final : public PacketGate {
  public:
   static constexpr unsigned kRedirectFrames = 4095;
   static constexpr unsigned kAnnouncements = 255;
 
-  static Result<std::unique_ptr<Gate>> create(const std::vector<int>& worker_nodes, Mempools& pools, Mailboxes& mail,
+  static Result<std::unique_ptr<WorkerGate>> create(const std::vector<int>& worker_nodes, Mempools& pools, Mailboxes& mail,
                                               const PortDirectory& ports, const StateCell& state,
                                               std::function<void()> wake);
 
@@ -71,7 +71,7 @@ class Gate final : public PacketGate {
     RingPtr redirected;
     RingPtr announced;
   };
-  Gate(Mempools& pools, Mailboxes& mail, const PortDirectory& ports, const StateCell& state, std::function<void()> wake)
+  WorkerGate(Mempools& pools, Mailboxes& mail, const PortDirectory& ports, const StateCell& state, std::function<void()> wake)
       : pools_(pools), mail_(mail), ports_(ports), state_(state), wake_(std::move(wake)) {}
   static bool push(Lane& lane, rte_ring* ring, EndpointId endpoint, Packet* packet);
   static size_t take(rte_ring* ring, std::vector<Frame>& out, size_t most);

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A policy store that no worker reads, to try out what a policy would do.
+#pragma once
+
+#include "dataplane/state/counters.h"
+#include "dataplane/policy/policy_store.h"
+#include "base/rcu.h"
+
+namespace godwit::control {
+
+struct ScratchStore {
+  NoWorkers grace;
+  dataplane::StateCell state;
+  dataplane::CounterBank counters{1};
+  Reclaimer reclaimer{grace};
+  dataplane::PolicyStore store{state, reclaimer, counters};
+};
+
+}  // namespace godwit::control
