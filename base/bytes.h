@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Byte order as a type. be16/be32/be64 hold a number in network order at any alignment and convert
-// only by name: host() and from_host(). Reading a wire field as a number by accident does not compile.
+// only by name: host() and from_host(). Reading a wire field as a number by accident does not
+// compile.
 //
 // Readers and writers below work on spans and never read or write past the end.
 #pragma once
@@ -43,7 +44,9 @@ class BigEndian {
     out.bytes_ = std::bit_cast<std::array<uint8_t, sizeof(T)>>(internal::swap_if_little(value));
     return out;
   }
-  [[nodiscard]] constexpr T host() const { return internal::swap_if_little(std::bit_cast<T>(bytes_)); }
+  [[nodiscard]] constexpr T host() const {
+    return internal::swap_if_little(std::bit_cast<T>(bytes_));
+  }
   // The number as it lies in memory: for checksums and compares that do not care about order.
   [[nodiscard]] constexpr T raw() const { return std::bit_cast<T>(bytes_); }
   constexpr bool operator==(const BigEndian&) const = default;

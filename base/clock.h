@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Time as a parameter. Whatever needs the time takes a Clock, so that a test or the simulator owns it.
+// Time as a parameter. Whatever needs the time takes a Clock, so that a test or the simulator owns
+// it.
 #pragma once
 
 #include <chrono>
@@ -24,7 +25,8 @@ class SteadyClock final : public Clock {
   }
 };
 
-// Cycles of this CPU's time stamp counter, or what is nearest to that: for shares and ratios, not for times.
+// Cycles of this CPU's time stamp counter, or what is nearest to that: for shares and ratios, not
+// for times.
 inline uint64_t cycles_now() {
 #if defined(__x86_64__)
   return __builtin_ia32_rdtsc();

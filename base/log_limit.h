@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lines of a log that strangers can cause: so many at once and so many a second, and how many were left out is said with
-// the next one. Times are the caller's.
+// Lines of a log that strangers can cause: so many at once and so many a second, and how many were
+// left out is said with the next one. Times are the caller's.
 //
 // Thread safety: none.
 #pragma once
@@ -29,7 +29,8 @@ class LogLimit {
       return;
     }
     credit_ -= 1000;
-    if (left_out_ > 0) log_("peer: " + std::to_string(left_out_) + " lines like the following were left out");
+    if (left_out_ > 0)
+      log_("peer: " + std::to_string(left_out_) + " lines like the following were left out");
     left_out_ = 0;
     log_(line);
   }

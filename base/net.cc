@@ -69,7 +69,8 @@ Result<Ipv6Address> parse_ipv6(std::string_view text) {
 std::string to_string(const MacAddress& mac) {
   char text[18];
   const auto& b = mac.bytes;
-  std::snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4], b[5]);
+  std::snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4],
+                b[5]);
   return text;
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Grace periods and deferred reclaim. Workers report quiescent states (dpdk/ uses rte_rcu_qsbr); what the writer
-// has unlinked is freed once every worker that might have seen it has passed one.
+// Grace periods and deferred reclaim. Workers report quiescent states (dpdk/ uses rte_rcu_qsbr);
+// what the writer has unlinked is freed once every worker that might have seen it has passed one.
 //
-// Thread safety: Reclaimer belongs to the control thread. GracePeriod's methods are called there too.
+// Thread safety: Reclaimer belongs to the control thread. GracePeriod's methods are called there
+// too.
 #pragma once
 
 #include <cstddef>
@@ -40,7 +41,8 @@ class Reclaimer {
   Reclaimer(const Reclaimer&) = delete;
   Reclaimer& operator=(const Reclaimer&) = delete;
 
-  // Frees, or calls, after a grace period that starts no earlier than now: unlink first, then retire.
+  // Frees, or calls, after a grace period that starts no earlier than now: unlink first, then
+  // retire.
   template <typename T>
   void retire(std::unique_ptr<T> object) {
     defer([holder = std::shared_ptr<T>(std::move(object))] {});
@@ -49,7 +51,8 @@ class Reclaimer {
     pending_.push_back({grace_.start(), std::move(action)});
   }
 
-  // Runs what has become safe; returns how many are still waiting. Called from the control thread's timer.
+  // Runs what has become safe; returns how many are still waiting. Called from the control thread's
+  // timer.
   size_t collect() {
     while (!pending_.empty() && grace_.elapsed(pending_.front().token)) {
       auto action = std::move(pending_.front().action);

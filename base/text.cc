@@ -7,7 +7,9 @@
 namespace godwit {
 namespace {
 
-bool blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f' || c == '\v'; }
+bool blank(char c) {
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f' || c == '\v';
+}
 
 }  // namespace
 
@@ -46,7 +48,8 @@ std::string printable(std::string_view text) {
 std::optional<uint64_t> to_number(std::string_view text, uint64_t most) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc{} || end != text.data() + text.size() || value > most) return std::nullopt;
+  if (text.empty() || error != std::errc{} || end != text.data() + text.size() || value > most)
+    return std::nullopt;
   return value;
 }
 

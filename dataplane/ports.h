@@ -3,9 +3,9 @@
 // What control and migration may ask of the switch's ports, without DPDK in sight: implemented by
 // dpdk/, and by fakes in tests.
 //
-// Thread safety: all calls from the control thread. Events are queued by whichever thread saw them and
-// fetched by poll_events() on the control thread; `wake` (given at construction of the implementation) is
-// called from any thread when the queue becomes non-empty.
+// Thread safety: all calls from the control thread. Events are queued by whichever thread saw them
+// and fetched by poll_events() on the control thread; `wake` (given at construction of the
+// implementation) is called from any thread when the queue becomes non-empty.
 #pragma once
 
 #include <array>
@@ -17,17 +17,17 @@
 #include "base/ids.h"
 #include "base/net.h"
 #include "base/result.h"
-#include "dataplane/state/counters.h"
 #include "dataplane/packet/drop.h"
+#include "dataplane/state/counters.h"
 
 namespace godwit::dataplane {
 
 struct VhostPortSpec {
-  std::string name;         // the endpoint's
-  std::string socket_path;  // at most 107 bytes (sun_path)
-  bool server = false;      // default: client, so that the switch can restart under running VMs
-  uint16_t queue_pairs = 1; // 1..16
-  uint16_t mtu = 1500;      // 68..9216
+  std::string name;          // the endpoint's
+  std::string socket_path;   // at most 107 bytes (sun_path)
+  bool server = false;       // default: client, so that the switch can restart under running VMs
+  uint16_t queue_pairs = 1;  // 1..16
+  uint16_t mtu = 1500;       // 68..9216
 };
 
 struct EthdevPortSpec {
@@ -42,31 +42,32 @@ struct PortInfo {
   PortId id;
   std::string name;
   PortKind kind = PortKind::kInvalid;
-  std::string detail;        // socket path or devargs
-  bool server = false;       // vhost: the switch listens on the socket
-  std::string driver;        // "vhost-user" or the PMD's name
-  bool link_up = false;      // vhost: a device is connected and its rings run
+  std::string detail;    // socket path or devargs
+  bool server = false;   // vhost: the switch listens on the socket
+  std::string driver;    // "vhost-user" or the PMD's name
+  bool link_up = false;  // vhost: a device is connected and its rings run
   bool rings_running = false;
   bool dirty_logging = false;  // VHOST_F_LOG_ALL: QEMU copies the VM's memory
   uint16_t mtu = 0;
-  uint16_t rx_queues = 0;    // what the switch polls
+  uint16_t rx_queues = 0;  // what the switch polls
   uint16_t tx_queues = 0;
-  int numa_node = -1;        // -1 unknown
-  uint64_t features = 0;     // negotiated virtio features, 0 for ethdev
-  uint64_t offered_features = 0;  // what the switch offers a driver here, 0 for ethdev
-  MacAddress mac;            // ethdev: the device's; vhost: zero
+  int numa_node = -1;                   // -1 unknown
+  uint64_t features = 0;                // negotiated virtio features, 0 for ethdev
+  uint64_t offered_features = 0;        // what the switch offers a driver here, 0 for ethdev
+  MacAddress mac;                       // ethdev: the device's; vhost: zero
   std::vector<uint16_t> queue_workers;  // worker that polls rx queue i
 };
 
 struct PortStats {
   Count rx;
   Count tx;
-  std::array<uint64_t, kDropCount> drops{};  // by the port a packet came from; tx_* by the port it was to leave by
+  std::array<uint64_t, kDropCount>
+      drops{};  // by the port a packet came from; tx_* by the port it was to leave by
 };
 
 enum class PortEventKind : uint8_t {
   kInvalid = 0,
-  kConnected,       // vhost: a front-end is there
+  kConnected,  // vhost: a front-end is there
   kDisconnected,
   kRingsRunning,    // the first of its rings is enabled and kicked: the VM runs here
   kRingsStopped,    // GET_VRING_BASE came for every ring that ran: paused, or its driver was reset
@@ -94,7 +95,8 @@ class Ports {
   [[nodiscard]] virtual Result<PortInfo> info(PortId port) const = 0;
   [[nodiscard]] virtual PortStats stats(PortId port) const = 0;
   virtual void clear_stats(PortId port) = 0;
-  // Times (CLOCK_MONOTONIC ns) of the first frame received from / delivered to the port since its rings began to run; 0 = none yet.
+  // Times (CLOCK_MONOTONIC ns) of the first frame received from / delivered to the port since its
+  // rings began to run; 0 = none yet.
   [[nodiscard]] virtual uint64_t first_delivery_ns(PortId port) const = 0;
 
   [[nodiscard]] virtual std::vector<PortEvent> poll_events() = 0;

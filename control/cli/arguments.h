@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The `godwit` command's options. The words that are no options are the command, joined by single blanks.
+// The `godwit` command's options. The words that are no options are the command, joined by single
+// blanks.
 #pragma once
 
 #include <string>

@@ -118,8 +118,8 @@ Answer Client::call(std::string_view method, const json& params) {
   const json request = {{"jsonrpc", "2.0"}, {"id", id}, {"method", method}, {"params", params}};
   // What a user typed need not be UTF-8; JSON must be.
   const std::string bytes = request.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-  const auto deadline =
-      Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(timeout_s_));
+  const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                           std::chrono::duration<double>(timeout_s_));
   const bool kept = socket_ >= 0;
   if (!kept) {
     if (const std::string why = connect(); !why.empty()) return unreachable(why);

@@ -2,8 +2,8 @@
 //
 // A client of the control socket: JSON-RPC 2.0, one request at a time, one object a line.
 //
-// Connects at the first call, and again after a failure. Whatever the other side sends, an answer is at most
-// kMaxAnswerBytes long and nothing is thrown.
+// Connects at the first call, and again after a failure. Whatever the other side sends, an answer
+// is at most kMaxAnswerBytes long and nothing is thrown.
 //
 // Thread safety: none.
 #pragma once
@@ -29,7 +29,8 @@ struct Answer {
 
 class Client {
  public:
-  Client(std::string socket_path, double timeout_s) : path_(std::move(socket_path)), timeout_s_(timeout_s) {}
+  Client(std::string socket_path, double timeout_s)
+      : path_(std::move(socket_path)), timeout_s_(timeout_s) {}
   ~Client() { close(); }
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;

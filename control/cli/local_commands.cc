@@ -34,11 +34,13 @@ Result<json> parse_bindings(std::string_view line, const std::vector<std::string
     const size_t equals = word.find('=');
     const std::string name = word.substr(0, equals);
     const std::string where = equals == std::string::npos ? "" : word.substr(equals + 1);
-    if (name.empty() || where.empty()) return fail(usage(line, word, "not where a port is", kExpected));
+    if (name.empty() || where.empty())
+      return fail(usage(line, word, "not where a port is", kExpected));
     if (bind.contains(name)) return fail(usage(line, word, name + " is there twice", kExpected));
     if (where.starts_with("socket:") && where.size() > 7) {
       bind[name] = {{"socket", where.substr(7)}};
-    } else if (const auto port = where.starts_with("port:") ? to_number(where.substr(5), 65535) : std::nullopt) {
+    } else if (const auto port =
+                   where.starts_with("port:") ? to_number(where.substr(5), 65535) : std::nullopt) {
       bind[name] = {{"port", *port}};
     } else {
       return fail(usage(line, word, "not where a port is", kExpected));
@@ -68,12 +70,15 @@ Result<Plan> plan(std::string_view line, const std::vector<std::string>& words) 
   out.params = {{"line", line}};
   if (words.size() < 2 || words[0] != "migration") return out;
   if (words[1] == "export" && words.size() >= 3) {
-    if (words.size() > 4) return fail(usage(line, words[4], "more than one file", "the end of the line"));
+    if (words.size() > 4)
+      return fail(usage(line, words[4], "more than one file", "the end of the line"));
     out.params["line"] = "migration export " + words[2];
     out.prints_document = true;
     if (words.size() == 4 && words[3] != "-") out.write_to = words[3];
   } else if (words[1] == "import") {
-    if (words.size() < 3) return fail(Error{.message = "no file named", .expected = "FILE [NAME=socket:PATH|NAME=port:N]..."});
+    if (words.size() < 3)
+      return fail(
+          Error{.message = "no file named", .expected = "FILE [NAME=socket:PATH|NAME=port:N]..."});
     auto bind = parse_bindings(line, words);
     if (!bind) return fail(std::move(bind).error());
     out.method = "migration.import";
@@ -85,7 +90,8 @@ Result<Plan> plan(std::string_view line, const std::vector<std::string>& words) 
 
 const json* find_document(const json& result) {
   const json* data = &result;
-  if (const auto inner = result.find("data"); result.is_object() && inner != result.end()) data = &*inner;
+  if (const auto inner = result.find("data"); result.is_object() && inner != result.end())
+    data = &*inner;
   if (!data->is_object() || data->empty()) return nullptr;
   const auto document = data->find("document");
   return document != data->end() && document->is_object() ? &*document : data;
@@ -105,7 +111,8 @@ Result<json> read_document(const std::string& path) {
   std::string part(1u << 16, '\0');
   while (in.read(part.data(), static_cast<std::streamsize>(part.size())), in.gcount() > 0) {
     text.append(part, 0, static_cast<size_t>(in.gcount()));
-    if (text.size() > kMaxDocumentBytes) return fail(file_error(path, "too long for an export document"));
+    if (text.size() > kMaxDocumentBytes)
+      return fail(file_error(path, "too long for an export document"));
   }
   json document = json::parse(text, nullptr, false);
   if (!document.is_object()) return fail(file_error(path, "no JSON object, so no export document"));
@@ -116,7 +123,8 @@ Result<void> write_document(const std::string& path, const json& document) {
   std::string temporary = path + ".XXXXXX";
   const int file = mkstemp(temporary.data());
   if (file < 0) return fail(file_error(path, std::strerror(errno)));
-  const bool written = write_all(file, document.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+  const bool written =
+      write_all(file, document.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   const int why = errno;
   ::close(file);
   if (written && std::rename(temporary.c_str(), path.c_str()) == 0) return {};

@@ -12,7 +12,8 @@ int main(int argc, char** argv) {
   using namespace godwit::cli;
   const auto arguments = parse_arguments(argc, argv);
   if (!arguments) {
-    std::cerr << "godwit: " << arguments.error().message << "\n`godwit --help` shows how it is used.\n";
+    std::cerr << "godwit: " << arguments.error().message
+              << "\n`godwit --help` shows how it is used.\n";
     return static_cast<int>(ExitCode::kUsage);
   }
   if (!arguments->answer.empty()) {

@@ -27,13 +27,16 @@ std::string text_of(const json& object, const char* key) {
 std::string indent_to(std::string_view line, size_t column) {
   std::string indent;
   for (size_t i = 0; i + 1 < column; ++i) {
-    const auto byte = i < line.size() ? static_cast<unsigned char>(line[i]) : static_cast<unsigned char>(' ');
+    const auto byte =
+        i < line.size() ? static_cast<unsigned char>(line[i]) : static_cast<unsigned char>(' ');
     if ((byte & 0xc0) != 0x80) indent += byte == '\t' ? '\t' : ' ';
   }
   return indent;
 }
 
-std::string pretty(const json& value) { return value.dump(2, ' ', false, json::error_handler_t::replace) + "\n"; }
+std::string pretty(const json& value) {
+  return value.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
 
 }  // namespace
 
@@ -57,10 +60,12 @@ std::string error_text(const json& error, std::string_view line, std::string_vie
   if (!error.is_object() || data == error.end() || !data->is_object()) return out;
   const auto column = data->find("column");
   // One past the end is where something is missing; further on is of another text.
-  if (column != data->end() && column->is_number_unsigned() && *column > 0u && *column <= line.size() + 1) {
+  if (column != data->end() && column->is_number_unsigned() && *column > 0u &&
+      *column <= line.size() + 1) {
     out += "  " + std::string(line) + "\n  " + indent_to(line, column->get<size_t>()) + "^\n";
   }
-  if (const std::string expected = text_of(*data, "expected"); !expected.empty()) out += "  expected: " + expected + "\n";
+  if (const std::string expected = text_of(*data, "expected"); !expected.empty())
+    out += "  expected: " + expected + "\n";
   return out;
 }
 
@@ -89,7 +94,8 @@ Insertion complete(std::string_view line, size_t cursor, const json& result) {
   }
   if (fits.empty()) {
     // A value that cannot be listed, such as a number: said in words.
-    if (const std::string value = text_of(result, "value"); !value.empty()) out.choices = {"<" + value + ">"};
+    if (const std::string value = text_of(result, "value"); !value.empty())
+      out.choices = {"<" + value + ">"};
     return out;
   }
   std::string common = fits[0];

@@ -5,10 +5,10 @@
 #include <iostream>
 #include <ostream>
 
+#include "base/text.h"
 #include "control/cli/arguments.h"
 #include "control/cli/local_commands.h"
 #include "control/cli/render.h"
-#include "base/text.h"
 
 namespace godwit::cli {
 namespace {
@@ -28,7 +28,8 @@ bool Session::ends(std::string_view line) {
   return words.size() == 1 && (words[0].text == "quit" || words[0].text == "exit");
 }
 
-ExitCode Session::report(ExitCode code, const json& error, std::string_view line, std::string_view place) {
+ExitCode Session::report(ExitCode code, const json& error, std::string_view line,
+                         std::string_view place) {
   if (json_) {
     json whole = {{"error", error}};
     if (!place.empty()) whole["place"] = place;
@@ -40,11 +41,16 @@ ExitCode Session::report(ExitCode code, const json& error, std::string_view line
   return code;
 }
 
-ExitCode Session::run(const std::string& line, std::string_view place) { return run(line, words_of(line), place); }
+ExitCode Session::run(const std::string& line, std::string_view place) {
+  return run(line, words_of(line), place);
+}
 
-ExitCode Session::run_words(const std::vector<std::string>& words) { return run(join_words(words), words, {}); }
+ExitCode Session::run_words(const std::vector<std::string>& words) {
+  return run(join_words(words), words, {});
+}
 
-ExitCode Session::run(const std::string& line, const std::vector<std::string>& words, std::string_view place) {
+ExitCode Session::run(const std::string& line, const std::vector<std::string>& words,
+                      std::string_view place) {
   if (words.empty() || ends(line)) return ExitCode::kDone;
   auto planned = plan(line, words);
   if (!planned) return report(ExitCode::kUsage, to_json(planned.error()), line, place);
@@ -61,7 +67,8 @@ ExitCode Session::run(const std::string& line, const std::vector<std::string>& w
   }
   const json* const document = find_document(answer.result);
   if (document == nullptr) {
-    return report(ExitCode::kUnreachable, {{"code", 0}, {"message", "the answer holds no document"}}, line, place);
+    return report(ExitCode::kUnreachable,
+                  {{"code", 0}, {"message", "the answer holds no document"}}, line, place);
   }
   if (planned->write_to.empty()) {
     out_ << document->dump(2, ' ', false, json::error_handler_t::replace) << std::endl;
@@ -85,7 +92,8 @@ ExitCode Session::run_file(const std::string& path) {
     const ExitCode code = run(line, path + ":" + std::to_string(number));
     if (code != ExitCode::kDone) return code;
   }
-  return in.bad() ? report(ExitCode::kRefused, unreadable, {}, {}) : ExitCode::kDone;  // bad: such as a directory
+  return in.bad() ? report(ExitCode::kRefused, unreadable, {}, {})
+                  : ExitCode::kDone;  // bad: such as a directory
 }
 
 ExitCode Session::run_lines(std::istream& in) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Commands run one after another over one client: from argv, a file, or a shell. Results go to `out`, errors to `err`
-// (with --json, errors go to `out` as {"error": ...}).
+// Commands run one after another over one client: from argv, a file, or a shell. Results go to
+// `out`, errors to `err` (with --json, errors go to `out` as {"error": ...}).
 //
 // Thread safety: none.
 #pragma once
@@ -27,15 +27,18 @@ class Session {
 
   // Each line of a file ("-": standard input), up to the first that fails.
   ExitCode run_file(const std::string& path);
-  // Each line up to `quit` or the end, whatever fails but the daemon itself; the first failure's code.
+  // Each line up to `quit` or the end, whatever fails but the daemon itself; the first failure's
+  // code.
   ExitCode run_lines(std::istream& in);
 
   // `quit` or `exit`.
   [[nodiscard]] static bool ends(std::string_view line);
 
  private:
-  ExitCode run(const std::string& line, const std::vector<std::string>& words, std::string_view place);
-  ExitCode report(ExitCode code, const nlohmann::json& error, std::string_view line, std::string_view place);
+  ExitCode run(const std::string& line, const std::vector<std::string>& words,
+               std::string_view place);
+  ExitCode report(ExitCode code, const nlohmann::json& error, std::string_view line,
+                  std::string_view place);
 
   Client& client_;
   const bool json_;

@@ -30,7 +30,8 @@ unsigned char on_tab(EditLine* editor, int /*key*/) {
   const LineInfo* info = el_line(editor);
   const std::string line(info->buffer, info->lastchar);
   const auto cursor = static_cast<size_t>(info->cursor - info->buffer);
-  const Answer answer = static_cast<Client*>(data)->call("complete", {{"line", line}, {"cursor", cursor}});
+  const Answer answer =
+      static_cast<Client*>(data)->call("complete", {{"line", line}, {"cursor", cursor}});
   if (answer.code != ExitCode::kDone) return CC_REFRESH_BEEP;
   const Insertion insertion = complete(line, cursor, answer.result);
   if (!insertion.text.empty()) {

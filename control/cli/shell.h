@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The interactive shell: line editing, a history kept in ~/.godwit_history, completion by the daemon.
+// The interactive shell: line editing, a history kept in ~/.godwit_history, completion by the
+// daemon.
 #pragma once
 
 #include "control/cli/client.h"

@@ -19,7 +19,8 @@ void refuse(Error error) { throw Refusal{kRefused, std::move(error)}; }
 
 Word WordReader::next(const std::string& expected) {
   if (more()) return words_[next_++];
-  throw Refusal{kInvalidParams, Error{"the line ends too early", 0, static_cast<uint32_t>(line_.size() + 1), "", expected}};
+  throw Refusal{kInvalidParams, Error{"the line ends too early", 0,
+                                      static_cast<uint32_t>(line_.size() + 1), "", expected}};
 }
 
 void WordReader::wrong(const Word& word, const std::string& message, const std::string& expected) {
@@ -43,9 +44,11 @@ std::string WordReader::rest() {
   return std::string(line_.substr(begin));
 }
 
-Params::Params(const Json& params, std::initializer_list<std::string_view> known) : params_(params) {
+Params::Params(const Json& params, std::initializer_list<std::string_view> known)
+    : params_(params) {
   for (const auto& [name, value] : params.items()) {
-    if (std::ranges::find(known, name) == known.end()) wrong("the parameter \"" + printable(name) + "\" is not known");
+    if (std::ranges::find(known, name) == known.end())
+      wrong("the parameter \"" + printable(name) + "\" is not known");
   }
 }
 
@@ -63,14 +66,18 @@ std::string Params::text(const char* name) const {
   return value.get<std::string>();
 }
 
-std::string Params::text_or(const char* name, const char* otherwise) const { return has(name) ? text(name) : otherwise; }
+std::string Params::text_or(const char* name, const char* otherwise) const {
+  return has(name) ? text(name) : otherwise;
+}
 
 namespace {
 
 uint64_t unsigned_number(const char* name, const Json& value, uint64_t least, uint64_t most) {
-  const bool natural = value.is_number_unsigned() || (value.is_number_integer() && value.get<int64_t>() >= 0);
+  const bool natural =
+      value.is_number_unsigned() || (value.is_number_integer() && value.get<int64_t>() >= 0);
   if (!natural || value.get<uint64_t>() < least || value.get<uint64_t>() > most) {
-    Params::wrong(std::string("\"") + name + "\" must be a number from " + std::to_string(least) + " to " + std::to_string(most));
+    Params::wrong(std::string("\"") + name + "\" must be a number from " + std::to_string(least) +
+                  " to " + std::to_string(most));
   }
   return value.get<uint64_t>();
 }
@@ -89,7 +96,8 @@ uint64_t Params::number(const char* name, uint64_t least, uint64_t most) const {
 std::string Params::port(const char* name) const {
   const Json& value = raw(name);
   if (value.is_string()) return value.get<std::string>();
-  if (value.is_number_integer()) return std::to_string(unsigned_number(name, value, 0, PortId{}.value - 1u));
+  if (value.is_number_integer())
+    return std::to_string(unsigned_number(name, value, 0, PortId{}.value - 1u));
   wrong(std::string("\"") + name + "\" must be a port's number or an endpoint's name");
 }
 
@@ -104,7 +112,8 @@ std::vector<std::string> Params::texts(const char* name) const {
 
 std::vector<uint64_t> Params::numbers(const char* name, uint64_t most) const {
   std::vector<uint64_t> out;
-  for (const Json& value : list(name, raw(name))) out.push_back(unsigned_number(name, value, 0, most));
+  for (const Json& value : list(name, raw(name)))
+    out.push_back(unsigned_number(name, value, 0, most));
   return out;
 }
 
@@ -115,16 +124,19 @@ bool is_number(std::string_view text) {
 }
 
 [[noreturn]] void no_such_port(const std::string& port) {
-  refuse("there is no port " + printable(port), printable(port), "a port's number or an endpoint's name (`show endpoints`)");
+  refuse("there is no port " + printable(port), printable(port),
+         "a port's number or an endpoint's name (`show endpoints`)");
 }
 
 }  // namespace
 
-void commit(const Context& context, dataplane::Transaction& transaction, const std::function<void(migration::JournalBatch& batch)>& note) {
+void commit(const Context& context, dataplane::Transaction& transaction,
+            const std::function<void(migration::JournalBatch& batch)>& note) {
   if (context.journal != nullptr && context.journal->keeps_policy()) {
     migration::JournalBatch batch;
     note(batch);
-    if (auto written = context.journal->write(batch); !written) refuse("it cannot be stored, so it is not done: " + written.error().message);
+    if (auto written = context.journal->write(batch); !written)
+      refuse("it cannot be stored, so it is not done: " + written.error().message);
   }
   transaction.commit();
 }
@@ -132,7 +144,9 @@ void commit(const Context& context, dataplane::Transaction& transaction, const s
 const dataplane::EndpointRecord& find_endpoint(const Context& context, const std::string& port) {
   if (!is_number(port)) {
     const dataplane::EndpointRecord* found = context.store.find(port);
-    if (found == nullptr) refuse("no such endpoint", printable(port), "a port's number or an endpoint's name (`show endpoints`)");
+    if (found == nullptr)
+      refuse("no such endpoint", printable(port),
+             "a port's number or an endpoint's name (`show endpoints`)");
     return *found;
   }
   const auto number = to_number(port, PortId{}.value - 1u);
@@ -161,7 +175,8 @@ std::vector<dataplane::PortInfo> find_ports(const Context& context, const Params
 
 void refuse_if_moving(const Context& context, std::string_view endpoint) {
   const std::string vm(dataplane::vm_of(endpoint));
-  if (context.engine.moving(vm)) refuse(vm + " is moving to or from another host", printable(endpoint));
+  if (context.engine.moving(vm))
+    refuse(vm + " is moving to or from another host", printable(endpoint));
 }
 
 std::string location_text(const Context& context, const dataplane::Location& location) {
@@ -211,7 +226,8 @@ void change_profile(const Params& params, dataplane::Profile& profile) {
   };
   if (params.has("macs")) {
     profile.macs.clear();
-    for (const std::string& text : params.texts("macs")) profile.macs.push_back(parse(text, parse_mac, "a MAC address"));
+    for (const std::string& text : params.texts("macs"))
+      profile.macs.push_back(parse(text, parse_mac, "a MAC address"));
   }
   if (params.has("ips")) {
     profile.ipv4s.clear();
@@ -226,16 +242,20 @@ void change_profile(const Params& params, dataplane::Profile& profile) {
   }
   if (params.has("vlans")) {
     profile.vlans.clear();
-    for (const uint64_t vlan : params.numbers("vlans", 4094)) profile.vlans.push_back(static_cast<uint16_t>(vlan));
+    for (const uint64_t vlan : params.numbers("vlans", 4094))
+      profile.vlans.push_back(static_cast<uint16_t>(vlan));
   }
-  if (std::max({profile.macs.size(), profile.ipv4s.size(), profile.ipv6s.size()}) > kMostAddresses || profile.vlans.size() > 4095) {
+  if (std::max({profile.macs.size(), profile.ipv4s.size(), profile.ipv6s.size()}) >
+          kMostAddresses ||
+      profile.vlans.size() > 4095) {
     refuse("too many addresses: at most " + std::to_string(kMostAddresses) + " of a kind");
   }
   if (params.has("mtu")) profile.mtu = static_cast<uint16_t>(params.number("mtu", 68, 9216));
   if (params.has("queues")) profile.queues = static_cast<uint16_t>(params.number("queues", 1, 16));
   if (params.has("miss")) {
     const std::string miss = params.text("miss");
-    if (miss != "normal" && miss != "drop") refuse("bad miss policy", printable(miss), "normal or drop");
+    if (miss != "normal" && miss != "drop")
+      refuse("bad miss policy", printable(miss), "normal or drop");
     profile.miss = miss == "drop" ? dataplane::MissPolicy::kDrop : dataplane::MissPolicy::kNormal;
   }
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the commands' files share: refusing, reading words and parameters, finding ports and endpoints.
+// What the commands' files share: refusing, reading words and parameters, finding ports and
+// endpoints.
 //
-// A command that cannot be done throws a Refusal, which call() (commands.cc) turns into the answer's error; it leaves
-// no other way. Transactions that were open are undone by their destructors.
+// A command that cannot be done throws a Refusal, which call() (commands.cc) turns into the
+// answer's error; it leaves no other way. Transactions that were open are undone by their
+// destructors.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +17,8 @@
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "control/rpc/jsonrpc.h"
 #include "base/text.h"
+#include "control/rpc/jsonrpc.h"
 
 namespace godwit::dataplane {
 struct EndpointRecord;
@@ -55,7 +57,8 @@ inline void take(Result<void> result) {
 // The words behind a command's own. What is wrong with them is kInvalidParams.
 class WordReader {
  public:
-  WordReader(std::string_view line, std::vector<Word> words) : line_(line), words_(std::move(words)) {}
+  WordReader(std::string_view line, std::vector<Word> words)
+      : line_(line), words_(std::move(words)) {}
   [[nodiscard]] bool more() const { return next_ < words_.size(); }
   // The next word; `expected` says what is wanted if there is none.
   Word next(const std::string& expected);
@@ -65,7 +68,8 @@ class WordReader {
   void end();
   // All that is left, as it stands in the line.
   std::string rest();
-  [[noreturn]] static void wrong(const Word& word, const std::string& message, const std::string& expected);
+  [[noreturn]] static void wrong(const Word& word, const std::string& message,
+                                 const std::string& expected);
 
  private:
   std::string_view line_;
@@ -93,9 +97,11 @@ class Params {
   const Json& params_;
 };
 
-// Writes what an open transaction will have changed, then commits it; a Refusal when it cannot be written, and nothing has
-// changed. `note` fills the batch from the store as it will be; it is not called where nothing is kept.
-void commit(const Context& context, dataplane::Transaction& transaction, const std::function<void(migration::JournalBatch& batch)>& note);
+// Writes what an open transaction will have changed, then commits it; a Refusal when it cannot be
+// written, and nothing has changed. `note` fills the batch from the store as it will be; it is not
+// called where nothing is kept.
+void commit(const Context& context, dataplane::Transaction& transaction,
+            const std::function<void(migration::JournalBatch& batch)>& note);
 
 // By a port's number or an endpoint's name.
 const dataplane::EndpointRecord& find_endpoint(const Context& context, const std::string& port);
@@ -108,7 +114,8 @@ void refuse_if_moving(const Context& context, std::string_view endpoint);
 // "port 0", "uplink physnet1", "parked", "redirect", "none".
 std::string location_text(const Context& context, const dataplane::Location& location);
 
-// Profiles by words (`mac ..`, `mac=..`) and parameters ("macs":[..], "ips", "vlans", "mtu", "queues", "miss").
+// Profiles by words (`mac ..`, `mac=..`) and parameters ("macs":[..], "ips", "vlans", "mtu",
+// "queues", "miss").
 bool put_profile_option(Json& params, std::string_view key, const Word& value);
 void change_profile(const Params& params, dataplane::Profile& profile);
 inline constexpr std::string_view kProfileOptions = "mac, ip, vlan, mtu, queues or miss";

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What could stand at the cursor: the commands' own words from their table, then names by what the parameter is called
-// in the table's text. What follows `flow` is the rule language's own business.
+// What could stand at the cursor: the commands' own words from their table, then names by what the
+// parameter is called in the table's text. What follows `flow` is the rule language's own business.
 #include <algorithm>
 #include <set>
 
 #include "control/commands/command_support.h"
 #include "control/commands/commands.h"
-#include "dataplane/rules/flow_command.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
+#include "dataplane/rules/flow_command.h"
 #include "migration/engine/engine.h"
 
 namespace godwit::control {
@@ -32,14 +32,16 @@ struct Candidates {
 
 void offer_endpoints(const Context& context, Candidates& out, bool with_port) {
   for (const dataplane::EndpointRecord* endpoint : context.store.endpoints()) {
-    if (!with_port || endpoint->port.valid()) out.offer(endpoint->profile.name, location_text(context, endpoint->location));
+    if (!with_port || endpoint->port.valid())
+      out.offer(endpoint->profile.name, location_text(context, endpoint->location));
   }
 }
 
 void offer_vms(const Context& context, Candidates& out) {
   std::set<std::string> vms;
   for (const dataplane::EndpointRecord* endpoint : context.store.endpoints()) {
-    if (endpoint->profile.kind == dataplane::EndpointKind::kVm) vms.emplace(dataplane::vm_of(endpoint->profile.name));
+    if (endpoint->profile.kind == dataplane::EndpointKind::kVm)
+      vms.emplace(dataplane::vm_of(endpoint->profile.name));
   }
   for (const std::string& vm : vms) out.offer(vm, "a VM");
 }
@@ -48,27 +50,34 @@ void offer_locations(const Context& context, Candidates& out) {
   out.offer("none", "nowhere");
   out.offer("port", "its port here");
   for (const dataplane::EndpointRecord* endpoint : context.store.endpoints()) {
-    if (endpoint->profile.kind == dataplane::EndpointKind::kUplink) out.offer("uplink:" + endpoint->profile.name, "behind this uplink");
+    if (endpoint->profile.kind == dataplane::EndpointKind::kUplink)
+      out.offer("uplink:" + endpoint->profile.name, "behind this uplink");
   }
 }
 
 // `index`: which parameter of the command the word is; `before`: the word before it.
-void offer_parameter(const Context& context, const Command& command, size_t index, std::string_view before, Candidates& out) {
+void offer_parameter(const Context& context, const Command& command, size_t index,
+                     std::string_view before, Candidates& out) {
   if (index == 0 && command.params.starts_with("all|")) out.offer("all", "all ports");
   if (index == 0 && command.params.find("{port}") != std::string_view::npos) {
     offer_endpoints(context, out, true);
-    for (const dataplane::PortInfo& port : context.ports.list()) out.offer(std::to_string(port.id.value), port.name);
+    for (const dataplane::PortInfo& port : context.ports.list())
+      out.offer(std::to_string(port.id.value), port.name);
   }
-  if (index == 0 && (command.params.starts_with("VM") || command.params.starts_with("[VM"))) offer_vms(context, out);
+  if (index == 0 && (command.params.starts_with("VM") || command.params.starts_with("[VM")))
+    offer_vms(context, out);
   if (index == 0 && command.params.starts_with("VM|--all")) out.offer("--all", "all VMs here");
   if (index == 0 && command.params == "ID") {
-    for (const migration::MoveStatus& move : context.engine.status()) out.offer(move.id, move.vm + ", " + move.state);
+    for (const migration::MoveStatus& move : context.engine.status())
+      out.offer(move.id, move.vm + ", " + move.state);
   }
   if (index == 1 && (command.params == "VM|--all PEER" || command.params == "VM FROM")) {
-    for (const migration::PeerStatus& peer : context.engine.peers()) out.offer(peer.host, peer.address);
+    for (const migration::PeerStatus& peer : context.engine.peers())
+      out.offer(peer.host, peer.address);
   }
   if (index == 0 && command.params.starts_with("HOST")) {
-    for (const migration::PeerStatus& peer : context.engine.peers()) out.offer(peer.host, peer.address);
+    for (const migration::PeerStatus& peer : context.engine.peers())
+      out.offer(peer.host, peer.address);
   }
   if (index == 1 && command.params == "HOST [count N]") out.offer("count", "so many pings");
   if (index == 0 && command.params.starts_with("NAME")) offer_endpoints(context, out, false);
@@ -79,7 +88,8 @@ void offer_parameter(const Context& context, const Command& command, size_t inde
       return out.offer("drop", "what no rule matches is dropped");
     }
     if (index % 2 == 1 && command.params != "NAME") {
-      for (const char* word : {"location", "mac", "ip", "vlan", "mtu", "queues", "miss"}) out.offer(word, "");
+      for (const char* word : {"location", "mac", "ip", "vlan", "mtu", "queues", "miss"})
+        out.offer(word, "");
     }
   }
   if (index == 0 && command.words == "help") {
@@ -95,11 +105,13 @@ Json complete_line(Context& context, std::string_view line, size_t cursor) {
   std::vector<Word> words = split_words(line);
   if (!words.empty() && words.front().text == "flow" && words.front().text.end() != line.end()) {
     std::vector<std::string> names;
-    for (const dataplane::EndpointRecord* endpoint : context.store.endpoints()) names.push_back(endpoint->profile.name);
+    for (const dataplane::EndpointRecord* endpoint : context.store.endpoints())
+      names.push_back(endpoint->profile.name);
     const dataplane::Completions found = dataplane::complete_flow_command(line, line.size(), names);
     out.begin = found.begin;
     out.value = found.value;
-    for (const dataplane::Completion& one : found.candidates) out.list.emplace_back(one.word, one.help);
+    for (const dataplane::Completion& one : found.candidates)
+      out.list.emplace_back(one.word, one.help);
   } else {
     // The last word is the one to complete, if the cursor is at its end.
     if (!words.empty() && words.back().text.end() == line.end()) {
@@ -114,7 +126,8 @@ Json complete_line(Context& context, std::string_view line, size_t cursor) {
       if (same == words.size() && same < own.size()) {
         out.offer(own[same].text, same + 1 == own.size() ? command.help : std::string_view());
       } else if (same == own.size()) {
-        offer_parameter(context, command, words.size() - own.size(), words.empty() ? "" : words.back().text, out);
+        offer_parameter(context, command, words.size() - own.size(),
+                        words.empty() ? "" : words.back().text, out);
       }
     }
   }

@@ -15,17 +15,20 @@ using dataplane::EndpointRecord;
 using dataplane::Location;
 using dataplane::LocationKind;
 
-Location read_location(const Context& context, const std::string& text, const EndpointRecord* endpoint) {
+Location read_location(const Context& context, const std::string& text,
+                       const EndpointRecord* endpoint) {
   Location location;
   if (text == "none") return location;
   if (text == "port") {
-    if (endpoint == nullptr || !endpoint->port.valid()) refuse("it has no port here (`port attach`)", text, "none or uplink:NAME");
+    if (endpoint == nullptr || !endpoint->port.valid())
+      refuse("it has no port here (`port attach`)", text, "none or uplink:NAME");
     location.kind = LocationKind::kPort;
     location.port = endpoint->port;
     return location;
   }
   constexpr std::string_view kUplink = "uplink:";
-  if (!text.starts_with(kUplink)) refuse("not a location", printable(text), "port, none or uplink:NAME");
+  if (!text.starts_with(kUplink))
+    refuse("not a location", printable(text), "port, none or uplink:NAME");
   const EndpointRecord* uplink = context.store.find(text.substr(kUplink.size()));
   if (uplink == nullptr || uplink->profile.kind != dataplane::EndpointKind::kUplink) {
     refuse("no such uplink", printable(text), "uplink: and an uplink's name (`show endpoints`)");
@@ -43,7 +46,8 @@ void read_options(WordReader& words, Json& params) {
       params["location"] = words.text("port, none or uplink:NAME");
       continue;
     }
-    if (key.text != "mac" && key.text != "ip" && key.text != "vlan" && key.text != "mtu" && key.text != "queues" && key.text != "miss") {
+    if (key.text != "mac" && key.text != "ip" && key.text != "vlan" && key.text != "mtu" &&
+        key.text != "queues" && key.text != "miss") {
       WordReader::wrong(key, "not an option", expected);
     }
     put_profile_option(params, key.text, words.next("a value for " + std::string(key.text)));
@@ -67,33 +71,40 @@ Json endpoint_add(Context& context, const Json& json) {
   refuse_if_moving(context, profile.name);
   change_profile(params, profile);
   const EndpointRecord* known = context.store.find(profile.name);
-  if (known != nullptr && !known->implicit) refuse("endpoint " + profile.name + " exists already", profile.name, "a new name, or endpoint set");
+  if (known != nullptr && !known->implicit)
+    refuse("endpoint " + profile.name + " exists already", profile.name,
+           "a new name, or endpoint set");
   const Location location = read_location(context, params.text_or("location", "none"), known);
   dataplane::Transaction transaction(context.store);
   const EndpointId id = take(transaction.add_endpoint(profile, location));
   commit(context, transaction, [&](migration::JournalBatch& batch) {
-    batch.endpoints.push_back(migration::stored_endpoint(context.store, context.ports, *context.store.endpoint(id)));
+    batch.endpoints.push_back(
+        migration::stored_endpoint(context.store, context.ports, *context.store.endpoint(id)));
   });
   return {{"name", profile.name}, {"location", location_text(context, location)}};
 }
 std::string print_endpoint_add(const Json& data, const Json&) {
-  return "Endpoint " + data.at("name").get<std::string>() + " added: " + data.at("location").get<std::string>() + "\n";
+  return "Endpoint " + data.at("name").get<std::string>() +
+         " added: " + data.at("location").get<std::string>() + "\n";
 }
 
 Json endpoint_set(Context& context, const Json& json) {
   const Params params(json, {"name", "location", "macs", "ips", "vlans", "mtu", "queues", "miss"});
-  if (json.size() < 2) Params::wrong("there is nothing to set: location, macs, ips, vlans, mtu, queues or miss");
+  if (json.size() < 2)
+    Params::wrong("there is nothing to set: location, macs, ips, vlans, mtu, queues or miss");
   const EndpointRecord& known = find_endpoint(context, params.port("name"));
   refuse_if_moving(context, known.profile.name);
   dataplane::Profile profile = known.profile;
   change_profile(params, profile);
-  if (known.port.valid() && (profile.mtu != known.profile.mtu || profile.queues != known.profile.queues)) {
+  if (known.port.valid() &&
+      (profile.mtu != known.profile.mtu || profile.queues != known.profile.queues)) {
     refuse("the mtu and queues of a port cannot change: detach it first");
   }
   dataplane::Transaction transaction(context.store);
   take(transaction.set_profile(known.id, profile));
   if (params.has("location")) {
-    take(transaction.set_location(known.id, read_location(context, params.text("location"), &known)));
+    take(transaction.set_location(known.id,
+                                  read_location(context, params.text("location"), &known)));
   }
   commit(context, transaction, [&](migration::JournalBatch& batch) {
     batch.endpoints.push_back(migration::stored_endpoint(context.store, context.ports, known));
@@ -101,7 +112,8 @@ Json endpoint_set(Context& context, const Json& json) {
   return {{"name", profile.name}, {"location", location_text(context, known.location)}};
 }
 std::string print_endpoint_set(const Json& data, const Json&) {
-  return "Endpoint " + data.at("name").get<std::string>() + ": " + data.at("location").get<std::string>() + "\n";
+  return "Endpoint " + data.at("name").get<std::string>() + ": " +
+         data.at("location").get<std::string>() + "\n";
 }
 
 Json read_endpoint_del(WordReader& words) {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `flow ...`, exactly testpmd's. Numbers in place of endpoints' names mean the endpoint that the port belongs to now; the
-// rule keeps the name.
+// `flow ...`, exactly testpmd's. Numbers in place of endpoints' names mean the endpoint that the
+// port belongs to now; the rule keeps the name.
 #include <algorithm>
 
 #include "control/commands/command_support.h"
 #include "control/commands/commands.h"
 #include "control/commands/handlers.h"
-#include "dataplane/rules/flow_command.h"
 #include "dataplane/policy/policy_store.h"
+#include "dataplane/rules/flow_command.h"
 #include "migration/journal/journal.h"
 #include "migration/journal/policy_record.h"
 
@@ -25,8 +25,10 @@ std::string leads_to(const Context& context, EndpointId output) {
   const std::string& name = found->profile.name;
   const dataplane::Location& location = found->location;
   switch (location.kind) {
-    case dataplane::LocationKind::kPort: return name + " at port " + std::to_string(location.port.value);
-    case dataplane::LocationKind::kUplink: return name + " via " + location_text(context, location).substr(sizeof "uplink");
+    case dataplane::LocationKind::kPort:
+      return name + " at port " + std::to_string(location.port.value);
+    case dataplane::LocationKind::kUplink:
+      return name + " via " + location_text(context, location).substr(sizeof "uplink");
     case dataplane::LocationKind::kParked: return name + " parked";
     case dataplane::LocationKind::kRedirect: return name + " redirected";
     case dataplane::LocationKind::kNone: break;
@@ -81,28 +83,38 @@ FlowCommand read_command(FlowVerb verb, const Json& json) {
     auto command = dataplane::parse_flow_command(head + params.text("text"));
     if (command) return std::move(*command);
     Error error = std::move(command).error();
-    error.column = error.column > head.size() ? error.column - static_cast<uint32_t>(head.size()) : error.column == 0 ? 0 : 1;
+    error.column = error.column > head.size() ? error.column - static_cast<uint32_t>(head.size())
+                   : error.column == 0        ? 0
+                                              : 1;
     refuse(std::move(error));
   }
-  if (verb == FlowVerb::kCreate || verb == FlowVerb::kValidate) Params::wrong("the parameter \"text\" is missing");
+  if (verb == FlowVerb::kCreate || verb == FlowVerb::kValidate)
+    Params::wrong("the parameter \"text\" is missing");
   FlowCommand command;
   command.verb = verb;
   command.port = params.port("port");
-  if (params.has("rule")) command.rule_ids.push_back(static_cast<uint32_t>(params.number("rule", 0, kMostId)));
+  if (params.has("rule"))
+    command.rule_ids.push_back(static_cast<uint32_t>(params.number("rule", 0, kMostId)));
   if (params.has("rules")) {
-    for (const RuleId id : rule_ids(params.numbers("rules", kMostId))) command.rule_ids.push_back(id.value);
+    for (const RuleId id : rule_ids(params.numbers("rules", kMostId)))
+      command.rule_ids.push_back(id.value);
   }
   if (params.has("groups")) {
-    for (const uint64_t group : params.numbers("groups", UINT32_MAX)) command.groups.push_back(static_cast<uint32_t>(group));
+    for (const uint64_t group : params.numbers("groups", UINT32_MAX))
+      command.groups.push_back(static_cast<uint32_t>(group));
   }
-  if (verb == FlowVerb::kDestroy && command.rule_ids.empty()) Params::wrong("the parameter \"rules\" is missing");
-  if (verb == FlowVerb::kQuery && command.rule_ids.size() != 1) Params::wrong("the parameter \"rule\" is missing");
+  if (verb == FlowVerb::kDestroy && command.rule_ids.empty())
+    Params::wrong("the parameter \"rules\" is missing");
+  if (verb == FlowVerb::kQuery && command.rule_ids.size() != 1)
+    Params::wrong("the parameter \"rule\" is missing");
   return command;
 }
 
-const dataplane::RuleRecord& find_rule(const Context& context, const dataplane::EndpointRecord& owner, uint32_t id) {
+const dataplane::RuleRecord& find_rule(const Context& context,
+                                       const dataplane::EndpointRecord& owner, uint32_t id) {
   const dataplane::RuleRecord* found = context.store.rule(owner.id, RuleId(id));
-  if (found == nullptr) refuse("no rule " + std::to_string(id) + " of " + owner.profile.name, std::to_string(id));
+  if (found == nullptr)
+    refuse("no rule " + std::to_string(id) + " of " + owner.profile.name, std::to_string(id));
   return *found;
 }
 
@@ -110,26 +122,30 @@ const dataplane::RuleRecord& find_rule(const Context& context, const dataplane::
 Json make_rule(Context& context, FlowVerb verb, const Json& params) {
   FlowCommand command = read_command(verb, params);
   const dataplane::EndpointRecord& owner = find_endpoint(context, command.port);
-  dataplane::for_each_endpoint_name(command.rule, [&](std::string& name) { name = find_endpoint(context, name).profile.name; });
+  dataplane::for_each_endpoint_name(
+      command.rule, [&](std::string& name) { name = find_endpoint(context, name).profile.name; });
   dataplane::Transaction transaction(context.store);
   const RuleId id = take(transaction.create_rule(owner.id, command.rule));
   Json data{{"port", owner.profile.name}};
   if (verb == FlowVerb::kValidate) return data;
   commit(context, transaction, [&](migration::JournalBatch& batch) {
-    batch.created.push_back(migration::stored_rule(context.store, *context.store.rule(owner.id, id)));
+    batch.created.push_back(
+        migration::stored_rule(context.store, *context.store.rule(owner.id, id)));
   });
   data["id"] = id.value;
   return data;
 }
 
-Json list_rules(const Context& context, const dataplane::EndpointRecord& owner, const FlowCommand& command) {
+Json list_rules(const Context& context, const dataplane::EndpointRecord& owner,
+                const FlowCommand& command) {
   Json rules = Json::array();
   const auto wanted = [](const std::vector<uint32_t>& list, uint32_t value) {
     return list.empty() || std::ranges::find(list, value) != list.end();
   };
   for (const uint32_t id : command.rule_ids) find_rule(context, owner, id);
   for (const auto& [id, record] : owner.rules) {
-    if (wanted(command.groups, record->rule.attributes.group) && wanted(command.rule_ids, id)) rules.push_back(describe(context, *record));
+    if (wanted(command.groups, record->rule.attributes.group) && wanted(command.rule_ids, id))
+      rules.push_back(describe(context, *record));
   }
   Json data{{"name", owner.profile.name}, {"rules", std::move(rules)}};
   if (owner.port.valid()) data["port"] = owner.port.value;
@@ -138,7 +154,8 @@ Json list_rules(const Context& context, const dataplane::EndpointRecord& owner, 
 
 std::string outputs_text(const Json& rule) {
   std::string out;
-  for (const Json& output : rule.at("outputs")) out += (out.empty() ? "" : ", ") + output.at("text").get<std::string>();
+  for (const Json& output : rule.at("outputs"))
+    out += (out.empty() ? "" : ", ") + output.at("text").get<std::string>();
   return out;
 }
 
@@ -146,10 +163,14 @@ std::string outputs_text(const Json& rule) {
 
 Json read_flow(WordReader& words) { return {{"text", words.rest()}}; }
 
-Json flow_validate(Context& context, const Json& params) { return make_rule(context, FlowVerb::kValidate, params); }
+Json flow_validate(Context& context, const Json& params) {
+  return make_rule(context, FlowVerb::kValidate, params);
+}
 std::string print_flow_validate(const Json&, const Json&) { return "Flow rule validated\n"; }
 
-Json flow_create(Context& context, const Json& params) { return make_rule(context, FlowVerb::kCreate, params); }
+Json flow_create(Context& context, const Json& params) {
+  return make_rule(context, FlowVerb::kCreate, params);
+}
 std::string print_flow_create(const Json& data, const Json&) {
   return "Flow rule #" + std::to_string(data.at("id").get<uint32_t>()) + " created\n";
 }
@@ -169,7 +190,8 @@ Json flow_destroy(Context& context, const Json& params) {
 }
 std::string print_flow_destroy(const Json& data, const Json&) {
   std::string out;
-  for (const Json& id : data.at("rules")) out += "Flow rule #" + std::to_string(id.get<uint32_t>()) + " destroyed\n";
+  for (const Json& id : data.at("rules"))
+    out += "Flow rule #" + std::to_string(id.get<uint32_t>()) + " destroyed\n";
   return out;
 }
 
@@ -194,11 +216,16 @@ std::string print_flow_flush(const Json& data, const Json&) {
 Json flow_query(Context& context, const Json& params) {
   const FlowCommand command = read_command(FlowVerb::kQuery, params);
   const dataplane::EndpointRecord& owner = find_endpoint(context, command.port);
-  const dataplane::Count count = context.store.count(find_rule(context, owner, command.rule_ids.front()));
-  return {{"port", owner.profile.name}, {"rule", command.rule_ids.front()}, {"packets", count.packets}, {"bytes", count.bytes}};
+  const dataplane::Count count =
+      context.store.count(find_rule(context, owner, command.rule_ids.front()));
+  return {{"port", owner.profile.name},
+          {"rule", command.rule_ids.front()},
+          {"packets", count.packets},
+          {"bytes", count.bytes}};
 }
 std::string print_flow_query(const Json& data, const Json&) {
-  return "COUNT:\n hits_set: 1\n bytes_set: 1\n hits: " + std::to_string(data.at("packets").get<uint64_t>()) +
+  return "COUNT:\n hits_set: 1\n bytes_set: 1\n hits: " +
+         std::to_string(data.at("packets").get<uint64_t>()) +
          "\n bytes: " + std::to_string(data.at("bytes").get<uint64_t>()) + "\n";
 }
 
@@ -210,8 +237,9 @@ std::string print_flow_list(const Json& data, const Json&) {
   std::string out;
   for (const Json& rule : data.at("rules")) {
     const std::string outputs = outputs_text(rule);
-    out += rule.at("text").get_ref<const std::string&>() + " # rule " + std::to_string(rule.at("id").get<uint32_t>()) +
-           (outputs.empty() ? "" : ": " + outputs) + "\n";
+    out += rule.at("text").get_ref<const std::string&>() + " # rule " +
+           std::to_string(rule.at("id").get<uint32_t>()) + (outputs.empty() ? "" : ": " + outputs) +
+           "\n";
   }
   return out;
 }
@@ -219,7 +247,8 @@ std::string print_flow_list(const Json& data, const Json&) {
 Json flow_dump(Context& context, const Json& params) {
   const FlowCommand command = read_command(FlowVerb::kDump, params);
   if (!command.file.empty()) {
-    refuse("the daemon writes no files for its clients", printable(command.file), "the end of the line, and the text sent to a file by the shell");
+    refuse("the daemon writes no files for its clients", printable(command.file),
+           "the end of the line, and the text sent to a file by the shell");
   }
   const dataplane::EndpointRecord& owner = find_endpoint(context, command.port);
   Json data = list_rules(context, owner, command);
@@ -234,12 +263,15 @@ Json flow_dump(Context& context, const Json& params) {
 std::string print_flow_dump(const Json& data, const Json&) {
   std::string out;
   for (const Json& rule : data.at("rules")) {
-    const auto number = [&](const char* name) { return std::to_string(rule.at(name).get<uint64_t>()); };
+    const auto number = [&](const char* name) {
+      return std::to_string(rule.at(name).get<uint64_t>());
+    };
     const Json& inside = rule.at("inside");
     const std::string outputs = outputs_text(rule);
-    out += rule.at("text").get_ref<const std::string&>() + "\n# rule " + number("id") + ", in the table of " +
-           (inside.is_null() ? "the switch" : inside.get<std::string>()) + ", sequence " + number("sequence") + ", hits " +
-           number("packets") + ", bytes " + number("bytes") + (outputs.empty() ? "" : ", to " + outputs) + "\n";
+    out += rule.at("text").get_ref<const std::string&>() + "\n# rule " + number("id") +
+           ", in the table of " + (inside.is_null() ? "the switch" : inside.get<std::string>()) +
+           ", sequence " + number("sequence") + ", hits " + number("packets") + ", bytes " +
+           number("bytes") + (outputs.empty() ? "" : ", to " + outputs) + "\n";
   }
   return out;
 }

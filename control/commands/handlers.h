@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The functions that the table in commands.cc names: for each command what reads its words (where it takes any), what runs
-// it and what prints its result. Parameters and results are those of the methods.
+// The functions that the table in commands.cc names: for each command what reads its words (where
+// it takes any), what runs it and what prints its result. Parameters and results are those of the
+// methods.
 #pragma once
 
 #include <functional>
@@ -17,11 +18,12 @@ struct Context;
 class WordReader;
 using CommandDone = std::function<void(Result<nlohmann::json> data)>;
 
-#define GODWIT_HANDLER(name)                                                        \
-  nlohmann::json name(Context& context, const nlohmann::json& params);             \
+#define GODWIT_HANDLER(name)                                           \
+  nlohmann::json name(Context& context, const nlohmann::json& params); \
   std::string print_##name(const nlohmann::json& data, const nlohmann::json& params)
 
-// flow_commands.cc. Parameters: {"text"}, what follows the verb; or the parts by name, but for rules.
+// flow_commands.cc. Parameters: {"text"}, what follows the verb; or the parts by name, but for
+// rules.
 nlohmann::json read_flow(WordReader& words);
 GODWIT_HANDLER(flow_validate);
 GODWIT_HANDLER(flow_create);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Moving a VM's policy: by hand (export, rewrite, import of a document) and between peers. Files are the client's: the
-// daemon opens none that a client names.
+// Moving a VM's policy: by hand (export, rewrite, import of a document) and between peers. Files
+// are the client's: the daemon opens none that a client names.
 #include "migration/policy/document.h"
 
 #include <algorithm>
@@ -19,8 +19,12 @@
 namespace godwit::control {
 namespace {
 
-std::string count_text(uint64_t count, const char* what) { return std::to_string(count) + " " + what + (count == 1 ? "" : "s"); }
-std::string count_text(const Json& data, const char* name, const char* what) { return count_text(data.at(name).get<uint64_t>(), what); }
+std::string count_text(uint64_t count, const char* what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+std::string count_text(const Json& data, const char* name, const char* what) {
+  return count_text(data.at(name).get<uint64_t>(), what);
+}
 
 double milliseconds(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 
@@ -29,7 +33,9 @@ std::string fixed_text(double value, int digits) {
   std::snprintf(text, sizeof text, "%.*f", digits, value);
   return text;
 }
-std::string seconds_text(double seconds) { return fixed_text(seconds, seconds < 100 ? 1 : 0) + " s"; }
+std::string seconds_text(double seconds) {
+  return fixed_text(seconds, seconds < 100 ? 1 : 0) + " s";
+}
 std::string rate_text(double rate) { return fixed_text(rate, rate < 10 ? 1 : 0) + " a second"; }
 
 // "2026-11-24 06:15:12.345 UTC"
@@ -49,29 +55,37 @@ std::string bar(double at, double length, double total) {
   const double scale = total > 0 ? kColumns / total : 0;
   const int first = std::clamp(static_cast<int>(at * scale), 0, kColumns - 1);
   const int last = std::clamp(static_cast<int>((at + length) * scale), first + 1, kColumns);
-  return "|" + std::string(static_cast<size_t>(first), ' ') + std::string(static_cast<size_t>(last - first), '#') +
+  return "|" + std::string(static_cast<size_t>(first), ' ') +
+         std::string(static_cast<size_t>(last - first), '#') +
          std::string(static_cast<size_t>(kColumns - last), ' ') + "|";
 }
 
-bool is_over(const migration::MoveStatus& move) { return move.state == "done" || move.state == "aborted"; }
+bool is_over(const migration::MoveStatus& move) {
+  return move.state == "done" || move.state == "aborted";
+}
 
-// How long nobody carried its packets: at the source from the freeze on, at the destination until the first one.
+// How long nobody carried its packets: at the source from the freeze on, at the destination until
+// the first one.
 Json blackout_ms(const migration::MoveStatus& move) {
-  const auto [from, to] = move.role == "source" ? std::pair(move.freeze_ns, move.active_ns) : std::pair(move.rings_running_ns, move.first_packet_ns);
+  const auto [from, to] = move.role == "source"
+                              ? std::pair(move.freeze_ns, move.active_ns)
+                              : std::pair(move.rings_running_ns, move.first_packet_ns);
   return from == 0 || to < from ? Json() : Json(milliseconds(to - from));
 }
 
 // {"all": true} in place of {"vm"}.
 bool wants_all(const Params& params) {
   if (!params.has("all")) return false;
-  if (!params.raw("all").is_boolean() || !params.raw("all").get<bool>()) Params::wrong("\"all\" must be true");
+  if (!params.raw("all").is_boolean() || !params.raw("all").get<bool>())
+    Params::wrong("\"all\" must be true");
   if (params.has("vm")) Params::wrong("\"vm\" and \"all\" exclude each other");
   return true;
 }
 
 std::string ports_text(const Json& ports) {
   std::string out;
-  for (const auto& [name, port] : ports.items()) out += "  " + name + ": port " + std::to_string(port.get<unsigned>()) + "\n";
+  for (const auto& [name, port] : ports.items())
+    out += "  " + name + ": port " + std::to_string(port.get<unsigned>()) + "\n";
   return out;
 }
 
@@ -97,30 +111,33 @@ Json describe(const migration::EvacuationStatus& one, uint64_t now) {
 Json describe(const migration::MoveStatus& move, uint64_t now) {
   const uint64_t end = move.steps.empty() ? now : is_over(move) ? move.steps.back().ns : now;
   const uint64_t began = move.steps.empty() ? now : move.steps.front().ns;
-  return {{"elapsed_ms", milliseconds(end - began)},
-          {"left_ms", is_over(move) || move.deadline_ns == 0 ? Json() : Json(milliseconds(move.deadline_ns > now ? move.deadline_ns - now : 0))},
-          {"evacuation", move.evacuation.empty() ? Json() : Json(move.evacuation)},
-          {"vm", move.vm},
-          {"peer", move.peer},
-          {"role", move.role},
-          {"state", move.state},
-          {"id", move.id},
-          {"error", move.error.empty() ? Json() : Json(move.error)},
-          {"doubt", move.doubt.empty() ? Json() : Json(move.doubt)},
-          {"rules_exported", move.rules_exported},
-          {"rules_rewritten", move.rules_rewritten},
-          {"rules_imported", move.rules_imported},
-          {"parked", move.parked},
-          {"redirected", move.redirected},
-          {"park_overflow", move.park_overflow},
-          {"redirect_duplicate", move.redirect_duplicate},
-          {"freeze_ns", move.freeze_ns},
-          {"handover_ns", move.handover_ns},
-          {"active_ns", move.active_ns},
-          {"proof_ns", move.proof_ns},
-          {"done_ns", move.done_ns},
-          {"rings_running_ns", move.rings_running_ns},
-          {"first_packet_ns", move.first_packet_ns}};
+  return {
+      {"elapsed_ms", milliseconds(end - began)},
+      {"left_ms", is_over(move) || move.deadline_ns == 0
+                      ? Json()
+                      : Json(milliseconds(move.deadline_ns > now ? move.deadline_ns - now : 0))},
+      {"evacuation", move.evacuation.empty() ? Json() : Json(move.evacuation)},
+      {"vm", move.vm},
+      {"peer", move.peer},
+      {"role", move.role},
+      {"state", move.state},
+      {"id", move.id},
+      {"error", move.error.empty() ? Json() : Json(move.error)},
+      {"doubt", move.doubt.empty() ? Json() : Json(move.doubt)},
+      {"rules_exported", move.rules_exported},
+      {"rules_rewritten", move.rules_rewritten},
+      {"rules_imported", move.rules_imported},
+      {"parked", move.parked},
+      {"redirected", move.redirected},
+      {"park_overflow", move.park_overflow},
+      {"redirect_duplicate", move.redirect_duplicate},
+      {"freeze_ns", move.freeze_ns},
+      {"handover_ns", move.handover_ns},
+      {"active_ns", move.active_ns},
+      {"proof_ns", move.proof_ns},
+      {"done_ns", move.done_ns},
+      {"rings_running_ns", move.rings_running_ns},
+      {"first_packet_ns", move.first_packet_ns}};
 }
 
 // BIND: NAME=socket:PATH | NAME=port:N
@@ -130,11 +147,14 @@ void read_bind(const WordReader& words, const Word& word, Json& bind) {
   if (equals == std::string_view::npos) WordReader::wrong(word, "not a binding", expected);
   const std::string name(word.text.substr(0, equals));
   const std::string_view value = word.text.substr(equals + 1);
-  if (bind.contains(name)) WordReader::wrong(word, "the endpoint is bound twice", "one binding for each");
+  if (bind.contains(name))
+    WordReader::wrong(word, "the endpoint is bound twice", "one binding for each");
   if (value.starts_with("socket:")) {
     bind[name] = {{"socket", value.substr(7)}};
   } else if (value.starts_with("port:")) {
-    bind[name] = {{"port", words.number({value.substr(5), word.column + static_cast<uint32_t>(equals + 6)}, PortId{}.value - 1u)}};
+    bind[name] = {
+        {"port", words.number({value.substr(5), word.column + static_cast<uint32_t>(equals + 6)},
+                              PortId{}.value - 1u)}};
   } else {
     WordReader::wrong(word, "not a binding", expected);
   }
@@ -142,14 +162,18 @@ void read_bind(const WordReader& words, const Word& word, Json& bind) {
 
 std::map<std::string, migration::ImportBinding> bindings(const Json& json) {
   std::map<std::string, migration::ImportBinding> out;
-  if (!json.is_object()) Params::wrong("\"bind\" must be an object: endpoint -> {\"socket\"} or {\"port\"}");
+  if (!json.is_object())
+    Params::wrong("\"bind\" must be an object: endpoint -> {\"socket\"} or {\"port\"}");
   for (const auto& [name, value] : json.items()) {
-    if (!value.is_object() || value.size() != 1) Params::wrong("a binding is {\"socket\"} or {\"port\"}");
+    if (!value.is_object() || value.size() != 1)
+      Params::wrong("a binding is {\"socket\"} or {\"port\"}");
     const Params one(value, {"socket", "port"});
     migration::ImportBinding& binding = out[name];
     if (one.has("socket")) binding.socket_path = one.text("socket");
-    if (one.has("port")) binding.port = PortId(static_cast<uint16_t>(one.number("port", 0, PortId{}.value - 1u)));
-    if (one.has("socket") && (binding.socket_path.empty() || binding.socket_path.find('\0') != std::string::npos)) {
+    if (one.has("port"))
+      binding.port = PortId(static_cast<uint16_t>(one.number("port", 0, PortId{}.value - 1u)));
+    if (one.has("socket") &&
+        (binding.socket_path.empty() || binding.socket_path.find('\0') != std::string::npos)) {
       Params::wrong("\"socket\" must be a path");
     }
   }
@@ -183,8 +207,10 @@ Json migration_export(Context& context, const Json& json) {
   return migration::to_json(take(context.engine.export_vm(params.text("vm"))));
 }
 std::string print_migration_export(const Json& data, const Json& params) {
-  if (!params.contains("file")) return data.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-  return "Exported " + data.at("vm").get<std::string>() + ": " + std::to_string(data.at("rules").size()) + " rules\n";
+  if (!params.contains("file"))
+    return data.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  return "Exported " + data.at("vm").get<std::string>() + ": " +
+         std::to_string(data.at("rules").size()) + " rules\n";
 }
 
 Json migration_rewrite(Context& context, const Json& json) {
@@ -198,7 +224,8 @@ Json migration_rewrite(Context& context, const Json& json) {
 std::string print_migration_rewrite(const Json& data, const Json&) {
   return count_text(data, "transmit_rules_removed", "transmit rule") + " removed\n" +
          count_text(data, "receive_rules_rewritten", "receive rule") + " lead to the uplink\n" +
-         count_text(data, "uplink_rules_removed", "uplink rule") + " removed\n" + "Old ports:\n" + ports_text(data.at("old_ports"));
+         count_text(data, "uplink_rules_removed", "uplink rule") + " removed\n" + "Old ports:\n" +
+         ports_text(data.at("old_ports"));
 }
 
 Json read_migration_import(WordReader& words) {
@@ -212,12 +239,17 @@ Json read_migration_import(WordReader& words) {
 Json migration_import(Context& context, const Json& json) {
   const Params params(json, {"document", "bind", "file"});
   if (params.has("file")) {
-    refuse("the daemon opens no files of its clients: the godwit command reads the file and calls migration.import", printable(params.text("file")));
+    refuse(
+        "the daemon opens no files of its clients: the godwit command reads the file and calls "
+        "migration.import",
+        printable(params.text("file")));
   }
   const Json& given = params.raw("document");
-  const migration::Document document = take(given.is_string() ? migration::document_from_text(given.get_ref<const std::string&>())
-                                                              : migration::document_from_json(given));
-  const auto bind = params.has("bind") ? bindings(params.raw("bind")) : std::map<std::string, migration::ImportBinding>();
+  const migration::Document document =
+      take(given.is_string() ? migration::document_from_text(given.get_ref<const std::string&>())
+                             : migration::document_from_json(given));
+  const auto bind = params.has("bind") ? bindings(params.raw("bind"))
+                                       : std::map<std::string, migration::ImportBinding>();
   const migration::ImportReport report = take(context.engine.import_vm(document, bind));
   return {{"vm", document.vm},
           {"rules_imported", report.rules_imported},
@@ -229,7 +261,8 @@ Json migration_import(Context& context, const Json& json) {
 std::string print_migration_import(const Json& data, const Json&) {
   return count_text(data, "rules_imported", "rule") + " imported\n" +
          count_text(data, "receive_rules_rewritten", "receive rule") + " lead to the new ports\n" +
-         count_text(data, "uplink_rules_added", "uplink rule") + " added\n" + "New ports:\n" + ports_text(data.at("new_ports"));
+         count_text(data, "uplink_rules_added", "uplink rule") + " added\n" + "New ports:\n" +
+         ports_text(data.at("new_ports"));
 }
 
 // VM|--all
@@ -260,18 +293,24 @@ Json migrate_start(Context& context, const Json& json) {
   const migration::EvacuationReport report = take(context.engine.start_all(peer));
   Json started = Json::array(), refused = Json::array();
   for (const auto& [vm, id] : report.started) started.push_back({{"vm", vm}, {"id", id}});
-  for (const auto& [vm, reason] : report.refused) refused.push_back({{"vm", vm}, {"reason", reason}});
-  return {{"evacuation", report.id}, {"peer", peer}, {"started", std::move(started)}, {"refused", std::move(refused)}};
+  for (const auto& [vm, reason] : report.refused)
+    refused.push_back({{"vm", vm}, {"reason", reason}});
+  return {{"evacuation", report.id},
+          {"peer", peer},
+          {"started", std::move(started)},
+          {"refused", std::move(refused)}};
 }
 std::string print_migrate_start(const Json& data, const Json&) {
   const std::string peer = data.at("peer").get<std::string>();
   if (!data.contains("evacuation")) {
-    return "Moving " + data.at("vm").get<std::string>() + " to " + peer + ", move " + data.at("id").get<std::string>() + "\n";
+    return "Moving " + data.at("vm").get<std::string>() + " to " + peer + ", move " +
+           data.at("id").get<std::string>() + "\n";
   }
-  std::string out = "Moving " + std::to_string(data.at("started").size()) + " VMs to " + peer + ", evacuation " +
-                    data.at("evacuation").get<std::string>() + "\n";
+  std::string out = "Moving " + std::to_string(data.at("started").size()) + " VMs to " + peer +
+                    ", evacuation " + data.at("evacuation").get<std::string>() + "\n";
   for (const Json& one : data.at("refused")) {
-    out += "Not " + one.at("vm").get<std::string>() + ": " + one.at("reason").get<std::string>() + "\n";
+    out += "Not " + one.at("vm").get<std::string>() + ": " + one.at("reason").get<std::string>() +
+           "\n";
   }
   return out;
 }
@@ -289,41 +328,54 @@ Json migrate_pull(Context& context, const Json& json) {
   return {{"id", take(context.engine.pull(vm, from))}, {"vm", vm}, {"from", from}};
 }
 std::string print_migrate_pull(const Json& data, const Json&) {
-  return "Asked " + data.at("from").get<std::string>() + " for " + data.at("vm").get<std::string>() + ", move " +
-         data.at("id").get<std::string>() + "\n";
+  return "Asked " + data.at("from").get<std::string>() + " for " +
+         data.at("vm").get<std::string>() + ", move " + data.at("id").get<std::string>() + "\n";
 }
 
 Json migrate_status(Context& context, const Json& json) {
   const Params params(json, {"vm"});
   const uint64_t now = context.engine.now_ns();
   Json moves = Json::array(), evacuations = Json::array();
-  for (const migration::MoveStatus& move : context.engine.status(params.text_or("vm", ""))) moves.push_back(describe(move, now));
+  for (const migration::MoveStatus& move : context.engine.status(params.text_or("vm", "")))
+    moves.push_back(describe(move, now));
   if (!params.has("vm")) {
-    for (const migration::EvacuationStatus& one : context.engine.evacuations()) evacuations.push_back(describe(one, now));
+    for (const migration::EvacuationStatus& one : context.engine.evacuations())
+      evacuations.push_back(describe(one, now));
   }
   return {{"moves", std::move(moves)}, {"evacuations", std::move(evacuations)}};
 }
 std::string print_migrate_status(const Json& data, const Json&) {
-  std::vector<std::vector<std::string>> rows{
-      {"VM", "Role", "Peer", "State", "For", "Left", "Exported", "Rewritten", "Imported", "Parked", "Redirected", "Move", "Error"}};
+  std::vector<std::vector<std::string>> rows{{"VM", "Role", "Peer", "State", "For", "Left",
+                                              "Exported", "Rewritten", "Imported", "Parked",
+                                              "Redirected", "Move", "Error"}};
   for (const Json& move : data.at("moves")) {
     const auto text = [&](const char* name) { return move.at(name).get<std::string>(); };
-    const auto number = [&](const char* name) { return std::to_string(move.at(name).get<uint64_t>()); };
-    rows.push_back({text("vm"), text("role"), text("peer"), text("state"), seconds_text(move.at("elapsed_ms").get<double>() / 1e3),
-                    move.at("left_ms").is_null() ? "-" : seconds_text(move.at("left_ms").get<double>() / 1e3), number("rules_exported"),
-                    number("rules_rewritten"), number("rules_imported"), number("parked"), number("redirected"), text("id"),
-                    move.at("error").is_null() ? "" : text("error")});
+    const auto number = [&](const char* name) {
+      return std::to_string(move.at(name).get<uint64_t>());
+    };
+    rows.push_back(
+        {text("vm"), text("role"), text("peer"), text("state"),
+         seconds_text(move.at("elapsed_ms").get<double>() / 1e3),
+         move.at("left_ms").is_null() ? "-" : seconds_text(move.at("left_ms").get<double>() / 1e3),
+         number("rules_exported"), number("rules_rewritten"), number("rules_imported"),
+         number("parked"), number("redirected"), text("id"),
+         move.at("error").is_null() ? "" : text("error")});
   }
   std::string out = rows.size() == 1 ? "No moves\n" : table(rows);
   for (const Json& move : data.at("moves")) {
     if (move.at("doubt").is_null()) continue;
-    out += "In doubt, move " + move.at("id").get<std::string>() + ": " + move.at("doubt").get<std::string>() + "\n";
+    out += "In doubt, move " + move.at("id").get<std::string>() + ": " +
+           move.at("doubt").get<std::string>() + "\n";
   }
   for (const Json& one : data.at("evacuations")) {
-    const auto number = [&](const char* name) { return std::to_string(one.at(name).get<uint64_t>()); };
-    out += "Evacuation " + one.at("id").get<std::string>() + " to " + one.at("peer").get<std::string>() + ": " + number("total") + " VMs, " +
-           number("done") + " done (" + number("rules") + " rules), " + number("failed") + " failed, " + number("queued") + " queued, " +
-           number("preparing") + " being prepared, " + number("prepared") + " prepared, " + number("moving") + " moving; " +
+    const auto number = [&](const char* name) {
+      return std::to_string(one.at(name).get<uint64_t>());
+    };
+    out += "Evacuation " + one.at("id").get<std::string>() + " to " +
+           one.at("peer").get<std::string>() + ": " + number("total") + " VMs, " + number("done") +
+           " done (" + number("rules") + " rules), " + number("failed") + " failed, " +
+           number("queued") + " queued, " + number("preparing") + " being prepared, " +
+           number("prepared") + " prepared, " + number("moving") + " moving; " +
            rate_text(one.at("per_second").get<double>());
     const bool left = !one.at("left_ms").is_null();
     out += left ? ", about " + seconds_text(one.at("left_ms").get<double>() / 1e3) + " left\n"
@@ -345,7 +397,8 @@ Json migrate_show(Context& context, const Json& json) {
   Json data = describe(move, now);
   const uint64_t began = move.steps.empty() ? now : move.steps.front().ns;
   const auto wall = std::chrono::system_clock::now() - std::chrono::nanoseconds(now - began);
-  data["began_unix_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(wall.time_since_epoch()).count();
+  data["began_unix_ms"] =
+      std::chrono::duration_cast<std::chrono::milliseconds>(wall.time_since_epoch()).count();
   data["blackout_ms"] = blackout_ms(move);
   data["steps_left_out"] = move.steps_left_out;
   Json& steps = data["steps"] = Json::array();
@@ -363,27 +416,37 @@ Json migrate_show(Context& context, const Json& json) {
 }
 std::string print_migrate_show(const Json& data, const Json&) {
   const auto text = [&](const char* name) { return data.at(name).get<std::string>(); };
-  const auto number = [&](const char* name) { return std::to_string(data.at(name).get<uint64_t>()); };
-  std::string out = "Move " + text("id") + " of " + text("vm") + (text("role") == "source" ? " to " : " from ") + text("peer") + ": " +
-                    text("state") + (data.at("error").is_null() ? "" : ", " + text("error")) + "\n" + "Began " +
-                    utc_text(data.at("began_unix_ms").get<int64_t>()) + ", " + seconds_text(data.at("elapsed_ms").get<double>() / 1e3) + "\n\n";
+  const auto number = [&](const char* name) {
+    return std::to_string(data.at(name).get<uint64_t>());
+  };
+  std::string out = "Move " + text("id") + " of " + text("vm") +
+                    (text("role") == "source" ? " to " : " from ") + text("peer") + ": " +
+                    text("state") + (data.at("error").is_null() ? "" : ", " + text("error")) +
+                    "\n" + "Began " + utc_text(data.at("began_unix_ms").get<int64_t>()) + ", " +
+                    seconds_text(data.at("elapsed_ms").get<double>() / 1e3) + "\n\n";
   const double total = data.at("elapsed_ms").get<double>();
   std::vector<std::vector<std::string>> rows{{"At ms", "For ms", "State", "On", "", "Why"}};
   for (const Json& step : data.at("steps")) {
     const double at = step.at("at_ms").get<double>(), length = step.at("for_ms").get<double>();
-    rows.push_back({fixed_text(at, 3), fixed_text(length, 3), step.at("state"), step.at("on").is_null() ? "" : step.at("on").get<std::string>(),
-                    bar(at, length, total), step.at("why").is_null() ? "" : step.at("why").get<std::string>()});
+    rows.push_back({fixed_text(at, 3), fixed_text(length, 3), step.at("state"),
+                    step.at("on").is_null() ? "" : step.at("on").get<std::string>(),
+                    bar(at, length, total),
+                    step.at("why").is_null() ? "" : step.at("why").get<std::string>()});
   }
   out += table(rows);
-  if (data.at("steps_left_out").get<uint64_t>() != 0) out += number("steps_left_out") + " steps from the middle are left out\n";
+  if (data.at("steps_left_out").get<uint64_t>() != 0)
+    out += number("steps_left_out") + " steps from the middle are left out\n";
   out += "\n";
   if (!data.at("blackout_ms").is_null()) {
-    out += (text("role") == "source" ? "From the freeze to the peer's being active: " : "From its rings' running to its first packet: ") +
+    out += (text("role") == "source" ? "From the freeze to the peer's being active: "
+                                     : "From its rings' running to its first packet: ") +
            fixed_text(data.at("blackout_ms").get<double>(), 3) + " ms\n";
   }
-  return out + "Rules: " + number("rules_exported") + " exported, " + number("rules_rewritten") + " rewritten, " + number("rules_imported") +
-         " imported\n" + "Packets: " + number("redirected") + " redirected; meanwhile in the whole switch " + number("parked") + " parked; dropped: " +
-         number("park_overflow") + " park_overflow, " + number("redirect_duplicate") + " redirect_duplicate\n";
+  return out + "Rules: " + number("rules_exported") + " exported, " + number("rules_rewritten") +
+         " rewritten, " + number("rules_imported") + " imported\n" +
+         "Packets: " + number("redirected") + " redirected; meanwhile in the whole switch " +
+         number("parked") + " parked; dropped: " + number("park_overflow") + " park_overflow, " +
+         number("redirect_duplicate") + " redirect_duplicate\n";
 }
 
 Json read_migrate_cancel(WordReader& words) {
@@ -412,10 +475,12 @@ Json migrate_cancel(Context& context, const Json& json) {
   return {{"cancelled", std::move(cancelled)}, {"refused", std::move(refused)}};
 }
 std::string print_migrate_cancel(const Json& data, const Json&) {
-  if (data.contains("vm")) return "The move of " + data.at("vm").get<std::string>() + " is cancelled\n";
+  if (data.contains("vm"))
+    return "The move of " + data.at("vm").get<std::string>() + " is cancelled\n";
   std::string out = count_text(data.at("cancelled").size(), "move") + " cancelled\n";
   for (const Json& one : data.at("refused")) {
-    out += "Not " + one.at("vm").get<std::string>() + ": " + one.at("reason").get<std::string>() + "\n";
+    out += "Not " + one.at("vm").get<std::string>() + ": " + one.at("reason").get<std::string>() +
+           "\n";
   }
   return out;
 }

@@ -15,8 +15,11 @@ namespace {
 std::string yes_no(const Json& value) { return value.get<bool>() ? "yes" : "no"; }
 
 Json describe(const migration::LinkInfo& link) {
-  Json out{{"address", link.address}, {"incoming", link.incoming}, {"version", link.version},
-           {"tls", link.cipher.empty() ? Json() : Json(link.cipher)}, {"certificate", Json()}};
+  Json out{{"address", link.address},
+           {"incoming", link.incoming},
+           {"version", link.version},
+           {"tls", link.cipher.empty() ? Json() : Json(link.cipher)},
+           {"certificate", Json()}};
   if (!link.certificate) return out;
   const migration::CertificateInfo& certificate = *link.certificate;
   out["certificate"] = {{"subject", certificate.subject},
@@ -36,21 +39,29 @@ Json peer_list(Context& context, const Json& json) {
   for (const migration::PeerStatus& peer : context.engine.peers()) {
     Json sessions = Json::array();
     for (const migration::LinkInfo& link : peer.sessions) sessions.push_back(describe(link));
-    peers.push_back({{"host", peer.host}, {"address", peer.address}, {"connected", peer.connected},
-                     {"may_move_in", peer.may_move_in}, {"may_move_out", peer.may_move_out},
-                     {"error", peer.error.empty() ? Json() : Json(peer.error)}, {"sessions", std::move(sessions)}});
+    peers.push_back({{"host", peer.host},
+                     {"address", peer.address},
+                     {"connected", peer.connected},
+                     {"may_move_in", peer.may_move_in},
+                     {"may_move_out", peer.may_move_out},
+                     {"error", peer.error.empty() ? Json() : Json(peer.error)},
+                     {"sessions", std::move(sessions)}});
   }
   return {{"peers", std::move(peers)}};
 }
 std::string print_peer_list(const Json& data, const Json&) {
-  std::vector<std::vector<std::string>> rows{{"Host", "Address", "Connected", "In", "Out", "Sessions", "TLS", "Certificate to", "Error"}};
+  std::vector<std::vector<std::string>> rows{
+      {"Host", "Address", "Connected", "In", "Out", "Sessions", "TLS", "Certificate to", "Error"}};
   for (const Json& peer : data.at("peers")) {
     const Json& sessions = peer.at("sessions");
     const Json last = sessions.empty() ? Json() : sessions.back();
     const bool certified = !last.is_null() && !last.at("certificate").is_null();
-    rows.push_back({peer.at("host"), peer.at("address"), yes_no(peer.at("connected")), yes_no(peer.at("may_move_in")), yes_no(peer.at("may_move_out")),
+    rows.push_back({peer.at("host"), peer.at("address"), yes_no(peer.at("connected")),
+                    yes_no(peer.at("may_move_in")), yes_no(peer.at("may_move_out")),
                     std::to_string(sessions.size()),
-                    last.is_null() ? "-" : last.at("tls").is_null() ? "plain text" : last.at("tls").get<std::string>(),
+                    last.is_null()             ? "-"
+                    : last.at("tls").is_null() ? "plain text"
+                                               : last.at("tls").get<std::string>(),
                     certified ? last.at("certificate").at("not_after").get<std::string>() : "-",
                     peer.at("error").is_null() ? "" : peer.at("error").get<std::string>()});
   }
@@ -72,38 +83,53 @@ void peer_ping(Context& context, const Json& json, CommandDone done) {
   const Params params(json, {"host", "count"});
   const std::string host = params.text("host");
   const uint64_t count = params.has("count") ? params.number("count", 1, migration::kMaxPings) : 1;
-  take(context.engine.ping(host, count, [done = std::move(done)](Result<migration::PingReport> report) {
-    if (!report) return done(fail(report.error()));
-    Json data = describe(report->link);
-    data["host"] = report->host;
-    data["may_move_in"] = report->may_move_in;
-    data["may_move_out"] = report->may_move_out;
-    data["versions"] = {{"peer", {report->version_low, report->version_high}}, {"here", {migration::kVersionLow, migration::kVersionHigh}}};
-    data["connect_us"] = report->connect_ns / 1000;
-    Json& trips = data["round_trips_us"] = Json::array();
-    for (const uint64_t ns : report->round_trips_ns) trips.push_back(static_cast<double>(ns / 100) / 10);
-    done(std::move(data));
-  }));
+  take(context.engine.ping(
+      host, count, [done = std::move(done)](Result<migration::PingReport> report) {
+        if (!report) return done(fail(report.error()));
+        Json data = describe(report->link);
+        data["host"] = report->host;
+        data["may_move_in"] = report->may_move_in;
+        data["may_move_out"] = report->may_move_out;
+        data["versions"] = {{"peer", {report->version_low, report->version_high}},
+                            {"here", {migration::kVersionLow, migration::kVersionHigh}}};
+        data["connect_us"] = report->connect_ns / 1000;
+        Json& trips = data["round_trips_us"] = Json::array();
+        for (const uint64_t ns : report->round_trips_ns)
+          trips.push_back(static_cast<double>(ns / 100) / 10);
+        done(std::move(data));
+      }));
 }
 std::string print_peer_ping(const Json& data, const Json&) {
-  const auto us = [](double value) { return std::to_string(static_cast<uint64_t>(value + 0.5)) + " us"; };
+  const auto us = [](double value) {
+    return std::to_string(static_cast<uint64_t>(value + 0.5)) + " us";
+  };
   const Json& versions = data.at("versions");
-  const auto range = [](const Json& both) { return std::to_string(both[0].get<unsigned>()) + " to " + std::to_string(both[1].get<unsigned>()); };
-  std::string out = data.at("host").get<std::string>() + " at " + data.at("address").get<std::string>() + ": " +
-                    (data.at("tls").is_null() ? "plain text" : data.at("tls").get<std::string>()) + ", connected in " +
-                    us(data.at("connect_us").get<double>()) + "\n";
+  const auto range = [](const Json& both) {
+    return std::to_string(both[0].get<unsigned>()) + " to " +
+           std::to_string(both[1].get<unsigned>());
+  };
+  std::string out = data.at("host").get<std::string>() + " at " +
+                    data.at("address").get<std::string>() + ": " +
+                    (data.at("tls").is_null() ? "plain text" : data.at("tls").get<std::string>()) +
+                    ", connected in " + us(data.at("connect_us").get<double>()) + "\n";
   if (const Json& certificate = data.at("certificate"); !certificate.is_null()) {
-    out += "Certificate: " + certificate.at("subject").get<std::string>() + ", issued by " + certificate.at("issuer").get<std::string>() +
-           ", valid to " + certificate.at("not_after").get<std::string>() + "\n";
+    out += "Certificate: " + certificate.at("subject").get<std::string>() + ", issued by " +
+           certificate.at("issuer").get<std::string>() + ", valid to " +
+           certificate.at("not_after").get<std::string>() + "\n";
   }
-  out += "Protocol: version " + std::to_string(data.at("version").get<unsigned>()) + "; it speaks " + range(versions.at("peer")) +
-         ", this switch " + range(versions.at("here")) + "\n";
-  out += "VMs may move in: " + yes_no(data.at("may_move_in")) + ", out: " + yes_no(data.at("may_move_out")) + "\n";
+  out += "Protocol: version " + std::to_string(data.at("version").get<unsigned>()) +
+         "; it speaks " + range(versions.at("peer")) + ", this switch " +
+         range(versions.at("here")) + "\n";
+  out += "VMs may move in: " + yes_no(data.at("may_move_in")) +
+         ", out: " + yes_no(data.at("may_move_out")) + "\n";
   const auto trips = data.at("round_trips_us").get<std::vector<double>>();
   if (trips.empty()) return out + "Round trip: not measured, its version has no ping\n";
   const double sum = std::accumulate(trips.begin(), trips.end(), 0.0);
-  return out + "Round trip: " + std::to_string(trips.size()) + (trips.size() == 1 ? " ping, " : " pings, ") + "least " + us(*std::ranges::min_element(trips)) +
-         ", mean " + us(sum / static_cast<double>(trips.size())) + ", most " + us(*std::ranges::max_element(trips)) + "\n";
+  return out + "Round trip: " + std::to_string(trips.size()) +
+         (trips.size() == 1 ? " ping, " : " pings, ") + "least " +
+         us(*std::ranges::min_element(trips)) + ", mean " +
+         us(sum / static_cast<double>(trips.size())) + ", most " +
+         us(*std::ranges::max_element(trips)) + "\n";
 }
 
 }  // namespace godwit::control

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Ports come after their policy and go before it: a port is opened while the endpoint's change is open, and is polled
-// from the commit that binds it; it is unbound by a commit before it is closed.
+// Ports come after their policy and go before it: a port is opened while the endpoint's change is
+// open, and is polled from the commit that binds it; it is unbound by a commit before it is closed.
 #include "control/commands/command_support.h"
 #include "control/commands/commands.h"
 #include "control/commands/handlers.h"
@@ -20,15 +20,18 @@ using dataplane::Profile;
 using dataplane::Transaction;
 
 // The profile the endpoint will have: what it has, if it is known, or a new one.
-Profile profile_for(const Context& context, const std::string& name, EndpointKind kind, const Params& params) {
+Profile profile_for(const Context& context, const std::string& name, EndpointKind kind,
+                    const Params& params) {
   take(dataplane::check_endpoint_name(name));
   Profile profile;
   profile.name = name;
   profile.kind = kind;
   if (const EndpointRecord* known = context.store.find(name)) {
-    if (known->port.valid()) refuse(name + " has port " + std::to_string(known->port.value) + " already", name);
+    if (known->port.valid())
+      refuse(name + " has port " + std::to_string(known->port.value) + " already", name);
     if (known->profile.kind != kind) {
-      refuse(name + (kind == EndpointKind::kUplink ? " is a VM's endpoint" : " is an uplink"), name);
+      refuse(name + (kind == EndpointKind::kUplink ? " is a VM's endpoint" : " is an uplink"),
+             name);
     }
     profile = known->profile;
   }
@@ -43,7 +46,8 @@ Json attach(Context& context, const Profile& profile, const OpenPort& open_port)
   const EndpointRecord* known = context.store.find(profile.name);
   EndpointId id;
   if (known == nullptr || known->implicit) {
-    id = take(transaction.add_endpoint(profile, known == nullptr ? dataplane::Location{} : known->location));
+    id = take(transaction.add_endpoint(profile,
+                                       known == nullptr ? dataplane::Location{} : known->location));
   } else {
     id = known->id;
     take(transaction.set_profile(id, profile));
@@ -61,7 +65,8 @@ Json attach(Context& context, const Profile& profile, const OpenPort& open_port)
   }
   try {
     commit(context, transaction, [&](migration::JournalBatch& batch) {
-      batch.endpoints.push_back(migration::stored_endpoint(context.store, context.ports, *context.store.endpoint(id)));
+      batch.endpoints.push_back(
+          migration::stored_endpoint(context.store, context.ports, *context.store.endpoint(id)));
     });
   } catch (Refusal&) {
     (void)context.ports.remove(port);
@@ -71,8 +76,9 @@ Json attach(Context& context, const Profile& profile, const OpenPort& open_port)
 }
 
 std::string attached_text(const Json& data) {
-  return "Port " + std::to_string(data.at("port").get<unsigned>()) + " is attached. Now total ports is " +
-         std::to_string(data.at("ports").get<size_t>()) + "\n";
+  return "Port " + std::to_string(data.at("port").get<unsigned>()) +
+         " is attached. Now total ports is " + std::to_string(data.at("ports").get<size_t>()) +
+         "\n";
 }
 
 // "socket=/run/vm1.sock,mode=server,mac=..": each part with its own column.
@@ -83,7 +89,8 @@ void read_vhost_options(const Word& word, Json& params) {
     const std::string_view part = word.text.substr(at, comma - at);
     const Word whole{part, word.column + static_cast<uint32_t>(at)};
     const size_t equals = part.find('=');
-    const std::string expected = "socket=PATH, mode=client or mode=server; or one of " + std::string(kProfileOptions) + " and =VALUE";
+    const std::string expected = "socket=PATH, mode=client or mode=server; or one of " +
+                                 std::string(kProfileOptions) + " and =VALUE";
     if (equals == std::string_view::npos) WordReader::wrong(whole, "not an option", expected);
     const std::string_view key = part.substr(0, equals);
     const Word value{part.substr(equals + 1), whole.column + static_cast<uint32_t>(equals + 1)};
@@ -106,7 +113,8 @@ Json read_port_attach_vhost(WordReader& words) {
 }
 
 Json port_attach_vhost(Context& context, const Json& json) {
-  const Params params(json, {"name", "socket", "mode", "macs", "ips", "vlans", "mtu", "queues", "miss"});
+  const Params params(json,
+                      {"name", "socket", "mode", "macs", "ips", "vlans", "mtu", "queues", "miss"});
   const Profile profile = profile_for(context, params.text("name"), EndpointKind::kVm, params);
   dataplane::VhostPortSpec spec;
   spec.name = profile.name;
@@ -150,7 +158,8 @@ Json port_detach(Context& context, const Json& json) {
     name = owner->profile.name;
     refuse_if_moving(context, name);
     for (const EndpointRecord* other : context.store.endpoints()) {
-      if (other->location.kind == LocationKind::kUplink && other->location.uplink == owner->id) refuse_if_moving(context, other->profile.name);
+      if (other->location.kind == LocationKind::kUplink && other->location.uplink == owner->id)
+        refuse_if_moving(context, other->profile.name);
     }
     Transaction transaction(context.store);
     take(transaction.set_active(owner->id, false));
@@ -164,8 +173,9 @@ Json port_detach(Context& context, const Json& json) {
   return {{"port", port.value}, {"name", name}, {"ports", context.ports.list().size()}};
 }
 std::string print_port_detach(const Json& data, const Json&) {
-  return "Port " + std::to_string(data.at("port").get<unsigned>()) + " is detached\nNow total ports is " +
-         std::to_string(data.at("ports").get<size_t>()) + "\n";
+  return "Port " + std::to_string(data.at("port").get<unsigned>()) +
+         " is detached\nNow total ports is " + std::to_string(data.at("ports").get<size_t>()) +
+         "\n";
 }
 
 }  // namespace godwit::control

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `show` and `clear`: nothing here changes what happens to a packet. Ports are printed in testpmd's shape.
+// `show` and `clear`: nothing here changes what happens to a packet. Ports are printed in testpmd's
+// shape.
 #include "control/commands/command_support.h"
 #include "control/commands/commands.h"
 #include "control/commands/handlers.h"
-#include "dataplane/state/fdb.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
+#include "dataplane/state/fdb.h"
 
 namespace godwit::control {
 namespace {
@@ -55,7 +56,9 @@ std::string joined(const Json& list) {
   return out.empty() ? "-" : out;
 }
 
-std::string number(const Json& object, const char* key) { return std::to_string(object.at(key).get<uint64_t>()); }
+std::string number(const Json& object, const char* key) {
+  return std::to_string(object.at(key).get<uint64_t>());
+}
 
 std::string padded(std::string text, size_t width) {
   if (text.size() < width) text.append(width - text.size(), ' ');
@@ -65,7 +68,8 @@ std::string padded(std::string text, size_t width) {
 std::string counts(const Json& drops) {
   std::string out;
   for (const auto& [reason, count] : drops.items()) {
-    if (count.get<uint64_t>() > 0) out += "  " + padded(reason + ":", 24) + std::to_string(count.get<uint64_t>()) + "\n";
+    if (count.get<uint64_t>() > 0)
+      out += "  " + padded(reason + ":", 24) + std::to_string(count.get<uint64_t>()) + "\n";
   }
   return out;
 }
@@ -77,20 +81,26 @@ Json show_version(Context& context, const Json& json) {
   return {{"name", "godwit"}, {"version", context.version}, {"host", context.host}};
 }
 std::string print_show_version(const Json& data, const Json&) {
-  return "godwit " + data.at("version").get<std::string>() + " on " + data.at("host").get<std::string>() + "\n";
+  return "godwit " + data.at("version").get<std::string>() + " on " +
+         data.at("host").get<std::string>() + "\n";
 }
 
 Json show_port_summary(Context& context, const Json& json) {
   const Params params(json, {"port"});
   Json ports = Json::array();
   for (const PortInfo& info : find_ports(context, params)) {
-    ports.push_back({{"port", info.id.value}, {"name", info.name}, {"mac", to_string(info.mac)}, {"driver", info.driver}, {"link", info.link_up ? "up" : "down"}});
+    ports.push_back({{"port", info.id.value},
+                     {"name", info.name},
+                     {"mac", to_string(info.mac)},
+                     {"driver", info.driver},
+                     {"link", info.link_up ? "up" : "down"}});
   }
   return {{"ports", std::move(ports)}};
 }
 std::string print_show_port_summary(const Json& data, const Json&) {
   return "Number of available ports: " + std::to_string(data.at("ports").size()) + "\n" +
-         rows_text(data.at("ports"), {{"Port", "MAC Address", "Name", "Driver", "Status"}}, {"port", "mac", "name", "driver", "link"});
+         rows_text(data.at("ports"), {{"Port", "MAC Address", "Name", "Driver", "Status"}},
+                   {"port", "mac", "name", "driver", "link"});
 }
 
 Json show_port_info(Context& context, const Json& json) {
@@ -103,9 +113,11 @@ std::string print_show_port_info(const Json& data, const Json&) {
   std::string out;
   for (const Json& port : data.at("ports")) {
     char features[24];
-    std::snprintf(features, sizeof features, "0x%llx", static_cast<unsigned long long>(port.at("features").get<uint64_t>()));
+    std::snprintf(features, sizeof features, "0x%llx",
+                  static_cast<unsigned long long>(port.at("features").get<uint64_t>()));
     const bool vhost = port.at("kind") == "vhost";
-    out += "\n********************* Infos for port " + padded(cell(port.at("port")), 3) + "*********************\n";
+    out += "\n********************* Infos for port " + padded(cell(port.at("port")), 3) +
+           "*********************\n";
     out += "Name: " + cell(port.at("name")) + "\n";
     if (!vhost) out += "MAC address: " + cell(port.at("mac")) + "\n";
     out += "Driver name: " + cell(port.at("driver")) + "\n";
@@ -132,7 +144,8 @@ Json show_port_stats(Context& context, const Json& json) {
     const dataplane::PortStats stats = context.ports.stats(info.id);
     Json drops = Json::object();
     for (size_t i = 0; i < dataplane::kDropCount; ++i) {
-      if (stats.drops[i] > 0) drops[std::string(dataplane::drop_name(static_cast<dataplane::Drop>(i)))] = stats.drops[i];
+      if (stats.drops[i] > 0)
+        drops[std::string(dataplane::drop_name(static_cast<dataplane::Drop>(i)))] = stats.drops[i];
     }
     ports.push_back({{"port", info.id.value},
                      {"name", info.name},
@@ -147,10 +160,13 @@ Json show_port_stats(Context& context, const Json& json) {
 std::string print_show_port_stats(const Json& data, const Json&) {
   std::string out;
   for (const Json& port : data.at("ports")) {
-    out += "\n  ######################## NIC statistics for port " + padded(cell(port.at("port")), 3) + "########################\n";
+    out += "\n  ######################## NIC statistics for port " +
+           padded(cell(port.at("port")), 3) + "########################\n";
     out += "  Name: " + cell(port.at("name")) + "\n";
-    out += "  RX-packets: " + padded(number(port, "rx_packets"), 20) + " RX-bytes:  " + number(port, "rx_bytes") + "\n";
-    out += "  TX-packets: " + padded(number(port, "tx_packets"), 20) + " TX-bytes:  " + number(port, "tx_bytes") + "\n";
+    out += "  RX-packets: " + padded(number(port, "rx_packets"), 20) +
+           " RX-bytes:  " + number(port, "rx_bytes") + "\n";
+    out += "  TX-packets: " + padded(number(port, "tx_packets"), 20) +
+           " TX-bytes:  " + number(port, "tx_bytes") + "\n";
     const std::string drops = counts(port.at("drops"));
     if (!drops.empty()) out += "  Dropped:\n" + drops;
     out += "  " + std::string(76, '#') + "\n";
@@ -169,7 +185,8 @@ Json clear_port_stats(Context& context, const Json& json) {
 }
 std::string print_clear_port_stats(const Json& data, const Json&) {
   std::string out;
-  for (const Json& port : data.at("ports")) out += "\n  NIC statistics for port " + cell(port) + " cleared\n";
+  for (const Json& port : data.at("ports"))
+    out += "\n  NIC statistics for port " + cell(port) + " cleared\n";
   return out;
 }
 
@@ -192,19 +209,20 @@ Json show_endpoints(Context& context, const Json& json) {
     }
     // Staged: its port is here and waits for its policy.
     const bool staged = record->port.valid() && !record->active;
-    endpoints.push_back({{"name", profile.name},
-                         {"kind", profile.kind == dataplane::EndpointKind::kUplink ? "uplink" : "vm"},
-                         {"location", location_text(context, record->location)},
-                         {"state", staged ? "staged" : "active"},
-                         {"port", record->port.valid() ? Json(record->port.value) : Json()},
-                         {"implicit", record->implicit},
-                         {"macs", std::move(macs)},
-                         {"ips", std::move(ips)},
-                         {"vlans", profile.vlans},
-                         {"mtu", profile.mtu},
-                         {"queues", profile.queues},
-                         {"miss", profile.miss == dataplane::MissPolicy::kDrop ? "drop" : "normal"},
-                         {"rules", {{"ingress", ingress}, {"egress", egress}, {"transfer", transfer}}}});
+    endpoints.push_back(
+        {{"name", profile.name},
+         {"kind", profile.kind == dataplane::EndpointKind::kUplink ? "uplink" : "vm"},
+         {"location", location_text(context, record->location)},
+         {"state", staged ? "staged" : "active"},
+         {"port", record->port.valid() ? Json(record->port.value) : Json()},
+         {"implicit", record->implicit},
+         {"macs", std::move(macs)},
+         {"ips", std::move(ips)},
+         {"vlans", profile.vlans},
+         {"mtu", profile.mtu},
+         {"queues", profile.queues},
+         {"miss", profile.miss == dataplane::MissPolicy::kDrop ? "drop" : "normal"},
+         {"rules", {{"ingress", ingress}, {"egress", egress}, {"transfer", transfer}}}});
   }
   return {{"endpoints", std::move(endpoints)}};
 }
@@ -212,8 +230,10 @@ std::string print_show_endpoints(const Json& data, const Json&) {
   Rows rows{{"Name", "Kind", "Location", "State", "MACs", "IPs", "Ingress", "Egress", "Transfer"}};
   for (const Json& one : data.at("endpoints")) {
     const Json& rules = one.at("rules");
-    rows.push_back({cell(one.at("name")), cell(one.at("kind")), cell(one.at("location")), cell(one.at("state")), joined(one.at("macs")),
-                    joined(one.at("ips")), cell(rules.at("ingress")), cell(rules.at("egress")), cell(rules.at("transfer"))});
+    rows.push_back({cell(one.at("name")), cell(one.at("kind")), cell(one.at("location")),
+                    cell(one.at("state")), joined(one.at("macs")), joined(one.at("ips")),
+                    cell(rules.at("ingress")), cell(rules.at("egress")),
+                    cell(rules.at("transfer"))});
   }
   return table(rows);
 }
@@ -223,12 +243,16 @@ Json show_fdb(Context& context, const Json& json) {
   Json entries = Json::array();
   for (const dataplane::FdbEntry& entry : context.fdb.list(context.now_s())) {
     const dataplane::EndpointRecord* found = context.store.endpoint(entry.endpoint);
-    entries.push_back({{"vlan", entry.vlan}, {"mac", to_string(entry.mac)}, {"endpoint", found == nullptr ? Json() : Json(found->profile.name)}, {"age_s", entry.age_s}});
+    entries.push_back({{"vlan", entry.vlan},
+                       {"mac", to_string(entry.mac)},
+                       {"endpoint", found == nullptr ? Json() : Json(found->profile.name)},
+                       {"age_s", entry.age_s}});
   }
   return {{"entries", std::move(entries)}, {"capacity", context.fdb.capacity()}};
 }
 std::string print_show_fdb(const Json& data, const Json&) {
-  return rows_text(data.at("entries"), {{"VLAN", "MAC", "Endpoint", "Age"}}, {"vlan", "mac", "endpoint", "age_s"});
+  return rows_text(data.at("entries"), {{"VLAN", "MAC", "Endpoint", "Age"}},
+                   {"vlan", "mac", "endpoint", "age_s"});
 }
 
 Json show_drops(Context& context, const Json& json) {
@@ -237,7 +261,8 @@ Json show_drops(Context& context, const Json& json) {
 }
 std::string print_show_drops(const Json& data, const Json&) {
   const std::string drops = counts(data.at("drops"));
-  return (drops.empty() ? "No drops\n" : drops) + "  " + padded("unpoliced_packets:", 24) + number(data, "unpoliced_packets") + "\n";
+  return (drops.empty() ? "No drops\n" : drops) + "  " + padded("unpoliced_packets:", 24) +
+         number(data, "unpoliced_packets") + "\n";
 }
 
 Json show_workers(Context& context, const Json& json) {
@@ -245,8 +270,11 @@ Json show_workers(Context& context, const Json& json) {
   return context.workers();
 }
 std::string print_show_workers(const Json& data, const Json&) {
-  return rows_text(data.at("workers"), {{"Worker", "CPU", "Node", "Queues", "RX-packets", "TX-packets", "Busy %", "Sleeps", "Held"}},
-                   {"worker", "cpu", "numa_node", "rx_queues", "rx_packets", "tx_packets", "busy_percent", "sleeps", "held"});
+  return rows_text(
+      data.at("workers"),
+      {{"Worker", "CPU", "Node", "Queues", "RX-packets", "TX-packets", "Busy %", "Sleeps", "Held"}},
+      {"worker", "cpu", "numa_node", "rx_queues", "rx_packets", "tx_packets", "busy_percent",
+       "sleeps", "held"});
 }
 
 Json show_memory(Context& context, const Json& json) {
@@ -255,8 +283,10 @@ Json show_memory(Context& context, const Json& json) {
 }
 std::string print_show_memory(const Json& data, const Json&) {
   return "Hugepages: " + cell(data.at("hugepages")) + "\n" +
-         rows_text(data.at("pools"), {{"Pool node", "Buffers", "Available", "Bytes each"}}, {"numa_node", "size", "available", "data_bytes"}) +
-         rows_text(data.at("heaps"), {{"Heap node", "Bytes", "Free"}}, {"numa_node", "total_bytes", "free_bytes"});
+         rows_text(data.at("pools"), {{"Pool node", "Buffers", "Available", "Bytes each"}},
+                   {"numa_node", "size", "available", "data_bytes"}) +
+         rows_text(data.at("heaps"), {{"Heap node", "Bytes", "Free"}},
+                   {"numa_node", "total_bytes", "free_bytes"});
 }
 
 }  // namespace godwit::control

@@ -2,12 +2,14 @@
 //
 // The configuration of one host: a YAML file (conf/host.yaml shows all of it), read once at start.
 //
-// Strict: a key that is not known, is there twice or has the wrong type, and a value out of range, are refused.
-// An Error's message is whole: "FILE:LINE:COL: what, expected ..."; line and column are set as well. Files are at most
-// kMaxConfigBytes long (the file of rules kMaxRulesFileBytes), so nothing here grows with what the file claims.
+// Strict: a key that is not known, is there twice or has the wrong type, and a value out of range,
+// are refused. An Error's message is whole: "FILE:LINE:COL: what, expected ..."; line and column
+// are set as well. Files are at most kMaxConfigBytes long (the file of rules kMaxRulesFileBytes),
+// so nothing here grows with what the file claims.
 //
-// read_config() says what the file alone can tell. What needs the rules' meaning (do they compile, do the
-// endpoints exist) is found by put_policy(), which needs a PolicyStore but no running switch.
+// read_config() says what the file alone can tell. What needs the rules' meaning (do they compile,
+// do the endpoints exist) is found by put_policy(), which needs a PolicyStore but no running
+// switch.
 //
 // Thread safety: pure functions but for reading files.
 #pragma once
@@ -91,18 +93,18 @@ struct TlsConfig {
 };
 
 struct MigrationConfig {
-  std::string listen;  // empty: does not listen
+  std::string listen;            // empty: does not listen
   std::optional<TlsConfig> tls;  // none: plain text, on loopback only unless
   bool plaintext_anywhere = false;
-  std::map<std::string, std::string> peers;  // host -> address:port
+  std::map<std::string, std::string> peers;                  // host -> address:port
   std::optional<std::set<std::string>> allow_in, allow_out;  // none: all peers
   uint64_t handshake_timeout_ms = 5000;
   uint64_t idle_timeout_ms = 15000;
   uint64_t max_connections = 1024;
   uint64_t max_connections_per_address = 512;
   uint64_t max_strangers = 256;
-  std::string vhost_template;                // empty: imports must say where
-  std::string uplink;                        // empty: there is none, or several and none was named
+  std::string vhost_template;  // empty: imports must say where
+  std::string uplink;          // empty: there is none, or several and none was named
   uint64_t prepare_timeout_ms = 10000;
   uint64_t window_timeout_ms = 2000;
   uint64_t max_preparing = 8;
@@ -113,9 +115,10 @@ struct MigrationConfig {
 
 // What survives a restart (control/state/stored_state.h).
 struct StateConfig {
-  std::string directory;     // empty: nothing does
-  uint32_t sync_ms = 100;    // commands are on the disk so long after their answer at most; 0: before it
-  Place place;               // of directory
+  std::string directory;  // empty: nothing does
+  uint32_t sync_ms =
+      100;      // commands are on the disk so long after their answer at most; 0: before it
+  Place place;  // of directory
 };
 
 // For tests: where the switch kills itself (control/config/faults.h).
@@ -147,8 +150,9 @@ Result<HostConfig> parse_config(std::string_view text, const std::string& file);
 // The lines of a file of rules: one `flow create` each; empty ones and comments (#) are left out.
 Result<std::vector<RuleConfig>> parse_rules(std::string_view text, const std::string& file);
 
-// Puts the endpoints (without ports: uplinks nowhere, VMs behind their uplink or nowhere) and all rules in the store,
-// in one transaction. Errors are placed as read_config()'s are, and have changed nothing.
+// Puts the endpoints (without ports: uplinks nowhere, VMs behind their uplink or nowhere) and all
+// rules in the store, in one transaction. Errors are placed as read_config()'s are, and have
+// changed nothing.
 Result<void> put_policy(const HostConfig& config, dataplane::PolicyStore& store);
 // The uplinks alone.
 Result<void> put_uplinks(const HostConfig& config, dataplane::PolicyStore& store);

@@ -14,11 +14,14 @@ std::vector<std::string> fault_points() {
     out.push_back("source " + std::string(name_of(static_cast<migration::SourceAction>(i))));
   }
   for (size_t i = 1; i < static_cast<size_t>(migration::DestinationAction::kCount); ++i) {
-    out.push_back("destination " + std::string(name_of(static_cast<migration::DestinationAction>(i))));
+    out.push_back("destination " +
+                  std::string(name_of(static_cast<migration::DestinationAction>(i))));
   }
   // The states that records have, and how moves end.
-  for (const char* state : {"prepared", "claimed", "in-doubt", "done", "aborted"}) out.push_back("journal source " + std::string(state));
-  for (const char* state : {"prepared", "active", "open", "done", "aborted"}) out.push_back("journal destination " + std::string(state));
+  for (const char* state : {"prepared", "claimed", "in-doubt", "done", "aborted"})
+    out.push_back("journal source " + std::string(state));
+  for (const char* state : {"prepared", "active", "open", "done", "aborted"})
+    out.push_back("journal destination " + std::string(state));
   out.insert(out.end(), {"journal delta", "journal policy"});
   return out;
 }
@@ -35,9 +38,13 @@ void Faults::reached(std::string_view point, bool after) {
 }
 
 void Faults::reached(const migration::JournalBatch& batch, bool after) {
-  const auto point = [](MoveRole role, const std::string& what) { return "journal " + std::string(name_of(role)) + " " + what; };
-  for (const migration::MoveRecord& move : batch.moves) reached(point(move.role, move.state), after);
-  for (const migration::SettledMove& move : batch.settled) reached(point(move.role, move.done ? "done" : "aborted"), after);
+  const auto point = [](MoveRole role, const std::string& what) {
+    return "journal " + std::string(name_of(role)) + " " + what;
+  };
+  for (const migration::MoveRecord& move : batch.moves)
+    reached(point(move.role, move.state), after);
+  for (const migration::SettledMove& move : batch.settled)
+    reached(point(move.role, move.done ? "done" : "aborted"), after);
   if (!batch.deltas.empty()) reached("journal delta", after);
   const bool moves = !batch.moves.empty() || !batch.settled.empty() || !batch.deltas.empty();
   if (!moves && !batch.empty()) reached("journal policy", after);

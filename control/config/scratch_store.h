@@ -3,9 +3,9 @@
 // A policy store that no worker reads, to try out what a policy would do.
 #pragma once
 
-#include "dataplane/state/counters.h"
-#include "dataplane/policy/policy_store.h"
 #include "base/rcu.h"
+#include "dataplane/policy/policy_store.h"
+#include "dataplane/state/counters.h"
 
 namespace godwit::control {
 

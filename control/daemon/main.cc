@@ -21,11 +21,14 @@ constexpr const char* kHelp =
     "usage: godwitd --config FILE [--check | --forget-lost]\n"
     "       godwitd --version\n"
     "\n"
-    "  --config FILE  run in the foreground by this configuration, log to stderr; SIGTERM and SIGINT end it,\n"
+    "  --config FILE  run in the foreground by this configuration, log to stderr; SIGTERM and "
+    "SIGINT end it,\n"
     "                 SIGHUP has it read the certificates again\n"
-    "  --check        only check the configuration and its certificates: 0 good, 1 not, with FILE:LINE:COL: what\n"
+    "  --check        only check the configuration and its certificates: 0 good, 1 not, with "
+    "FILE:LINE:COL: what\n"
     "                 With a state directory also whether what is stored there goes with it\n"
-    "  --forget-lost  forget what is stored and can no longer be restored, and print it; starts nothing\n"
+    "  --forget-lost  forget what is stored and can no longer be restored, and print it; starts "
+    "nothing\n"
     "  --version      print the version\n";
 
 struct Options {
@@ -34,12 +37,10 @@ struct Options {
 };
 
 bool read_options(int argc, char** argv, Options& out) {
-  const option known[] = {{"config", required_argument, nullptr, 'c'},
-                          {"check", no_argument, nullptr, 'k'},
-                          {"forget-lost", no_argument, nullptr, 'f'},
-                          {"version", no_argument, nullptr, 'v'},
-                          {"help", no_argument, nullptr, 'h'},
-                          {nullptr, 0, nullptr, 0}};
+  const option known[] = {
+      {"config", required_argument, nullptr, 'c'}, {"check", no_argument, nullptr, 'k'},
+      {"forget-lost", no_argument, nullptr, 'f'},  {"version", no_argument, nullptr, 'v'},
+      {"help", no_argument, nullptr, 'h'},         {nullptr, 0, nullptr, 0}};
   int option = 0;
   while ((option = getopt_long(argc, argv, "c:h", known, nullptr)) != -1) {
     switch (option) {
@@ -51,7 +52,8 @@ bool read_options(int argc, char** argv, Options& out) {
       default: return false;
     }
   }
-  return optind == argc && !(out.check && out.forget) && (out.version || out.help || !out.config.empty());
+  return optind == argc && !(out.check && out.forget) &&
+         (out.version || out.help || !out.config.empty());
 }
 
 int refuse(const godwit::Error& error) {
@@ -74,7 +76,8 @@ int main(int argc, char** argv) {
   if (!config) return refuse(config.error());
   if (options.check) {
     if (auto good = godwit::control::check_policy(*config); !good) return refuse(good.error());
-    if (auto good = godwit::control::check_certificates(*config); !good) return refuse(good.error());
+    if (auto good = godwit::control::check_certificates(*config); !good)
+      return refuse(good.error());
     auto notes = godwit::control::check_state(*config);
     if (!notes) return refuse(notes.error());
     for (const std::string& note : *notes) std::printf("note: %s\n", note.c_str());

@@ -29,7 +29,8 @@ Result<void> check_certificates(const HostConfig& config) {
   if (!config.migration.tls) return {};
   const auto loaded = migration::TlsContext::load(*network_options(config).tls, config.host);
   if (!loaded) return fail(placed_at_file(*config.migration.tls, loaded.error()));
-  if (auto valid = (*loaded)->check_time(std::time(nullptr)); !valid) return fail(placed_at_file(*config.migration.tls, valid.error()));
+  if (auto valid = (*loaded)->check_time(std::time(nullptr)); !valid)
+    return fail(placed_at_file(*config.migration.tls, valid.error()));
   return {};
 }
 

@@ -26,7 +26,9 @@ using Protocol = asio::local::stream_protocol;
 constexpr size_t kReadBytes = 64 * 1024;
 constexpr size_t kKeptBytes = 1u << 20;  // a buffer that grew past this is given back
 
-std::string system_error(const std::string& what, int error) { return what + ": " + std::strerror(error); }
+std::string system_error(const std::string& what, int error) {
+  return what + ": " + std::strerror(error);
+}
 
 bool may_connect(int descriptor) {
   ucred peer{};
@@ -37,7 +39,7 @@ bool may_connect(int descriptor) {
 
 // Makes the way free for bind(): nothing there, or a socket nobody listens on.
 Result<void> clear_path(const std::string& path) {
-  struct stat status{};
+  struct stat status {};
   if (lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return {};
     return fail(system_error(path, errno));
@@ -48,7 +50,8 @@ Result<void> clear_path(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   path.copy(address.sun_path, sizeof address.sun_path - 1);
-  const int result = connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const int result =
+      connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address);
   const int error = result == 0 ? 0 : errno;
   ::close(descriptor);
   // EAGAIN: somebody's backlog is full, so somebody is there.
@@ -84,13 +87,14 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
     void read() {
       const size_t used = input.size();
       input.resize(used + kReadBytes);
-      socket.async_read_some(asio::buffer(input.data() + used, kReadBytes),
-                             [self = shared_from_this(), used](asio::error_code error, size_t bytes) {
-                               if (self->impl == nullptr) return;
-                               self->input.resize(used + bytes);
-                               if (error) return self->end();
-                               self->next_line();
-                             });
+      socket.async_read_some(
+          asio::buffer(input.data() + used, kReadBytes),
+          [self = shared_from_this(), used](asio::error_code error, size_t bytes) {
+            if (self->impl == nullptr) return;
+            self->input.resize(used + bytes);
+            if (error) return self->end();
+            self->next_line();
+          });
     }
     // Answers the first whole line there is, else reads on.
     void next_line() {
@@ -103,9 +107,12 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
       }
       line_bytes = newline + 1;
       // A byte past the limit may have come with the block that the newline came in.
-      if (newline > kMaxLineBytes) return answered(error_line(kParseError, "a line is at most 64 MiB long"));
+      if (newline > kMaxLineBytes)
+        return answered(error_line(kParseError, "a line is at most 64 MiB long"));
       const auto handler = impl->handler;
-      handler(std::string_view(input).substr(0, newline), [self = shared_from_this()](std::string answer) { self->answered(std::move(answer)); });
+      handler(
+          std::string_view(input).substr(0, newline),
+          [self = shared_from_this()](std::string answer) { self->answered(std::move(answer)); });
     }
     void answered(std::string answer) {
       if (impl == nullptr) return;
@@ -124,20 +131,21 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
       timer.async_wait([self = shared_from_this()](asio::error_code error) {
         if (!error) self->end();
       });
-      asio::async_write(socket, asio::buffer(output), [self = shared_from_this()](asio::error_code error, size_t) {
-        if (self->impl == nullptr) return;
-        self->timer.cancel();
-        if (error || self->closing) return self->end();
-        std::string().swap(self->output);
-        self->next_line();
-      });
+      asio::async_write(socket, asio::buffer(output),
+                        [self = shared_from_this()](asio::error_code error, size_t) {
+                          if (self->impl == nullptr) return;
+                          self->timer.cancel();
+                          if (error || self->closing) return self->end();
+                          std::string().swap(self->output);
+                          self->next_line();
+                        });
     }
 
     Impl* impl;
     Protocol::socket socket;
     asio::steady_timer timer;  // of the write under way
     std::string input;
-    size_t searched = 0;  // of input, without a newline so far
+    size_t searched = 0;    // of input, without a newline so far
     size_t line_bytes = 0;  // of the line that is being answered
     std::string output;
     bool closing = false;
@@ -146,24 +154,26 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
   explicit Impl(asio::io_context& io) : context(io), acceptor(io), pause(io) {}
 
   void accept() {
-    acceptor.async_accept([this, self = shared_from_this()](asio::error_code error, Protocol::socket socket) {
-      if (error == asio::error::operation_aborted || !acceptor.is_open()) return;
-      if (error) {  // out of descriptors, most likely: not in a tight loop
-        pause.expires_after(std::chrono::milliseconds(100));
-        return pause.async_wait([this, self](asio::error_code cancelled) {
-          if (!cancelled && acceptor.is_open()) accept();
+    acceptor.async_accept(
+        [this, self = shared_from_this()](asio::error_code error, Protocol::socket socket) {
+          if (error == asio::error::operation_aborted || !acceptor.is_open()) return;
+          if (error) {  // out of descriptors, most likely: not in a tight loop
+            pause.expires_after(std::chrono::milliseconds(100));
+            return pause.async_wait([this, self](asio::error_code cancelled) {
+              if (!cancelled && acceptor.is_open()) accept();
+            });
+          }
+          welcome(std::move(socket));
+          accept();
         });
-      }
-      welcome(std::move(socket));
-      accept();
-    });
   }
   void welcome(Protocol::socket socket) {
     const auto turn_away = [&](std::string_view why) {
       const std::string line = error_line(kRefused, why) + "\n";
       (void)send(socket.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     };
-    if (!may_connect(socket.native_handle())) return turn_away("not permitted: root, or the daemon's user or group");
+    if (!may_connect(socket.native_handle()))
+      return turn_away("not permitted: root, or the daemon's user or group");
     if (all.size() >= kMaxConnections) return turn_away("too many connections");
     std::make_shared<Connection>(*this, std::move(socket))->begin();
   }
@@ -176,8 +186,10 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
   std::unordered_set<Connection*> all;
 };
 
-Result<std::unique_ptr<ControlSocket>> ControlSocket::open(asio::io_context& context, const std::string& path) {
-  if (path.empty() || path.size() > sizeof(sockaddr_un::sun_path) - 1) return fail("a socket's path has 1 to 107 bytes");
+Result<std::unique_ptr<ControlSocket>> ControlSocket::open(asio::io_context& context,
+                                                           const std::string& path) {
+  if (path.empty() || path.size() > sizeof(sockaddr_un::sun_path) - 1)
+    return fail("a socket's path has 1 to 107 bytes");
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
   std::error_code made;
   if (!parent.empty()) std::filesystem::create_directory(parent, made);
@@ -206,7 +218,9 @@ ControlSocket::ControlSocket(std::shared_ptr<Impl> impl) : impl_(std::move(impl)
 ControlSocket::~ControlSocket() { close(); }
 
 void ControlSocket::start(Handler handler) {
-  start_later([handler = std::move(handler)](std::string_view line, const Answer& answer) { answer(handler(line)); });
+  start_later([handler = std::move(handler)](std::string_view line, const Answer& answer) {
+    answer(handler(line));
+  });
 }
 
 void ControlSocket::start_later(LaterHandler handler) {

@@ -31,7 +31,9 @@ bool too_deep(std::string_view text) {
   return false;
 }
 
-std::string to_line(const Json& answer) { return answer.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string to_line(const Json& answer) {
+  return answer.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 Json error_answer(const Json& id, const RpcError& refused) {
   const Error& error = refused.error;
@@ -51,7 +53,9 @@ std::string refuse(const Json& id, int code, std::string message) {
 
 // What is wrong with the request, or nullptr.
 const char* fault_of(const Json& request) {
-  if (!request.is_object()) return request.is_array() ? "batches are not taken: one object a line" : "a request is an object";
+  if (!request.is_object())
+    return request.is_array() ? "batches are not taken: one object a line"
+                              : "a request is an object";
   const auto version = request.find("jsonrpc");
   if (version == request.end() || *version != "2.0") return "\"jsonrpc\" must be \"2.0\"";
   const auto method = request.find("method");
@@ -59,17 +63,21 @@ const char* fault_of(const Json& request) {
   const auto params = request.find("params");
   if (params != request.end() && !params->is_object()) return "\"params\" must be an object";
   const auto id = request.find("id");
-  if (id != request.end() && !id->is_string() && !id->is_number() && !id->is_null()) return "\"id\" must be a string or a number";
+  if (id != request.end() && !id->is_string() && !id->is_number() && !id->is_null())
+    return "\"id\" must be a string or a number";
   for (const auto& [key, value] : request.items()) {
-    if (key != "jsonrpc" && key != "method" && key != "params" && key != "id") return "a request has jsonrpc, id, method and params only";
+    if (key != "jsonrpc" && key != "method" && key != "params" && key != "id")
+      return "a request has jsonrpc, id, method and params only";
   }
   return nullptr;
 }
 
 }  // namespace
 
-void answer_line(std::string_view line, const RpcLaterHandler& handler, std::function<void(std::string answer)> answer) {
-  if (too_deep(line)) return answer(error_line(kParseError, "nested deeper than " + std::to_string(kMaxDepth)));
+void answer_line(std::string_view line, const RpcLaterHandler& handler,
+                 std::function<void(std::string answer)> answer) {
+  if (too_deep(line))
+    return answer(error_line(kParseError, "nested deeper than " + std::to_string(kMaxDepth)));
   const Json request = Json::parse(line, nullptr, false);
   if (request.is_discarded()) return answer(error_line(kParseError, "not JSON"));
   Json id = nullptr;
@@ -82,8 +90,10 @@ void answer_line(std::string_view line, const RpcLaterHandler& handler, std::fun
   const auto params = request.find("params");
   const Json none = Json::object();
   const bool notification = !request.contains("id");
-  handler(request.at("method").get_ref<const std::string&>(), params == request.end() ? none : *params,
-          [id = std::move(id), notification, answer = std::move(answer)](bool done, Json result, const RpcError& error) {
+  handler(request.at("method").get_ref<const std::string&>(),
+          params == request.end() ? none : *params,
+          [id = std::move(id), notification, answer = std::move(answer)](bool done, Json result,
+                                                                         const RpcError& error) {
             if (notification) return answer({});
             if (!done) return answer(to_line(error_answer(id, error)));
             answer(to_line(Json{{"jsonrpc", "2.0"}, {"id", id}, {"result", std::move(result)}}));
@@ -102,6 +112,8 @@ std::string answer_line(std::string_view line, const RpcHandler& handler) {
   return out;
 }
 
-std::string error_line(int code, std::string_view message) { return refuse(nullptr, code, std::string(message)); }
+std::string error_line(int code, std::string_view message) {
+  return refuse(nullptr, code, std::string(message));
+}
 
 }  // namespace godwit::control

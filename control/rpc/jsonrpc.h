@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// JSON-RPC 2.0 as the control socket speaks it: one request object a line, no batches, parameters by name.
+// JSON-RPC 2.0 as the control socket speaks it: one request object a line, no batches, parameters
+// by name.
 //
-// A line that is no request has an answer as well, with id null. A request without id is a notification: it is
-// carried out and not answered. Errors of ours are kRefused with {"column","token","expected"} where known.
+// A line that is no request has an answer as well, with id null. A request without id is a
+// notification: it is carried out and not answered. Errors of ours are kRefused with
+// {"column","token","expected"} where known.
 //
 // Pure functions, safe from any thread; nothing here throws for whatever the line holds.
 #pragma once
@@ -32,15 +34,17 @@ struct RpcError {
 };
 
 // Carries out one method; false: `error` is set, otherwise `result`.
-using RpcHandler =
-    std::function<bool(const std::string& method, const nlohmann::json& params, nlohmann::json& result, RpcError& error)>;
+using RpcHandler = std::function<bool(const std::string& method, const nlohmann::json& params,
+                                      nlohmann::json& result, RpcError& error)>;
 
 // The same for methods that may take their time: calls `reply` once, before it returns or later.
 using RpcReply = std::function<void(bool done, nlohmann::json result, RpcError error)>;
-using RpcLaterHandler = std::function<void(const std::string& method, const nlohmann::json& params, RpcReply reply)>;
+using RpcLaterHandler =
+    std::function<void(const std::string& method, const nlohmann::json& params, RpcReply reply)>;
 
 // The answer to one line, without newline; empty: none is due.
-void answer_line(std::string_view line, const RpcLaterHandler& handler, std::function<void(std::string answer)> answer);
+void answer_line(std::string_view line, const RpcLaterHandler& handler,
+                 std::function<void(std::string answer)> answer);
 std::string answer_line(std::string_view line, const RpcHandler& handler);
 
 // An answer to no request in particular, without newline.

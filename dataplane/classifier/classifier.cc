@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
-#include <string>
 #include <random>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -25,7 +25,8 @@ using classifier::Searcher;
 constexpr size_t kGarbageBatch = 128;  // blocks to free with one grace period
 constexpr size_t kBuildStep = 64;      // rules' work on a new tree at each change of the old one
 
-// The bytes that most tell these entries apart: those whose bits are cared for most and take both values.
+// The bytes that most tell these entries apart: those whose bits are cared for most and take both
+// values.
 Layout choose_layout(const std::vector<const RuleEntry*>& entries) {
   std::array<size_t, kFlowKeyBytes> cared{};
   std::array<std::array<size_t, 8>, kFlowKeyBytes> ones{}, care{};
@@ -41,7 +42,8 @@ Layout choose_layout(const std::vector<const RuleEntry*>& entries) {
     const Match& match = entries[i]->match;
     for (size_t w = 0; w < kFlowKeyWords; ++w) {
       if (match.mask.word(w) == 0) continue;
-      for (size_t b = w * 8; b < w * 8 + 8; ++b) count_bits(b, match.mask.bytes()[b], match.value.bytes()[b]);
+      for (size_t b = w * 8; b < w * 8 + 8; ++b)
+        count_bits(b, match.mask.bytes()[b], match.value.bytes()[b]);
     }
     for (const KeyRange& range : match.ranges) {
       for (size_t b = 0; b < range.size && range.offset + b < kFlowKeyBytes; ++b) {
@@ -54,9 +56,11 @@ Layout choose_layout(const std::vector<const RuleEntry*>& entries) {
   for (uint8_t b = 0; b < kFlowKeyBytes; ++b) {
     bytes[b] = b;
     score[b] = cared[b];
-    for (size_t bit = 0; bit < 8; ++bit) score[b] += 16 * std::min(ones[b][bit], care[b][bit] - ones[b][bit]);
+    for (size_t bit = 0; bit < 8; ++bit)
+      score[b] += 16 * std::min(ones[b][bit], care[b][bit] - ones[b][bit]);
   }
-  std::stable_sort(bytes.begin(), bytes.end(), [&](uint8_t a, uint8_t b) { return score[a] > score[b]; });
+  std::stable_sort(bytes.begin(), bytes.end(),
+                   [&](uint8_t a, uint8_t b) { return score[a] > score[b]; });
   std::sort(bytes.begin(), bytes.begin() + classifier::kCompactBytes);
   Layout layout;
   for (size_t i = 0; i < classifier::kCompactBytes; ++i) {
@@ -79,7 +83,8 @@ struct Classifier::Impl {
       : reclaimer(r), key{scattered(k[0]), scattered(k[1])}, limits(l) {
     rebuild_all();
   }
-  // Half of its bits set, or so, whatever they were: a product with few bits mixes little. (Finalizer of SplitMix64.)
+  // Half of its bits set, or so, whatever they were: a product with few bits mixes little.
+  // (Finalizer of SplitMix64.)
   static uint64_t scattered(uint64_t word) {
     word += 0x9e3779b97f4a7c15;
     word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9;
@@ -90,7 +95,8 @@ struct Classifier::Impl {
   // Builds anew for all entries, aside, and publishes that.
   void rebuild_all() {
     builder = std::make_unique<Builder>(choose_layout(entries), key);
-    while (!builder->step(entries, SIZE_MAX / 2)) {}
+    while (!builder->step(entries, SIZE_MAX / 2)) {
+    }
     publish();
   }
   void publish() {
@@ -106,9 +112,11 @@ struct Classifier::Impl {
       return fail("this table is full: it may hold " + std::to_string(limits.rules) + " rules");
     }
     if (root->memory_bytes() + (more - 1) * sizeof(classifier::Record) >= limits.memory_bytes) {
-      return fail("this table's rules use all of its memory (" + std::to_string(limits.memory_bytes >> 20) + " MB)");
+      return fail("this table's rules use all of its memory (" +
+                  std::to_string(limits.memory_bytes >> 20) + " MB)");
     }
-    if (entry.order.sequence > classifier::kMaxSequence) return fail("the rule's sequence number is too large");
+    if (entry.order.sequence > classifier::kMaxSequence)
+      return fail("the rule's sequence number is too large");
     return {};
   }
   void append(const RuleEntry& entry) {
@@ -144,7 +152,8 @@ struct Classifier::Impl {
   const ClassifierLimits limits;
   const Searcher& searcher = classifier::searchers().front();
   std::atomic<const Root*> current{nullptr};
-  // Writer only, but for `size` and `memory`, which anyone may read; not on a line that lookups read.
+  // Writer only, but for `size` and `memory`, which anyone may read; not on a line that lookups
+  // read.
   alignas(64) std::shared_ptr<Root> root;
   std::vector<const RuleEntry*> entries;  // each at its `place`
   std::unique_ptr<Builder> builder;       // of the next root
@@ -190,22 +199,27 @@ Result<void> Classifier::insert_all(std::span<const RuleEntry* const> entries) {
 
 void Classifier::remove(const RuleEntry& entry) {
   Impl& impl = *impl_;
-  // What a large table looks at here is in no cache: ask for all of it at once, not for one after the other.
-  for (size_t at = 0; at < sizeof entry; at += 64) __builtin_prefetch(reinterpret_cast<const uint8_t*>(&entry) + at);
+  // What a large table looks at here is in no cache: ask for all of it at once, not for one after
+  // the other.
+  for (size_t at = 0; at < sizeof entry; at += 64)
+    __builtin_prefetch(reinterpret_cast<const uint8_t*>(&entry) + at);
   const size_t place = entry.place;
   __builtin_prefetch(impl.entries.data() + place, 1);
   [[maybe_unused]] const bool removed = impl.root->remove(entry);
   assert(removed && place < impl.entries.size() && impl.entries[place] == &entry);
   const RuleEntry& last = *impl.entries.back();
-  if (impl.builder != nullptr) impl.builder->note_remove(entry, place, last, impl.entries.size() - 1);
+  if (impl.builder != nullptr)
+    impl.builder->note_remove(entry, place, last, impl.entries.size() - 1);
   last.place = static_cast<uint32_t>(place);
   impl.entries[place] = &last;
   impl.entries.pop_back();
   impl.after_change();
 }
 
-const RuleEntry* Classifier::lookup(const FlowKey& key, uint64_t generation, const Order* after) const {
-  return impl_->searcher.lookup(*impl_->current.load(std::memory_order_acquire), key, generation, after);
+const RuleEntry* Classifier::lookup(const FlowKey& key, uint64_t generation,
+                                    const Order* after) const {
+  return impl_->searcher.lookup(*impl_->current.load(std::memory_order_acquire), key, generation,
+                                after);
 }
 
 LookupWork Classifier::work(const FlowKey& key, uint64_t generation) const {
@@ -214,7 +228,8 @@ LookupWork Classifier::work(const FlowKey& key, uint64_t generation) const {
 
 void Classifier::lookup_batch(std::span<const FlowKey* const> keys, uint64_t generation,
                               std::span<const RuleEntry*> out) const {
-  impl_->searcher.lookup_batch(*impl_->current.load(std::memory_order_acquire), keys, generation, out);
+  impl_->searcher.lookup_batch(*impl_->current.load(std::memory_order_acquire), keys, generation,
+                               out);
 }
 
 size_t Classifier::size() const { return impl_->size.load(std::memory_order_relaxed); }

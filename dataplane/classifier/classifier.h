@@ -2,20 +2,23 @@
 //
 // The classifier: of the rules in one table and group, which one does a packet hit?
 //
-// What it holds are RuleEntry objects that it borrows: the owner keeps each alive until remove() has
-// returned AND a grace period has passed. What it returns is the first matching entry in Order among those
-// visible at the caller's generation.
+// What it holds are RuleEntry objects that it borrows: the owner keeps each alive until remove()
+// has returned AND a grace period has passed. What it returns is the first matching entry in Order
+// among those visible at the caller's generation.
 //
-// Versions. An entry is visible at generation g when visible_from <= g < visible_until. Both are kNever
-// while it is staged; the writer stores them just before the store that publishes the state with that
-// generation. So entries are inserted and removed in place, before and after, while workers look up.
+// Versions. An entry is visible at generation g when visible_from <= g < visible_until. Both are
+// kNever while it is staged; the writer stores them just before the store that publishes the state
+// with that generation. So entries are inserted and removed in place, before and after, while
+// workers look up.
 //
-// Thread safety: one writer (the control thread) calls insert() and remove(); any number of readers call lookup()
-// at the same time, without locks, between quiescent states. Memory that readers may still see goes to the Reclaimer.
+// Thread safety: one writer (the control thread) calls insert() and remove(); any number of readers
+// call lookup() at the same time, without locks, between quiescent states. Memory that readers may
+// still see goes to the Reclaimer.
 //
-// Bounds. Rules are never multiplied, and whatever they are, one costs some 250 bytes at most, and a lookup among n at
-// most one step for each 256 of them and some 8 for each of a bounded number of levels: no set of rules, and no packet,
-// makes it worse. Hashes are keyed, so that nobody can choose rules that collide. What would exceed the Limits is refused.
+// Bounds. Rules are never multiplied, and whatever they are, one costs some 250 bytes at most, and
+// a lookup among n at most one step for each 256 of them and some 8 for each of a bounded number of
+// levels: no set of rules, and no packet, makes it worse. Hashes are keyed, so that nobody can
+// choose rules that collide. What would exceed the Limits is refused.
 //
 // How it works inside is nobody's business but classifier*.cc's.
 #pragma once
@@ -29,18 +32,19 @@
 #include <span>
 
 #include "base/ids.h"
-#include "base/result.h"
-#include "dataplane/rules/action_program.h"
-#include "dataplane/packet/flow_key.h"
-#include "dataplane/rules/match.h"
 #include "base/rcu.h"
+#include "base/result.h"
+#include "dataplane/packet/flow_key.h"
+#include "dataplane/rules/action_program.h"
+#include "dataplane/rules/match.h"
 #include "dataplane/rules/rule.h"
 
 namespace godwit::dataplane {
 
 inline constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
 
-// Which of two matching rules wins: the lower one. Priority, then ingress before transfer, then the older.
+// Which of two matching rules wins: the lower one. Priority, then ingress before transfer, then the
+// older.
 struct Order {
   uint32_t priority = 0;
   uint8_t direction_rank = 0;  // 0 ingress or egress, 1 transfer
@@ -50,7 +54,8 @@ struct Order {
 
 // A rule as workers see it. Constant once inserted, but for the two generations.
 struct RuleEntry {
-  mutable uint32_t place = 0;  // for the writer of the classifier that it is in; far from what each lookup reads
+  mutable uint32_t place =
+      0;  // for the writer of the classifier that it is in; far from what each lookup reads
   Match match;
   Order order;
   uint32_t group = 0;
@@ -70,7 +75,8 @@ struct RuleEntry {
 // The secret of a classifier's hashes.
 using HashKey = std::array<uint64_t, 2>;
 [[nodiscard]] HashKey random_hash_key();  // from the system's random numbers
-// What gives each classifier its key. Only what must be the same in every run (instruction counts) names another.
+// What gives each classifier its key. Only what must be the same in every run (instruction counts)
+// names another.
 using HashKeySource = HashKey (*)();
 
 // How much one classifier may hold.
@@ -88,24 +94,28 @@ struct LookupWork {
 
 class Classifier {
  public:
-  explicit Classifier(Reclaimer& reclaimer, const HashKey& key = random_hash_key(), ClassifierLimits limits = {});
+  explicit Classifier(Reclaimer& reclaimer, const HashKey& key = random_hash_key(),
+                      ClassifierLimits limits = {});
   ~Classifier();
   Classifier(const Classifier&) = delete;
   Classifier& operator=(const Classifier&) = delete;
 
-  // Writer. Refuses, unchanged, what would exceed its limits, with the reason. Takes bounded time, whatever it holds.
+  // Writer. Refuses, unchanged, what would exceed its limits, with the reason. Takes bounded time,
+  // whatever it holds.
   Result<void> insert(const RuleEntry& entry);
-  // Writer. All of them or none; much cheaper than one by one where they are many compared with what is in here.
-  // Not bounded in time: for tables that are built aside.
+  // Writer. All of them or none; much cheaper than one by one where they are many compared with
+  // what is in here. Not bounded in time: for tables that are built aside.
   Result<void> insert_all(std::span<const RuleEntry* const> entries);
   // Writer. The entry must be in here; it is no longer reached by lookups that start afterwards.
   void remove(const RuleEntry& entry);
 
-  // Readers. The winner for `key` at `generation` among entries strictly after `after` in Order, or nullptr.
-  // `after` == nullptr: all entries.
-  [[nodiscard]] const RuleEntry* lookup(const FlowKey& key, uint64_t generation, const Order* after = nullptr) const;
+  // Readers. The winner for `key` at `generation` among entries strictly after `after` in Order, or
+  // nullptr. `after` == nullptr: all entries.
+  [[nodiscard]] const RuleEntry* lookup(const FlowKey& key, uint64_t generation,
+                                        const Order* after = nullptr) const;
   // The same for a batch (at most 32): out[i] for *keys[i].
-  void lookup_batch(std::span<const FlowKey* const> keys, uint64_t generation, std::span<const RuleEntry*> out) const;
+  void lookup_batch(std::span<const FlowKey* const> keys, uint64_t generation,
+                    std::span<const RuleEntry*> out) const;
 
   [[nodiscard]] LookupWork work(const FlowKey& key, uint64_t generation) const;
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Builds a classifier's tree for given rules, aside: all at once, or in steps, some at each change of the table, so that
-// no change waits for the whole. Rules that come and go meanwhile are noted, and caught up with at the end.
+// Builds a classifier's tree for given rules, aside: all at once, or in steps, some at each change
+// of the table, so that no change waits for the whole. Rules that come and go meanwhile are noted,
+// and caught up with at the end.
 //
-// The rules are first collected from the writer's list of entries, in its order; a stack of frames then makes one large
-// node each: choose its masks by a sample, part the rules by them, chain those of each table by slot, and build what
-// hangs at each slot, by a further frame if that is large itself. All counts of work are in rules, roughly.
+// The rules are first collected from the writer's list of entries, in its order; a stack of frames
+// then makes one large node each: choose its masks by a sample, part the rules by them, chain those
+// of each table by slot, and build what hangs at each slot, by a further frame if that is large
+// itself. All counts of work are in rules, roughly.
 //
 // Thread safety: the writer's alone. Nothing here is seen by readers until the Root is published.
 #pragma once
@@ -25,8 +27,8 @@ class Builder {
 
   Builder(const Layout& layout, const HashKey& key) : root_(std::make_shared<Root>(layout, key)) {}
 
-  // Goes on; true once the tree holds just what `entries` does. `entries` may have changed since the last step, if
-  // each change was noted.
+  // Goes on; true once the tree holds just what `entries` does. `entries` may have changed since
+  // the last step, if each change was noted.
   bool step(Entries entries, size_t budget) {
     left_ = static_cast<ptrdiff_t>(budget);
     while (left_ > 0) {
@@ -62,7 +64,8 @@ class Builder {
   }
   // What it needs besides the tree.
   [[nodiscard]] size_t memory_bytes() const {
-    return root_->memory_bytes() + (total_ + items_.capacity()) * sizeof(Record) + changes_.capacity() * sizeof(Change);
+    return root_->memory_bytes() + (total_ + items_.capacity()) * sizeof(Record) +
+           changes_.capacity() * sizeof(Change);
   }
 
  private:
@@ -73,7 +76,8 @@ class Builder {
     bool inserted;
   };
   struct Frame {
-    Frame(Slot& where, size_t deep, std::vector<Record>&& held) : slot(where), depth(deep), items(std::move(held)) {}
+    Frame(Slot& where, size_t deep, std::vector<Record>&& held)
+        : slot(where), depth(deep), items(std::move(held)) {}
     enum class Phase : uint8_t { kPlan, kPart, kOpen, kChain, kSlots, kRest, kBlocks };
     Phase phase = Phase::kPlan;
     Slot& slot;
@@ -81,12 +85,13 @@ class Builder {
     std::vector<Record> items;
     std::vector<Bits> masks;
     std::vector<std::vector<uint32_t>> parts;  // for each table, and the rest: which items
-    std::vector<std::vector<uint64_t>> seen;   // for each table: bits of hashes, to estimate how many values there are
+    std::vector<std::vector<uint64_t>>
+        seen;  // for each table: bits of hashes, to estimate how many values there are
     std::vector<size_t> values;
     Node* node = nullptr;
     TernarySet* set = nullptr;
     size_t table = 0;
-    size_t at = 0;  // in items, in a part or in slots
+    size_t at = 0;                     // in items, in a part or in slots
     std::vector<uint32_t> head, next;  // of the table's chains; kEnd
   };
   static constexpr uint32_t kEnd = UINT32_MAX;
@@ -146,12 +151,14 @@ class Builder {
     std::vector<Record> sample;  // of what no table takes so far
     for (size_t i = 0; i < count; i += stride) {
       const Record& item = frame.items[i];
-      if (std::none_of(frame.masks.begin(), frame.masks.end(), [&](const Bits& m) { return item.mask.contains(m); })) {
+      if (std::none_of(frame.masks.begin(), frame.masks.end(),
+                       [&](const Bits& m) { return item.mask.contains(m); })) {
         sample.push_back(item);
       }
     }
     const double left_out = static_cast<double>(sample.size() * stride);
-    if (frame.depth < kMaxDepth && frame.masks.size() < kMaxTables && left_out > static_cast<double>(kLeafSmall)) {
+    if (frame.depth < kMaxDepth && frame.masks.size() < kMaxTables &&
+        left_out > static_cast<double>(kLeafSmall)) {
       const Plan plan = root_->planner_.plan(sample, static_cast<double>(stride));
       if (plan.cost < root_->planner_.flat_cost(left_out)) {
         frame.masks.push_back(plan.mask);
@@ -231,7 +238,8 @@ class Builder {
       bool several = false;
       const uint64_t first = table.hash(frame.items[frame.head[s]].value, root_->hash_key);
       for (uint32_t i = frame.head[s]; i != kEnd; i = frame.next[i]) {
-        several = several || Table::tag(table.hash(frame.items[i].value, root_->hash_key)) != Table::tag(first);
+        several = several || Table::tag(table.hash(frame.items[i].value, root_->hash_key)) !=
+                                 Table::tag(first);
         bucket.push_back(frame.items[i]);
       }
       Slot& slot = table.slots[s];
@@ -277,7 +285,8 @@ class Builder {
   void blocks(Frame& frame) {
     const size_t from = frame.set->block_count * kBlockColumns;
     const size_t size = std::min(kBlockColumns, frame.items.size() - from);
-    frame.set->blocks()[frame.set->block_count++] = make_block({frame.items.data() + from, size}, size, root_->pool_);
+    frame.set->blocks()[frame.set->block_count++] =
+        make_block({frame.items.data() + from, size}, size, root_->pool_);
     left_ -= static_cast<ptrdiff_t>(2 * size);
     if (from + size == frame.items.size()) pop();
   }
@@ -285,7 +294,7 @@ class Builder {
   std::shared_ptr<Root> root_;
   ptrdiff_t left_ = 0;  // of the step's budget
   bool collecting_ = true;
-  size_t collected_ = 0;      // places of the list before this are in items_, or noted as changed
+  size_t collected_ = 0;  // places of the list before this are in items_, or noted as changed
   std::vector<Record> items_;
   size_t total_ = 0;
   std::vector<std::unique_ptr<Frame>> frames_;

@@ -2,51 +2,65 @@
 //
 // Inside the classifier. Only classifier*.{h,cc} and their tests include this.
 //
-// The problem: hash tables by mask cost a probe for each distinct mask, and rule sets have tens to ten thousands of
-// those. The answer here is a tree of few, short masks, with an exact bit matrix for what has no common bits:
+// The problem: hash tables by mask cost a probe for each distinct mask, and rule sets have tens to
+// ten thousands of those. The answer here is a tree of few, short masks, with an exact bit matrix
+// for what has no common bits:
 //
-//   Layout    which 16 of the key's 112 bytes the tree works on: those that the rules' masks use most. Each lookup
-//             first picks these bytes (Bits). A rule that also cares for other bytes is verified against its whole
-//             Match when it is found; others are decided by their Record alone, one cache line.
-//   Record    a rule as the tree compares it: masked value, two native 16-bit ranges, order, and the entry.
-//   Ref       a tagged pointer to a leaf, a node or a ternary set; null is "no rule".
-//   leaf      up to kLeafMax records in Order, side by side: all their masked values are compared at once, 8 at a time
-//             with AVX-512, 4 with AVX2. So small a set needs no further structure, if it stays in the cache.
-//   Node      up to kMaxTables hash tables, each with a mask of its own, and a rest. A rule is in the first table
-//             whose mask it cares for wholly, or in the rest, so no rule is in two places. A lookup probes every table
-//             that can still beat what it has. A slot that holds many rules leads to a node again, with a mask chosen
-//             for those rules: crowded buckets split by the bits that tell their rules apart.
-//   Ternary   what can't be told apart by common bits (prefixes nested round one address, rules that differ in ranges
-//             only): a matrix of bits, a column for each rule, a row for each value of each 4 bits of the key. A
-//             lookup ANDs one row per nibble: 256 rules in some 30 loads of 32 bytes, whatever their masks are. So any
-//             set of rules costs at most about an eighth of a load a rule and a bounded 100 odd bytes a rule, without
-//             ever expanding a rule.
+//   Layout    which 16 of the key's 112 bytes the tree works on: those that the rules' masks use
+//   most. Each lookup
+//             first picks these bytes (Bits). A rule that also cares for other bytes is verified
+//             against its whole Match when it is found; others are decided by their Record alone,
+//             one cache line.
+//   Record    a rule as the tree compares it: masked value, two native 16-bit ranges, order, and
+//   the entry. Ref       a tagged pointer to a leaf, a node or a ternary set; null is "no rule".
+//   leaf      up to kLeafMax records in Order, side by side: all their masked values are compared
+//   at once, 8 at a time
+//             with AVX-512, 4 with AVX2. So small a set needs no further structure, if it stays in
+//             the cache.
+//   Node      up to kMaxTables hash tables, each with a mask of its own, and a rest. A rule is in
+//   the first table
+//             whose mask it cares for wholly, or in the rest, so no rule is in two places. A lookup
+//             probes every table that can still beat what it has. A slot that holds many rules
+//             leads to a node again, with a mask chosen for those rules: crowded buckets split by
+//             the bits that tell their rules apart.
+//   Ternary   what can't be told apart by common bits (prefixes nested round one address, rules
+//   that differ in ranges
+//             only): a matrix of bits, a column for each rule, a row for each value of each 4 bits
+//             of the key. A lookup ANDs one row per nibble: 256 rules in some 30 loads of 32 bytes,
+//             whatever their masks are. So any set of rules costs at most about an eighth of a load
+//             a rule and a bounded 100 odd bytes a rule, without ever expanding a rule.
 //
-// Masks are chosen by classifier_plan.h: bit after bit, the one that lowers the estimated cost of a lookup most,
-// where a bit that not all rules care for costs a further place to look at. A range counts as the prefix that its
-// ends have in common.
+// Masks are chosen by classifier_plan.h: bit after bit, the one that lowers the estimated cost of a
+// lookup most, where a bit that not all rules care for costs a further place to look at. A range
+// counts as the prefix that its ends have in common.
 //
-// Early exit: slots, tables, and blocks of a ternary set carry a lower bound of the priorities below them, so most of
-// what can't win isn't looked at. A slot also carries 32 bits of its hash, which saves reading what isn't it.
+// Early exit: slots, tables, and blocks of a ternary set carry a lower bound of the priorities
+// below them, so most of what can't win isn't looked at. A slot also carries 32 bits of its hash,
+// which saves reading what isn't it.
 //
-// Batches go wave by wave: all nodes of all keys are hashed and their slots prefetched, then all slots read and their
-// targets prefetched, then leaves scanned. Each loop does one thing, and 32 keys hide each other's cache misses. What
-// lies deep below a node's further tables, and what its tables leave out, comes last, since most of it can't win by
-// then. A tree that stays in the caches (20,000 rules) is searched key by key, depth first: fewer instructions. A batch
-// takes what is in the tree for visible, and reads the generations of the 32 winners only, side by side; where one isn't
-// visible after all, its key is looked up again with all of them read.
+// Batches go wave by wave: all nodes of all keys are hashed and their slots prefetched, then all
+// slots read and their targets prefetched, then leaves scanned. Each loop does one thing, and 32
+// keys hide each other's cache misses. What lies deep below a node's further tables, and what its
+// tables leave out, comes last, since most of it can't win by then. A tree that stays in the caches
+// (20,000 rules) is searched key by key, depth first: fewer instructions. A batch takes what is in
+// the tree for visible, and reads the generations of the 32 winners only, side by side; where one
+// isn't visible after all, its key is looked up again with all of them read.
 //
-// Concurrency. One writer. Readers load Refs with acquire. A leaf is replaced by a changed copy; slots, tables' bounds
-// and ternary columns change in place in an order that is safe, since
-//   - a hit is only believed after the Record and visible() agree: what is found in excess does no harm;
-//   - an entry is inserted before the store that publishes the generation it is visible from, and removed only when no
-//     reader uses a generation that it is visible in: what is missed during a change wasn't to be seen.
-// So bounds and hash tags are only ever loosened while anything is below them. What is unlinked is freed in batches
-// after a grace period.
+// Concurrency. One writer. Readers load Refs with acquire. A leaf is replaced by a changed copy;
+// slots, tables' bounds and ternary columns change in place in an order that is safe, since
+//   - a hit is only believed after the Record and visible() agree: what is found in excess does no
+//   harm;
+//   - an entry is inserted before the store that publishes the generation it is visible from, and
+//   removed only when no
+//     reader uses a generation that it is visible in: what is missed during a change wasn't to be
+//     seen.
+// So bounds and hash tags are only ever loosened while anything is below them. What is unlinked is
+// freed in batches after a grace period.
 //
-// Growing. When a node holds twice (small ones: a quarter more, or a quarter) of what it was built for, it is built anew
-// aside and replaced by one store. When the whole does, or when a node does that is too large to be rebuilt within one
-// change (kAtOnce), the Root is, with its Layout and its memory: classifier_builder.h does some of that at each change.
+// Growing. When a node holds twice (small ones: a quarter more, or a quarter) of what it was built
+// for, it is built anew aside and replaced by one store. When the whole does, or when a node does
+// that is too large to be rebuilt within one change (kAtOnce), the Root is, with its Layout and its
+// memory: classifier_builder.h does some of that at each change.
 //
 // Hashes are keyed: who doesn't know the HashKey can't choose rules, or packets, that collide.
 #pragma once
@@ -74,7 +88,8 @@ inline constexpr size_t kMaxDepth = 24;  // of nodes in nodes; below that, terna
 inline constexpr size_t kAtOnce = 1024;  // rules that are built anew within one change, at most
 inline constexpr uint64_t kMaxSequence = (uint64_t{1} << 56) - 1;
 
-// Whether what was built for `built` rules is due to be built anew; the cost stays in proportion to the changes.
+// Whether what was built for `built` rules is due to be built anew; the cost stays in proportion to
+// the changes.
 inline bool outgrown(size_t count, size_t built) {
   return count >= (built < 4096 ? built + built / 4 + kLeafSmall : 2 * built);
 }
@@ -92,7 +107,9 @@ struct Bits {
   [[nodiscard]] bool contains(const Bits& mask) const {
     return (mask.word[0] & ~word[0]) == 0 && (mask.word[1] & ~word[1]) == 0;
   }
-  [[nodiscard]] unsigned nibble(size_t i) const { return static_cast<unsigned>(word[i / 16] >> (i % 16 * 4)) & 15; }
+  [[nodiscard]] unsigned nibble(size_t i) const {
+    return static_cast<unsigned>(word[i / 16] >> (i % 16 * 4)) & 15;
+  }
   [[nodiscard]] uint16_t be16_at(size_t byte) const {
     uint8_t b[2];
     std::memcpy(b, reinterpret_cast<const uint8_t*>(word.data()) + byte, 2);
@@ -105,7 +122,8 @@ struct Bits {
   }
 };
 
-// Which byte of the FlowKey each of the 16 is; ascending, so that a 16-bit field whose two bytes are in stays whole.
+// Which byte of the FlowKey each of the 16 is; ascending, so that a 16-bit field whose two bytes
+// are in stays whole.
 struct Layout {
   std::array<uint8_t, kCompactBytes> offset{};
   size_t used = 0;
@@ -116,7 +134,8 @@ struct Layout {
   alignas(16) std::array<uint8_t, kCompactBytes> index{};
   uint16_t present = 0;  // a bit for each of the 16 that is used
 
-  // The same for a byte shuffle: which 16-byte lanes of the key hold any, and what of each goes where.
+  // The same for a byte shuffle: which 16-byte lanes of the key hold any, and what of each goes
+  // where.
   struct Lane {
     uint8_t at = 0;
     alignas(16) std::array<uint8_t, 16> control;
@@ -186,7 +205,8 @@ struct Record : Meta {
   Bits mask;
 
   [[nodiscard]] bool masked_value_fits(const Bits& key) const {
-    return (((key.word[0] & mask.word[0]) ^ value.word[0]) | ((key.word[1] & mask.word[1]) ^ value.word[1])) == 0;
+    return (((key.word[0] & mask.word[0]) ^ value.word[0]) |
+            ((key.word[1] & mask.word[1]) ^ value.word[1])) == 0;
   }
 };
 static_assert(sizeof(Record) == 64);
@@ -202,7 +222,9 @@ inline void add_range(Record& record, uint8_t at, uint16_t low, uint16_t high) {
   const auto fresh = static_cast<uint16_t>(prefix & ~record.mask.be16_at(at));
   record.mask.or_be16_at(at, fresh);
   record.value.or_be16_at(at, low & fresh);
-  if ((low & ~prefix) == 0 && (high | prefix) == 0xffff && (low & prefix) == (record.value.be16_at(at) & prefix)) return;
+  if ((low & ~prefix) == 0 && (high | prefix) == 0xffff &&
+      (low & prefix) == (record.value.be16_at(at) & prefix))
+    return;
   record.range_at[record.ranges] = at;
   record.low[record.ranges] = low;
   record.high[record.ranges++] = high;
@@ -216,17 +238,19 @@ inline Record make_record(const RuleEntry& entry, const Layout& layout) {
   record.mask = layout.compact(entry.match.mask);
   record.value = layout.compact(entry.match.value);
   uint64_t outside = 0;
-  for (size_t i = 0; i < kFlowKeyWords; ++i) outside |= entry.match.mask.word(i) & layout.outside.word(i);
+  for (size_t i = 0; i < kFlowKeyWords; ++i)
+    outside |= entry.match.mask.word(i) & layout.outside.word(i);
   record.verify = outside != 0;
   for (const KeyRange& range : entry.match.ranges) {
-    const bool whole =
-        range.size == 2 && range.offset + 1u < kFlowKeyBytes && range.mask[0] == 0xff && range.mask[1] == 0xff;
+    const bool whole = range.size == 2 && range.offset + 1u < kFlowKeyBytes &&
+                       range.mask[0] == 0xff && range.mask[1] == 0xff;
     if (!whole || record.ranges == 2 || layout.place[range.offset] == Layout::kNone ||
         layout.place[range.offset + 1u] != layout.place[range.offset] + 1) {
       record.verify = true;
       continue;
     }
-    add_range(record, layout.place[range.offset], static_cast<uint16_t>(range.low[0] << 8 | range.low[1]),
+    add_range(record, layout.place[range.offset],
+              static_cast<uint16_t>(range.low[0] << 8 | range.low[1]),
               static_cast<uint16_t>(range.high[0] << 8 | range.high[1]));
   }
   return record;
@@ -234,8 +258,9 @@ inline Record make_record(const RuleEntry& entry, const Layout& layout) {
 
 enum class Kind : uint8_t { kNull = 0, kLeaf = 1, kNode = 2, kTernary = 3 };
 
-// A pointer to something aligned to 64, its kind in the low bits. For a leaf its count in the high byte, and how many
-// records it may have before it is worth while to plan again: kLeafSmall shifted left by what is in the other low bits.
+// A pointer to something aligned to 64, its kind in the low bits. For a leaf its count in the high
+// byte, and how many records it may have before it is worth while to plan again: kLeafSmall shifted
+// left by what is in the other low bits.
 using Ref = uint64_t;
 inline Kind kind_of(Ref ref) { return static_cast<Kind>(ref & 3); }
 inline size_t leaf_count(Ref ref) { return ref >> 56; }
@@ -248,7 +273,8 @@ inline Ref make_ref(const void* pointer, Kind kind) {
   return reinterpret_cast<uintptr_t>(pointer) | static_cast<uint64_t>(kind);
 }
 inline Ref make_leaf_ref(const void* pointer, size_t count, size_t room) {
-  const auto doubled = static_cast<uint64_t>(std::bit_width((std::max(room, kLeafSmall) - 1) / kLeafSmall));
+  const auto doubled =
+      static_cast<uint64_t>(std::bit_width((std::max(room, kLeafSmall) - 1) / kLeafSmall));
   return make_ref(pointer, Kind::kLeaf) | doubled << 2 | uint64_t{count} << 56;
 }
 
@@ -260,19 +286,26 @@ struct Slot {
 };
 static_assert(sizeof(Slot) == 16);
 
-// A leaf of n records, in Order: first n words each of masks and of values, so that several are compared at once, and
-// then what else they say. A vector of up to 8 words from any of the first stays within it if n > 1.
+// A leaf of n records, in Order: first n words each of masks and of values, so that several are
+// compared at once, and then what else they say. A vector of up to 8 words from any of the first
+// stays within it if n > 1.
 class Leaf {
  public:
-  Leaf(const void* memory, size_t count) : memory_(static_cast<const uint64_t*>(memory)), count_(count) {}
+  Leaf(const void* memory, size_t count)
+      : memory_(static_cast<const uint64_t*>(memory)), count_(count) {}
   explicit Leaf(Ref ref) : Leaf(target<const void>(ref), leaf_count(ref)) {}
 
   [[nodiscard]] size_t count() const { return count_; }
   [[nodiscard]] const uint64_t* mask(size_t word) const { return memory_ + 2 * word * count_; }
-  [[nodiscard]] const uint64_t* value(size_t word) const { return memory_ + (2 * word + 1) * count_; }
-  [[nodiscard]] const Meta& meta(size_t i) const { return reinterpret_cast<const Meta*>(memory_ + 4 * count_)[i]; }
+  [[nodiscard]] const uint64_t* value(size_t word) const {
+    return memory_ + (2 * word + 1) * count_;
+  }
+  [[nodiscard]] const Meta& meta(size_t i) const {
+    return reinterpret_cast<const Meta*>(memory_ + 4 * count_)[i];
+  }
   [[nodiscard]] bool fits(size_t i, const Bits& key) const {
-    return (((key.word[0] & mask(0)[i]) ^ value(0)[i]) | ((key.word[1] & mask(1)[i]) ^ value(1)[i])) == 0;
+    return (((key.word[0] & mask(0)[i]) ^ value(0)[i]) |
+            ((key.word[1] & mask(1)[i]) ^ value(1)[i])) == 0;
   }
   [[nodiscard]] Record record(size_t i) const {
     Record record;
@@ -294,7 +327,8 @@ class Leaf {
   // `n` records of this one, from `from` on, to the place `to` of another.
   void copy(void* memory, size_t count, size_t from, size_t to, size_t n) const {
     auto* words = static_cast<uint64_t*>(memory);
-    for (size_t row = 0; row < 4; ++row) std::copy_n(memory_ + row * count_ + from, n, words + row * count + to);
+    for (size_t row = 0; row < 4; ++row)
+      std::copy_n(memory_ + row * count_ + from, n, words + row * count + to);
     std::copy_n(&meta(0) + from, n, reinterpret_cast<Meta*>(words + 4 * count) + to);
   }
 
@@ -318,7 +352,8 @@ struct Table {
   uint16_t shift = 0;  // 64 - log2 of the number of slots
 
   [[nodiscard]] uint64_t hash(const Bits& key, const HashKey& secret) const {
-    return fold((key.word[0] & mask.word[0]) ^ (secret[0] + salt), (key.word[1] & mask.word[1]) ^ secret[1]);
+    return fold((key.word[0] & mask.word[0]) ^ (secret[0] + salt),
+                (key.word[1] & mask.word[1]) ^ secret[1]);
   }
   [[nodiscard]] size_t index(uint64_t h) const { return h >> shift; }
   [[nodiscard]] static uint32_t tag(uint64_t h) { return static_cast<uint32_t>(h) | 1; }
@@ -326,14 +361,15 @@ struct Table {
 };
 static_assert(sizeof(Table) == 32);
 
-// What the writer alone knows of a node. It changes with each rule below, so it has a line of its own: on one that lookups
-// read it would take that line out of their caches each time.
+// What the writer alone knows of a node. It changes with each rule below, so it has a line of its
+// own: on one that lookups read it would take that line out of their caches each time.
 struct alignas(64) Tally {
   uint32_t count = 0;  // records below
   uint32_t built = 0;  // how many there were when it was built
 };
 
-// One allocation with its tables behind it, which are constant but for what their slots hold, and its tally behind those.
+// One allocation with its tables behind it, which are constant but for what their slots hold, and
+// its tally behind those.
 struct Node {
   Slot rest;
   uint64_t table_count;
@@ -345,11 +381,15 @@ struct Node {
   }
   [[nodiscard]] Table* tables() { return reinterpret_cast<Table*>(this + 1); }
   [[nodiscard]] const Table* tables() const { return reinterpret_cast<const Table*>(this + 1); }
-  [[nodiscard]] Tally& tally() { return *reinterpret_cast<Tally*>(reinterpret_cast<uint8_t*>(this) + tally_at(table_count)); }
+  [[nodiscard]] Tally& tally() {
+    return *reinterpret_cast<Tally*>(reinterpret_cast<uint8_t*>(this) + tally_at(table_count));
+  }
   [[nodiscard]] static size_t bytes(size_t tables) { return tally_at(tables) + sizeof(Tally); }
 
  private:
-  [[nodiscard]] static size_t tally_at(size_t tables) { return (sizeof(Node) + tables * sizeof(Table) + 63) / 64 * 64; }
+  [[nodiscard]] static size_t tally_at(size_t tables) {
+    return (sizeof(Node) + tables * sizeof(Table) + 63) / 64 * 64;
+  }
 };
 static_assert(sizeof(Node) == 32);
 

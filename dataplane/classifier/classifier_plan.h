@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Chooses a mask for a hash table over some rules: greedily, bit by bit, the one that lowers the estimated cost of a
-// lookup most. Each bit splits the groups of rules that agree so far, and leaves out the rules that don't care for it,
-// which then must be looked for elsewhere. Costs are cycles, roughly; only their order matters.
+// Chooses a mask for a hash table over some rules: greedily, bit by bit, the one that lowers the
+// estimated cost of a lookup most. Each bit splits the groups of rules that agree so far, and
+// leaves out the rules that don't care for it, which then must be looked for elsewhere. Costs are
+// cycles, roughly; only their order matters.
 //
 // Thread safety: none needed; pure functions.
 #pragma once
@@ -29,15 +30,20 @@ struct Plan {
 class Planner {
  public:
   // How many rules the whole tree is for: what fits into a core's caches is cheaper to read.
-  void set_total(size_t rules) { record_cost_ = rules < kCachedRules ? 1.2 : rules < kNearRules ? 2 : 3; }
+  void set_total(size_t rules) {
+    record_cost_ = rules < kCachedRules ? 1.2 : rules < kNearRules ? 2 : 3;
+  }
 
   // Of looking among n rules in a leaf.
   [[nodiscard]] double leaf_cost(double n) const { return 12 + record_cost_ * n; }
   // In a matrix of bits. Small ones are made dearer, since they take more memory a rule.
-  [[nodiscard]] static double ternary_cost(double n) { return 90 + 0.18 * n + 2 * std::max(0.0, 32 - n); }
+  [[nodiscard]] static double ternary_cost(double n) {
+    return 90 + 0.18 * n + 2 * std::max(0.0, 32 - n);
+  }
   // In one of the two.
   [[nodiscard]] double flat_cost(double n) const {
-    return n <= static_cast<double>(kLeafMax) ? std::min(leaf_cost(n), ternary_cost(n)) : ternary_cost(n);
+    return n <= static_cast<double>(kLeafMax) ? std::min(leaf_cost(n), ternary_cost(n))
+                                              : ternary_cost(n);
   }
   // As may be best, where further masks can split them.
   [[nodiscard]] double tree_cost(double n) const {
@@ -47,8 +53,8 @@ class Planner {
     return n <= static_cast<double>(kLeafMax) ? std::min(leaf_cost(n), split) : split;
   }
 
-  // At least one item; the plan's mask is empty if no bit tells any two of them apart. Each item may be one of a sample
-  // of `scale` times as many.
+  // At least one item; the plan's mask is empty if no bit tells any two of them apart. Each item
+  // may be one of a sample of `scale` times as many.
   [[nodiscard]] Plan plan(std::span<const Record> items, double scale = 1) {
     start(items, scale);
     Plan best{{}, HUGE_VAL};
@@ -86,7 +92,8 @@ class Planner {
   void start(std::span<const Record> items, double scale) {
     const size_t stride = (items.size() + kPlanSample - 1) / kPlanSample;
     members_.clear();
-    for (size_t i = 0; i < items.size(); i += stride) members_.push_back({items[i].mask, items[i].value});
+    for (size_t i = 0; i < items.size(); i += stride)
+      members_.push_back({items[i].mask, items[i].value});
     groups_.assign(1, static_cast<uint32_t>(members_.size()));
     singles_.clear();
     single_care_ = {};
@@ -112,7 +119,8 @@ class Planner {
     for (size_t bit = 0; bit < kCompactBits; ++bit) {
       const Score& score = scores[bit];
       if (!score.splits) continue;
-      const double total = total_cost(score.cost + single_care_[bit] * group_cost_[1], score.covered + single_care_[bit]);
+      const double total = total_cost(score.cost + single_care_[bit] * group_cost_[1],
+                                      score.covered + single_care_[bit]);
       if (total < lowest) {
         lowest = total;
         chosen = bit;
@@ -133,7 +141,8 @@ class Planner {
     }
   }
 
-  void score_group(std::span<const Member> group, const Bits& mask, std::array<Score, kCompactBits>& scores) {
+  void score_group(std::span<const Member> group, const Bits& mask,
+                   std::array<Score, kCompactBits>& scores) {
     Bits any;
     for (const Member& member : group) {
       const Bits care{{member.care.word[0] & ~mask.word[0], member.care.word[1] & ~mask.word[1]}};
@@ -168,7 +177,8 @@ class Planner {
       for (const bool one : {false, true}) {
         const size_t before = members.size();
         for (size_t i = at; i < at + size; ++i) {
-          if (members_[i].care.test(bit) && members_[i].bits.test(bit) == one) members.push_back(members_[i]);
+          if (members_[i].care.test(bit) && members_[i].bits.test(bit) == one)
+            members.push_back(members_[i]);
         }
         if (members.size() == before + 1) {
           singles_.push_back(members.back());
@@ -185,16 +195,19 @@ class Planner {
     groups_.swap(groups);
   }
 
-  // Of this table, and of what it leaves out: in further tables that take the same share each, or in a ternary set.
+  // Of this table, and of what it leaves out: in further tables that take the same share each, or
+  // in a ternary set.
   [[nodiscard]] double total_cost(double groups, size_t covered) const {
     const size_t out = left_out_ + members_.size() + singles_.size() - covered;
     const double table = kProbeCost + groups / static_cast<double>(covered);
     if (out == 0) return table;
     const double rest = static_cast<double>(out) * scale_;
     const double share = static_cast<double>(covered) / static_cast<double>(covered + out);
-    const double tables = std::max(0.0, std::log(rest / static_cast<double>(kLeafSmall)) / -std::log1p(-share));
-    return table + std::min(tables * table + tree_cost(std::min(rest, static_cast<double>(kLeafSmall))),
-                            ternary_cost(rest));
+    const double tables =
+        std::max(0.0, std::log(rest / static_cast<double>(kLeafSmall)) / -std::log1p(-share));
+    return table +
+           std::min(tables * table + tree_cost(std::min(rest, static_cast<double>(kLeafSmall))),
+                    ternary_cost(rest));
   }
   [[nodiscard]] double current_cost() const {
     double groups = static_cast<double>(singles_.size()) * group_cost_[1];
@@ -202,12 +215,13 @@ class Planner {
     return total_cost(groups, members_.size() + singles_.size());
   }
 
-  std::vector<Member> members_;    // in groups, of two or more, that agree in all bits of the mask so far
-  std::vector<uint32_t> groups_;   // their sizes
-  std::vector<Member> singles_;    // groups of one: no bit splits them, so only their care counts
+  std::vector<Member>
+      members_;  // in groups, of two or more, that agree in all bits of the mask so far
+  std::vector<uint32_t> groups_;  // their sizes
+  std::vector<Member> singles_;   // groups of one: no bit splits them, so only their care counts
   std::array<uint32_t, kCompactBits> single_care_{};  // of them, how many care for each bit
   std::array<Count, kCompactBits> counts_{};          // all zero between groups
-  std::vector<double> group_cost_;  // by size, times the size
+  std::vector<double> group_cost_;                    // by size, times the size
   size_t left_out_ = 0;
   double record_cost_ = 1.2;
   double scale_ = 1;  // items a member stands for

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory of one classifier root: blocks in steps of 64 bytes, aligned to 64, carved from chunks and kept in free lists
-// by size; large ones come from the heap one by one. Everything goes back when the pool dies.
+// Memory of one classifier root: blocks in steps of 64 bytes, aligned to 64, carved from chunks and
+// kept in free lists by size; large ones come from the heap one by one. Everything goes back when
+// the pool dies.
 //
 // Thread safety: the writer's alone.
 #pragma once
@@ -30,7 +31,7 @@ class Pool {
   void* allocate(size_t bytes) {
     const size_t units = (bytes + kUnit - 1) / kUnit;
     if (units > kMaxUnits) {
-      void* block = ::operator new(units * kUnit, kAlign);
+      void* block = ::operator new(units* kUnit, kAlign);
       large_.emplace(block, units * kUnit);
       held_ += units * kUnit;
       return block;

@@ -33,7 +33,9 @@ namespace avx2 {
 }  // namespace avx2
 #if defined(__clang__)
 #pragma clang attribute pop
-#pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi"))), apply_to = function)
+#pragma clang attribute push(                                                                      \
+    __attribute__((target("avx2,bmi,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi"))), \
+    apply_to = function)
 #else
 #pragma GCC pop_options
 #pragma GCC diagnostic push
@@ -58,11 +60,13 @@ namespace avx512 {
 std::vector<Searcher> find_searchers() {
   std::vector<Searcher> found;
 #if defined(__x86_64__)
-  const bool bmi = __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0 && __builtin_cpu_supports("popcnt") != 0;
+  const bool bmi = __builtin_cpu_supports("bmi") != 0 && __builtin_cpu_supports("bmi2") != 0 &&
+                   __builtin_cpu_supports("popcnt") != 0;
   const bool has_avx2 = bmi && __builtin_cpu_supports("avx2") != 0;
-  const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
-                          __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
-                          __builtin_cpu_supports("avx512vbmi") != 0;
+  const bool has_avx512 =
+      has_avx2 && __builtin_cpu_supports("avx512f") != 0 &&
+      __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
+      __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vbmi") != 0;
   if (has_avx512) found.push_back(avx512::searcher("avx512"));
   if (has_avx2) found.push_back(avx2::searcher("avx2"));
 #endif

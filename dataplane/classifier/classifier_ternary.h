@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A set of rules as a matrix of bits: in blocks of up to 256, a column for each rule, and for each 4 bits of the key
-// that any of them cares for, 16 rows: bit c of row v says that rule c accepts the value v there. The AND of the rows
-// that a key picks leaves the candidates; the Record decides. See classifier_internal.h for what it is used for.
+// A set of rules as a matrix of bits: in blocks of up to 256, a column for each rule, and for each
+// 4 bits of the key that any of them cares for, 16 rows: bit c of row v says that rule c accepts
+// the value v there. The AND of the rows that a key picks leaves the candidates; the Record
+// decides. See classifier_internal.h for what it is used for.
 //
-// A column is filled in place and its valid bit is set last; an emptied column may be filled again at once, since a
-// reader that mixes the two believes nothing that the Record and visible() don't confirm. Columns are in Order when a
-// block is built, so the first hit is its best; one filled later clears `sorted`, and then all hits are looked at.
+// A column is filled in place and its valid bit is set last; an emptied column may be filled again
+// at once, since a reader that mixes the two believes nothing that the Record and visible() don't
+// confirm. Columns are in Order when a block is built, so the first hit is its best; one filled
+// later clears `sorted`, and then all hits are looked at.
 //
-// Thread safety: as the classifier. Rows are read with plain vector loads where AVX2 is used, which on x86 don't tear
-// within aligned words.
+// Thread safety: as the classifier. Rows are read with plain vector loads where AVX2 is used, which
+// on x86 don't tear within aligned words.
 #pragma once
 
 #include <atomic>
@@ -30,38 +32,46 @@ struct alignas(64) TernaryBlock {
   std::atomic<bool> sorted{true};
   uint8_t words = 0;  // a row's: 1, 2 or 4
   uint8_t nibble_count = 0;
-  uint32_t used = 0;  // writer only: valid columns
-  uint64_t* rows = nullptr;                 // [nibble_count][16][words]
+  uint32_t used = 0;                              // writer only: valid columns
+  uint64_t* rows = nullptr;                       // [nibble_count][16][words]
   std::atomic<const Record*>* records = nullptr;  // [words * 64]
   alignas(32) uint64_t valid[kBlockWords] = {};
-  // Which nibbles, the most selective first, and where the 16 rows of each are, in bytes from the first. Filled up to a
-  // multiple of kStride with the first one.
+  // Which nibbles, the most selective first, and where the 16 rows of each are, in bytes from the
+  // first. Filled up to a multiple of kStride with the first one.
   alignas(32) std::array<uint8_t, kNibbles> nibbles{};
   alignas(64) std::array<uint16_t, kNibbles> offsets{};
 
   static constexpr size_t kStride = 8;
-  [[nodiscard]] const uint64_t* row(size_t i, unsigned nibble) const { return rows + (i * 16 + nibble) * words; }
+  [[nodiscard]] const uint64_t* row(size_t i, unsigned nibble) const {
+    return rows + (i * 16 + nibble) * words;
+  }
   [[nodiscard]] size_t columns() const { return size_t{words} * 64; }
   [[nodiscard]] static size_t bytes(size_t words, size_t nibbles) {
     return sizeof(TernaryBlock) + nibbles * 16 * words * 8 + words * 64 * 8;
   }
 };
 
-// One allocation with pointers to its blocks behind it; the array is replaced when a block is added.
+// One allocation with pointers to its blocks behind it; the array is replaced when a block is
+// added.
 struct TernarySet {
   uint32_t block_count = 0;
   uint32_t count = 0;  // writer only
   uint32_t built = 0;  // writer only
   uint32_t unused = 0;
   [[nodiscard]] TernaryBlock** blocks() { return reinterpret_cast<TernaryBlock**>(this + 1); }
-  [[nodiscard]] TernaryBlock* const* blocks() const { return reinterpret_cast<TernaryBlock* const*>(this + 1); }
-  [[nodiscard]] static size_t bytes(size_t blocks) { return sizeof(TernarySet) + blocks * sizeof(TernaryBlock*); }
+  [[nodiscard]] TernaryBlock* const* blocks() const {
+    return reinterpret_cast<TernaryBlock* const*>(this + 1);
+  }
+  [[nodiscard]] static size_t bytes(size_t blocks) {
+    return sizeof(TernarySet) + blocks * sizeof(TernaryBlock*);
+  }
 };
 
 inline uint64_t load_word(const uint64_t& word) {
   return std::atomic_ref<uint64_t>(const_cast<uint64_t&>(word)).load(std::memory_order_relaxed);
 }
-inline void store_word(uint64_t& word, uint64_t value, std::memory_order order = std::memory_order_relaxed) {
+inline void store_word(uint64_t& word, uint64_t value,
+                       std::memory_order order = std::memory_order_relaxed) {
   std::atomic_ref<uint64_t>(word).store(value, order);
 }
 
@@ -76,8 +86,8 @@ inline void candidates_portable(const TernaryBlock& block, const Bits& key, uint
   }
 }
 
-// Writer: the rows' bits of one column. Nibbles that the block has no rows for are left to the Record. Most words are as they
-// should be already, and those lines stay in the readers' caches.
+// Writer: the rows' bits of one column. Nibbles that the block has no rows for are left to the
+// Record. Most words are as they should be already, and those lines stay in the readers' caches.
 inline void fill_column(TernaryBlock& block, size_t column, const Record& item) {
   const uint64_t bit = uint64_t{1} << (column % 64);
   for (size_t i = 0; i < block.nibble_count; ++i) {
@@ -95,7 +105,8 @@ inline TernaryBlock* make_block(std::span<const Record> items, size_t columns, P
   const size_t words = columns <= 64 ? 1 : columns <= 128 ? 2 : kBlockWords;
   std::array<double, kNibbles> density{};  // the share of rows' bits that are set
   for (const Record& item : items) {
-    for (size_t n = 0; n < kNibbles; ++n) density[n] += 1.0 / (1u << std::popcount(item.mask.nibble(n)));
+    for (size_t n = 0; n < kNibbles; ++n)
+      density[n] += 1.0 / (1u << std::popcount(item.mask.nibble(n)));
   }
   std::array<uint8_t, kNibbles> nibbles{};
   size_t count = 0;
@@ -115,11 +126,14 @@ inline TernaryBlock* make_block(std::span<const Record> items, size_t columns, P
   }
   block->rows = reinterpret_cast<uint64_t*>(memory + sizeof(TernaryBlock));
   std::memset(block->rows, 0, row_bytes);
-  block->records = reinterpret_cast<std::atomic<const Record*>*>(memory + sizeof(TernaryBlock) + row_bytes);
-  for (size_t c = 0; c < words * 64; ++c) new (&block->records[c]) std::atomic<const Record*>(nullptr);
+  block->records =
+      reinterpret_cast<std::atomic<const Record*>*>(memory + sizeof(TernaryBlock) + row_bytes);
+  for (size_t c = 0; c < words * 64; ++c)
+    new (&block->records[c]) std::atomic<const Record*>(nullptr);
   for (size_t c = 0; c < items.size(); ++c) {
     fill_column(*block, c, items[c]);
-    block->records[c].store(new (pool.allocate(sizeof(Record))) Record(items[c]), std::memory_order_relaxed);
+    block->records[c].store(new (pool.allocate(sizeof(Record))) Record(items[c]),
+                            std::memory_order_relaxed);
     block->valid[c / 64] |= uint64_t{1} << (c % 64);
   }
   block->used = static_cast<uint32_t>(items.size());
@@ -137,9 +151,11 @@ inline bool insert_ternary(TernarySet& set, const Record& item, Pool& pool) {
     if (item.priority < block.best.load(std::memory_order_relaxed)) {
       block.best.store(item.priority, std::memory_order_relaxed);
     }
-    if (block.sorted.load(std::memory_order_relaxed)) block.sorted.store(false, std::memory_order_relaxed);
+    if (block.sorted.load(std::memory_order_relaxed))
+      block.sorted.store(false, std::memory_order_relaxed);
     fill_column(block, column, item);
-    block.records[column].store(new (pool.allocate(sizeof(Record))) Record(item), std::memory_order_release);
+    block.records[column].store(new (pool.allocate(sizeof(Record))) Record(item),
+                                std::memory_order_release);
     store_word(block.valid[column / 64], block.valid[column / 64] | uint64_t{1} << (column % 64),
                std::memory_order_release);
     ++block.used;
@@ -158,7 +174,8 @@ inline const Record* remove_ternary(TernarySet& set, const Record& item) {
     for (size_t w = 0; w < block.words; ++w) {
       for (uint64_t left = hits[w]; left != 0; left &= left - 1) {
         const uint64_t bit = left & -left;
-        std::atomic<const Record*>& place = block.records[w * 64 + static_cast<size_t>(std::countr_zero(left))];
+        std::atomic<const Record*>& place =
+            block.records[w * 64 + static_cast<size_t>(std::countr_zero(left))];
         const Record* record = place.load(std::memory_order_relaxed);
         if (!record->same_rule(item)) continue;
         store_word(block.valid[w], block.valid[w] & ~bit);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The writer's side of the classifier's tree: builds it, changes it in place, takes it down. classifier_internal.h has
-// the structure and why readers may look on.
+// The writer's side of the classifier's tree: builds it, changes it in place, takes it down.
+// classifier_internal.h has the structure and why readers may look on.
 //
 // Thread safety: the writer's alone, but for `layout` and `top`, which readers load.
 #pragma once
@@ -33,7 +33,8 @@ class Root {
     ++changes_;
   }
 
-  // Readers may ask: whether it stays in a core's cache, so that there are no misses for a batch to hide.
+  // Readers may ask: whether it stays in a core's cache, so that there are no misses for a batch to
+  // hide.
   [[nodiscard]] bool small() const { return built_ < kSmallRules; }
 
   // False if it isn't in here.
@@ -47,7 +48,8 @@ class Root {
 
   // Whether it is time to build another for what it now holds.
   [[nodiscard]] bool stale() const {
-    return outgrown(count_, built_) || shrunken(count_, built_) || (postponed_ && changes_ > built_ / 4);
+    return outgrown(count_, built_) || shrunken(count_, built_) ||
+           (postponed_ && changes_ > built_ / 4);
   }
 
   // What has been unlinked since the last call, for the caller to free() after a grace period.
@@ -74,10 +76,12 @@ class Root {
     return best;
   }
   static void sort_by_order(std::vector<Record>& items) {
-    std::sort(items.begin(), items.end(), [](const Record& a, const Record& b) { return a.before(b); });
+    std::sort(items.begin(), items.end(),
+              [](const Record& a, const Record& b) { return a.before(b); });
   }
   static void lower(std::atomic<uint32_t>& bound, uint32_t priority) {
-    if (priority < bound.load(std::memory_order_relaxed)) bound.store(priority, std::memory_order_relaxed);
+    if (priority < bound.load(std::memory_order_relaxed))
+      bound.store(priority, std::memory_order_relaxed);
   }
 
   // ---- building ----
@@ -95,8 +99,8 @@ class Root {
       const Plan plan = planner_.plan(rest);
       if (plan.cost >= planner_.flat_cost(static_cast<double>(rest.size()))) break;
       masks.push_back(plan.mask);
-      const auto middle =
-          std::stable_partition(rest.begin(), rest.end(), [&](const Record& i) { return !i.mask.contains(plan.mask); });
+      const auto middle = std::stable_partition(
+          rest.begin(), rest.end(), [&](const Record& i) { return !i.mask.contains(plan.mask); });
       parts.emplace_back(middle, rest.end());
       rest.erase(middle, rest.end());
     }
@@ -125,8 +129,8 @@ class Root {
     return make_ref(set, Kind::kTernary);
   }
 
-  Ref make_node(const std::vector<Bits>& masks, std::vector<std::vector<Record>>& parts, std::vector<Record>& rest,
-                size_t depth) {
+  Ref make_node(const std::vector<Bits>& masks, std::vector<std::vector<Record>>& parts,
+                std::vector<Record>& rest, size_t depth) {
     size_t count = rest.size();
     for (const auto& part : parts) count += part.size();
     auto* node = new (pool_.allocate(Node::bytes(masks.size()))) Node(masks.size(), count);
@@ -138,11 +142,14 @@ class Root {
     if (!rest.empty()) {
       node->rest.best.store(best_of(rest), std::memory_order_relaxed);
       const bool more = rest.size() > kLeafSmall && masks.size() == kMaxTables;
-      node->rest.ref.store(more ? build(rest, depth + 1) : make_rest(rest), std::memory_order_relaxed);
+      node->rest.ref.store(more ? build(rest, depth + 1) : make_rest(rest),
+                           std::memory_order_relaxed);
     }
     return make_ref(node, Kind::kNode);
   }
-  Ref make_rest(std::vector<Record>& rest) { return rest.size() <= kLeafMax ? make_leaf(rest) : make_ternary(rest); }
+  Ref make_rest(std::vector<Record>& rest) {
+    return rest.size() <= kLeafMax ? make_leaf(rest) : make_ternary(rest);
+  }
 
   void fill_table(Table& table, std::vector<Record>& items, size_t depth) {
     struct Place {
@@ -155,11 +162,14 @@ class Root {
     size_t fewest = SIZE_MAX;  // collisions; small tables try salts until there are none
     for (uint16_t n = 0; n <= kSalts && fewest > 0; ++n) {
       table.salt = n == kSalts ? salt : static_cast<uint16_t>(depth * kSalts + n);
-      for (uint32_t i = 0; i < items.size(); ++i) places[i] = {table.hash(items[i].value, hash_key), i};
-      std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.hash < b.hash; });
+      for (uint32_t i = 0; i < items.size(); ++i)
+        places[i] = {table.hash(items[i].value, hash_key), i};
+      std::sort(places.begin(), places.end(),
+                [](const Place& a, const Place& b) { return a.hash < b.hash; });
       if (n == kSalts) break;
       size_t values = 0;
-      for (size_t i = 0; i < places.size(); ++i) values += i == 0 || places[i].hash != places[i - 1].hash;
+      for (size_t i = 0; i < places.size(); ++i)
+        values += i == 0 || places[i].hash != places[i - 1].hash;
       slots = std::bit_ceil(std::max<size_t>(2, values + values / 2));
       table.shift = static_cast<uint16_t>(64 - std::countr_zero(slots));
       size_t used = 0;
@@ -194,14 +204,14 @@ class Root {
   // ---- taking down ----
 
   void discard(void* block, size_t bytes) { garbage_.push_back({block, bytes}); }
-  void discard_record(const Record* record) { discard(const_cast<Record*>(record), sizeof(Record)); }
+  void discard_record(const Record* record) {
+    discard(const_cast<Record*>(record), sizeof(Record));
+  }
 
   void discard_tree(Ref ref) {
     switch (kind_of(ref)) {
-      case Kind::kNull:
-        return;
-      case Kind::kLeaf:
-        return discard(target<void>(ref), Leaf::bytes(leaf_count(ref)));
+      case Kind::kNull: return;
+      case Kind::kLeaf: return discard(target<void>(ref), Leaf::bytes(leaf_count(ref)));
       case Kind::kNode: {
         auto* node = target<Node>(ref);
         for (size_t t = 0; t < node->table_count; ++t) {
@@ -219,7 +229,8 @@ class Root {
         for (size_t b = 0; b < set->block_count; ++b) {
           TernaryBlock* block = set->blocks()[b];
           for (size_t c = 0; c < block->columns(); ++c) {
-            if (const Record* record = block->records[c].load(std::memory_order_relaxed)) discard_record(record);
+            if (const Record* record = block->records[c].load(std::memory_order_relaxed))
+              discard_record(record);
           }
           discard(block, TernaryBlock::bytes(block->words, block->nibble_count));
         }
@@ -230,8 +241,7 @@ class Root {
 
   static void collect(Ref ref, std::vector<Record>& items) {
     switch (kind_of(ref)) {
-      case Kind::kNull:
-        return;
+      case Kind::kNull: return;
       case Kind::kLeaf:
         for (size_t i = 0; i < leaf_count(ref); ++i) items.push_back(Leaf(ref).record(i));
         return;
@@ -250,7 +260,8 @@ class Root {
         for (size_t b = 0; b < set->block_count; ++b) {
           const TernaryBlock& block = *set->blocks()[b];
           for (size_t c = 0; c < block.columns(); ++c) {
-            if (const Record* record = block.records[c].load(std::memory_order_relaxed)) items.emplace_back(*record);
+            if (const Record* record = block.records[c].load(std::memory_order_relaxed))
+              items.emplace_back(*record);
           }
         }
         return;
@@ -258,7 +269,8 @@ class Root {
     }
   }
 
-  // Whether what has changed this much may be built anew now. If it is too large, the whole is to be, in steps.
+  // Whether what has changed this much may be built anew now. If it is too large, the whole is to
+  // be, in steps.
   bool due(bool changed, size_t count) {
     if (!changed || count <= kAtOnce) return changed;
     postponed_ = true;
@@ -291,10 +303,8 @@ class Root {
         slot.ref.store(make_leaf_ref(leaf, 1, 1), std::memory_order_release);
         return;
       }
-      case Kind::kLeaf:
-        return insert_in_leaf(slot, ref, item, depth);
-      case Kind::kNode:
-        return insert_in_node(slot, *target<Node>(ref), item, depth);
+      case Kind::kLeaf: return insert_in_leaf(slot, ref, item, depth);
+      case Kind::kNode: return insert_in_node(slot, *target<Node>(ref), item, depth);
       case Kind::kTernary: {
         auto* set = target<TernarySet>(ref);
         if (due(outgrown(set->count, set->built), set->count)) return rebuild(slot, depth, &item);
@@ -345,7 +355,8 @@ class Root {
     grown->built = set.built;
     grown->count = set.count + 1;
     std::copy_n(set.blocks(), blocks, grown->blocks());
-    grown->blocks()[blocks] = make_block({&item, 1}, std::min<size_t>(set.built, kBlockColumns), pool_);
+    grown->blocks()[blocks] =
+        make_block({&item, 1}, std::min<size_t>(set.built, kBlockColumns), pool_);
     slot.ref.store(make_ref(grown, Kind::kTernary), std::memory_order_release);
     discard(&set, TernarySet::bytes(blocks));
   }
@@ -353,12 +364,9 @@ class Root {
   bool remove_at(Slot& slot, const Record& item, size_t depth) {
     const Ref ref = slot.ref.load(std::memory_order_relaxed);
     switch (kind_of(ref)) {
-      case Kind::kNull:
-        return false;
-      case Kind::kLeaf:
-        return remove_from_leaf(slot, ref, item);
-      case Kind::kNode:
-        return remove_from_node(slot, *target<Node>(ref), item, depth);
+      case Kind::kNull: return false;
+      case Kind::kLeaf: return remove_from_leaf(slot, ref, item);
+      case Kind::kNode: return remove_from_node(slot, *target<Node>(ref), item, depth);
       case Kind::kTernary: {
         auto* set = target<TernarySet>(ref);
         const Record* record = remove_ternary(*set, item);
@@ -395,7 +403,8 @@ class Root {
     while (t < node.table_count && !item.mask.contains(node.tables()[t].mask)) ++t;
     if (t < node.table_count) {
       const Table& table = node.tables()[t];
-      removed = remove_at(table.slots[table.index(table.hash(item.value, hash_key))], item, depth + 1);
+      removed =
+          remove_at(table.slots[table.index(table.hash(item.value, hash_key))], item, depth + 1);
     } else {
       removed = remove_at(node.rest, item, depth + 1);
     }

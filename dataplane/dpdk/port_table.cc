@@ -27,13 +27,20 @@ Result<void> check_mtu(uint16_t mtu) {
 
 }  // namespace
 
-PortTable::PortTable(Eal& eal, PortDirectory& directory, QsbrGrace& grace, Mempools& pools, bool pci_available,
-                     std::function<void()> wake)
-    : eal_(eal), directory_(directory), grace_(grace), pools_(pools), pci_available_(pci_available), events_(std::move(wake)) {}
+PortTable::PortTable(Eal& eal, PortDirectory& directory, QsbrGrace& grace, Mempools& pools,
+                     bool pci_available, std::function<void()> wake)
+    : eal_(eal),
+      directory_(directory),
+      grace_(grace),
+      pools_(pools),
+      pci_available_(pci_available),
+      events_(std::move(wake)) {}
 
 PortTable::~PortTable() { remove_all(); }
 
-Port* PortTable::find(PortId port) const { return port.value < slots_.size() ? slots_[port.value].port.get() : nullptr; }
+Port* PortTable::find(PortId port) const {
+  return port.value < slots_.size() ? slots_[port.value].port.get() : nullptr;
+}
 
 Unexpected PortTable::with_reason(const Error& error) const {
   const std::string why = eal_.first_error();
@@ -49,7 +56,8 @@ Result<PortId> PortTable::free_number() const {
 
 Result<void> PortTable::check_name(const std::string& name) const {
   for (const Slot& slot : slots_) {
-    if (slot.port && slot.port->name == name) return fail("port " + std::to_string(slot.port->id.value) + " is " + name + " already");
+    if (slot.port && slot.port->name == name)
+      return fail("port " + std::to_string(slot.port->id.value) + " is " + name + " already");
   }
   return {};
 }
@@ -58,7 +66,8 @@ Result<PortId> PortTable::add_vhost(const VhostPortSpec& spec) {
   if (auto ok = check_name(spec.name); !ok) return fail(ok.error());
   if (auto ok = check_mtu(spec.mtu); !ok) return fail(ok.error());
   if (spec.socket_path.empty() || spec.socket_path.size() > kMostPathBytes) {
-    return fail("a socket path has 1 to 107 bytes, this one " + std::to_string(spec.socket_path.size()));
+    return fail("a socket path has 1 to 107 bytes, this one " +
+                std::to_string(spec.socket_path.size()));
   }
   if (spec.queue_pairs == 0 || spec.queue_pairs > VhostPort::kMaxQueuePairs) {
     return fail("queue pairs: 1 to " + std::to_string(VhostPort::kMaxQueuePairs));
@@ -68,8 +77,8 @@ Result<PortId> PortTable::add_vhost(const VhostPortSpec& spec) {
   if (spec.mtu + kEthernetBytes + 2 * kVlanTagBytes > kSmallFrameBytes) {
     if (auto made = pools_.need_large(); !made) return fail(made.error());
   }
-  auto port = std::make_unique<VhostPort>(*number, spec, static_cast<uint16_t>(workers_.size()), events_, grace_,
-                                          [this] {
+  auto port = std::make_unique<VhostPort>(*number, spec, static_cast<uint16_t>(workers_.size()),
+                                          events_, grace_, [this] {
                                             for (Worker* worker : workers_) worker->attend();
                                           });
   VhostPort& vhost = *port;
@@ -93,7 +102,8 @@ Result<PortId> PortTable::add_ethdev(const EthdevPortSpec& spec) {
     if (auto made = pools_.need_large(); !made) return fail(made.error());
   }
   eal_.forget_errors();
-  auto port = EthdevPort::open(*number, spec, static_cast<uint16_t>(workers_.size()), pools_, pci_available_);
+  auto port = EthdevPort::open(*number, spec, static_cast<uint16_t>(workers_.size()), pools_,
+                               pci_available_);
   if (!port) return with_reason(port.error());
   publish(std::move(*port));
   return number;
@@ -134,7 +144,8 @@ void PortTable::remove_all() {
 
 void PortTable::place(Port& port) {
   std::vector<WorkerLoad> loads;
-  for (const Worker* worker : workers_) loads.push_back({worker->config().id, worker->config().node, 0});
+  for (const Worker* worker : workers_)
+    loads.push_back({worker->config().id, worker->config().node, 0});
   for (const Slot& slot : slots_) {
     if (!slot.port || slot.port.get() == &port) continue;
     for (const WorkerId worker : slot.port->rx_workers) ++loads[worker.value].queues;
@@ -160,8 +171,10 @@ void PortTable::publish_plans() {
       Port& port = *slot.port;
       for (uint16_t queue = 0; queue < port.rx_workers.size(); ++queue) {
         if (port.rx_workers[queue] != worker->config().id) continue;
-        rte_mempool* pool = pools_.for_frame(worker->config().node, port.mtu() + kEthernetBytes + 2 * kVlanTagBytes);
-        plan->queues.push_back({&port, queue, pool == nullptr ? pools_.small(worker->config().node) : pool, 0});
+        rte_mempool* pool = pools_.for_frame(worker->config().node,
+                                             port.mtu() + kEthernetBytes + 2 * kVlanTagBytes);
+        plan->queues.push_back(
+            {&port, queue, pool == nullptr ? pools_.small(worker->config().node) : pool, 0});
       }
     }
     old.push_back(worker->set_plan(std::move(plan)));
@@ -173,8 +186,11 @@ void PortTable::publish_plans() {
 void PortTable::follow_numa(PortId id) {
   Port* port = find(id);
   if (port == nullptr || port->numa_node() < 0) return;
-  const auto on_node = [&](WorkerId worker) { return workers_[worker.value]->config().node == port->numa_node(); };
-  const bool possible = std::any_of(workers_.begin(), workers_.end(), [&](const Worker* w) { return on_node(w->config().id); });
+  const auto on_node = [&](WorkerId worker) {
+    return workers_[worker.value]->config().node == port->numa_node();
+  };
+  const bool possible = std::any_of(workers_.begin(), workers_.end(),
+                                    [&](const Worker* w) { return on_node(w->config().id); });
   if (!possible || std::all_of(port->rx_workers.begin(), port->rx_workers.end(), on_node)) return;
   place(*port);
   publish_plans();
@@ -220,9 +236,12 @@ PortStats PortTable::raw_stats(PortId id) const {
   if (port == nullptr) return out;
   for (const Worker* worker : workers_) {
     const PortCell& cell = port->cell(worker->config().id);
-    out.rx += {cell.rx_packets.load(std::memory_order_relaxed), cell.rx_bytes.load(std::memory_order_relaxed)};
-    out.tx += {cell.tx_packets.load(std::memory_order_relaxed), cell.tx_bytes.load(std::memory_order_relaxed)};
-    for (size_t i = 0; i < kDropCount; ++i) out.drops[i] += worker->pipeline().drops(id, static_cast<Drop>(i));
+    out.rx += {cell.rx_packets.load(std::memory_order_relaxed),
+               cell.rx_bytes.load(std::memory_order_relaxed)};
+    out.tx += {cell.tx_packets.load(std::memory_order_relaxed),
+               cell.tx_bytes.load(std::memory_order_relaxed)};
+    for (size_t i = 0; i < kDropCount; ++i)
+      out.drops[i] += worker->pipeline().drops(id, static_cast<Drop>(i));
   }
   return out;
 }

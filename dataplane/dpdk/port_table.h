@@ -2,8 +2,9 @@
 //
 // Ports, made of vhost and ethdev ports: numbers, queue placement, plans, statistics.
 //
-// A port's way in: opened, its queues given to workers, published in the directory and the plans, for vhost its socket
-// opened last. Its way out is the reverse, with a grace period before anything is freed.
+// A port's way in: opened, its queues given to workers, published in the directory and the plans,
+// for vhost its socket opened last. Its way out is the reverse, with a grace period before anything
+// is freed.
 //
 // Numbers are the lowest free ones. Statistics count from a port's birth, or from clear_stats().
 //
@@ -15,10 +16,10 @@
 #include <vector>
 
 #include "dataplane/dpdk/env/eal.h"
-#include "dataplane/dpdk/port/ethdev_port.h"
 #include "dataplane/dpdk/env/event_queue.h"
 #include "dataplane/dpdk/env/mempools.h"
 #include "dataplane/dpdk/env/placement.h"
+#include "dataplane/dpdk/port/ethdev_port.h"
 #include "dataplane/dpdk/port/port.h"
 #include "dataplane/dpdk/port/vhost_driver.h"
 #include "dataplane/dpdk/port/vhost_port.h"
@@ -29,8 +30,8 @@ namespace godwit::dataplane {
 
 class PortTable final : public Ports {
  public:
-  PortTable(Eal& eal, PortDirectory& directory, QsbrGrace& grace, Mempools& pools, bool pci_available,
-            std::function<void()> wake);
+  PortTable(Eal& eal, PortDirectory& directory, QsbrGrace& grace, Mempools& pools,
+            bool pci_available, std::function<void()> wake);
   ~PortTable() override;
 
   // Once, before the first port.

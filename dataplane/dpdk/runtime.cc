@@ -10,13 +10,13 @@
 
 #include "dataplane/dpdk/env/eal.h"
 #include "dataplane/dpdk/env/event_queue.h"
-#include "dataplane/dpdk/worker/worker_gate.h"
-#include "dataplane/dpdk/worker/mailboxes.h"
 #include "dataplane/dpdk/env/mempools.h"
 #include "dataplane/dpdk/env/placement.h"
-#include "dataplane/dpdk/port_table.h"
 #include "dataplane/dpdk/env/qsbr.h"
+#include "dataplane/dpdk/port_table.h"
+#include "dataplane/dpdk/worker/mailboxes.h"
 #include "dataplane/dpdk/worker/worker.h"
+#include "dataplane/dpdk/worker/worker_gate.h"
 
 namespace godwit::dataplane {
 
@@ -39,8 +39,8 @@ struct Runtime::Impl {
   std::vector<WorkerInfo> last_workers;  // as they were when they ended
   DropTotals last_drops;
 
-  Result<void> build(const std::vector<uint16_t>& cpus, StateCell& state, Fdb& fdb, CounterBank& counters,
-                     const std::function<void()>& wake);
+  Result<void> build(const std::vector<uint16_t>& cpus, StateCell& state, Fdb& fdb,
+                     CounterBank& counters, const std::function<void()>& wake);
   void end_workers();
 };
 
@@ -54,7 +54,8 @@ Result<std::vector<uint16_t>> Runtime::worker_cpus(const RuntimeOptions& options
   const std::vector<uint16_t> online = online_cpus();
   for (size_t i = 0; i < cpus.size(); ++i) {
     if (std::find(online.begin(), online.end(), cpus[i]) == online.end()) {
-      return fail("workers.cpus names CPU " + std::to_string(cpus[i]) + ", which is not there or not online");
+      return fail("workers.cpus names CPU " + std::to_string(cpus[i]) +
+                  ", which is not there or not online");
     }
     if (std::find(cpus.begin(), cpus.begin() + static_cast<std::ptrdiff_t>(i), cpus[i]) !=
         cpus.begin() + static_cast<std::ptrdiff_t>(i)) {
@@ -66,8 +67,8 @@ Result<std::vector<uint16_t>> Runtime::worker_cpus(const RuntimeOptions& options
 
 uint32_t Runtime::now_s() { return static_cast<uint32_t>(coarse_ns() / 1'000'000'000u); }
 
-Result<void> Runtime::Impl::build(const std::vector<uint16_t>& cpus, StateCell& state, Fdb& fdb, CounterBank& counters,
-                                  const std::function<void()>& wake) {
+Result<void> Runtime::Impl::build(const std::vector<uint16_t>& cpus, StateCell& state, Fdb& fdb,
+                                  CounterBank& counters, const std::function<void()>& wake) {
   std::vector<int> worker_nodes;
   for (const uint16_t cpu : cpus) worker_nodes.push_back(node_of_cpu(cpu));
   const std::set<int> nodes(worker_nodes.begin(), worker_nodes.end());
@@ -89,8 +90,8 @@ Result<void> Runtime::Impl::build(const std::vector<uint16_t>& cpus, StateCell& 
   std::vector<Worker*> all;
   for (uint16_t id = 0; id < cpus.size(); ++id) {
     workers.push_back(std::make_unique<Worker>(
-        Worker::Config{WorkerId(id), Eal::lcore_of(id), cpus[id], worker_nodes[id], options.spin_us, options.max_sleep_us,
-                       options.poll_us, options.park},
+        Worker::Config{WorkerId(id), Eal::lcore_of(id), cpus[id], worker_nodes[id], options.spin_us,
+                       options.max_sleep_us, options.poll_us, options.park},
         deps));
     all.push_back(workers.back().get());
   }
@@ -104,8 +105,9 @@ Result<void> Runtime::Impl::build(const std::vector<uint16_t>& cpus, StateCell& 
   return {};
 }
 
-Result<std::unique_ptr<Runtime>> Runtime::create(const RuntimeOptions& options, StateCell& state, Fdb& fdb,
-                                                 CounterBank& counters, std::function<void()> wake) {
+Result<std::unique_ptr<Runtime>> Runtime::create(const RuntimeOptions& options, StateCell& state,
+                                                 Fdb& fdb, CounterBank& counters,
+                                                 std::function<void()> wake) {
   auto cpus = worker_cpus(options);
   if (!cpus) return fail(cpus.error());
   auto impl = std::make_unique<Impl>();
@@ -113,7 +115,8 @@ Result<std::unique_ptr<Runtime>> Runtime::create(const RuntimeOptions& options, 
   auto eal = Eal::start(options, *cpus);
   if (!eal) return fail(eal.error());
   impl->eal = std::move(*eal);
-  if (auto built = impl->build(*cpus, state, fdb, counters, wake); !built) return fail(built.error());
+  if (auto built = impl->build(*cpus, state, fdb, counters, wake); !built)
+    return fail(built.error());
   return std::unique_ptr<Runtime>(new Runtime(std::move(impl)));
 }
 
@@ -128,7 +131,8 @@ Result<void> Runtime::start() {
       static_cast<Worker*>(argument)->run();
       return 0;
     };
-    if (const int error = rte_eal_remote_launch(enter, worker.get(), worker->config().lcore); error != 0) {
+    if (const int error = rte_eal_remote_launch(enter, worker.get(), worker->config().lcore);
+        error != 0) {
       impl_->end_workers();
       return fail("worker " + std::to_string(worker->config().id.value) + " cannot start");
     }
@@ -181,7 +185,8 @@ DropTotals Runtime::drops() const {
   for (const auto& worker : impl_->workers) {
     const Pipeline& pipeline = worker->pipeline();
     for (uint16_t port = 0; port <= kMaxPorts; ++port) {
-      for (size_t i = 0; i < kDropCount; ++i) out.drops[i] += pipeline.drops(PortId(port), static_cast<Drop>(i));
+      for (size_t i = 0; i < kDropCount; ++i)
+        out.drops[i] += pipeline.drops(PortId(port), static_cast<Drop>(i));
     }
     const PipelineCounts& counts = pipeline.counts();
     out.unpoliced += counts.unpoliced.load(std::memory_order_relaxed);

@@ -20,7 +20,8 @@ uint32_t fold(uint64_t sum) {
 }  // namespace
 
 uint16_t ones_sum(std::span<const uint8_t> bytes, uint32_t initial) {
-  // Sums 32-bit words as they lie in memory; a one's-complement sum may be swapped at the end (RFC 1071, 2.B).
+  // Sums 32-bit words as they lie in memory; a one's-complement sum may be swapped at the end (RFC
+  // 1071, 2.B).
   const uint8_t* p = bytes.data();
   size_t left = bytes.size();
   uint64_t sum = 0;
@@ -46,7 +47,8 @@ uint16_t ones_sum(std::span<const uint8_t> bytes, uint32_t initial) {
   return static_cast<uint16_t>(fold(static_cast<uint64_t>(swapped) + initial));
 }
 
-uint16_t checksum_update(uint16_t checksum, std::span<const uint8_t> old_bytes, std::span<const uint8_t> new_bytes) {
+uint16_t checksum_update(uint16_t checksum, std::span<const uint8_t> old_bytes,
+                         std::span<const uint8_t> new_bytes) {
   // RFC 1624, equation 3: ~(~HC + ~m + m').
   const size_t bytes = old_bytes.size() < new_bytes.size() ? old_bytes.size() : new_bytes.size();
   uint64_t sum = static_cast<uint16_t>(~checksum);
@@ -63,7 +65,8 @@ std::optional<Drop> finish_partial_checksum(Packet& packet) {
   if (packet.head_len != packet.len || field + 2 > packet.len) return Drop::k_bad_offload;
 
   auto checksum = static_cast<uint16_t>(~ones_sum(packet.head().subspan(packet.csum_start)));
-  if (checksum == 0 && packet.csum_offset == headers::kUdpChecksum) checksum = 0xffff;  // 0 says "none" (RFC 768)
+  if (checksum == 0 && packet.csum_offset == headers::kUdpChecksum)
+    checksum = 0xffff;  // 0 says "none" (RFC 768)
   headers::store16(packet.data + field, checksum);
   packet.flags = static_cast<uint8_t>(packet.flags & ~Packet::kPartialChecksum);
   return std::nullopt;

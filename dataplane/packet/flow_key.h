@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What of a packet rules can match, in one fixed block of words. The parser fills it, the classifier
-// masks and compares it, and neither knows more of the other than this layout.
+// What of a packet rules can match, in one fixed block of words. The parser fills it, the
+// classifier masks and compares it, and neither knows more of the other than this layout.
 //
-// All fields are in network byte order, so that a prefix is a run of leading mask bits. A field whose
-// header is not there is zero; `layers` says which headers are, and a pattern that names an item masks
-// its bit. Non-first fragments have no L4 layer. ARP shares the IPv4 address fields (OpenFlow's nw_src,
-// nw_dst), kept apart by the layer bits. After VXLAN's header nothing is parsed.
+// All fields are in network byte order, so that a prefix is a run of leading mask bits. A field
+// whose header is not there is zero; `layers` says which headers are, and a pattern that names an
+// item masks its bit. Non-first fragments have no L4 layer. ARP shares the IPv4 address fields
+// (OpenFlow's nw_src, nw_dst), kept apart by the layer bits. After VXLAN's header nothing is
+// parsed.
 #pragma once
 
 #include <array>
@@ -29,7 +30,8 @@ enum Layer : uint16_t {
   kLayerArp = 1 << 3,
   kLayerIpv4 = 1 << 4,
   kLayerIpv6 = 1 << 5,
-  kLayerFragment = 1 << 6,  // any fragment, the first included (for IPv6: a fragment header is there)
+  kLayerFragment =
+      1 << 6,  // any fragment, the first included (for IPv6: a fragment header is there)
   kLayerTcp = 1 << 7,
   kLayerUdp = 1 << 8,
   kLayerIcmp = 1 << 9,
@@ -40,16 +42,17 @@ enum Layer : uint16_t {
 };
 
 struct FlowKey {
-  MacAddress eth_dst;     // word 0
-  be16 eth_type;          // as on the wire: a VLAN's TPID where tagged
-  MacAddress eth_src;     // word 1
+  MacAddress eth_dst;  // word 0
+  be16 eth_type;       // as on the wire: a VLAN's TPID where tagged
+  MacAddress eth_src;  // word 1
   be16 vlan_tci;
-  be16 vlan_inner_type;   // word 2
+  be16 vlan_inner_type;  // word 2
   be16 vlan2_tci;
   be16 vlan2_inner_type;
   be16 layers;
-  be32 mark;              // word 3
-  uint8_t ip_proto = 0;   // the L4 protocol, after extension headers (item ipv6 `proto`: the fixed header's)
+  be32 mark;  // word 3
+  uint8_t ip_proto =
+      0;  // the L4 protocol, after extension headers (item ipv6 `proto`: the fixed header's)
   uint8_t ip_ttl = 0;     // IPv4 TTL or IPv6 hop limit
   uint8_t ip_tos = 0;     // IPv4 TOS or IPv6 traffic class
   uint8_t ipv6_next = 0;  // IPv6 fixed header's next header
@@ -66,12 +69,12 @@ struct FlowKey {
   uint8_t icmp_type = 0;  // ICMP and ICMPv6
   uint8_t icmp_code = 0;
   uint8_t spare0 = 0;
-  be16 icmp_ident;        // word 11
+  be16 icmp_ident;  // word 11
   be16 icmp_seq;
-  be32 vxlan_vni;         // VNI in the high 24 bits, low 8 zero
-  MacAddress arp_sha;     // word 12
+  be32 vxlan_vni;      // VNI in the high 24 bits, low 8 zero
+  MacAddress arp_sha;  // word 12
   be16 arp_opcode;
-  MacAddress arp_tha;     // word 13
+  MacAddress arp_tha;  // word 13
   be16 spare1;
 
   bool operator==(const FlowKey&) const = default;
@@ -80,10 +83,14 @@ struct FlowKey {
     std::memcpy(&w, reinterpret_cast<const uint8_t*>(this) + i * 8, 8);
     return w;
   }
-  void set_word(size_t i, uint64_t w) { std::memcpy(reinterpret_cast<uint8_t*>(this) + i * 8, &w, 8); }
+  void set_word(size_t i, uint64_t w) {
+    std::memcpy(reinterpret_cast<uint8_t*>(this) + i * 8, &w, 8);
+  }
   [[nodiscard]] const uint8_t* bytes() const { return reinterpret_cast<const uint8_t*>(this); }
   [[nodiscard]] uint8_t* bytes() { return reinterpret_cast<uint8_t*>(this); }
-  [[nodiscard]] bool has(uint16_t layer_bits) const { return (layers.host() & layer_bits) == layer_bits; }
+  [[nodiscard]] bool has(uint16_t layer_bits) const {
+    return (layers.host() & layer_bits) == layer_bits;
+  }
 };
 inline constexpr size_t kFlowKeyWords = 14;
 inline constexpr size_t kFlowKeyBytes = kFlowKeyWords * 8;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Numbers of the protocols that the packet path knows (IANA), header sizes, and unchecked loads and stores of
-// fields in network order. Whoever calls a load or a store has checked the length before.
+// Numbers of the protocols that the packet path knows (IANA), header sizes, and unchecked loads and
+// stores of fields in network order. Whoever calls a load or a store has checked the length before.
 //
 // Units: sizes and offsets are bytes. Thread safety: constants and pure functions.
 #pragma once

@@ -40,7 +40,8 @@ std::optional<Drop> parse_arp(Cursor& c, Parsed& out) {
     if (c.frame - c.offset < bytes) return Drop::k_malformed_arp;
     return std::nullopt;
   }
-  if (hardware_bytes != 6 || protocol_bytes != 4 || !c.readable(headers::kArpEthIpv4Bytes)) return Drop::k_malformed_arp;
+  if (hardware_bytes != 6 || protocol_bytes != 4 || !c.readable(headers::kArpEthIpv4Bytes))
+    return Drop::k_malformed_arp;
   out.l3_offset = static_cast<uint16_t>(c.offset);
   copy_field(out.key.arp_opcode, p + 6);
   copy_field(out.key.arp_sha, p + 8);
@@ -54,10 +55,12 @@ std::optional<Drop> parse_arp(Cursor& c, Parsed& out) {
 }
 
 std::optional<Drop> parse_tcp(Cursor& c, Parsed& out, uint32_t available) {
-  if (available < headers::kTcpMinBytes || !c.readable(headers::kTcpMinBytes)) return Drop::k_malformed_l4;
+  if (available < headers::kTcpMinBytes || !c.readable(headers::kTcpMinBytes))
+    return Drop::k_malformed_l4;
   const uint8_t* p = c.at();
   const uint32_t header_bytes = static_cast<uint32_t>(p[12] >> 4) * 4;
-  if (header_bytes < headers::kTcpMinBytes || header_bytes > available || !c.readable(header_bytes)) {
+  if (header_bytes < headers::kTcpMinBytes || header_bytes > available ||
+      !c.readable(header_bytes)) {
     return Drop::k_malformed_l4;
   }
   copy_field(out.key.l4_src, p);
@@ -68,9 +71,11 @@ std::optional<Drop> parse_tcp(Cursor& c, Parsed& out, uint32_t available) {
   return std::nullopt;
 }
 
-// `whole`: the datagram is all here, so that its length can be held against what the IP header allows.
+// `whole`: the datagram is all here, so that its length can be held against what the IP header
+// allows.
 std::optional<Drop> parse_udp(Cursor& c, Parsed& out, uint32_t available, bool whole) {
-  if (available < headers::kUdpBytes || !c.readable(headers::kUdpBytes)) return Drop::k_malformed_l4;
+  if (available < headers::kUdpBytes || !c.readable(headers::kUdpBytes))
+    return Drop::k_malformed_l4;
   const uint8_t* p = c.at();
   const uint32_t length = load16(p + 4);
   if (length < headers::kUdpBytes || (whole && length > available)) return Drop::k_malformed_l4;
@@ -81,9 +86,11 @@ std::optional<Drop> parse_udp(Cursor& c, Parsed& out, uint32_t available, bool w
   if (load16(p + 2) != headers::kVxlanPort) return std::nullopt;
 
   constexpr uint32_t kBoth = headers::kUdpBytes + headers::kVxlanBytes;
-  if (length < kBoth || available < kBoth || !c.readable(headers::kVxlanBytes)) return Drop::k_malformed_l4;
+  if (length < kBoth || available < kBoth || !c.readable(headers::kVxlanBytes))
+    return Drop::k_malformed_l4;
   const uint8_t* vxlan = p + headers::kUdpBytes;
-  c.offset += headers::kVxlanBytes;  // read, also where flag I is clear: no checksum may be written over it
+  c.offset +=
+      headers::kVxlanBytes;  // read, also where flag I is clear: no checksum may be written over it
   if ((vxlan[0] & headers::kVxlanFlagVni) == 0) return std::nullopt;
   out.key.vxlan_vni = to_be32(load32(vxlan + 4) & 0xffffff00);
   add_layer(c, kLayerVxlan);
@@ -94,13 +101,16 @@ std::optional<Drop> parse_udp(Cursor& c, Parsed& out, uint32_t available, bool w
 constexpr bool icmp_has_ident(uint8_t type) {
   constexpr uint8_t kEchoReply = 0;
   constexpr uint8_t kEchoRequest = 8;
-  constexpr uint8_t kTimestamp = 13;  // then its reply, information and address mask request and reply
+  constexpr uint8_t kTimestamp =
+      13;  // then its reply, information and address mask request and reply
   constexpr uint8_t kAddressMaskReply = 18;
-  return type == kEchoReply || type == kEchoRequest || (type >= kTimestamp && type <= kAddressMaskReply);
+  return type == kEchoReply || type == kEchoRequest ||
+         (type >= kTimestamp && type <= kAddressMaskReply);
 }
 
 std::optional<Drop> parse_icmp(Cursor& c, Parsed& out, uint32_t available) {
-  if (available < headers::kIcmpBytes || !c.readable(headers::kIcmpBytes)) return Drop::k_malformed_l4;
+  if (available < headers::kIcmpBytes || !c.readable(headers::kIcmpBytes))
+    return Drop::k_malformed_l4;
   const uint8_t* p = c.at();
   out.key.icmp_type = p[0];
   out.key.icmp_code = p[1];
@@ -116,7 +126,8 @@ std::optional<Drop> parse_icmp(Cursor& c, Parsed& out, uint32_t available) {
 std::optional<Drop> parse_icmp6(Cursor& c, Parsed& out, uint32_t available) {
   constexpr uint8_t kEchoRequest = 128;
   constexpr uint8_t kEchoReply = 129;
-  if (available < headers::kIcmp6MinBytes || !c.readable(headers::kIcmp6MinBytes)) return Drop::k_malformed_l4;
+  if (available < headers::kIcmp6MinBytes || !c.readable(headers::kIcmp6MinBytes))
+    return Drop::k_malformed_l4;
   const uint8_t* p = c.at();
   const bool echo = p[0] == kEchoRequest || p[0] == kEchoReply;
   uint32_t header_bytes = headers::kIcmp6MinBytes;
@@ -134,7 +145,8 @@ std::optional<Drop> parse_icmp6(Cursor& c, Parsed& out, uint32_t available) {
 }
 
 std::optional<Drop> parse_sctp(Cursor& c, Parsed& out, uint32_t available) {
-  if (available < headers::kSctpBytes || !c.readable(headers::kSctpBytes)) return Drop::k_malformed_l4;
+  if (available < headers::kSctpBytes || !c.readable(headers::kSctpBytes))
+    return Drop::k_malformed_l4;
   copy_field(out.key.l4_src, c.at());
   copy_field(out.key.l4_dst, c.at() + 2);
   add_layer(c, kLayerSctp);
@@ -148,18 +160,12 @@ std::optional<Drop> parse_l4(Cursor& c, Parsed& out, uint32_t available, bool wh
   out.l4_length = static_cast<uint16_t>(available);
   const bool ipv4 = (c.layers & kLayerIpv4) != 0;
   switch (out.key.ip_proto) {
-    case headers::kProtoTcp:
-      return parse_tcp(c, out, available);
-    case headers::kProtoUdp:
-      return parse_udp(c, out, available, whole);
-    case headers::kProtoIcmp:
-      return ipv4 ? parse_icmp(c, out, available) : std::nullopt;
-    case headers::kProtoIcmp6:
-      return ipv4 ? std::nullopt : parse_icmp6(c, out, available);
-    case headers::kProtoSctp:
-      return parse_sctp(c, out, available);
-    default:
-      return std::nullopt;
+    case headers::kProtoTcp: return parse_tcp(c, out, available);
+    case headers::kProtoUdp: return parse_udp(c, out, available, whole);
+    case headers::kProtoIcmp: return ipv4 ? parse_icmp(c, out, available) : std::nullopt;
+    case headers::kProtoIcmp6: return ipv4 ? std::nullopt : parse_icmp6(c, out, available);
+    case headers::kProtoSctp: return parse_sctp(c, out, available);
+    default: return std::nullopt;
   }
 }
 
@@ -216,12 +222,13 @@ struct ExtWalk {
   uint32_t available;  // bytes left by the payload length
   uint16_t fragment = 0;
   bool fragmented = false;
-  bool at_l4 = true;   // false: behind a fragment header that is not the first fragment's
+  bool at_l4 = true;  // false: behind a fragment header that is not the first fragment's
 };
 
 constexpr bool is_ext_header(uint8_t proto) {
-  return proto == headers::kProtoHopByHop || proto == headers::kProtoRouting || proto == headers::kProtoFragment ||
-         proto == headers::kProtoDestOptions || proto == headers::kProtoAuth;
+  return proto == headers::kProtoHopByHop || proto == headers::kProtoRouting ||
+         proto == headers::kProtoFragment || proto == headers::kProtoDestOptions ||
+         proto == headers::kProtoAuth;
 }
 
 std::optional<Drop> walk_ext_headers(Cursor& c, Parsed& out, ExtWalk& walk) {
@@ -242,16 +249,12 @@ std::optional<Drop> walk_ext_headers(Cursor& c, Parsed& out, ExtWalk& walk) {
         walk.fragment = load16(p + 2);
         walk.fragmented = true;
         break;
-      case headers::kProtoAuth:
-        bytes = (static_cast<uint32_t>(p[1]) + 2) * 4;
-        break;
-      case headers::kProtoRouting:
-        out.source_routed = out.source_routed || p[3] != 0;
-        break;
-      default:
-        break;
+      case headers::kProtoAuth: bytes = (static_cast<uint32_t>(p[1]) + 2) * 4; break;
+      case headers::kProtoRouting: out.source_routed = out.source_routed || p[3] != 0; break;
+      default: break;
     }
-    if (bytes < kExtMinBytes || bytes > walk.available || !c.readable(bytes)) return Drop::k_malformed_ipv6;
+    if (bytes < kExtMinBytes || bytes > walk.available || !c.readable(bytes))
+      return Drop::k_malformed_ipv6;
     key.ip_proto = p[0];
     add_layer(c, kLayerIpv6Ext);
     c.offset += bytes;
@@ -269,7 +272,8 @@ std::optional<Drop> parse_ipv6(Cursor& c, Parsed& out) {
   const uint8_t* p = c.at();
   const uint32_t first = load32(p);
   ExtWalk walk{.available = load16(p + 4)};
-  if ((first >> 28) != 6 || walk.available > c.frame - c.offset - headers::kIpv6Bytes) return Drop::k_malformed_ipv6;
+  if ((first >> 28) != 6 || walk.available > c.frame - c.offset - headers::kIpv6Bytes)
+    return Drop::k_malformed_ipv6;
 
   FlowKey& key = out.key;
   out.l3_offset = static_cast<uint16_t>(c.offset);
@@ -293,14 +297,10 @@ std::optional<Drop> parse_ipv6(Cursor& c, Parsed& out) {
 
 std::optional<Drop> parse_l3(Cursor& c, Parsed& out, uint16_t type) {
   switch (type) {
-    case headers::kEtherTypeIpv4:
-      return parse_ipv4(c, out);
-    case headers::kEtherTypeIpv6:
-      return parse_ipv6(c, out);
-    case headers::kEtherTypeArp:
-      return parse_arp(c, out);
-    default:
-      return std::nullopt;
+    case headers::kEtherTypeIpv4: return parse_ipv4(c, out);
+    case headers::kEtherTypeIpv6: return parse_ipv6(c, out);
+    case headers::kEtherTypeArp: return parse_arp(c, out);
+    default: return std::nullopt;
   }
 }
 
@@ -313,38 +313,46 @@ bool partial_checksum_is_harmless(const Packet& packet, const Cursor& c, const P
   if (start != out.l4_offset) return false;
   if ((c.layers & kLayerTcp) != 0) return packet.csum_offset == headers::kTcpChecksum;
   if ((c.layers & kLayerUdp) != 0) return packet.csum_offset == headers::kUdpChecksum;
-  if ((c.layers & (kLayerIcmp | kLayerIcmp6)) != 0) return packet.csum_offset == headers::kIcmpChecksum;
+  if ((c.layers & (kLayerIcmp | kLayerIcmp6)) != 0)
+    return packet.csum_offset == headers::kIcmpChecksum;
   return false;
 }
 
-// Most frames: untagged IPv4 without options, whole, with TCP or UDP. True: `out` is filled as the walk over all headers would.
-// False: that walk has to say.
+// Most frames: untagged IPv4 without options, whole, with TCP or UDP. True: `out` is filled as the
+// walk over all headers would. False: that walk has to say.
 bool parse_common(const Packet& packet, Parsed& out) {
-  static_assert(std::endian::native == std::endian::little, "words are put together for this byte order");
+  static_assert(std::endian::native == std::endian::little,
+                "words are put together for this byte order");
   constexpr uint32_t kL3 = headers::kEthBytes;
   constexpr uint32_t kL4 = kL3 + headers::kIpv4MinBytes;
   constexpr uint64_t kMacMask = 0x0000ffffffffffff;
   const uint8_t* p = packet.data;
   const uint8_t* ip = p + kL3;
   const uint8_t* l4 = p + kL4;
-  if (packet.head_len < kL4 + headers::kTcpMinBytes || (packet.flags & Packet::kPartialChecksum) != 0) return false;
+  if (packet.head_len < kL4 + headers::kTcpMinBytes ||
+      (packet.flags & Packet::kPartialChecksum) != 0)
+    return false;
   const uint32_t total = load16(ip + 2);
-  const bool plain = load16(p + headers::kMacsBytes) == headers::kEtherTypeIpv4 && ip[0] == 0x45 &&
-                     (load16(ip + 6) & (headers::kFragmentMore4 | headers::kFragmentOffset4)) == 0 &&
-                     total <= packet.len - kL3 && header_checksum_is_right(ip, 5);
+  const bool plain =
+      load16(p + headers::kMacsBytes) == headers::kEtherTypeIpv4 && ip[0] == 0x45 &&
+      (load16(ip + 6) & (headers::kFragmentMore4 | headers::kFragmentOffset4)) == 0 &&
+      total <= packet.len - kL3 && header_checksum_is_right(ip, 5);
   if (!plain) return false;
-  const uint32_t available = total - headers::kIpv4MinBytes;  // if total is less, so large that nothing below fits
+  const uint32_t available =
+      total - headers::kIpv4MinBytes;  // if total is less, so large that nothing below fits
   uint16_t layers = kLayerEth | kLayerIpv4;
   uint64_t tcp_flags = 0;
   if (ip[9] == headers::kProtoUdp) {
     const uint32_t length = load16(l4 + 4);
-    if (total < headers::kIpv4MinBytes + headers::kUdpBytes || length < headers::kUdpBytes || length > available) return false;
+    if (total < headers::kIpv4MinBytes + headers::kUdpBytes || length < headers::kUdpBytes ||
+        length > available)
+      return false;
     if (load16(l4 + 2) == headers::kVxlanPort) return false;
     layers |= kLayerUdp;
   } else if (ip[9] == headers::kProtoTcp) {
     const uint32_t header_bytes = static_cast<uint32_t>(l4[12] >> 4) * 4;
-    if (total < kL4 - kL3 + headers::kTcpMinBytes || header_bytes < headers::kTcpMinBytes || header_bytes > available ||
-        header_bytes > packet.head_len - kL4) {
+    if (total < kL4 - kL3 + headers::kTcpMinBytes || header_bytes < headers::kTcpMinBytes ||
+        header_bytes > available || header_bytes > packet.head_len - kL4) {
       return false;
     }
     tcp_flags = l4[13];
@@ -358,11 +366,12 @@ bool parse_common(const Packet& packet, Parsed& out) {
     return w;
   };
   FlowKey& key = out.key;
-  key.set_word(0, (word(p) & kMacMask) | static_cast<uint64_t>(to_be16(headers::kEtherTypeIpv4).raw()) << 48);
+  key.set_word(0, (word(p) & kMacMask) |
+                      static_cast<uint64_t>(to_be16(headers::kEtherTypeIpv4).raw()) << 48);
   key.set_word(1, word(p + 6) & kMacMask);
   key.set_word(2, static_cast<uint64_t>(to_be16(layers).raw()) << 48);
-  key.set_word(3, to_be32(packet.mark).raw() | static_cast<uint64_t>(ip[9]) << 32 | static_cast<uint64_t>(ip[8]) << 40 |
-                      static_cast<uint64_t>(ip[1]) << 48);
+  key.set_word(3, to_be32(packet.mark).raw() | static_cast<uint64_t>(ip[9]) << 32 |
+                      static_cast<uint64_t>(ip[8]) << 40 | static_cast<uint64_t>(ip[1]) << 48);
   key.set_word(4, word(ip + 6) & 0xffff);
   key.set_word(5, word(ip + 12));
   for (size_t w = 6; w < 10; ++w) key.set_word(w, 0);
@@ -420,7 +429,8 @@ std::optional<Drop> parse_headers(const Packet& packet, Parsed& out) {
 
   if (const auto drop = parse_l3(c, out, type)) return drop;
   key.layers = to_be16(c.layers);
-  if ((packet.flags & Packet::kPartialChecksum) != 0 && !partial_checksum_is_harmless(packet, c, out)) {
+  if ((packet.flags & Packet::kPartialChecksum) != 0 &&
+      !partial_checksum_is_harmless(packet, c, out)) {
     return Drop::k_bad_offload;
   }
   return std::nullopt;

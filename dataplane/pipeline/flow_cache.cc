@@ -32,7 +32,8 @@ constexpr uint8_t kMarks = 0x80;
 
 }  // namespace
 
-FlowPartition::FlowPartition(const ForwardingState& state, EndpointId endpoint, const EndpointEntry& entry, bool egress)
+FlowPartition::FlowPartition(const ForwardingState& state, EndpointId endpoint,
+                             const EndpointEntry& entry, bool egress)
     : id(endpoint.value << 1 | (egress ? 1u : 0u)), changed(entry.changed) {
   std::array<const RuleTable*, 3> tables{};
   if (egress) {
@@ -46,7 +47,8 @@ FlowPartition::FlowPartition(const ForwardingState& state, EndpointId endpoint, 
     changed = std::max(changed, table->changed());
     const KeyMask& looked_at = table->looks_at();
     words = static_cast<uint16_t>(words | looked_at.words);
-    for (uint16_t left = looked_at.words; left != 0; left = static_cast<uint16_t>(left & (left - 1))) {
+    for (uint16_t left = looked_at.words; left != 0;
+         left = static_cast<uint16_t>(left & (left - 1))) {
       const auto w = static_cast<size_t>(std::countr_zero(left));
       bytes.set_word(w, bytes.word(w) | looked_at.bytes.word(w));
     }
@@ -61,7 +63,8 @@ FlowPartition::FlowPartition(const ForwardingState& state, EndpointId endpoint, 
 template <typename T>
 FlowCache::Block<T>::Block(size_t count) {
   if (count == 0) return;
-  // calloc of this much takes fresh pages from the kernel, which are zero; aligned_alloc and memset would touch them.
+  // calloc of this much takes fresh pages from the kernel, which are zero; aligned_alloc and memset
+  // would touch them.
   memory_.reset(std::calloc(count + 1, sizeof(T)));
   if (memory_ == nullptr) return;
   void* start = memory_.get();
@@ -106,7 +109,8 @@ unsigned FlowCache::matching(const Set& set, uint16_t signature) {
   return static_cast<unsigned>(_mm_movemask_epi8(_mm_packs_epi16(same, _mm_setzero_si128())));
 #else
   unsigned found = 0;
-  for (size_t way = 0; way < kWays; ++way) found |= (set.signature[way] == signature ? 1u : 0u) << way;
+  for (size_t way = 0; way < kWays; ++way)
+    found |= (set.signature[way] == signature ? 1u : 0u) << way;
   return found;
 #endif
 }
@@ -114,7 +118,8 @@ unsigned FlowCache::matching(const Set& set, uint16_t signature) {
 void FlowCache::prefetch_entry(const Probe& probe) const {
   const size_t set = probe.hash & set_mask_;
   const unsigned ways = matching(sets_[set], signature(probe.hash));
-  if (ways != 0) __builtin_prefetch(&entries_[set * kWays + static_cast<size_t>(std::countr_zero(ways))]);
+  if (ways != 0)
+    __builtin_prefetch(&entries_[set * kWays + static_cast<size_t>(std::countr_zero(ways))]);
 }
 
 bool FlowCache::same_key(size_t place, const Probe& probe) const {
@@ -125,7 +130,8 @@ bool FlowCache::same_key(size_t place, const Probe& probe) const {
   for (size_t i = 0; i < near; ++i) differs |= entry.key[i] ^ probe.key[i];
   if (differs != 0) return false;
   const Tail& tail = tails_[place];
-  for (size_t i = kShortWords; i < probe.count; ++i) differs |= tail.key[i - kShortWords] ^ probe.key[i];
+  for (size_t i = kShortWords; i < probe.count; ++i)
+    differs |= tail.key[i - kShortWords] ^ probe.key[i];
   return differs == 0;
 }
 
@@ -164,7 +170,8 @@ size_t FlowCache::choose_way(Set& set, uint32_t owner) const {
   for (size_t way = 0; way < kWays; ++way) {
     if (set.signature[way] == 0) return way;
     size_t has = 0;
-    for (size_t other = 0; other < kWays; ++other) has += set.owner[other] == set.owner[way] ? 1 : 0;
+    for (size_t other = 0; other < kWays; ++other)
+      has += set.owner[other] == set.owner[way] ? 1 : 0;
     if (set.owner[way] == owner) mine = has;
     if (has > most) {
       most = has;
@@ -178,11 +185,13 @@ size_t FlowCache::choose_way(Set& set, uint32_t owner) const {
   return way;
 }
 
-void FlowCache::insert(const Probe& probe, const FlowDecision& decision, uint64_t generation, EndpointId owner) {
+void FlowCache::insert(const Probe& probe, const FlowDecision& decision, uint64_t generation,
+                       EndpointId owner) {
   const size_t number = probe.hash & set_mask_;
   Set& set = sets_[number];
   size_t way = kWays;
-  for (unsigned ways = matching(set, signature(probe.hash)); ways != 0 && way == kWays; ways &= ways - 1) {
+  for (unsigned ways = matching(set, signature(probe.hash)); ways != 0 && way == kWays;
+       ways &= ways - 1) {
     const auto candidate = static_cast<size_t>(std::countr_zero(ways));
     if (same_key(number * kWays + candidate, probe)) way = candidate;
   }
@@ -206,11 +215,13 @@ void FlowCache::insert(const Probe& probe, const FlowDecision& decision, uint64_
   entry.mark = decision.mark;
   if (decision.fate == Fate::kProgram) {
     entry.extra = decision.rules;
-    entry.endpoint = static_cast<uint32_t>(decision.after) | static_cast<uint32_t>(decision.reason) << 8;
+    entry.endpoint = static_cast<uint32_t>(decision.after) | static_cast<uint32_t>(decision.reason)
+                                                                 << 8;
     for (size_t i = 0; i < decision.rules; ++i) tails_[place].rule[i] = decision.rule[i];
   } else {
     entry.extra = static_cast<uint8_t>(decision.counters | (decision.marks ? kMarks : 0));
-    entry.endpoint = decision.fate == Fate::kDrop ? static_cast<uint32_t>(decision.reason) : decision.endpoint.value;
+    entry.endpoint = decision.fate == Fate::kDrop ? static_cast<uint32_t>(decision.reason)
+                                                  : decision.endpoint.value;
     entry.counter = decision.counter;
   }
 }

@@ -2,12 +2,14 @@
 //
 // Pairs up frames that reach a moved VM twice: directly, and redirected by the host it left.
 //
-// A frame to a group floods to both hosts; one to a single address does where the fabric has forgotten that. While the window of a move is open the destination remembers a
-// digest of each such frame with the way it came; the copy that comes the other way is the second one, and
-// takes the memory with it, so that equal frames sent again (an ARP request repeated) pair up one by one.
+// A frame to a group floods to both hosts; one to a single address does where the fabric has
+// forgotten that. While the window of a move is open the destination remembers a digest of each
+// such frame with the way it came; the copy that comes the other way is the second one, and takes
+// the memory with it, so that equal frames sent again (an ARP request repeated) pair up one by one.
 //
-// Bounded: a full set forgets its oldest place in turn; a forgotten frame is delivered twice, none is lost.
-// Only the window's frames are told apart (`salt`), so what an earlier move left behind never matches.
+// Bounded: a full set forgets its oldest place in turn; a forgotten frame is delivered twice, none
+// is lost. Only the window's frames are told apart (`salt`), so what an earlier move left behind
+// never matches.
 //
 // Thread safety: any worker at any time; lock-free.
 #pragma once
@@ -34,7 +36,9 @@ class GroupDedupe {
     Set& set = sets_[digest >> 32 & (kSets - 1)];
     for (auto& place : set.places) {
       uint64_t expected = twin;
-      if (place.load(std::memory_order_relaxed) == twin && place.compare_exchange_strong(expected, 0)) return true;
+      if (place.load(std::memory_order_relaxed) == twin &&
+          place.compare_exchange_strong(expected, 0))
+        return true;
     }
     for (auto& place : set.places) {
       uint64_t expected = 0;
@@ -45,7 +49,8 @@ class GroupDedupe {
   }
 
  private:
-  static constexpr size_t kSets = 65536;  // 4 MB: the last second of 400,000 frames a second; few sets full where some wait
+  static constexpr size_t kSets =
+      65536;  // 4 MB: the last second of 400,000 frames a second; few sets full where some wait
   static constexpr size_t kPlaces = 7;
   static constexpr uint32_t kMinFrame = 60;  // a NIC fills up shorter ones with zeroes
   struct alignas(64) Set {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// apply_rewrite: one rewriting op on a packet's bytes. Each function checks everything first and changes bytes
-// last, so that a refused packet is as it was.
+// apply_rewrite: one rewriting op on a packet's bytes. Each function checks everything first and
+// changes bytes last, so that a refused packet is as it was.
 #include <cstring>
 #include <utility>
 
-#include "dataplane/pipeline/packet_rewrite.h"
 #include "dataplane/packet/checksum.h"
 #include "dataplane/packet/headers.h"
+#include "dataplane/pipeline/packet_rewrite.h"
 
 namespace godwit::dataplane {
 
@@ -15,7 +15,8 @@ namespace {
 
 using Bytes = std::span<const uint8_t>;
 
-// Offset from the frame's start of an L4 checksum that covers the IP addresses; 0 = the packet has none.
+// Offset from the frame's start of an L4 checksum that covers the IP addresses; 0 = the packet has
+// none.
 uint32_t pseudo_checksum_offset(const Packet& packet, const Parsed& parsed) {
   const uint16_t layers = parsed.key.layers.host();
   if ((layers & kLayerTcp) != 0) return parsed.l4_offset + headers::kTcpChecksum;
@@ -25,15 +26,20 @@ uint32_t pseudo_checksum_offset(const Packet& packet, const Parsed& parsed) {
   const uint8_t proto = parsed.key.ip_proto;
   const bool covered = proto == headers::kProtoUdpLite || proto == headers::kProtoDccp;
   const uint32_t end = parsed.l4_offset + headers::kUdpChecksum + 2;
-  if (covered && parsed.l4_offset != 0 && parsed.l4_length >= headers::kUdpBytes && end <= packet.head_len) return end - 2;
+  if (covered && parsed.l4_offset != 0 && parsed.l4_length >= headers::kUdpBytes &&
+      end <= packet.head_len)
+    return end - 2;
   return 0;
 }
 
-// Replaces `field` and corrects the IPv4 header's checksum when `header` is given and the L4 checksum when `l4` is.
-void replace(uint8_t* field, Bytes bytes, uint8_t* header_checksum, uint8_t* l4_checksum, bool udp) {
+// Replaces `field` and corrects the IPv4 header's checksum when `header` is given and the L4
+// checksum when `l4` is.
+void replace(uint8_t* field, Bytes bytes, uint8_t* header_checksum, uint8_t* l4_checksum,
+             bool udp) {
   const Bytes old(field, bytes.size());
   if (header_checksum != nullptr) {
-    headers::store16(header_checksum, checksum_update(headers::load16(header_checksum), old, bytes));
+    headers::store16(header_checksum,
+                     checksum_update(headers::load16(header_checksum), old, bytes));
   }
   if (l4_checksum != nullptr) {
     const uint16_t before = headers::load16(l4_checksum);
@@ -47,8 +53,8 @@ void replace(uint8_t* field, Bytes bytes, uint8_t* header_checksum, uint8_t* l4_
 }
 
 // Replaces bytes that the L4 checksum covers. What a guest left unsummed is summed first.
-std::optional<Drop> replace_covered(Packet& packet, const Parsed& parsed, uint32_t offset, Bytes bytes,
-                                    uint32_t header_checksum_offset) {
+std::optional<Drop> replace_covered(Packet& packet, const Parsed& parsed, uint32_t offset,
+                                    Bytes bytes, uint32_t header_checksum_offset) {
   const uint32_t l4_checksum_offset = pseudo_checksum_offset(packet, parsed);
   if (l4_checksum_offset != 0) {
     if (const auto drop = finish_partial_checksum(packet)) return drop;
@@ -61,10 +67,12 @@ std::optional<Drop> replace_covered(Packet& packet, const Parsed& parsed, uint32
 
 std::optional<Drop> push_vlan(uint32_t tpid, Packet& packet, const Parsed& parsed) {
   constexpr uint16_t kVidAndPcp = 0xefff;
-  if (tpid > UINT16_MAX || !headers::is_vlan_tpid(static_cast<uint16_t>(tpid))) return Drop::k_rewrite_impossible;
+  if (tpid > UINT16_MAX || !headers::is_vlan_tpid(static_cast<uint16_t>(tpid)))
+    return Drop::k_rewrite_impossible;
   if (packet.headroom < headers::kVlanBytes) return Drop::k_rewrite_impossible;
   const bool partial = (packet.flags & Packet::kPartialChecksum) != 0;
-  if (partial && packet.csum_start > UINT16_MAX - headers::kVlanBytes) return Drop::k_rewrite_impossible;
+  if (partial && packet.csum_start > UINT16_MAX - headers::kVlanBytes)
+    return Drop::k_rewrite_impossible;
 
   // OpenFlow 1.3, 5.12: the new tag takes VID and PCP of the outer one, zero if there is none.
   const uint16_t tci = parsed.key.vlan_tci.host() & kVidAndPcp;
@@ -94,7 +102,8 @@ std::optional<Drop> pop_vlan(Packet& packet, const Parsed& parsed) {
 }
 
 // Sets the bits of the outer tag that `mask` names.
-std::optional<Drop> set_vlan_tci(uint16_t mask, uint32_t bits, Packet& packet, const Parsed& parsed) {
+std::optional<Drop> set_vlan_tci(uint16_t mask, uint32_t bits, Packet& packet,
+                                 const Parsed& parsed) {
   if (parsed.vlan_tags == 0) return Drop::k_rewrite_impossible;
   uint8_t* tci = packet.data + headers::kEthBytes;
   const auto kept = static_cast<uint16_t>(headers::load16(tci) & ~mask);
@@ -118,7 +127,8 @@ std::optional<Drop> swap_macs(Packet& packet) {
 std::optional<Drop> set_ipv4(uint32_t offset, const Op& op, Packet& packet, const Parsed& parsed) {
   if (!parsed.key.has(kLayerIpv4)) return Drop::k_rewrite_impossible;
   const uint32_t l3 = parsed.l3_offset;
-  return replace_covered(packet, parsed, l3 + offset, Bytes(op.value).first(4), l3 + headers::kIpv4Checksum);
+  return replace_covered(packet, parsed, l3 + offset, Bytes(op.value).first(4),
+                         l3 + headers::kIpv4Checksum);
 }
 
 std::optional<Drop> set_ipv6(uint32_t offset, const Op& op, Packet& packet, const Parsed& parsed) {
@@ -153,7 +163,9 @@ std::optional<Drop> write_ttl(uint8_t ttl, Packet& packet, const Parsed& parsed)
   return std::nullopt;
 }
 
-bool has_ttl(const Parsed& parsed) { return (parsed.key.layers.host() & (kLayerIpv4 | kLayerIpv6)) != 0; }
+bool has_ttl(const Parsed& parsed) {
+  return (parsed.key.layers.host() & (kLayerIpv4 | kLayerIpv6)) != 0;
+}
 
 std::optional<Drop> set_ttl(const Op& op, Packet& packet, const Parsed& parsed) {
   if (!has_ttl(parsed)) return Drop::k_rewrite_impossible;
@@ -170,38 +182,22 @@ std::optional<Drop> decrement_ttl(Packet& packet, const Parsed& parsed) {
 
 std::optional<Drop> apply_rewrite(const Op& op, Packet& packet, const Parsed& parsed) {
   switch (op.code) {
-    case OpCode::kPushVlan:
-      return push_vlan(op.number, packet, parsed);
-    case OpCode::kPopVlan:
-      return pop_vlan(packet, parsed);
-    case OpCode::kSetVlanVid:
-      return set_vlan_tci(0x0fff, op.number, packet, parsed);
-    case OpCode::kSetVlanPcp:
-      return set_vlan_tci(0xe000, op.number << 13, packet, parsed);
-    case OpCode::kSetMacDst:
-      return set_mac(0, op, packet);
-    case OpCode::kSetMacSrc:
-      return set_mac(6, op, packet);
-    case OpCode::kMacSwap:
-      return swap_macs(packet);
-    case OpCode::kSetIpv4Src:
-      return set_ipv4(12, op, packet, parsed);
-    case OpCode::kSetIpv4Dst:
-      return set_ipv4(16, op, packet, parsed);
-    case OpCode::kSetIpv6Src:
-      return set_ipv6(8, op, packet, parsed);
-    case OpCode::kSetIpv6Dst:
-      return set_ipv6(24, op, packet, parsed);
-    case OpCode::kSetTpSrc:
-      return set_port(0, op, packet, parsed);
-    case OpCode::kSetTpDst:
-      return set_port(2, op, packet, parsed);
-    case OpCode::kSetTtl:
-      return set_ttl(op, packet, parsed);
-    case OpCode::kDecTtl:
-      return decrement_ttl(packet, parsed);
-    default:
-      return Drop::k_rewrite_impossible;  // not a rewrite
+    case OpCode::kPushVlan: return push_vlan(op.number, packet, parsed);
+    case OpCode::kPopVlan: return pop_vlan(packet, parsed);
+    case OpCode::kSetVlanVid: return set_vlan_tci(0x0fff, op.number, packet, parsed);
+    case OpCode::kSetVlanPcp: return set_vlan_tci(0xe000, op.number << 13, packet, parsed);
+    case OpCode::kSetMacDst: return set_mac(0, op, packet);
+    case OpCode::kSetMacSrc: return set_mac(6, op, packet);
+    case OpCode::kMacSwap: return swap_macs(packet);
+    case OpCode::kSetIpv4Src: return set_ipv4(12, op, packet, parsed);
+    case OpCode::kSetIpv4Dst: return set_ipv4(16, op, packet, parsed);
+    case OpCode::kSetIpv6Src: return set_ipv6(8, op, packet, parsed);
+    case OpCode::kSetIpv6Dst: return set_ipv6(24, op, packet, parsed);
+    case OpCode::kSetTpSrc: return set_port(0, op, packet, parsed);
+    case OpCode::kSetTpDst: return set_port(2, op, packet, parsed);
+    case OpCode::kSetTtl: return set_ttl(op, packet, parsed);
+    case OpCode::kDecTtl: return decrement_ttl(packet, parsed);
+    default: return Drop::k_rewrite_impossible;  // not a rewrite
   }
 }
 

@@ -14,12 +14,14 @@ namespace {
 constexpr uint16_t kRarpEtherType = 0x8035;
 
 uint16_t outer_vlan(const Parsed& parsed) {
-  return parsed.vlan_tags > 0 ? static_cast<uint16_t>(parsed.key.vlan_tci.host() & 0xfff) : uint16_t{0};
+  return parsed.vlan_tags > 0 ? static_cast<uint16_t>(parsed.key.vlan_tci.host() & 0xfff)
+                              : uint16_t{0};
 }
 
 EndpointId pinned_owner(const ForwardingState& state, uint16_t vlan, const MacAddress& mac) {
   if (state.pinned->empty()) return EndpointId{};
-  if (const auto found = state.pinned->find(pinned_key(vlan, mac)); found != state.pinned->end()) return found->second;
+  if (const auto found = state.pinned->find(pinned_key(vlan, mac)); found != state.pinned->end())
+    return found->second;
   const auto found = state.pinned->find(pinned_key(kAnyVlan, mac));
   return found == state.pinned->end() ? EndpointId{} : found->second;
 }
@@ -38,8 +40,8 @@ bool is_rarp(const FlowKey& key) {
 
 }  // namespace
 
-Pipeline::Pipeline(WorkerId worker, PipelineHost& host, Fdb& fdb, CounterBank& counters, GroupDedupe& dedupe,
-                   ParkLimits park_limits, FlowCacheOptions cache)
+Pipeline::Pipeline(WorkerId worker, PipelineHost& host, Fdb& fdb, CounterBank& counters,
+                   GroupDedupe& dedupe, ParkLimits park_limits, FlowCacheOptions cache)
     : worker_(worker),
       host_(host),
       fdb_(fdb),
@@ -72,8 +74,11 @@ void Pipeline::count_drop(PortId origin, Drop reason, uint64_t packets) {
 }
 
 uint64_t Pipeline::drops(PortId port, Drop reason) const {
-  const PortCounts* counts = port_counts_[std::min<size_t>(port.value, kMaxPorts)].load(std::memory_order_acquire);
-  return counts == nullptr ? 0 : counts->drops[static_cast<size_t>(reason)].load(std::memory_order_relaxed);
+  const PortCounts* counts =
+      port_counts_[std::min<size_t>(port.value, kMaxPorts)].load(std::memory_order_acquire);
+  return counts == nullptr
+             ? 0
+             : counts->drops[static_cast<size_t>(reason)].load(std::memory_order_relaxed);
 }
 
 void Pipeline::drop(Packet* packet, PortId origin, Drop reason) {
@@ -100,7 +105,8 @@ void Pipeline::flush() {
   burst_->egress_of = burst_->route.endpoint = EndpointId{};
 }
 
-void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet* const> packets, uint32_t now_s) {
+void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet* const> packets,
+                       uint32_t now_s) {
   assert(packets.size() <= kBurst);
   const EndpointId origin = state.owner(in);
   const EndpointEntry* entry = state.endpoint(origin);
@@ -117,10 +123,12 @@ void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet
     Walk& walk = burst.walks[i];
     FlowDecision& decision = burst.decisions[burst.uniform ? 0 : i];
     const bool known = decision.fate != Fate::kInvalid ||
-                       (!burst.first_known[i] && cache_.enabled() && cache_.find(burst.probes[i], burst.partition.changed, decision));
+                       (!burst.first_known[i] && cache_.enabled() &&
+                        cache_.find(burst.probes[i], burst.partition.changed, decision));
     if (known) {
       ++hits;
-      if (decision.fate == Fate::kOutput && decision.endpoint != burst.route.endpoint) find_route(walk, decision.endpoint);
+      if (decision.fate == Fate::kOutput && decision.endpoint != burst.route.endpoint)
+        find_route(walk, decision.endpoint);
       if (decision.fate == Fate::kOutput && burst.route.straight && !decision.marks) {
         const uint32_t bytes = walk.packet->len;
         for (uint8_t c = 0; c < decision.counters; ++c) this->count(decision.counter[c], 1, bytes);
@@ -142,8 +150,9 @@ void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet
 }
 
 // Those that may enter, parsed, into the burst's walks; how many they are.
-size_t Pipeline::admit(const ForwardingState& state, PortId in, EndpointId origin, const EndpointEntry& entry,
-                       std::span<Packet* const> packets, uint32_t now_s) {
+size_t Pipeline::admit(const ForwardingState& state, PortId in, EndpointId origin,
+                       const EndpointEntry& entry, std::span<Packet* const> packets,
+                       uint32_t now_s) {
   size_t count = 0;
   uint64_t bytes = 0;
   for (Packet* packet : packets) {
@@ -158,7 +167,8 @@ size_t Pipeline::admit(const ForwardingState& state, PortId in, EndpointId origi
       drop(packet, in, Drop::k_vlan_not_allowed);
       continue;
     }
-    if (entry.kind == EndpointKind::kUplink && is_rarp(walk.parsed.key)) host_.punt(origin, *packet);
+    if (entry.kind == EndpointKind::kUplink && is_rarp(walk.parsed.key))
+      host_.punt(origin, *packet);
     walk.state = &state;
     walk.packet = packet;
     walk.origin = origin;
@@ -174,7 +184,8 @@ size_t Pipeline::admit(const ForwardingState& state, PortId in, EndpointId origi
 }
 
 // What the flow cache knows, then the first rule of what it does not.
-void Pipeline::find_decisions(const ForwardingState& state, EndpointId origin, const EndpointEntry& entry, size_t count) {
+void Pipeline::find_decisions(const ForwardingState& state, EndpointId origin,
+                              const EndpointEntry& entry, size_t count) {
   Burst& burst = *burst_;
   size_t misses = 0;
   burst.uniform = false;
@@ -197,7 +208,8 @@ void Pipeline::find_decisions(const ForwardingState& state, EndpointId origin, c
     FlowDecision& decision = burst.decisions[i];
     decision.fate = Fate::kInvalid;
     decision.counters = decision.rules = 0;
-    if (!cache_.enabled() || !cache_.find(burst.probes[i], burst.partition.changed, decision)) ++misses;
+    if (!cache_.enabled() || !cache_.find(burst.probes[i], burst.partition.changed, decision))
+      ++misses;
   }
   if (misses > 0) find_first_rules(entry, count);
   if (misses < count) prefetch_egress(count);
@@ -214,7 +226,9 @@ void Pipeline::find_first_rules(const EndpointEntry& entry, size_t count) {
     burst.first_rules[i] = nullptr;
     if (burst.decisions[i].fate != Fate::kInvalid) continue;
     // The same flow as the one before: that one's walk is in the cache when this one's turn comes.
-    if (cache_.enabled() && wanted > 0 && burst.probes[whose[wanted - 1]].hash == burst.probes[i].hash) continue;
+    if (cache_.enabled() && wanted > 0 &&
+        burst.probes[whose[wanted - 1]].hash == burst.probes[i].hash)
+      continue;
     burst.first_known[i] = true;
     whose[wanted] = i;
     keys[wanted++] = &burst.walks[i].parsed.key;
@@ -227,7 +241,8 @@ void Pipeline::find_first_rules(const EndpointEntry& entry, size_t count) {
     classifier->lookup_batch({keys.data(), wanted}, state.generation, {found.data(), wanted});
     for (size_t k = 0; k < wanted; ++k) {
       const RuleEntry*& winner = burst.first_rules[whose[k]];
-      if (found[k] != nullptr && (winner == nullptr || found[k]->order < winner->order)) winner = found[k];
+      if (found[k] != nullptr && (winner == nullptr || found[k]->order < winner->order))
+        winner = found[k];
     }
   }
   miss_cycles_ += cycles_now() - began;
@@ -248,7 +263,8 @@ void Pipeline::prefetch_egress(size_t count) {
       receiver = walk.state->endpoint(id);
     }
     if (receiver == nullptr || receiver->egress == nullptr) continue;
-    cache_.prepare(egress_partition(*walk.state, id, *receiver), walk.parsed.key, burst.egress_probes[i]);
+    cache_.prepare(egress_partition(*walk.state, id, *receiver), walk.parsed.key,
+                   burst.egress_probes[i]);
     cache_.prefetch_set(burst.egress_probes[i]);
     walk.egress_probe = &burst.egress_probes[i];
     walk.probed = id;
@@ -260,16 +276,19 @@ void Pipeline::prefetch_egress(size_t count) {
   }
 }
 
-// Packets of this burst that rules send to `to`: the checks of to_endpoint() and deliver(), which are the same for all.
+// Packets of this burst that rules send to `to`: the checks of to_endpoint() and deliver(), which
+// are the same for all.
 void Pipeline::find_route(const Walk& walk, EndpointId to) {
   Burst::Route& route = burst_->route;
   const ForwardingState& state = *walk.state;
   route.endpoint = to;
   route.straight = false;
   const EndpointEntry* entry = state.endpoint(to);
-  if (entry == nullptr || to == walk.origin || walk.origin_entry->kind == EndpointKind::kUplink) return;
+  if (entry == nullptr || to == walk.origin || walk.origin_entry->kind == EndpointKind::kUplink)
+    return;
   if (entry->location.dedupe != 0 || parking_.holds(to)) return;
-  if (walk.origin_entry->kind == EndpointKind::kVm && !walk.origin_entry->active) return;  // deliver() counts it
+  if (walk.origin_entry->kind == EndpointKind::kVm && !walk.origin_entry->active)
+    return;  // deliver() counts it
   const EndpointEntry* receiver = entry;
   if (entry->location.kind == LocationKind::kUplink) {
     receiver = state.endpoint(entry->location.uplink);
@@ -298,12 +317,9 @@ void Pipeline::act(Walk& walk, const FlowDecision& decision) {
     fate = decision.after;
   }
   switch (fate) {
-    case Fate::kOutput:
-      return to_endpoint(walk, decision.endpoint, walk.packet);
-    case Fate::kNormal:
-      return normal(walk);
-    default:
-      return drop(walk.packet, walk.in, decision.reason);
+    case Fate::kOutput: return to_endpoint(walk, decision.endpoint, walk.packet);
+    case Fate::kNormal: return normal(walk);
+    default: return drop(walk.packet, walk.in, decision.reason);
   }
 }
 
@@ -346,7 +362,8 @@ void Pipeline::send_copy(Walk& walk, EndpointId to) {
 
 void Pipeline::to_endpoint(Walk& walk, EndpointId to, Packet* packet) {
   const EndpointEntry* entry = walk.state->endpoint(to);
-  if (entry == nullptr || entry->location.kind == LocationKind::kNone) return drop(packet, walk.in, Drop::k_no_location);
+  if (entry == nullptr || entry->location.kind == LocationKind::kNone)
+    return drop(packet, walk.in, Drop::k_no_location);
   if (to == walk.origin) return drop(packet, walk.in, Drop::k_own_echo);
   if (walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kUplink) {
     if (leads_out(*entry)) {
@@ -357,24 +374,30 @@ void Pipeline::to_endpoint(Walk& walk, EndpointId to, Packet* packet) {
     const auto* source = packet->data + 6;
     MacAddress mac;
     std::copy_n(source, 6, mac.bytes.begin());
-    if (pinned_owner(*walk.state, outer_vlan(walk.parsed), mac) == to) return drop(packet, walk.in, Drop::k_own_echo);
+    if (pinned_owner(*walk.state, outer_vlan(walk.parsed), mac) == to)
+      return drop(packet, walk.in, Drop::k_own_echo);
   }
   const LocationKind kind = entry->location.kind;
-  const bool from_uplink = walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kUplink;
+  const bool from_uplink =
+      walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kUplink;
   const bool fenced = entry->location.fence && from_uplink && !is_group(*packet);
-  if (kind == LocationKind::kParked || kind == LocationKind::kRedirect || fenced || parking_.holds(to)) {
-    // Not paired up yet: a copy that the peer sends goes ahead of this one, which would take it for the second.
+  if (kind == LocationKind::kParked || kind == LocationKind::kRedirect || fenced ||
+      parking_.holds(to)) {
+    // Not paired up yet: a copy that the peer sends goes ahead of this one, which would take it for
+    // the second.
     return park(walk, to, packet);
   }
-  if (entry->location.dedupe != 0 && second_copy(to, *entry, *packet, from_uplink ? CopyWay::kFabric : CopyWay::kLocal)) {
+  if (entry->location.dedupe != 0 &&
+      second_copy(to, *entry, *packet, from_uplink ? CopyWay::kFabric : CopyWay::kLocal)) {
     return drop(packet, walk.in, Drop::k_redirect_duplicate);
   }
   deliver(walk, to, *entry, packet);
 }
 
-// Frames to a group reach both hosts of a move: directly and by the session. So do frames to one address that the fabric floods
-// since it has forgotten where that is. True for the later of the two.
-// Both must look the same: what a guest left to its NIC is done on the way that leads over an uplink.
+// Frames to a group reach both hosts of a move: directly and by the session. So do frames to one
+// address that the fabric floods since it has forgotten where that is. True for the later of the
+// two. Both must look the same: what a guest left to its NIC is done on the way that leads over an
+// uplink.
 bool Pipeline::second_copy(EndpointId to, const EndpointEntry& entry, Packet& packet, CopyWay way) {
   const bool partial = (packet.flags & Packet::kPartialChecksum) != 0;
   // To one address by a guest of this host or the other one: the fabric never had it.
@@ -399,7 +422,8 @@ void Pipeline::deliver(Walk& walk, EndpointId to, const EndpointEntry& entry, Pa
     to = entry.location.uplink;
     receiver = walk.state->endpoint(entry.location.uplink);
     if (receiver == nullptr) return drop(packet, walk.in, Drop::k_no_location);
-    if (walk.origin == entry.location.uplink) return drop(packet, walk.in, Drop::k_uplink_to_uplink);
+    if (walk.origin == entry.location.uplink)
+      return drop(packet, walk.in, Drop::k_uplink_to_uplink);
   }
   const PortId port = receiver->location.port;
   if (!port.valid()) return drop(packet, walk.in, Drop::k_no_location);
@@ -407,17 +431,20 @@ void Pipeline::deliver(Walk& walk, EndpointId to, const EndpointEntry& entry, Pa
     return drop(packet, walk.in, Drop::k_vlan_not_allowed);
   }
   if (receiver->egress != nullptr && !egress(walk, to, *receiver, packet)) return;
-  if (walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kVm && !walk.origin_entry->active) {
+  if (walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kVm &&
+      !walk.origin_entry->active) {
     bump(counts_.unpoliced);
   }
   count(entry.received, 1, packet->len);
   output(packet, port, walk.in);
 }
 
-void Pipeline::inject(const ForwardingState& state, EndpointId endpoint, std::span<Packet* const> packets) {
+void Pipeline::inject(const ForwardingState& state, EndpointId endpoint,
+                      std::span<Packet* const> packets) {
   const EndpointEntry* entry = state.endpoint(endpoint);
   const bool here = entry != nullptr && entry->location.port.valid() &&
-                    (entry->location.kind == LocationKind::kPort || entry->location.kind == LocationKind::kParked);
+                    (entry->location.kind == LocationKind::kPort ||
+                     entry->location.kind == LocationKind::kParked);
   for (Packet* packet : packets) {
     if (!here) {
       drop(packet, PortId{}, Drop::k_redirect_stale);
@@ -468,11 +495,16 @@ void Pipeline::drain(const ForwardingState& state) {
     EndpointId origin;
     while (Packet* packet = parking_.front(id, &origin)) {
       const EndpointEntry* origin_entry = state.endpoint(origin);
-      const bool from_uplink = origin_entry != nullptr && origin_entry->kind == EndpointKind::kUplink;
-      if (kind == LocationKind::kPort && entry->location.fence && from_uplink && !is_group(*packet)) break;
-      // What was flooded has left by the uplink; whether the VM was there to get it, the peer knows.
-      const bool gone_out = kind == LocationKind::kUplink && (packet->flags & Packet::kFlooded) != 0;
-      const bool late = kind == LocationKind::kUplink && entry->location.redirect_late && (from_uplink || gone_out);
+      const bool from_uplink =
+          origin_entry != nullptr && origin_entry->kind == EndpointKind::kUplink;
+      if (kind == LocationKind::kPort && entry->location.fence && from_uplink && !is_group(*packet))
+        break;
+      // What was flooded has left by the uplink; whether the VM was there to get it, the peer
+      // knows.
+      const bool gone_out =
+          kind == LocationKind::kUplink && (packet->flags & Packet::kFlooded) != 0;
+      const bool late = kind == LocationKind::kUplink && entry->location.redirect_late &&
+                        (from_uplink || gone_out);
       if (kind == LocationKind::kRedirect || late) {
         if (!host_.redirect(id, packet)) break;
         parking_.pop(id);
@@ -492,7 +524,8 @@ void Pipeline::drain(const ForwardingState& state) {
       } else if (kind == LocationKind::kUplink && from_uplink) {
         drop(packet, in, Drop::k_uplink_to_uplink);
       } else if (gone_out || (kind == LocationKind::kPort && entry->location.dedupe != 0 &&
-                              second_copy(id, *entry, *packet, from_uplink ? CopyWay::kFabric : CopyWay::kLocal))) {
+                              second_copy(id, *entry, *packet,
+                                          from_uplink ? CopyWay::kFabric : CopyWay::kLocal))) {
         drop(packet, in, Drop::k_redirect_duplicate);
       } else if (const auto malformed = parse(*packet, walk.parsed)) {
         drop(packet, in, *malformed);

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The life of a packet between rx burst and tx burst, for one worker (ARCHITECTURE.md has the walk):
+// The life of a packet between rx burst and tx burst, for one worker (ARCHITECTURE.md has the
+// walk):
 //
-//   parse -> ingress and transfer tables -> actions -> endpoint -> location -> egress table -> output batch
+//   parse -> ingress and transfer tables -> actions -> endpoint -> location -> egress table ->
+//   output batch
 //
-// A burst goes through in stages, each for all of its packets, so that the memory that the next one needs is on its way
-// meanwhile: parse all; make all keys; find all in the flow cache (flow_cache.h); look up in the rules, in one batch, what was not there;
-// the same for the egress tables that are already known to be needed; then act, packet by packet, in the order they came.
+// A burst goes through in stages, each for all of its packets, so that the memory that the next one
+// needs is on its way meanwhile: parse all; make all keys; find all in the flow cache
+// (flow_cache.h); look up in the rules, in one batch, what was not there; the same for the egress
+// tables that are already known to be needed; then act, packet by packet, in the order they came.
 //
-// Every packet that enters leaves by exactly one of: the output batch, a park, the redirect, a named drop.
-// Copies (floods, several outputs) count from their making.
+// Every packet that enters leaves by exactly one of: the output batch, a park, the redirect, a
+// named drop. Copies (floods, several outputs) count from their making.
 //
-// Thread safety: a Pipeline belongs to one worker. Its counts may be read by the control thread at any time.
+// Thread safety: a Pipeline belongs to one worker. Its counts may be read by the control thread at
+// any time.
 #pragma once
 
 #include <array>
@@ -23,15 +27,15 @@
 #include <vector>
 
 #include "base/ids.h"
-#include "dataplane/state/counters.h"
 #include "dataplane/packet/drop.h"
-#include "dataplane/state/fdb.h"
-#include "dataplane/pipeline/flow_cache.h"
-#include "dataplane/state/forwarding_state.h"
-#include "dataplane/pipeline/group_dedupe.h"
 #include "dataplane/packet/packet.h"
-#include "dataplane/pipeline/parking.h"
 #include "dataplane/packet/parse.h"
+#include "dataplane/pipeline/flow_cache.h"
+#include "dataplane/pipeline/group_dedupe.h"
+#include "dataplane/pipeline/parking.h"
+#include "dataplane/state/counters.h"
+#include "dataplane/state/fdb.h"
+#include "dataplane/state/forwarding_state.h"
 
 namespace godwit::dataplane {
 
@@ -68,7 +72,8 @@ struct PortCounts {
 };
 
 struct PipelineCounts {
-  std::atomic<uint64_t> unpoliced{0};   // forwarded for a VM whose policy was not in place: must stay 0
+  std::atomic<uint64_t> unpoliced{
+      0};  // forwarded for a VM whose policy was not in place: must stay 0
   std::atomic<uint64_t> parked{0};
   std::atomic<uint64_t> unparked{0};
   std::atomic<uint64_t> redirected{0};
@@ -84,18 +89,22 @@ struct FlowCacheOptions {
 
 class Pipeline {
  public:
-  Pipeline(WorkerId worker, PipelineHost& host, Fdb& fdb, CounterBank& counters, GroupDedupe& dedupe,
-           ParkLimits park_limits, FlowCacheOptions cache = {});
+  Pipeline(WorkerId worker, PipelineHost& host, Fdb& fdb, CounterBank& counters,
+           GroupDedupe& dedupe, ParkLimits park_limits, FlowCacheOptions cache = {});
   ~Pipeline();
 
-  // An rx burst of one port, at most kBurst packets, all owned by the pipeline from here on. now_s: for the FDB.
-  void process(const ForwardingState& state, PortId in, std::span<Packet* const> packets, uint32_t now_s);
-  // Packets for `endpoint` that a peer redirected: delivered to its port, ahead of what is parked for it.
-  // Their rules before "endpoint -> location" ran on the peer.
+  // An rx burst of one port, at most kBurst packets, all owned by the pipeline from here on. now_s:
+  // for the FDB.
+  void process(const ForwardingState& state, PortId in, std::span<Packet* const> packets,
+               uint32_t now_s);
+  // Packets for `endpoint` that a peer redirected: delivered to its port, ahead of what is parked
+  // for it. Their rules before "endpoint -> location" ran on the peer.
   void inject(const ForwardingState& state, EndpointId endpoint, std::span<Packet* const> packets);
-  // A frame of the switch's own making, out by an uplink's or an endpoint's location (announcements).
+  // A frame of the switch's own making, out by an uplink's or an endpoint's location
+  // (announcements).
   void emit(const ForwardingState& state, EndpointId to, std::span<Packet* const> packets);
-  // Lets go what is parked for endpoints that can receive now. Call each loop when holding() is true.
+  // Lets go what is parked for endpoints that can receive now. Call each loop when holding() is
+  // true.
   void drain(const ForwardingState& state);
   [[nodiscard]] bool holding() const { return !parking_.empty(); }
 
@@ -120,9 +129,10 @@ class Pipeline {
   enum class Step : uint8_t { kSealed, kNextRule, kJump };
 
   // pipeline.cc
-  size_t admit(const ForwardingState& state, PortId in, EndpointId origin, const EndpointEntry& entry,
-               std::span<Packet* const> packets, uint32_t now_s);
-  void find_decisions(const ForwardingState& state, EndpointId origin, const EndpointEntry& entry, size_t count);
+  size_t admit(const ForwardingState& state, PortId in, EndpointId origin,
+               const EndpointEntry& entry, std::span<Packet* const> packets, uint32_t now_s);
+  void find_decisions(const ForwardingState& state, EndpointId origin, const EndpointEntry& entry,
+                      size_t count);
   void find_first_rules(const EndpointEntry& entry, size_t count);
   void prefetch_egress(size_t count);
   void find_route(const Walk& walk, EndpointId to);
@@ -137,8 +147,10 @@ class Pipeline {
   bool egress_decided(Walk& walk, const FlowDecision& decision);
   bool egress_walk(Walk& walk, const EndpointEntry& receiver, Record& record);
   Step egress_rule(Walk& walk, const RuleEntry& rule, uint32_t& group, bool& deliver);
-  const FlowPartition& egress_partition(const ForwardingState& state, EndpointId id, const EndpointEntry& receiver);
-  void remember(const FlowCache::Probe& probe, const Record& record, const Walk& walk, EndpointId owner);
+  const FlowPartition& egress_partition(const ForwardingState& state, EndpointId id,
+                                        const EndpointEntry& receiver);
+  void remember(const FlowCache::Probe& probe, const Record& record, const Walk& walk,
+                EndpointId owner);
 
   void normal(Walk& walk);
   void flood(Walk& walk, uint16_t vlan, EndpointId source_owner);

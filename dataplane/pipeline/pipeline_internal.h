@@ -35,7 +35,8 @@ struct Pipeline::Walk {
   PortId in;
   uint32_t now_s = 0;
   bool stale = false;   // the frame was rewritten after `parsed` was filled
-  bool failed = false;  // ended by what its bytes are, which no rule looked at: says nothing about others of its flow
+  bool failed = false;  // ended by what its bytes are, which no rule looked at: says nothing about
+                        // others of its flow
   EndpointId probed;    // the receiver that `egress_probe` was made for
   const FlowCache::Probe* egress_probe = nullptr;
   Parsed parsed;

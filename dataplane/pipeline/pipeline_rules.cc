@@ -3,8 +3,8 @@
 // Pipeline: packets through rules, one by one, and what the flow cache is told about it.
 #include <cassert>
 
-#include "dataplane/pipeline/pipeline_internal.h"
 #include "dataplane/pipeline/packet_rewrite.h"
+#include "dataplane/pipeline/pipeline_internal.h"
 
 namespace godwit::dataplane {
 
@@ -53,13 +53,16 @@ void Pipeline::walk_and_act(Walk& walk, Record& record) {
     if (step == Step::kSealed) {
       const ActionProgram& program = rule->actions;
       record.sealed = true;
-      record.end = program.fate == OpCode::kDrop ? Fate::kDrop : program.fate == OpCode::kOutput ? Fate::kOutput : Fate::kNormal;
+      record.end = program.fate == OpCode::kDrop     ? Fate::kDrop
+                   : program.fate == OpCode::kOutput ? Fate::kOutput
+                                                     : Fate::kNormal;
       record.reason = Drop::k_rule_drop;
       record.endpoint = program.endpoint;
       return;
     }
     if (step == Step::kJump) {
-      // Groups are a direction's own: an ingress rule jumps within ingress, a transfer rule within transfer.
+      // Groups are a direction's own: an ingress rule jumps within ingress, a transfer rule within
+      // transfer.
       if (rule->order.direction_rank == 0) {
         tables = {entry.ingress, nullptr, nullptr};
       } else {
@@ -105,14 +108,9 @@ Pipeline::Step Pipeline::run_ops(Walk& walk, const RuleEntry& rule, uint32_t& gr
   for (size_t i = 0; i < ops.size(); ++i) {
     const Op& op = ops[i];
     switch (op.code) {
-      case OpCode::kDrop:
-        drop(walk.packet, walk.in, Drop::k_rule_drop);
-        return Step::kSealed;
-      case OpCode::kPassthru:
-        return Step::kNextRule;
-      case OpCode::kJump:
-        group = op.number;
-        return Step::kJump;
+      case OpCode::kDrop: drop(walk.packet, walk.in, Drop::k_rule_drop); return Step::kSealed;
+      case OpCode::kPassthru: return Step::kNextRule;
+      case OpCode::kJump: group = op.number; return Step::kJump;
       case OpCode::kOutput:
       case OpCode::kNormal:
         if (const auto malformed = walk.refresh()) {
@@ -128,8 +126,7 @@ Pipeline::Step Pipeline::run_ops(Walk& walk, const RuleEntry& rule, uint32_t& gr
         walk.parsed.key.mark = to_be32(op.number);
         break;
       case OpCode::kCount:
-      case OpCode::kInvalid:
-        break;
+      case OpCode::kInvalid: break;
       default: {
         std::optional<Drop> failed = walk.refresh();
         if (!failed) failed = apply_rewrite(op, *walk.packet, walk.parsed);
@@ -147,7 +144,8 @@ Pipeline::Step Pipeline::run_ops(Walk& walk, const RuleEntry& rule, uint32_t& gr
 
 // An output or `normal`: the packet itself where nothing follows, else a copy.
 void Pipeline::send_by(Walk& walk, const Op& op, bool last) {
-  if (last) return op.code == OpCode::kNormal ? normal(walk) : to_endpoint(walk, op.endpoint, walk.packet);
+  if (last)
+    return op.code == OpCode::kNormal ? normal(walk) : to_endpoint(walk, op.endpoint, walk.packet);
   if (op.code == OpCode::kOutput) return send_copy(walk, op.endpoint);
   Packet* original = walk.packet;
   walk.packet = host_.clone(*original);
@@ -160,7 +158,8 @@ void Pipeline::send_by(Walk& walk, const Op& op, bool last) {
 }
 
 // What the walk found out, for the next packet that looks the same to the rules.
-void Pipeline::remember(const FlowCache::Probe& probe, const Record& record, const Walk& walk, EndpointId owner) {
+void Pipeline::remember(const FlowCache::Probe& probe, const Record& record, const Walk& walk,
+                        EndpointId owner) {
   bump(counts_.cache_misses);
   if (!record.cacheable || walk.failed || record.hits > record.rules.size()) return;
   if (!record.sealed && record.end == Fate::kInvalid) return;
@@ -189,7 +188,8 @@ void Pipeline::remember(const FlowCache::Probe& probe, const Record& record, con
   miss_cycles_ += cycles_now() - began;
 }
 
-const FlowPartition& Pipeline::egress_partition(const ForwardingState& state, EndpointId id, const EndpointEntry& receiver) {
+const FlowPartition& Pipeline::egress_partition(const ForwardingState& state, EndpointId id,
+                                                const EndpointEntry& receiver) {
   Burst& burst = *burst_;
   if (burst.egress_of != id) {
     burst.egress_partition = FlowPartition(state, id, receiver, true);
@@ -198,9 +198,11 @@ const FlowPartition& Pipeline::egress_partition(const ForwardingState& state, En
   return burst.egress_partition;
 }
 
-// The receiver's inbound policy. False: the packet is gone. Deliver: a rule matched and none dropped it.
+// The receiver's inbound policy. False: the packet is gone. Deliver: a rule matched and none
+// dropped it.
 bool Pipeline::egress(Walk& walk, EndpointId id, const EndpointEntry& receiver, Packet* packet) {
-  // Rewrites here are the receiver's own: the walk's packet may still go to others. So they happen in a walk of its own.
+  // Rewrites here are the receiver's own: the walk's packet may still go to others. So they happen
+  // in a walk of its own.
   std::optional<Walk> own;
   const auto begin_own = [&]() -> Walk& {
     if (!own) {
@@ -301,7 +303,8 @@ bool Pipeline::egress_walk(Walk& walk, const EndpointEntry& receiver, Record& re
   return false;
 }
 
-Pipeline::Step Pipeline::egress_rule(Walk& walk, const RuleEntry& rule, uint32_t& group, bool& passes) {
+Pipeline::Step Pipeline::egress_rule(Walk& walk, const RuleEntry& rule, uint32_t& group,
+                                     bool& passes) {
   bool next_rule = false;
   for (const Op& op : rule.actions.ops) {
     switch (op.code) {
@@ -309,22 +312,15 @@ Pipeline::Step Pipeline::egress_rule(Walk& walk, const RuleEntry& rule, uint32_t
         drop(walk.packet, walk.in, Drop::k_egress_rule_drop);
         return Step::kSealed;
       case OpCode::kOutput:
-      case OpCode::kNormal:
-        passes = true;
-        return Step::kSealed;
-      case OpCode::kPassthru:
-        next_rule = true;
-        break;
+      case OpCode::kNormal: passes = true; return Step::kSealed;
+      case OpCode::kPassthru: next_rule = true; break;
       case OpCode::kMark:
         walk.packet->mark = op.number;
         walk.parsed.key.mark = to_be32(op.number);
         break;
-      case OpCode::kJump:
-        group = op.number;
-        return Step::kJump;
+      case OpCode::kJump: group = op.number; return Step::kJump;
       case OpCode::kCount:
-      case OpCode::kInvalid:
-        break;
+      case OpCode::kInvalid: break;
       default: {
         std::optional<Drop> failed = walk.refresh();
         if (!failed) failed = apply_rewrite(op, *walk.packet, walk.parsed);

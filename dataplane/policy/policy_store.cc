@@ -21,7 +21,9 @@ struct PolicyStore::Published {
 
 Result<void> check_endpoint_name(std::string_view name) {
   const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  const auto other = [](char c) { return (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '/' || c == '-'; };
+  const auto other = [](char c) {
+    return (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '/' || c == '-';
+  };
   bool good = !name.empty() && name.size() <= kMaxEndpointName && letter(name.front());
   for (char c : name) good = good && (letter(c) || other(c));
   if (good) return {};
@@ -40,8 +42,8 @@ namespace {
 
 bool canonical_before(const RuleRecord* a, const RuleRecord* b) {
   const auto key = [](const RuleRecord* r) {
-    return std::tuple(r->rule.attributes.direction, r->rule.attributes.group, r->rule.attributes.priority,
-                      r->entry->order.sequence);
+    return std::tuple(r->rule.attributes.direction, r->rule.attributes.group,
+                      r->rule.attributes.priority, r->entry->order.sequence);
   };
   return key(a) < key(b);
 }
@@ -58,8 +60,13 @@ Result<void> check_egress_actions(const RuleRecord& record) {
 
 }  // namespace
 
-PolicyStore::PolicyStore(StateCell& cell, Reclaimer& reclaimer, CounterBank& counters, HashKeySource keys)
-    : cell_(cell), reclaimer_(reclaimer), keys_(keys), counters_(counters), published_(std::make_unique<Published>()) {
+PolicyStore::PolicyStore(StateCell& cell, Reclaimer& reclaimer, CounterBank& counters,
+                         HashKeySource keys)
+    : cell_(cell),
+      reclaimer_(reclaimer),
+      keys_(keys),
+      counters_(counters),
+      published_(std::make_unique<Published>()) {
   shared_transfer_.table = std::make_unique<RuleTable>(reclaimer_, keys_);
   publish(true, 1);
 }
@@ -130,15 +137,17 @@ bool PolicyStore::of_uplink(const RuleRecord& record) const {
   return inside != nullptr && inside->profile.kind == EndpointKind::kUplink;
 }
 
-std::vector<const RuleRecord*> PolicyStore::uplink_rules_to(std::span<const EndpointId> endpoints) const {
+std::vector<const RuleRecord*> PolicyStore::uplink_rules_to(
+    std::span<const EndpointId> endpoints) const {
   std::unordered_set<const RuleRecord*> seen;
   for (EndpointId id : endpoints) {
     const EndpointRecord* found = endpoint(id);
     if (found == nullptr) continue;
     for (const RuleRecord* record : found->receive) {
       if (record->staged || !of_uplink(*record)) continue;
-      const bool only_these = std::ranges::all_of(
-          record->outputs, [&](EndpointId o) { return std::ranges::find(endpoints, o) != endpoints.end(); });
+      const bool only_these = std::ranges::all_of(record->outputs, [&](EndpointId o) {
+        return std::ranges::find(endpoints, o) != endpoints.end();
+      });
       if (only_these) seen.insert(record);
     }
   }
@@ -156,8 +165,10 @@ Result<EndpointId> PolicyStore::resolve(std::string_view name) const {
   return fail(std::move(error));
 }
 
-Result<std::unique_ptr<RuleRecord>> PolicyStore::make_record(EndpointId owner, RuleId id, const Rule& rule) {
-  if (rules_.size() >= kMaxRules) return fail("the switch holds its most rules already: " + std::to_string(kMaxRules));
+Result<std::unique_ptr<RuleRecord>> PolicyStore::make_record(EndpointId owner, RuleId id,
+                                                             const Rule& rule) {
+  if (rules_.size() >= kMaxRules)
+    return fail("the switch holds its most rules already: " + std::to_string(kMaxRules));
   auto match = compile_match(rule);
   if (!match) return fail(std::move(match).error());
   auto made = std::make_unique<RuleRecord>();
@@ -175,7 +186,8 @@ Result<std::unique_ptr<RuleRecord>> PolicyStore::make_record(EndpointId owner, R
   }
   auto actions = compile_actions(rule, [&](std::string_view name) -> Result<EndpointId> {
     auto output = resolve(name);
-    if (output && std::ranges::find(made->outputs, *output) == made->outputs.end()) made->outputs.push_back(*output);
+    if (output && std::ranges::find(made->outputs, *output) == made->outputs.end())
+      made->outputs.push_back(*output);
     return output;
   });
   if (!actions) return fail(std::move(actions).error());
@@ -184,7 +196,8 @@ Result<std::unique_ptr<RuleRecord>> PolicyStore::make_record(EndpointId owner, R
   made->entry = std::make_unique<RuleEntry>();
   RuleEntry& entry = *made->entry;
   entry.match = std::move(*match);
-  entry.order = {rule.attributes.priority, rule.attributes.direction == Direction::kTransfer, next_sequence_++};
+  entry.order = {rule.attributes.priority, rule.attributes.direction == Direction::kTransfer,
+                 next_sequence_++};
   entry.group = rule.attributes.group;
   entry.actions = std::move(*actions);
   entry.counter = counters_.allocate();
@@ -197,12 +210,14 @@ Result<std::unique_ptr<RuleRecord>> PolicyStore::make_record(EndpointId owner, R
 Result<RuleId> PolicyStore::pick_id(EndpointRecord& owner, RuleId wanted) {
   if (wanted.valid()) {
     if (owner.rules.contains(wanted.value)) {
-      return fail("rule " + std::to_string(wanted.value) + " of " + owner.profile.name + " exists already");
+      return fail("rule " + std::to_string(wanted.value) + " of " + owner.profile.name +
+                  " exists already");
     }
     owner.next_rule_id = std::max(owner.next_rule_id, wanted.value + 1);
     return wanted;
   }
-  while (owner.rules.contains(owner.next_rule_id) || owner.next_rule_id == RuleId{}.value) ++owner.next_rule_id;
+  while (owner.rules.contains(owner.next_rule_id) || owner.next_rule_id == RuleId{}.value)
+    ++owner.next_rule_id;
   return RuleId{owner.next_rule_id++};
 }
 
@@ -246,12 +261,14 @@ std::unique_ptr<RuleRecord> PolicyStore::take(const RuleRecord& taken) {
 }
 
 void PolicyStore::forget_counts(const RuleRecord& gone) {
-  if (EndpointRecord* owner = record(gone.owner)) owner->removed += counters_.read(gone.entry->counter);
+  if (EndpointRecord* owner = record(gone.owner))
+    owner->removed += counters_.read(gone.entry->counter);
   counters_.free(gone.entry->counter);
 }
 
 void PolicyStore::retire(std::unique_ptr<RuleRecord> gone) {
-  reclaimer_.defer([this, holder = std::shared_ptr<RuleRecord>(std::move(gone))] { forget_counts(*holder); });
+  reclaimer_.defer(
+      [this, holder = std::shared_ptr<RuleRecord>(std::move(gone))] { forget_counts(*holder); });
 }
 
 void PolicyStore::set_guard(EndpointId id, std::string reason) {
@@ -271,7 +288,8 @@ std::vector<std::string> PolicyStore::missing_endpoints(std::span<const RuleSpec
   return {missing.begin(), missing.end()};
 }
 
-Result<std::unique_ptr<DetachedPolicy>> PolicyStore::build(EndpointId id, std::span<const RuleSpec> specs) {
+Result<std::unique_ptr<DetachedPolicy>> PolicyStore::build(EndpointId id,
+                                                           std::span<const RuleSpec> specs) {
   if (endpoint(id) == nullptr) return fail("no such endpoint");
   std::unique_ptr<DetachedPolicy> policy(new DetachedPolicy(*this, id));
   ++record(id)->pins;
@@ -296,11 +314,12 @@ Result<std::unique_ptr<RuleRecord>> DetachedPolicy::make(const RuleSpec& spec) {
   RuleRecord& record = **made;
   if (record.inside != endpoint_) {
     store_.counters_.free(record.entry->counter);
-    return fail("rule " + std::to_string(spec.id.value) + " of " + spec.owner + " does not belong to " +
-                store_.endpoint(endpoint_)->profile.name);
+    return fail("rule " + std::to_string(spec.id.value) + " of " + spec.owner +
+                " does not belong to " + store_.endpoint(endpoint_)->profile.name);
   }
   LiveTable& live = tables_.of(spec.rule.attributes.direction);
-  if (live.table == nullptr) live.table = std::make_unique<RuleTable>(store_.reclaimer_, store_.keys_);
+  if (live.table == nullptr)
+    live.table = std::make_unique<RuleTable>(store_.reclaimer_, store_.keys_);
   record.table = live.table.get();
   // Reachable only through the table, so visible from the start.
   record.entry->visible_from.store(0, std::memory_order_relaxed);
@@ -346,7 +365,9 @@ Result<void> DetachedPolicy::add_outside(const RuleSpec& spec) {
 
 Result<void> DetachedPolicy::remove_outside(std::string_view owner, const Rule& rule) {
   const auto owner_id = store_.resolve(owner);
-  const auto found = std::ranges::find_if(outside_, [&](const auto& r) { return owner_id.has_value() && r->owner == *owner_id && r->rule == rule; });
+  const auto found = std::ranges::find_if(outside_, [&](const auto& r) {
+    return owner_id.has_value() && r->owner == *owner_id && r->rule == rule;
+  });
   if (found == outside_.end()) return fail("no such rule of " + std::string(owner) + " is staged");
   drop_outside(std::move(*found));
   outside_.erase(found);
@@ -415,14 +436,25 @@ void PolicyStore::publish(bool endpoints_changed, uint64_t generation) {
       if (found == nullptr) continue;
       EndpointEntry& entry = places->endpoints[found->id.value];
       EndpointTables& tables = tables_[found->id.value];
-      const auto shown = [](const LiveTable& live) { return live.live > 0 ? live.table.get() : nullptr; };
-      entry = {found->profile.kind, found->active, found->profile.miss, found->location,
-               shown(tables.ingress), shown(tables.egress), shown(tables.transfer), nullptr,
-               found->sent, found->received, generation};
+      const auto shown = [](const LiveTable& live) {
+        return live.live > 0 ? live.table.get() : nullptr;
+      };
+      entry = {found->profile.kind,
+               found->active,
+               found->profile.miss,
+               found->location,
+               shown(tables.ingress),
+               shown(tables.egress),
+               shown(tables.transfer),
+               nullptr,
+               found->sent,
+               found->received,
+               generation};
       if (published_->places != nullptr && found->id.value < published_->places->endpoints.size()) {
         const EndpointEntry& before = published_->places->endpoints[found->id.value];
-        const bool same = before.kind == entry.kind && before.miss == entry.miss && before.ingress == entry.ingress &&
-                          before.egress == entry.egress && before.transfer == entry.transfer;
+        const bool same = before.kind == entry.kind && before.miss == entry.miss &&
+                          before.ingress == entry.ingress && before.egress == entry.egress &&
+                          before.transfer == entry.transfer;
         if (same) entry.changed = before.changed;
       }
       if (!found->profile.vlans.empty()) {
@@ -436,10 +468,12 @@ void PolicyStore::publish(bool endpoints_changed, uint64_t generation) {
       }
       for (const MacAddress& mac : found->profile.macs) {
         if (found->profile.vlans.empty()) places->pinned[pinned_key(kAnyVlan, mac)] = found->id;
-        for (uint16_t vlan : found->profile.vlans) places->pinned[pinned_key(vlan, mac)] = found->id;
+        for (uint16_t vlan : found->profile.vlans)
+          places->pinned[pinned_key(vlan, mac)] = found->id;
       }
       const LocationKind kind = found->location.kind;
-      if (kind == LocationKind::kPort || kind == LocationKind::kParked || kind == LocationKind::kRedirect) {
+      if (kind == LocationKind::kPort || kind == LocationKind::kParked ||
+          kind == LocationKind::kRedirect) {
         places->flood.push_back(found->id);
       }
     }
@@ -449,7 +483,8 @@ void PolicyStore::publish(bool endpoints_changed, uint64_t generation) {
   }
   auto state = std::make_unique<ForwardingState>();
   state->generation = generation;
-  state->places_changed = endpoints_changed || !published_->state ? generation : published_->state->places_changed;
+  state->places_changed =
+      endpoints_changed || !published_->state ? generation : published_->state->places_changed;
   state->endpoints = &next->places->endpoints;
   state->ports = &next->places->ports;
   state->pinned = &next->places->pinned;

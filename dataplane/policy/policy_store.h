@@ -2,19 +2,21 @@
 //
 // The policy store: what endpoints and rules this switch has, and the one way to change them.
 //
-// Reading is by name and id. Changing is by Transaction: operations are checked and staged one by one, what is
-// new is built aside, commit() publishes all of it with one store, and a Transaction that is not committed leaves nothing
-// behind. Rules land in the table they belong to:
-//   ingress, egress                       -> the owner's own tables (the owner: the port of `flow create`)
-//   transfer with an origin in its pattern -> that origin's transfer table, so that it moves with it
-//   transfer without one                  -> the switch's shared table
+// Reading is by name and id. Changing is by Transaction: operations are checked and staged one by
+// one, what is new is built aside, commit() publishes all of it with one store, and a Transaction
+// that is not committed leaves nothing behind. Rules land in the table they belong to:
+//   ingress, egress                       -> the owner's own tables (the owner: the port of `flow
+//   create`) transfer with an origin in its pattern -> that origin's transfer table, so that it
+//   moves with it transfer without one                  -> the switch's shared table
 //
-// A moving VM's rules travel as a DetachedPolicy: tables built aside for one endpoint while nothing is
-// published, attached by one pointer at commit. Removing a VM's rules is the same pointer set to none.
+// A moving VM's rules travel as a DetachedPolicy: tables built aside for one endpoint while nothing
+// is published, attached by one pointer at commit. Removing a VM's rules is the same pointer set to
+// none.
 //
-// Invariants: a rule names endpoints that exist here (naming keeps an endpoint alive); RuleIds are unique for
-// each owner; sequence numbers grow, so "older" is well defined; what readers might see is freed only
-// after a grace period; counts of removed rules are kept in their owner's `removed` count.
+// Invariants: a rule names endpoints that exist here (naming keeps an endpoint alive); RuleIds are
+// unique for each owner; sequence numbers grow, so "older" is well defined; what readers might see
+// is freed only after a grace period; counts of removed rules are kept in their owner's `removed`
+// count.
 //
 // Thread safety: the control thread only. Workers see what StateCell holds.
 #pragma once
@@ -36,12 +38,12 @@
 
 #include "base/ids.h"
 #include "base/net.h"
-#include "base/result.h"
-#include "dataplane/state/counters.h"
-#include "dataplane/state/forwarding_state.h"
 #include "base/rcu.h"
+#include "base/result.h"
 #include "dataplane/rules/rule.h"
 #include "dataplane/rules/vocabulary.h"
+#include "dataplane/state/counters.h"
+#include "dataplane/state/forwarding_state.h"
 
 namespace godwit::dataplane {
 
@@ -80,8 +82,9 @@ struct RuleRecord {
   std::unique_ptr<RuleEntry> entry;
 };
 
-// One direction's rules of an endpoint. `live`: rules that the next state shows; a table without any is not
-// published, since an egress table with no rule means "deliver" and one without a match means "drop".
+// One direction's rules of an endpoint. `live`: rules that the next state shows; a table without
+// any is not published, since an egress table with no rule means "deliver" and one without a match
+// means "drop".
 struct LiveTable {
   std::unique_ptr<RuleTable> table;
   size_t live = 0;
@@ -93,7 +96,9 @@ struct EndpointTables {
   LiveTable egress;
   LiveTable transfer;
   [[nodiscard]] LiveTable& of(Direction direction) {
-    return direction == Direction::kIngress ? ingress : direction == Direction::kEgress ? egress : transfer;
+    return direction == Direction::kIngress  ? ingress
+           : direction == Direction::kEgress ? egress
+                                             : transfer;
   }
 };
 
@@ -101,22 +106,25 @@ struct EndpointRecord {
   EndpointId id;
   Profile profile;
   Location location;
-  PortId port;             // the local port that is its, also while staged; invalid: none
+  PortId port;  // the local port that is its, also while staged; invalid: none
   bool active = false;
   bool implicit = false;   // exists only because rules name it; goes with the last of them
-  std::string guarded_by;  // not empty: changes of its rules, and of uplink rules that lead to such endpoints only, are refused, with this reason
-  std::map<uint32_t, RuleRecord*> rules;           // owned rules by RuleId
-  std::unordered_set<const RuleRecord*> receive;   // rules anywhere that send to it: its receive rules
-  std::unordered_set<const RuleRecord*> inside;    // rules that live in its tables
+  std::string guarded_by;  // not empty: changes of its rules, and of uplink rules that lead to such
+                           // endpoints only, are refused, with this reason
+  std::map<uint32_t, RuleRecord*> rules;  // owned rules by RuleId
+  std::unordered_set<const RuleRecord*>
+      receive;  // rules anywhere that send to it: its receive rules
+  std::unordered_set<const RuleRecord*> inside;  // rules that live in its tables
   uint32_t next_rule_id = 0;
-  uint32_t pins = 0;       // held by detached policies
+  uint32_t pins = 0;         // held by detached policies
   uint32_t origin_uses = 0;  // transfer rules elsewhere or here that name it as origin
-  Count removed;           // of rules that are gone
+  Count removed;             // of rules that are gone
   CounterId sent;
   CounterId received;
 };
 
-// A rule to be built: owner by name, id as it was (ids of other owners' rules are given anew on attach).
+// A rule to be built: owner by name, id as it was (ids of other owners' rules are given anew on
+// attach).
 struct RuleSpec {
   std::string owner;
   RuleId id;
@@ -135,8 +143,8 @@ class DetachedPolicy {
   [[nodiscard]] size_t rules() const { return records_.size(); }
   // Deltas while it is staged. Errors leave it as it was.
   Result<void> add(const RuleSpec& spec);
-  // A rule that lives in another endpoint's table (an uplink's) and comes into force with the attach: it sits there
-  // already, visible never, so that attaching costs a store.
+  // A rule that lives in another endpoint's table (an uplink's) and comes into force with the
+  // attach: it sits there already, visible never, so that attaching costs a store.
   Result<void> add_outside(const RuleSpec& spec);
   Result<void> remove_outside(std::string_view owner, const Rule& rule);  // the oldest of them
   Result<void> remove(std::string_view owner, RuleId id);
@@ -161,9 +169,10 @@ struct CommitInfo {
   std::vector<const RuleRecord*> arrived;  // in other endpoints' tables, with what was attached
 };
 
-// Changes, all or nothing. Each operation that returns an error has changed nothing; the others stay staged.
-// Only one Transaction at a time is open; operations see the effect of earlier ones in it, but for the rules that
-// attach() and detach() move: their records follow the publication, which so takes as long for ten as for 100,000.
+// Changes, all or nothing. Each operation that returns an error has changed nothing; the others
+// stay staged. Only one Transaction at a time is open; operations see the effect of earlier ones in
+// it, but for the rules that attach() and detach() move: their records follow the publication,
+// which so takes as long for ten as for 100,000.
 class Transaction {
  public:
   explicit Transaction(PolicyStore& store);
@@ -172,7 +181,8 @@ class Transaction {
   Transaction& operator=(const Transaction&) = delete;
 
   // Endpoints. A name that exists as implicit becomes explicit.
-  Result<EndpointId> add_endpoint(const Profile& profile, const Location& location, bool implicit = false);
+  Result<EndpointId> add_endpoint(const Profile& profile, const Location& location,
+                                  bool implicit = false);
   // Refused while rules name it or it owns rules.
   Result<void> remove_endpoint(EndpointId endpoint);
   Result<void> set_profile(EndpointId endpoint, const Profile& profile);  // the name stays
@@ -190,8 +200,9 @@ class Transaction {
 
   // Publishes. Cannot fail: what can be refused was refused before.
   CommitInfo commit();
-  // The same in two steps, for who has something urgent to do as soon as it is in force: publish() is one store, finish()
-  // enters the records. Between them the store may be read for endpoints, locations and ports, but not for rules.
+  // The same in two steps, for who has something urgent to do as soon as it is in force: publish()
+  // is one store, finish() enters the records. Between them the store may be read for endpoints,
+  // locations and ports, but not for rules.
   void publish();
   CommitInfo finish();
 
@@ -202,7 +213,8 @@ class Transaction {
   friend class PolicyStore;
   struct Pending;
   void roll_back_to(size_t mark);
-  [[nodiscard]] const EndpointRecord* guarding(const RuleRecord& record) const;  // whose guard forbids to change the rule
+  [[nodiscard]] const EndpointRecord* guarding(
+      const RuleRecord& record) const;  // whose guard forbids to change the rule
   void enter_attached(CommitInfo& info);
   void forget_detached();
   PolicyStore& store_;
@@ -219,7 +231,8 @@ struct RuleChange {
 
 class PolicyStore {
  public:
-  PolicyStore(StateCell& cell, Reclaimer& reclaimer, CounterBank& counters, HashKeySource keys = random_hash_key);
+  PolicyStore(StateCell& cell, Reclaimer& reclaimer, CounterBank& counters,
+              HashKeySource keys = random_hash_key);
   ~PolicyStore();
   PolicyStore(const PolicyStore&) = delete;
   PolicyStore& operator=(const PolicyStore&) = delete;
@@ -227,8 +240,9 @@ class PolicyStore {
   [[nodiscard]] const EndpointRecord* find(std::string_view name) const;
   [[nodiscard]] const EndpointRecord* endpoint(EndpointId id) const;
   [[nodiscard]] const EndpointRecord* by_port(PortId port) const;
-  [[nodiscard]] std::vector<const EndpointRecord*> endpoints() const;             // by name
-  [[nodiscard]] std::vector<const EndpointRecord*> endpoints_of_vm(std::string_view vm) const;  // by name
+  [[nodiscard]] std::vector<const EndpointRecord*> endpoints() const;  // by name
+  [[nodiscard]] std::vector<const EndpointRecord*> endpoints_of_vm(
+      std::string_view vm) const;  // by name
   [[nodiscard]] const RuleRecord* rule(EndpointId owner, RuleId id) const;
 
   // Rules that live in the endpoint's tables (what a move takes along), in canonical order:
@@ -239,15 +253,20 @@ class PolicyStore {
   // Whether it is in an uplink's table.
   [[nodiscard]] bool of_uplink(const RuleRecord& record) const;
   // Rules in uplinks' tables whose every output is among `endpoints` (at least one is).
-  [[nodiscard]] std::vector<const RuleRecord*> uplink_rules_to(std::span<const EndpointId> endpoints) const;
+  [[nodiscard]] std::vector<const RuleRecord*> uplink_rules_to(
+      std::span<const EndpointId> endpoints) const;
 
-  [[nodiscard]] Count count(const RuleRecord& record) const { return counters_.read(record.entry->counter); }
+  [[nodiscard]] Count count(const RuleRecord& record) const {
+    return counters_.read(record.entry->counter);
+  }
   void reset_count(const RuleRecord& record) { counters_.reset(record.entry->counter); }
   [[nodiscard]] uint64_t generation() const { return generation_; }
   [[nodiscard]] size_t rule_count() const { return rules_.size(); }
 
-  // Tables built aside for `endpoint` from `specs`. Each endpoint that the rules name must exist (see missing_endpoints).
-  Result<std::unique_ptr<DetachedPolicy>> build(EndpointId endpoint, std::span<const RuleSpec> specs);
+  // Tables built aside for `endpoint` from `specs`. Each endpoint that the rules name must exist
+  // (see missing_endpoints).
+  Result<std::unique_ptr<DetachedPolicy>> build(EndpointId endpoint,
+                                                std::span<const RuleSpec> specs);
   // Names in the rules that are not known here.
   [[nodiscard]] std::vector<std::string> missing_endpoints(std::span<const RuleSpec> specs) const;
   // Removes implicit endpoints that nothing names any more; called after commits and by the timer.
@@ -257,10 +276,16 @@ class PolicyStore {
   // Runs on the control thread once no worker can still act on what was published before now.
   void after_grace(std::function<void()> action) { reclaimer_.defer(std::move(action)); }
 
-  // Called after each commit for each rule created or destroyed one by one (not for attach and detach).
-  void on_rule_change(std::function<void(const RuleChange&)> listener) { listener_ = std::move(listener); }
-  // Called when an endpoint's id is about to be given to another one: whoever keeps ids (the FDB) forgets it.
-  void on_endpoint_gone(std::function<void(EndpointId)> listener) { gone_listener_ = std::move(listener); }
+  // Called after each commit for each rule created or destroyed one by one (not for attach and
+  // detach).
+  void on_rule_change(std::function<void(const RuleChange&)> listener) {
+    listener_ = std::move(listener);
+  }
+  // Called when an endpoint's id is about to be given to another one: whoever keeps ids (the FDB)
+  // forgets it.
+  void on_endpoint_gone(std::function<void(EndpointId)> listener) {
+    gone_listener_ = std::move(listener);
+  }
 
  private:
   friend class Transaction;
@@ -274,7 +299,7 @@ class PolicyStore {
   [[nodiscard]] Result<RuleId> pick_id(EndpointRecord& owner, RuleId wanted);
   LiveTable& table_for(const RuleRecord& record);
   void name_endpoints(const RuleRecord& record, bool named);  // what keeps endpoints alive
-  void link(RuleRecord& record);    // into owner's rules, receive, inside
+  void link(RuleRecord& record);                              // into owner's rules, receive, inside
   void unlink(RuleRecord& record);
   std::unique_ptr<RuleRecord> take(const RuleRecord& record);
   void retire(std::unique_ptr<RuleRecord> record);
@@ -285,8 +310,8 @@ class PolicyStore {
   Reclaimer& reclaimer_;
   HashKeySource keys_;
   CounterBank& counters_;
-  std::vector<std::unique_ptr<EndpointRecord>> endpoints_;   // by EndpointId
-  std::vector<EndpointTables> tables_;                       // by EndpointId
+  std::vector<std::unique_ptr<EndpointRecord>> endpoints_;  // by EndpointId
+  std::vector<EndpointTables> tables_;                      // by EndpointId
   std::vector<uint32_t> free_endpoints_;
   std::map<std::string, EndpointId, std::less<>> names_;
   std::unordered_map<const RuleRecord*, std::unique_ptr<RuleRecord>> rules_;

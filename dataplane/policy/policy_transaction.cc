@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Transaction: each operation changes the records at once and notes how to undo it; what workers see changes
-// only in commit(). New rules sit in their tables, visible "never", until commit() stamps them.
+// Transaction: each operation changes the records at once and notes how to undo it; what workers
+// see changes only in commit(). New rules sit in their tables, visible "never", until commit()
+// stamps them.
 #include <algorithm>
 
 #include "dataplane/policy/policy_store.h"
@@ -30,7 +31,8 @@ Unexpected unknown_endpoint() { return fail("no such endpoint"); }
 
 }  // namespace
 
-Transaction::Transaction(PolicyStore& store) : store_(store), pending_(std::make_unique<Pending>()) {
+Transaction::Transaction(PolicyStore& store)
+    : store_(store), pending_(std::make_unique<Pending>()) {
   assert(!store_.transaction_open_);
   store_.transaction_open_ = true;
 }
@@ -53,7 +55,8 @@ void Transaction::roll_back_to(size_t mark) {
   }
 }
 
-Result<EndpointId> Transaction::add_endpoint(const Profile& profile, const Location& location, bool implicit) {
+Result<EndpointId> Transaction::add_endpoint(const Profile& profile, const Location& location,
+                                             bool implicit) {
   if (auto good = check_endpoint_name(profile.name); !good) return fail(std::move(good).error());
   const size_t mark = pending_->undo.size();
   if (const EndpointRecord* known = store_.find(profile.name)) {
@@ -67,7 +70,8 @@ Result<EndpointId> Transaction::add_endpoint(const Profile& profile, const Locat
     roll_back_to(mark);
     return fail(std::move(set).error());
   }
-  if (store_.names_.size() >= kMaxEndpoints) return fail("the switch knows its most endpoints already");
+  if (store_.names_.size() >= kMaxEndpoints)
+    return fail("the switch knows its most endpoints already");
 
   EndpointId id;
   if (store_.free_endpoints_.empty()) {
@@ -112,12 +116,15 @@ Result<void> Transaction::remove_endpoint(EndpointId id) {
   EndpointRecord* found = store_.record(id);
   if (found == nullptr) return unknown_endpoint();
   const std::string& name = found->profile.name;
-  if (!found->rules.empty()) return fail(name + " still owns " + std::to_string(found->rules.size()) + " rules");
+  if (!found->rules.empty())
+    return fail(name + " still owns " + std::to_string(found->rules.size()) + " rules");
   if (!found->receive.empty() || found->origin_uses > 0 || !found->inside.empty()) {
-    return fail(std::to_string(found->receive.size() + found->origin_uses) + " rules still name " + name);
+    return fail(std::to_string(found->receive.size() + found->origin_uses) + " rules still name " +
+                name);
   }
   if (found->pins > 0) return fail(name + " is part of a migration");
-  if (found->port.valid()) return fail(name + " still has port " + std::to_string(found->port.value));
+  if (found->port.valid())
+    return fail(name + " still has port " + std::to_string(found->port.value));
   for (const auto& other : store_.endpoints_) {
     if (other != nullptr && other->id != id && other->location.kind == LocationKind::kUplink &&
         other->location.uplink == id) {
@@ -140,7 +147,8 @@ Result<void> Transaction::set_profile(EndpointId id, const Profile& profile) {
   if (found == nullptr) return unknown_endpoint();
   if (profile.name != found->profile.name) return fail("an endpoint's name cannot change");
   if (profile.kind != found->profile.kind) {
-    return fail(profile.name + " is " + (found->profile.kind == EndpointKind::kVm ? "a VM's" : "an uplink") +
+    return fail(profile.name + " is " +
+                (found->profile.kind == EndpointKind::kVm ? "a VM's" : "an uplink") +
                 " here and cannot become the other");
   }
   for (uint16_t vlan : profile.vlans) {
@@ -149,12 +157,16 @@ Result<void> Transaction::set_profile(EndpointId id, const Profile& profile) {
   for (const MacAddress& mac : profile.macs) {
     if (mac.is_group() || mac.is_zero()) return fail(to_string(mac) + " cannot be a station's MAC");
     for (const auto& other : store_.endpoints_) {
-      if (other == nullptr || other->id == id || std::ranges::find(other->profile.macs, mac) == other->profile.macs.end()) continue;
-      const bool apart = !profile.vlans.empty() && !other->profile.vlans.empty() &&
-                         std::ranges::none_of(profile.vlans, [&](uint16_t v) {
-                           return std::ranges::find(other->profile.vlans, v) != other->profile.vlans.end();
-                         });
-      if (!apart) return fail("MAC " + to_string(mac) + " belongs to " + other->profile.name + " already");
+      if (other == nullptr || other->id == id ||
+          std::ranges::find(other->profile.macs, mac) == other->profile.macs.end())
+        continue;
+      const bool apart =
+          !profile.vlans.empty() && !other->profile.vlans.empty() &&
+          std::ranges::none_of(profile.vlans, [&](uint16_t v) {
+            return std::ranges::find(other->profile.vlans, v) != other->profile.vlans.end();
+          });
+      if (!apart)
+        return fail("MAC " + to_string(mac) + " belongs to " + other->profile.name + " already");
     }
   }
   pending_->undo.push_back([found, old = found->profile] { found->profile = old; });
@@ -166,11 +178,14 @@ Result<void> Transaction::set_profile(EndpointId id, const Profile& profile) {
 Result<void> Transaction::set_location(EndpointId id, const Location& location) {
   EndpointRecord* found = store_.record(id);
   if (found == nullptr) return unknown_endpoint();
-  if (location.kind == LocationKind::kPort && !location.port.valid()) return fail("a port is needed");
+  if (location.kind == LocationKind::kPort && !location.port.valid())
+    return fail("a port is needed");
   if (location.kind == LocationKind::kUplink) {
     const EndpointRecord* uplink = store_.endpoint(location.uplink);
-    if (uplink == nullptr || uplink->profile.kind != EndpointKind::kUplink) return fail("no such uplink");
-    if (found->profile.kind == EndpointKind::kUplink) return fail("an uplink is not behind another");
+    if (uplink == nullptr || uplink->profile.kind != EndpointKind::kUplink)
+      return fail("no such uplink");
+    if (found->profile.kind == EndpointKind::kUplink)
+      return fail("an uplink is not behind another");
   }
   pending_->undo.push_back([found, old = found->location] { found->location = old; });
   found->location = location;
@@ -204,14 +219,18 @@ Result<void> Transaction::set_active(EndpointId id, bool active) {
 }
 
 const EndpointRecord* Transaction::guarding(const RuleRecord& record) const {
-  const auto guarded = [](const EndpointRecord* endpoint) { return endpoint != nullptr && !endpoint->guarded_by.empty(); };
+  const auto guarded = [](const EndpointRecord* endpoint) {
+    return endpoint != nullptr && !endpoint->guarded_by.empty();
+  };
   if (override_guards_) return nullptr;
   for (const EndpointId touched : {record.owner, record.inside}) {
-    if (const EndpointRecord* endpoint = store_.endpoint(touched); guarded(endpoint)) return endpoint;
+    if (const EndpointRecord* endpoint = store_.endpoint(touched); guarded(endpoint))
+      return endpoint;
   }
   // An uplink's rule goes where all that it leads to goes.
   if (record.outputs.empty() || !store_.of_uplink(record)) return nullptr;
-  const bool all = std::ranges::all_of(record.outputs, [&](EndpointId output) { return guarded(store_.endpoint(output)); });
+  const bool all = std::ranges::all_of(
+      record.outputs, [&](EndpointId output) { return guarded(store_.endpoint(output)); });
   return all ? store_.endpoint(record.outputs.front()) : nullptr;
 }
 
@@ -282,7 +301,8 @@ Result<void> Transaction::detach(EndpointId id) {
   if (found == nullptr) return unknown_endpoint();
   if (!found->guarded_by.empty() && !override_guards_) return fail(found->guarded_by);
   for (const RuleRecord* created : pending_->created) {
-    if (created->inside == id) return fail("rules of the same transaction are in " + found->profile.name);
+    if (created->inside == id)
+      return fail("rules of the same transaction are in " + found->profile.name);
   }
   pending_->detached.push_back({id, std::move(store_.tables_[id.value])});
   store_.tables_[id.value] = {};
@@ -298,7 +318,8 @@ Result<void> Transaction::attach(std::unique_ptr<DetachedPolicy> policy) {
   const EndpointId id = policy->endpoint();
   EndpointRecord* found = store_.record(id);
   if (found == nullptr) return unknown_endpoint();
-  if (!found->inside.empty()) return fail(found->profile.name + " has rules of its own here already");
+  if (!found->inside.empty())
+    return fail(found->profile.name + " has rules of its own here already");
   store_.tables_[id.value] = std::move(policy->tables_);
   pending_->attached.push_back(std::move(policy));
   pending_->endpoints_changed = true;
@@ -310,14 +331,16 @@ Result<void> Transaction::attach(std::unique_ptr<DetachedPolicy> policy) {
   return {};
 }
 
-// The records of what was attached, after it has come into force: workers do not wait for our book-keeping.
+// The records of what was attached, after it has come into force: workers do not wait for our
+// book-keeping.
 void Transaction::enter_attached(CommitInfo& info) {
   for (const auto& policy : pending_->attached) {
     for (auto* list : {&policy->records_, &policy->outside_}) {
       for (auto& owned : *list) {
         RuleRecord* record = owned.get();
         EndpointRecord* owner = store_.record(record->owner);
-        const bool keep = record->owner == policy->endpoint() && record->id.valid() && !owner->rules.contains(record->id.value);
+        const bool keep = record->owner == policy->endpoint() && record->id.valid() &&
+                          !owner->rules.contains(record->id.value);
         // pick_id refuses only an id that is taken.
         record->id = record->entry->id = *store_.pick_id(*owner, keep ? record->id : RuleId{});
         record->staged = false;
@@ -343,11 +366,12 @@ void Transaction::forget_detached() {
       records->push_back(store_.take(*record));
       store_.unlink(*records->back());
     }
-    store_.reclaimer_.defer([&store = store_, holder = std::make_shared<EndpointTables>(std::move(tables)), records] {
-      *holder = {};
-      for (const auto& record : *records) store.forget_counts(*record);
-      records->clear();
-    });
+    store_.reclaimer_.defer(
+        [&store = store_, holder = std::make_shared<EndpointTables>(std::move(tables)), records] {
+          *holder = {};
+          for (const auto& record : *records) store.forget_counts(*record);
+          records->clear();
+        });
   }
 }
 
@@ -386,28 +410,32 @@ CommitInfo Transaction::finish() {
     for (const RuleRecord* record : pending_->created) {
       store_.listener_({RuleChangeKind::kCreated, record->inside, record});
     }
-    for (const RuleRecord* record : info.arrived) store_.listener_({RuleChangeKind::kCreated, record->inside, record});
+    for (const RuleRecord* record : info.arrived)
+      store_.listener_({RuleChangeKind::kCreated, record->inside, record});
     for (const auto& record : pending_->destroyed) {
       store_.listener_({RuleChangeKind::kDestroyed, record->inside, record.get()});
     }
   }
-  // A burst that began before the store may still need the destroyed ones: they leave their tables after a
-  // grace period, and are freed after one more.
+  // A burst that began before the store may still need the destroyed ones: they leave their tables
+  // after a grace period, and are freed after one more.
   for (auto& record : pending_->destroyed) {
-    store_.reclaimer_.defer([&store = store_, holder = std::make_shared<std::unique_ptr<RuleRecord>>(std::move(record))] {
-      (*holder)->table->remove(*(*holder)->entry);
-      store.retire(std::move(*holder));
-    });
+    store_.reclaimer_.defer(
+        [&store = store_,
+         holder = std::make_shared<std::unique_ptr<RuleRecord>>(std::move(record))] {
+          (*holder)->table->remove(*(*holder)->entry);
+          store.retire(std::move(*holder));
+        });
   }
   for (auto& removed : pending_->removed) {
     // Its id is given out again when no worker can still learn it.
-    store_.reclaimer_.defer([&store = store_, gone = std::shared_ptr<EndpointRecord>(std::move(removed))] {
-      if (store.gone_listener_) store.gone_listener_(gone->id);
-      store.counters_.free(gone->sent);
-      store.counters_.free(gone->received);
-      store.tables_[gone->id.value] = {};
-      store.free_endpoints_.push_back(gone->id.value);
-    });
+    store_.reclaimer_.defer(
+        [&store = store_, gone = std::shared_ptr<EndpointRecord>(std::move(removed))] {
+          if (store.gone_listener_) store.gone_listener_(gone->id);
+          store.counters_.free(gone->sent);
+          store.counters_.free(gone->received);
+          store.tables_[gone->id.value] = {};
+          store.free_endpoints_.push_back(gone->id.value);
+        });
   }
   pending_.reset();
   store_.transaction_open_ = false;

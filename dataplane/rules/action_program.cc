@@ -3,14 +3,15 @@
 
 #include <string>
 
-#include "dataplane/rules/vocabulary.h"
 #include "dataplane/packet/headers.h"
+#include "dataplane/rules/vocabulary.h"
 
 namespace godwit::dataplane {
 
 namespace {
 
-Unexpected refuse(const ActionInfo& info, std::string message, std::string token, std::string expected) {
+Unexpected refuse(const ActionInfo& info, std::string message, std::string token,
+                  std::string expected) {
   Error error;
   error.message = "action " + std::string(info.name) + ": " + std::move(message);
   error.token = std::move(token);
@@ -40,8 +41,7 @@ Result<void> check_number(const Op& op, const ActionInfo& info, const Rule& rule
                       "a group above " + std::to_string(rule.attributes.group));
       }
       break;
-    default:
-      break;
+    default: break;
   }
   return {};
 }
@@ -80,7 +80,9 @@ Result<ActionProgram> compile_actions(const Rule& rule, const EndpointResolver& 
     op.code = info.op;
     op.value = action.value;
     if (op.code == OpCode::kInvalid) continue;
-    if (ended) return refuse(info, "never reached", std::string(info.name), "nothing after drop, jump or passthru");
+    if (ended)
+      return refuse(info, "never reached", std::string(info.name),
+                    "nothing after drop, jump or passthru");
     if (info.format == Format::kEndpoint) {
       auto endpoint = resolve(action.endpoint);
       if (!endpoint) return fail(std::move(endpoint).error());

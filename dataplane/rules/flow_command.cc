@@ -45,7 +45,8 @@ bool parse_rule_id(RuleParser& parser, FlowCommand& out) {
 bool parse_destroy(RuleParser& parser, FlowCommand& out) {
   size_t chosen = 0;
   do {
-    if (!parser.choose(rule_word(), "the word rule", chosen) || !parse_rule_id(parser, out)) return false;
+    if (!parser.choose(rule_word(), "the word rule", chosen) || !parse_rule_id(parser, out))
+      return false;
   } while (!parser.at_end({rule_word(), {}, false}));
   return true;
 }
@@ -61,7 +62,8 @@ bool parse_list(RuleParser& parser, FlowCommand& out) {
   while (!parser.at_end({words, {}, false})) {
     size_t chosen = 0;
     uint32_t group = 0;
-    if (!parser.choose(words, "the word group", chosen) || !parser.number(group, "a group")) return false;
+    if (!parser.choose(words, "the word group", chosen) || !parser.number(group, "a group"))
+      return false;
     out.groups.push_back(group);
   }
   return true;
@@ -119,9 +121,7 @@ std::string to_text(const FlowCommand& command) {
   std::string out = "flow " + std::string(verb_name(command.verb)) + " " + command.port;
   switch (command.verb) {
     case FlowVerb::kValidate:
-    case FlowVerb::kCreate:
-      out += " " + to_text(command.rule);
-      break;
+    case FlowVerb::kCreate: out += " " + to_text(command.rule); break;
     case FlowVerb::kDestroy:
       for (const uint32_t id : command.rule_ids) out += " rule " + std::to_string(id);
       break;

@@ -22,9 +22,11 @@ struct Announced {
   uint8_t protocol;     // 0: not by an IP protocol
 };
 constexpr Announced kAnnounced[] = {
-    {ItemKind::kVlan, kTypeVlan, 0}, {ItemKind::kArpEthIpv4, 0x0806, 0}, {ItemKind::kIpv4, 0x0800, 0},
-    {ItemKind::kIpv6, 0x86dd, 0},    {ItemKind::kTcp, 0, 6},             {ItemKind::kUdp, 0, 17},
-    {ItemKind::kSctp, 0, 132},       {ItemKind::kIcmp, 0, 1},            {ItemKind::kIcmp6, 0, 58},
+    {ItemKind::kVlan, kTypeVlan, 0}, {ItemKind::kArpEthIpv4, 0x0806, 0},
+    {ItemKind::kIpv4, 0x0800, 0},    {ItemKind::kIpv6, 0x86dd, 0},
+    {ItemKind::kTcp, 0, 6},          {ItemKind::kUdp, 0, 17},
+    {ItemKind::kSctp, 0, 132},       {ItemKind::kIcmp, 0, 1},
+    {ItemKind::kIcmp6, 0, 58},
 };
 
 const Announced* announced(ItemKind item) {
@@ -89,7 +91,8 @@ class MatchCompiler {
     const auto kind = static_cast<ItemKind>(item.item);
     displacement_ = 0;
     uint16_t layers = info.layers;
-    if (info.rank < rank_) return refuse("cannot stand above " + std::string(item_info(last_).name));
+    if (info.rank < rank_)
+      return refuse("cannot stand above " + std::string(item_info(last_).name));
     if (info.rank == rank_ && info.rank != ItemRank::kExtension) {
       if (kind != ItemKind::kVlan) return refuse("there is another header of this layer already");
       if (vlans_ == 2) return refuse("at most two tags are parsed");
@@ -110,7 +113,8 @@ class MatchCompiler {
     const bool over_ipv4 = network_ == ItemKind::kIpv4;
     const bool over_ipv6 = network_ == ItemKind::kIpv6;
     const ItemRank rank = item_info(kind).rank;
-    if (rank >= ItemRank::kExtension && network_ == ItemKind::kArpEthIpv4) return refuse("nothing is carried by ARP");
+    if (rank >= ItemRank::kExtension && network_ == ItemKind::kArpEthIpv4)
+      return refuse("nothing is carried by ARP");
     if (rank == ItemRank::kExtension && over_ipv4) return refuse("is not a header of IPv4");
     if (kind == ItemKind::kIcmp && over_ipv6) return refuse("is not carried by IPv6; icmp6 is");
     if (kind == ItemKind::kIcmp6 && over_ipv4) return refuse("is not carried by IPv4; icmp is");
@@ -189,12 +193,13 @@ class MatchCompiler {
   }
 
   static bool announces(uint64_t protocol) {
-    return std::any_of(std::begin(kAnnounced), std::end(kAnnounced),
-                       [&](const Announced& entry) { return entry.protocol != 0 && entry.protocol == protocol; });
+    return std::any_of(std::begin(kAnnounced), std::end(kAnnounced), [&](const Announced& entry) {
+      return entry.protocol != 0 && entry.protocol == protocol;
+    });
   }
 
-  bool range(const FieldInfo& field, const FieldBytes& mask, const FieldBytes& low, const FieldBytes& high,
-             uint8_t displacement) {
+  bool range(const FieldInfo& field, const FieldBytes& mask, const FieldBytes& low,
+             const FieldBytes& high, uint8_t displacement) {
     if (low > high) return refuse("has a last below its spec");
     FlowKey place;
     const std::span<uint8_t> bytes(place.bytes(), kFlowKeyBytes);
@@ -210,7 +215,8 @@ class MatchCompiler {
   }
 
   // Adds to value and mask; refuses what contradicts what is there.
-  bool exact(const FieldInfo& field, const FieldBytes& value, const FieldBytes& mask, uint8_t displacement = 0) {
+  bool exact(const FieldInfo& field, const FieldBytes& value, const FieldBytes& mask,
+             uint8_t displacement = 0) {
     FlowKey value_key, mask_key;
     put_field(field, value, {value_key.bytes(), kFlowKeyBytes}, displacement);
     put_field(field, mask, {mask_key.bytes(), kFlowKeyBytes}, displacement);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a rule's pattern means on a flow key: a masked value, and ranges for fields written with `last`.
-// A key matches when (key & mask) == value and each range holds. Ranges are not part of mask and value.
+// What a rule's pattern means on a flow key: a masked value, and ranges for fields written with
+// `last`. A key matches when (key & mask) == value and each range holds. Ranges are not part of
+// mask and value.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,8 @@ struct KeyRange {
   [[nodiscard]] bool contains(const FlowKey& key) const {
     uint8_t masked[16];
     for (uint8_t i = 0; i < size; ++i) masked[i] = key.bytes()[offset + i] & mask[i];
-    return std::memcmp(masked, low.data(), size) >= 0 && std::memcmp(masked, high.data(), size) <= 0;
+    return std::memcmp(masked, low.data(), size) >= 0 &&
+           std::memcmp(masked, high.data(), size) <= 0;
   }
   bool operator==(const KeyRange&) const = default;
 };
@@ -34,7 +36,8 @@ struct Match {
   FlowKey value;  // already masked
   FlowKey mask;
   std::vector<KeyRange> ranges;
-  std::string origin;  // endpoint the packet must come from (represented_port & co. items); empty = any
+  std::string
+      origin;  // endpoint the packet must come from (represented_port & co. items); empty = any
 
   [[nodiscard]] bool matches(const FlowKey& key) const {
     for (size_t i = 0; i < kFlowKeyWords; ++i) {
@@ -47,8 +50,9 @@ struct Match {
   }
 };
 
-// Refuses what cannot be matched here, naming the item: items out of order, a range whose low end is
-// above its high end, an origin item outside a transfer rule, more items of a kind than are parsed.
+// Refuses what cannot be matched here, naming the item: items out of order, a range whose low end
+// is above its high end, an origin item outside a transfer rule, more items of a kind than are
+// parsed.
 Result<Match> compile_match(const Rule& rule);
 
 }  // namespace godwit::dataplane

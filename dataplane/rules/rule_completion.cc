@@ -12,13 +12,16 @@ namespace {
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 void offer(Completions& out, std::string_view typed, Completion candidate) {
-  if (candidate.word.substr(0, typed.size()) == typed) out.candidates.push_back(std::move(candidate));
+  if (candidate.word.substr(0, typed.size()) == typed)
+    out.candidates.push_back(std::move(candidate));
 }
 
 }  // namespace
 
-// The parser runs over the words before the cursor's. Where it runs out of words, it says what could follow.
-Completions complete_flow_command(std::string_view line, size_t cursor, std::span<const std::string> names) {
+// The parser runs over the words before the cursor's. Where it runs out of words, it says what
+// could follow.
+Completions complete_flow_command(std::string_view line, size_t cursor,
+                                  std::span<const std::string> names) {
   Completions out;
   line = line.substr(0, std::min(cursor, line.size()));
   out.begin = line.size();
@@ -32,7 +35,8 @@ Completions complete_flow_command(std::string_view line, size_t cursor, std::spa
   parse_command(parser, ignored);
   if (!parser.ran_out()) return out;
   // A comment swallows what follows it.
-  const size_t line_start = before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1;
+  const size_t line_start =
+      before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1;
   for (size_t i = line_start; i < before.size(); ++i) {
     if (before[i] == '#' && (i == 0 || is_blank(before[i - 1]))) return out;
   }

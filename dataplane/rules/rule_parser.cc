@@ -90,39 +90,38 @@ bool store_if(const Parsed& parsed, FieldBytes& out) {
 
 bool read_value(std::string_view text, Format format, uint8_t width, FieldBytes& out) {
   switch (format) {
-    case Format::kMac:
-      return store_if(parse_mac(text), out) || read_mac_groups(text, out);
+    case Format::kMac: return store_if(parse_mac(text), out) || read_mac_groups(text, out);
     case Format::kIpv4:
       return store_if(parse_ipv4(text), out) || read_sized_number(text, width, out);
-    case Format::kIpv6:
-      return store_if(parse_ipv6(text), out);
+    case Format::kIpv6: return store_if(parse_ipv6(text), out);
     case Format::kNumber:
-    case Format::kHex:
-      return read_sized_number(text, width, out);
+    case Format::kHex: return read_sized_number(text, width, out);
     case Format::kNone:
-    case Format::kEndpoint:
-      break;
+    case Format::kEndpoint: break;
   }
   return false;
 }
 
 std::vector<Completion> item_words(bool with_end) {
   std::vector<Completion> words;
-  for (const ItemInfo& info : items()) words.push_back({std::string(info.name), std::string(info.help)});
+  for (const ItemInfo& info : items())
+    words.push_back({std::string(info.name), std::string(info.help)});
   if (with_end) words.push_back({"end", "the pattern ends here"});
   return words;
 }
 
 std::vector<Completion> action_words(bool with_end) {
   std::vector<Completion> words;
-  for (const ActionInfo& info : actions()) words.push_back({std::string(info.name), std::string(info.help)});
+  for (const ActionInfo& info : actions())
+    words.push_back({std::string(info.name), std::string(info.help)});
   if (with_end) words.push_back({"end", "the actions end here"});
   return words;
 }
 
 std::vector<Completion> field_words(const ItemInfo& info) {
   std::vector<Completion> words;
-  for (const FieldInfo& field : info.fields) words.push_back({std::string(field.name), std::string(field.help)});
+  for (const FieldInfo& field : info.fields)
+    words.push_back({std::string(field.name), std::string(field.help)});
   return words;
 }
 
@@ -168,7 +167,8 @@ std::string value_help(Format format, uint8_t width) {
     case Format::kEndpoint: return "a port number or an endpoint's name";
     case Format::kNumber:
     case Format::kHex: {
-      const uint64_t most = width >= 64 ? std::numeric_limits<uint64_t>::max() : (uint64_t{1} << width) - 1;
+      const uint64_t most =
+          width >= 64 ? std::numeric_limits<uint64_t>::max() : (uint64_t{1} << width) - 1;
       return "a number up to " + std::to_string(most);
     }
     case Format::kNone: break;
@@ -198,8 +198,8 @@ bool is_endpoint_name(std::string_view text) {
   });
 }
 
-// What an item's fields have been given so far, laid out as in a flow key, so that fields that share bits
-// override each other as they do in testpmd's structures.
+// What an item's fields have been given so far, laid out as in a flow key, so that fields that
+// share bits override each other as they do in testpmd's structures.
 struct RuleParser::ItemState {
   std::array<uint8_t, kFlowKeyBytes> spec{};
   std::array<uint8_t, kFlowKeyBytes> last{};
@@ -230,7 +230,9 @@ RuleParser::RuleParser(std::string_view text) {
 
 Word RuleParser::here() const { return has_word() ? words_[position_] : Word{{}, end_column_}; }
 
-std::string_view RuleParser::next() { return has_word() ? words_[position_++].text : std::string_view{}; }
+std::string_view RuleParser::next() {
+  return has_word() ? words_[position_++].text : std::string_view{};
+}
 
 bool RuleParser::take(std::string_view word) {
   if (!has_word() || words_[position_].text != word) return false;
@@ -243,7 +245,8 @@ bool RuleParser::fail_at(Word at, std::string message, std::string expected_text
   return false;
 }
 
-// `message` is about the word that stands here; where there is none, the message is that it is missing.
+// `message` is about the word that stands here; where there is none, the message is that it is
+// missing.
 bool RuleParser::fail_here(std::string message, Expected could_stand) {
   ran_out_ = !has_word();
   expected_ = std::move(could_stand);
@@ -264,7 +267,8 @@ bool RuleParser::end_of_line() {
   return fail_at(here(), "there is more on the line than the command takes", "the end of the line");
 }
 
-bool RuleParser::choose(const std::vector<Completion>& words, std::string_view what, size_t& chosen) {
+bool RuleParser::choose(const std::vector<Completion>& words, std::string_view what,
+                        size_t& chosen) {
   const std::string_view word = here().text;
   for (size_t i = 0; has_word() && i < words.size(); ++i) {
     if (words[i].word == word) {
@@ -278,7 +282,8 @@ bool RuleParser::choose(const std::vector<Completion>& words, std::string_view w
 
 bool RuleParser::number(uint32_t& out, std::string_view what) {
   uint64_t parsed = 0;
-  if (!has_word() || !read_number(here().text, parsed) || parsed > std::numeric_limits<uint32_t>::max()) {
+  if (!has_word() || !read_number(here().text, parsed) ||
+      parsed > std::numeric_limits<uint32_t>::max()) {
     return fail_here("\"" + printable(here().text) + "\" is not " + std::string(what),
                      {{}, value_help(Format::kNumber, 32), false});
   }
@@ -295,7 +300,8 @@ bool RuleParser::port(std::string& out, uint8_t width) {
   } else if (has_word() && is_endpoint_name(word)) {
     out = std::string(word);
   } else {
-    return fail_here("\"" + printable(word) + "\" is not a port", {{}, value_help(Format::kEndpoint, width), true});
+    return fail_here("\"" + printable(word) + "\" is not a port",
+                     {{}, value_help(Format::kEndpoint, width), true});
   }
   ++position_;
   return true;
@@ -336,11 +342,13 @@ bool RuleParser::attributes(RuleAttributes& out) {
         break;
       case 5:
         if (out.direction != Direction::kInvalid) return true;
-        return fail_at(at, "the rule has no direction", "ingress, egress or transfer before the pattern");
+        return fail_at(at, "the rule has no direction",
+                       "ingress, egress or transfer before the pattern");
       default: {
         const auto direction = static_cast<Direction>(chosen - 1);
         if (out.direction != Direction::kInvalid && out.direction != direction) {
-          return fail_at(at, "a rule has exactly one direction", "only one of ingress, egress and transfer");
+          return fail_at(at, "a rule has exactly one direction",
+                         "only one of ingress, egress and transfer");
         }
         out.direction = direction;
       }
@@ -353,7 +361,8 @@ bool RuleParser::pattern(std::vector<PatternItem>& out) {
     const Word at = here();
     const std::optional<uint16_t> kind = has_word() ? find_item(at.text) : std::nullopt;
     if (!kind) {
-      return fail_here("\"" + printable(at.text) + "\" is not a pattern item", {item_words(true), {}, false});
+      return fail_here("\"" + printable(at.text) + "\" is not a pattern item",
+                       {item_words(true), {}, false});
     }
     if (out.size() == kMaxItems) return fail_at(at, "a pattern has at most 32 items", "end");
     PatternItem& added = out.emplace_back();
@@ -393,7 +402,8 @@ bool RuleParser::field(const ItemInfo& info, uint16_t index, ItemState& state) {
     uint32_t bits = 0;
     if (!number(bits, "a prefix length")) return false;
     if (bits > described.width) {
-      return fail_at(at, "the prefix is longer than the field", "at most " + std::to_string(described.width));
+      return fail_at(at, "the prefix is longer than the field",
+                     "at most " + std::to_string(described.width));
     }
     bytes = prefix_mask(static_cast<uint8_t>(bits), described.width);
   } else if (!value(described.format, described.width, bytes)) {
@@ -412,9 +422,7 @@ bool RuleParser::field(const ItemInfo& info, uint16_t index, ItemState& state) {
       put_field(described, bytes, state.last);
       state.has_last = true;
       break;
-    default:
-      put_field(described, bytes, state.mask);
-      state.has_mask = true;
+    default: put_field(described, bytes, state.mask); state.has_mask = true;
   }
   return true;
 }
@@ -446,9 +454,11 @@ bool RuleParser::origin_field(const FieldInfo& info, size_t parameter, ItemState
   return true;
 }
 
-bool RuleParser::finish_item(const ItemInfo& info, const ItemState& state, Word at, PatternItem& out) {
+bool RuleParser::finish_item(const ItemInfo& info, const ItemState& state, Word at,
+                             PatternItem& out) {
   if (!state.has_spec && (state.has_last || state.has_mask)) {
-    return fail_at(at, "item " + std::string(info.name) + " has a mask or a last, but no value", "is or spec");
+    return fail_at(at, "item " + std::string(info.name) + " has a mask or a last, but no value",
+                   "is or spec");
   }
   if (!state.has_spec) return true;
   if (names_origin(info)) {
@@ -457,16 +467,19 @@ bool RuleParser::finish_item(const ItemInfo& info, const ItemState& state, Word 
   }
   for (uint16_t i = 0; i < info.fields.size(); ++i) {
     const FieldInfo& field = info.fields[i];
-    // Of fields that share bits, the wide one stands for all where it was named, else the narrow ones do.
+    // Of fields that share bits, the wide one stands for all where it was named, else the narrow
+    // ones do.
     bool shadowed = false;
     for (uint16_t j = 0; j < info.fields.size(); ++j) {
       if (i == j || !overlap(field, info.fields[j])) continue;
-      shadowed |= field.width > info.fields[j].width ? (state.named >> i & 1) == 0 : (state.named >> j & 1) != 0;
+      shadowed |= field.width > info.fields[j].width ? (state.named >> i & 1) == 0
+                                                     : (state.named >> j & 1) != 0;
     }
     if (shadowed) continue;
     FieldMatch match;
     match.field = i;
-    match.mask = state.has_mask ? get_field(field, state.mask) : low_bits_mask(field.default_mask_bits, field.width);
+    match.mask = state.has_mask ? get_field(field, state.mask)
+                                : low_bits_mask(field.default_mask_bits, field.width);
     if (is_zero(match.mask)) continue;
     match.spec = masked(get_field(field, state.spec), match.mask);
     const FieldBytes last = masked(get_field(field, state.last), match.mask);
@@ -482,7 +495,8 @@ bool RuleParser::actions(std::vector<Action>& out) {
     const Word at = here();
     const std::optional<uint16_t> kind = has_word() ? find_action(at.text) : std::nullopt;
     if (!kind) {
-      return fail_here("\"" + printable(at.text) + "\" is not an action", {action_words(true), {}, false});
+      return fail_here("\"" + printable(at.text) + "\" is not an action",
+                       {action_words(true), {}, false});
     }
     if (out.size() == kMaxActions) return fail_at(at, "a rule has at most 64 actions", "end");
     Action& added = out.emplace_back();
@@ -492,7 +506,8 @@ bool RuleParser::actions(std::vector<Action>& out) {
   return true;
 }
 
-// The action's name stands here; ends behind its "/". Without its argument an action has zero, as in testpmd.
+// The action's name stands here; ends behind its "/". Without its argument an action has zero, as
+// in testpmd.
 bool RuleParser::action(Action& out) {
   const ActionInfo& info = action_info(out.action);
   ++position_;
@@ -503,9 +518,8 @@ bool RuleParser::action(Action& out) {
       if (!info.argument.empty()) also.push_back({std::string(info.argument), "argument"});
       return separator(std::move(also), "in action " + std::string(info.name));
     }
-    const bool done = info.format == Format::kEndpoint
-                          ? port(out.endpoint, info.width)
-                          : value(info.format, info.width, out.value);
+    const bool done = info.format == Format::kEndpoint ? port(out.endpoint, info.width)
+                                                       : value(info.format, info.width, out.value);
     if (!done) return false;
   }
   return true;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inside of the rule language: a recursive-descent parser over words. flow_command.cc parses commands with it and
-// rule_completion.cc asks it what could follow; everyone else uses flow_command.h.
+// Inside of the rule language: a recursive-descent parser over words. flow_command.cc parses
+// commands with it and rule_completion.cc asks it what could follow; everyone else uses
+// flow_command.h.
 //
-// Each method returns false after it has noted the error; nothing is to be read after that but error() and
-// expected(). Whenever the words run out, expected() is what could have stood there, also after a success.
+// Each method returns false after it has noted the error; nothing is to be read after that but
+// error() and expected(). Whenever the words run out, expected() is what could have stood there,
+// also after a success.
 #pragma once
 
 #include <cstdint>

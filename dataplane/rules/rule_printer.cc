@@ -71,7 +71,8 @@ void append_item(const PatternItem& item, std::string& out) {
   const ItemInfo& info = item_info(item.item);
   out += std::string(info.name);
   if (names_origin(info)) {
-    if (!item.endpoint.empty()) out += " " + std::string(info.fields[0].name) + " is " + item.endpoint;
+    if (!item.endpoint.empty())
+      out += " " + std::string(info.fields[0].name) + " is " + item.endpoint;
   } else {
     for (const FieldMatch& match : item.fields) {
       if (match.field < info.fields.size()) append_field(info.fields[match.field], match, out);
@@ -86,7 +87,8 @@ void append_action(const Action& action, std::string& out) {
   if (info.format == Format::kEndpoint) {
     out += " " + std::string(info.argument) + " " + action.endpoint;
   } else if (!info.argument.empty() && !(info.argument_optional && action.value == FieldBytes{})) {
-    out += " " + std::string(info.argument) + " " + value_text(info.format, info.width, action.value);
+    out +=
+        " " + std::string(info.argument) + " " + value_text(info.format, info.width, action.value);
   }
   out += " / ";
 }
@@ -115,11 +117,12 @@ void append_items_reference(std::string& out) {
     if (info.fields.empty()) continue;
     out += "\n| field | bits | value | default mask | meaning |\n|---|---|---|---|---|\n";
     for (const FieldInfo& field : info.fields) {
-      const std::string mask = field.default_mask_bits == 0             ? "none"
-                               : field.default_mask_bits == field.width ? "all"
-                                                                        : "low " + std::to_string(field.default_mask_bits);
-      out += "| `" + std::string(field.name) + "` | " + std::to_string(field.width) + " | " + format_cell(field) +
-             " | " + mask + " | " + std::string(field.help) + " |\n";
+      const std::string mask = field.default_mask_bits == 0 ? "none"
+                               : field.default_mask_bits == field.width
+                                   ? "all"
+                                   : "low " + std::to_string(field.default_mask_bits);
+      out += "| `" + std::string(field.name) + "` | " + std::to_string(field.width) + " | " +
+             format_cell(field) + " | " + mask + " | " + std::string(field.help) + " |\n";
     }
   }
 }
@@ -127,9 +130,10 @@ void append_items_reference(std::string& out) {
 void append_actions_reference(std::string& out) {
   out += "\n## Actions\n\n| action | argument | value | meaning |\n|---|---|---|---|\n";
   for (const ActionInfo& info : actions()) {
-    const std::string argument = info.argument.empty() ? "" : "`" + std::string(info.argument) + "`";
-    out += "| `" + std::string(info.name) + "` | " + argument + " | " + value_help(info.format, info.width) + " | " +
-           std::string(info.help) + " |\n";
+    const std::string argument =
+        info.argument.empty() ? "" : "`" + std::string(info.argument) + "`";
+    out += "| `" + std::string(info.name) + "` | " + argument + " | " +
+           value_help(info.format, info.width) + " | " + std::string(info.help) + " |\n";
   }
 }
 
@@ -192,7 +196,8 @@ An action without its argument has zero for it, as in testpmd.
 std::string to_text(const Rule& rule) {
   std::string out(direction_name(rule.attributes.direction));
   if (rule.attributes.group != 0) out += "group " + std::to_string(rule.attributes.group) + " ";
-  if (rule.attributes.priority != 0) out += "priority " + std::to_string(rule.attributes.priority) + " ";
+  if (rule.attributes.priority != 0)
+    out += "priority " + std::to_string(rule.attributes.priority) + " ";
   out += "pattern ";
   for (const PatternItem& item : rule.pattern) append_item(item, out);
   out += "end actions ";

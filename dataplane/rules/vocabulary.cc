@@ -11,7 +11,8 @@ namespace {
 // A field that is a whole member of FlowKey.
 #define KEY_FIELD(member) offsetof(FlowKey, member), sizeof(FlowKey::member), 0
 // A bit of FlowKey::layers.
-#define LAYER_BIT(layer) offsetof(FlowKey, layers), sizeof(FlowKey::layers), std::countr_zero<unsigned>(layer)
+#define LAYER_BIT(layer) \
+  offsetof(FlowKey, layers), sizeof(FlowKey::layers), std::countr_zero<unsigned>(layer)
 
 constexpr FieldInfo kEthFields[] = {
     {"dst", 48, KEY_FIELD(eth_dst), Format::kMac, 48, "destination MAC"},
@@ -26,7 +27,8 @@ constexpr FieldInfo kVlanFields[] = {
     {"pcp", 3, offsetof(FlowKey, vlan_tci), 2, 13, Format::kNumber, 0, "priority code point"},
     {"dei", 1, offsetof(FlowKey, vlan_tci), 2, 12, Format::kNumber, 0, "drop eligible indicator"},
     {"vid", 12, offsetof(FlowKey, vlan_tci), 2, 0, Format::kNumber, 12, "VLAN identifier"},
-    {"inner_type", 16, KEY_FIELD(vlan_inner_type), Format::kHex, 0, "EtherType or TPID after the tag"},
+    {"inner_type", 16, KEY_FIELD(vlan_inner_type), Format::kHex, 0,
+     "EtherType or TPID after the tag"},
     {"has_more_vlan", 1, LAYER_BIT(kLayerVlan2), Format::kNumber, 0, "1: another tag follows"},
 };
 
@@ -84,7 +86,8 @@ constexpr FieldInfo kIcmp6Fields[] = {
 };
 
 constexpr FieldInfo kVxlanFields[] = {
-    {"vni", 24, offsetof(FlowKey, vxlan_vni), 3, 0, Format::kNumber, 24, "VXLAN network identifier"},
+    {"vni", 24, offsetof(FlowKey, vxlan_vni), 3, 0, Format::kNumber, 24,
+     "VXLAN network identifier"},
 };
 
 constexpr FieldInfo kMarkFields[] = {
@@ -112,59 +115,80 @@ constexpr ItemInfo kItems[] = {
     {"ipv4", ItemRank::kNetwork, kLayerIpv4, kIpv4Fields, "IPv4 header"},
     {"ipv6", ItemRank::kNetwork, kLayerIpv6, kIpv6Fields, "IPv6 header"},
     {"ipv6_ext", ItemRank::kExtension, kLayerIpv6 | kLayerIpv6Ext, {}, "any IPv6 extension header"},
-    {"ipv6_frag_ext", ItemRank::kExtension, kLayerIpv6 | kLayerFragment, kIpv6FragFields, "IPv6 fragment header"},
+    {"ipv6_frag_ext", ItemRank::kExtension, kLayerIpv6 | kLayerFragment, kIpv6FragFields,
+     "IPv6 fragment header"},
     {"tcp", ItemRank::kTransport, kLayerTcp, kTcpFields, "TCP header"},
     {"udp", ItemRank::kTransport, kLayerUdp, kPortFields, "UDP header"},
     {"sctp", ItemRank::kTransport, kLayerSctp, kPortFields, "SCTP header"},
     {"icmp", ItemRank::kTransport, kLayerIcmp, kIcmpFields, "ICMP header"},
     {"icmp6", ItemRank::kTransport, kLayerIcmp6, kIcmp6Fields, "ICMPv6 header"},
     {"vxlan", ItemRank::kTunnel, kLayerVxlan, kVxlanFields, "VXLAN header"},
-    {"represented_port", ItemRank::kMeta, 0, kRepresentedPortFields, "packets from this endpoint, in transfer rules only"},
-    {"port_representor", ItemRank::kMeta, 0, kPortRepresentorFields, "packets from this endpoint, in transfer rules only"},
-    {"port_id", ItemRank::kMeta, 0, kPortIdFields, "packets from this endpoint, in transfer rules only"},
+    {"represented_port", ItemRank::kMeta, 0, kRepresentedPortFields,
+     "packets from this endpoint, in transfer rules only"},
+    {"port_representor", ItemRank::kMeta, 0, kPortRepresentorFields,
+     "packets from this endpoint, in transfer rules only"},
+    {"port_id", ItemRank::kMeta, 0, kPortIdFields,
+     "packets from this endpoint, in transfer rules only"},
     {"mark", ItemRank::kMeta, 0, kMarkFields, "packets that an earlier rule marked"},
 };
 static_assert(std::size(kItems) == static_cast<size_t>(ItemKind::kCount));
 
 constexpr ActionInfo kActions[] = {
     {"void", OpCode::kInvalid, 0, "", Format::kNone, false, "does nothing"},
-    {"passthru", OpCode::kPassthru, 0, "", Format::kNone, false, "go on with the next matching rule"},
+    {"passthru", OpCode::kPassthru, 0, "", Format::kNone, false,
+     "go on with the next matching rule"},
     {"jump", OpCode::kJump, 32, "group", Format::kNumber, false, "go on in a later group"},
     {"mark", OpCode::kMark, 32, "id", Format::kNumber, false, "attach a number to the packet"},
     {"drop", OpCode::kDrop, 0, "", Format::kNone, false, "drop the packet"},
     {"count", OpCode::kCount, 32, "identifier", Format::kNumber, true, "count packets and bytes"},
     {"port_id", OpCode::kOutput, 32, "id", Format::kEndpoint, false, "send to an endpoint"},
-    {"represented_port", OpCode::kOutput, 16, "ethdev_port_id", Format::kEndpoint, false, "send to an endpoint"},
-    {"port_representor", OpCode::kOutput, 16, "port_id", Format::kEndpoint, false, "send to an endpoint"},
+    {"represented_port", OpCode::kOutput, 16, "ethdev_port_id", Format::kEndpoint, false,
+     "send to an endpoint"},
+    {"port_representor", OpCode::kOutput, 16, "port_id", Format::kEndpoint, false,
+     "send to an endpoint"},
     {"of_pop_vlan", OpCode::kPopVlan, 0, "", Format::kNone, false, "remove the outer VLAN tag"},
-    {"of_push_vlan", OpCode::kPushVlan, 16, "ethertype", Format::kHex, false, "add a VLAN tag with this TPID"},
-    {"of_set_vlan_vid", OpCode::kSetVlanVid, 16, "vlan_vid", Format::kNumber, false, "set the outer tag's VLAN"},
-    {"of_set_vlan_pcp", OpCode::kSetVlanPcp, 8, "vlan_pcp", Format::kNumber, false, "set the outer tag's priority"},
+    {"of_push_vlan", OpCode::kPushVlan, 16, "ethertype", Format::kHex, false,
+     "add a VLAN tag with this TPID"},
+    {"of_set_vlan_vid", OpCode::kSetVlanVid, 16, "vlan_vid", Format::kNumber, false,
+     "set the outer tag's VLAN"},
+    {"of_set_vlan_pcp", OpCode::kSetVlanPcp, 8, "vlan_pcp", Format::kNumber, false,
+     "set the outer tag's priority"},
     {"set_mac_src", OpCode::kSetMacSrc, 48, "mac_addr", Format::kMac, false, "set the source MAC"},
-    {"set_mac_dst", OpCode::kSetMacDst, 48, "mac_addr", Format::kMac, false, "set the destination MAC"},
+    {"set_mac_dst", OpCode::kSetMacDst, 48, "mac_addr", Format::kMac, false,
+     "set the destination MAC"},
     {"mac_swap", OpCode::kMacSwap, 0, "", Format::kNone, false, "swap source and destination MAC"},
-    {"set_ipv4_src", OpCode::kSetIpv4Src, 32, "ipv4_addr", Format::kIpv4, false, "set the IPv4 source"},
-    {"set_ipv4_dst", OpCode::kSetIpv4Dst, 32, "ipv4_addr", Format::kIpv4, false, "set the IPv4 destination"},
-    {"set_ipv6_src", OpCode::kSetIpv6Src, 128, "ipv6_addr", Format::kIpv6, false, "set the IPv6 source"},
-    {"set_ipv6_dst", OpCode::kSetIpv6Dst, 128, "ipv6_addr", Format::kIpv6, false, "set the IPv6 destination"},
-    {"set_tp_src", OpCode::kSetTpSrc, 16, "port", Format::kNumber, false, "set the TCP or UDP source port"},
-    {"set_tp_dst", OpCode::kSetTpDst, 16, "port", Format::kNumber, false, "set the TCP or UDP destination port"},
+    {"set_ipv4_src", OpCode::kSetIpv4Src, 32, "ipv4_addr", Format::kIpv4, false,
+     "set the IPv4 source"},
+    {"set_ipv4_dst", OpCode::kSetIpv4Dst, 32, "ipv4_addr", Format::kIpv4, false,
+     "set the IPv4 destination"},
+    {"set_ipv6_src", OpCode::kSetIpv6Src, 128, "ipv6_addr", Format::kIpv6, false,
+     "set the IPv6 source"},
+    {"set_ipv6_dst", OpCode::kSetIpv6Dst, 128, "ipv6_addr", Format::kIpv6, false,
+     "set the IPv6 destination"},
+    {"set_tp_src", OpCode::kSetTpSrc, 16, "port", Format::kNumber, false,
+     "set the TCP or UDP source port"},
+    {"set_tp_dst", OpCode::kSetTpDst, 16, "port", Format::kNumber, false,
+     "set the TCP or UDP destination port"},
     {"set_ttl", OpCode::kSetTtl, 8, "ttl_value", Format::kNumber, false, "set TTL or hop limit"},
     {"dec_ttl", OpCode::kDecTtl, 0, "", Format::kNone, false, "TTL or hop limit less one"},
-    {"normal", OpCode::kNormal, 0, "", Format::kNone, false, "L2 learning and forwarding (Godwit's own)"},
+    {"normal", OpCode::kNormal, 0, "", Format::kNone, false,
+     "L2 learning and forwarding (Godwit's own)"},
 };
 static_assert(std::size(kActions) == static_cast<size_t>(ActionKind::kCount));
 
 // The second tag's fields lie at a fixed distance from the first's.
 static_assert(offsetof(FlowKey, vlan2_tci) - offsetof(FlowKey, vlan_tci) == kInnerVlan);
-static_assert(offsetof(FlowKey, vlan2_inner_type) - offsetof(FlowKey, vlan_inner_type) == kInnerVlan);
+static_assert(offsetof(FlowKey, vlan2_inner_type) - offsetof(FlowKey, vlan_inner_type) ==
+              kInnerVlan);
 
 }  // namespace
 
 std::span<const ItemInfo> items() { return kItems; }
 std::span<const ActionInfo> actions() { return kActions; }
 
-const ItemInfo& item_info(uint16_t item) { return item < std::size(kItems) ? kItems[item] : kItems[0]; }
+const ItemInfo& item_info(uint16_t item) {
+  return item < std::size(kItems) ? kItems[item] : kItems[0];
+}
 const ActionInfo& action_info(uint16_t action) {
   return action < std::size(kActions) ? kActions[action] : kActions[0];
 }
@@ -198,7 +222,8 @@ uint64_t value_number(const FieldBytes& value, uint8_t width) {
 
 FieldBytes number_value(uint64_t number, uint8_t width) {
   FieldBytes value{};
-  for (size_t i = value_bytes(width); i-- > 0; number >>= 8) value[i] = static_cast<uint8_t>(number);
+  for (size_t i = value_bytes(width); i-- > 0; number >>= 8)
+    value[i] = static_cast<uint8_t>(number);
   return value;
 }
 
@@ -219,7 +244,8 @@ FieldBytes prefix_mask(uint8_t bits, uint8_t width) {
 }
 
 // Widths up to 64 bits may be shifted; wider fields lie in the key as they are.
-void put_field(const FieldInfo& field, const FieldBytes& value, std::span<uint8_t> key, uint8_t displacement) {
+void put_field(const FieldInfo& field, const FieldBytes& value, std::span<uint8_t> key,
+               uint8_t displacement) {
   const size_t offset = static_cast<size_t>(field.key_offset) + displacement;
   assert(offset + field.key_size <= key.size());
   if (field.width > 64) {

@@ -49,14 +49,16 @@ Count CounterBank::raw(CounterId id) const {
 
 Count CounterBank::read(CounterId id) const {
   if (id.value >= made_) return {};
-  const Count& base = chunks_[id.value / kChunkSlots].load(std::memory_order_relaxed)->base[id.value % kChunkSlots];
+  const Count& base =
+      chunks_[id.value / kChunkSlots].load(std::memory_order_relaxed)->base[id.value % kChunkSlots];
   const Count now = raw(id);
   return {now.packets - base.packets, now.bytes - base.bytes};
 }
 
 void CounterBank::reset(CounterId id) {
   if (id.value >= made_) return;
-  chunks_[id.value / kChunkSlots].load(std::memory_order_relaxed)->base[id.value % kChunkSlots] = raw(id);
+  chunks_[id.value / kChunkSlots].load(std::memory_order_relaxed)->base[id.value % kChunkSlots] =
+      raw(id);
 }
 
 }  // namespace godwit::dataplane

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packets and bytes for each rule and endpoint: a slot has one cell for each worker, so that a worker adds
-// without an atomic read-modify-write and nobody shares a line with another worker.
+// Packets and bytes for each rule and endpoint: a slot has one cell for each worker, so that a
+// worker adds without an atomic read-modify-write and nobody shares a line with another worker.
 //
-// Memory comes in chunks of kChunkSlots slots, made by the control thread before a slot is handed out, and
-// never moved. Cells of a worker lie together.
+// Memory comes in chunks of kChunkSlots slots, made by the control thread before a slot is handed
+// out, and never moved. Cells of a worker lie together.
 //
-// Thread safety: add() by the cell's worker only; allocate/free/read by the control thread. A slot is freed
-// only after a grace period (caller's duty), so that no late add() hits its next owner.
+// Thread safety: add() by the cell's worker only; allocate/free/read by the control thread. A slot
+// is freed only after a grace period (caller's duty), so that no late add() hits its next owner.
 #pragma once
 
 #include <array>
@@ -64,8 +64,8 @@ class CounterBank {
     std::array<Cell, kChunkSlots> at;
   };
   struct Chunk {
-    std::vector<std::unique_ptr<Cells>> cells;   // by worker
-    std::array<Count, kChunkSlots> base{};       // subtracted when read
+    std::vector<std::unique_ptr<Cells>> cells;  // by worker
+    std::array<Count, kChunkSlots> base{};      // subtracted when read
   };
   [[nodiscard]] Cell& cell(WorkerId worker, CounterId id) const {
     const Chunk* chunk = chunks_[id.value / kChunkSlots].load(std::memory_order_acquire);

@@ -23,7 +23,9 @@ uint64_t mix(uint64_t x) {  // splitmix64's finalizer (Steele, Lea, Flood 2014)
 constexpr uint64_t make_value(EndpointId endpoint, uint32_t now_s) {
   return static_cast<uint64_t>(endpoint.value) << 32 | now_s;
 }
-constexpr EndpointId endpoint_of(uint64_t value) { return EndpointId{static_cast<uint32_t>(value >> 32)}; }
+constexpr EndpointId endpoint_of(uint64_t value) {
+  return EndpointId{static_cast<uint32_t>(value >> 32)};
+}
 constexpr uint32_t seen_s(uint64_t value) { return static_cast<uint32_t>(value); }
 
 }  // namespace
@@ -32,7 +34,8 @@ constexpr uint32_t seen_s(uint64_t value) { return static_cast<uint32_t>(value);
 class Fdb::Writer {
  public:
   explicit Writer(Set& set) : set_(set), version_(set.version.load(std::memory_order_relaxed)) {
-    entered_ = (version_ & 1) == 0 && set_.version.compare_exchange_strong(version_, version_ + 1, std::memory_order_acquire);
+    entered_ = (version_ & 1) == 0 && set_.version.compare_exchange_strong(
+                                          version_, version_ + 1, std::memory_order_acquire);
     std::atomic_thread_fence(std::memory_order_release);
   }
   ~Writer() {
@@ -102,7 +105,8 @@ void Fdb::learn(uint16_t vlan, const MacAddress& mac, EndpointId endpoint, uint3
       place = &slot;
       break;
     }
-    const uint64_t age = slot_key == 0 ? 0 : uint64_t{1} + seen_s(slot.value.load(std::memory_order_relaxed));
+    const uint64_t age =
+        slot_key == 0 ? 0 : uint64_t{1} + seen_s(slot.value.load(std::memory_order_relaxed));
     if (age < oldest) {
       place = &slot;
       oldest = age;
@@ -119,7 +123,8 @@ size_t Fdb::remove_if(Unwanted unwanted) {
   for (size_t i = 0; i <= mask_; ++i) {
     const auto any = [&] {
       return std::ranges::any_of(sets_[i].slots, [&](const Slot& slot) {
-        return slot.key.load(std::memory_order_relaxed) != 0 && unwanted(slot.value.load(std::memory_order_relaxed));
+        return slot.key.load(std::memory_order_relaxed) != 0 &&
+               unwanted(slot.value.load(std::memory_order_relaxed));
       });
     };
     while (any()) {
@@ -129,7 +134,9 @@ size_t Fdb::remove_if(Unwanted unwanted) {
         continue;
       }
       for (Slot& slot : sets_[i].slots) {
-        if (slot.key.load(std::memory_order_relaxed) == 0 || !unwanted(slot.value.load(std::memory_order_relaxed))) continue;
+        if (slot.key.load(std::memory_order_relaxed) == 0 ||
+            !unwanted(slot.value.load(std::memory_order_relaxed)))
+          continue;
         slot.key.store(0, std::memory_order_relaxed);
         ++removed;
       }
@@ -140,11 +147,13 @@ size_t Fdb::remove_if(Unwanted unwanted) {
 
 size_t Fdb::age(uint32_t now_s) {
   if (ageing_s_ == 0) return 0;
-  return remove_if([&](uint64_t value) { return now_s > seen_s(value) && now_s - seen_s(value) > ageing_s_; });
+  return remove_if(
+      [&](uint64_t value) { return now_s > seen_s(value) && now_s - seen_s(value) > ageing_s_; });
 }
 
 size_t Fdb::flush(EndpointId endpoint) {
-  return remove_if([&](uint64_t value) { return !endpoint.valid() || endpoint_of(value) == endpoint; });
+  return remove_if(
+      [&](uint64_t value) { return !endpoint.valid() || endpoint_of(value) == endpoint; });
 }
 
 std::vector<FdbEntry> Fdb::list(uint32_t now_s) const {

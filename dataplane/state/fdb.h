@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The forwarding database of `normal`: (VLAN, MAC) -> endpoint, learned from source addresses by all workers,
-// aged by the control thread. Entries name endpoints, so moving a VM changes none of them.
+// The forwarding database of `normal`: (VLAN, MAC) -> endpoint, learned from source addresses by
+// all workers, aged by the control thread. Entries name endpoints, so moving a VM changes none of
+// them.
 //
-// A fixed, set-associative table. Each set has a version that is odd while a writer is in it: a reader that
-// sees it change looks again, and after a few times answers "not known", on which a switch floods. A writer that finds
-// another one there gives up: it learns from the next frame. Nobody waits. A full set replaces its oldest entry.
+// A fixed, set-associative table. Each set has a version that is odd while a writer is in it: a
+// reader that sees it change looks again, and after a few times answers "not known", on which a
+// switch floods. A writer that finds another one there gives up: it learns from the next frame.
+// Nobody waits. A full set replaces its oldest entry.
 //
-// Thread safety: lookup() and learn() by any worker at any time; age(), flush() and list() by the control thread.
+// Thread safety: lookup() and learn() by any worker at any time; age(), flush() and list() by the
+// control thread.
 #pragma once
 
 #include <atomic>
@@ -37,8 +40,8 @@ class Fdb {
   // Group addresses are not learned. `now_s`: seconds on the workers' clock.
   void learn(uint16_t vlan, const MacAddress& mac, EndpointId endpoint, uint32_t now_s);
 
-  size_t age(uint32_t now_s);           // returns how many it removed
-  size_t flush(EndpointId endpoint);    // of one endpoint; an invalid id: all
+  size_t age(uint32_t now_s);         // returns how many it removed
+  size_t flush(EndpointId endpoint);  // of one endpoint; an invalid id: all
   [[nodiscard]] std::vector<FdbEntry> list(uint32_t now_s) const;
   [[nodiscard]] size_t capacity() const { return (mask_ + 1) * kWays; }
 

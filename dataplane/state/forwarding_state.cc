@@ -5,7 +5,8 @@
 
 namespace godwit::dataplane {
 
-RuleTable::RuleTable(Reclaimer& reclaimer, HashKeySource keys) : reclaimer_(reclaimer), keys_(keys), groups_(new Groups), mask_(new KeyMask) {}
+RuleTable::RuleTable(Reclaimer& reclaimer, HashKeySource keys)
+    : reclaimer_(reclaimer), keys_(keys), groups_(new Groups), mask_(new KeyMask) {}
 
 RuleTable::~RuleTable() {
   delete groups_.load(std::memory_order_relaxed);

@@ -2,19 +2,20 @@
 //
 // The forwarding state: everything a worker needs to decide about a packet, behind one pointer.
 //
-// A worker loads the pointer once a burst (StateCell::load, one acquire load) and uses what it saw for the
-// whole burst. The control thread never changes what is published: it builds what is new aside and
-// publishes a new ForwardingState with one release store; the old one is retired. Two things behind
-// the pointer do change in place, and are made for it: the classifiers (rules visible by generation) and the
-// counters (one cell per worker).
+// A worker loads the pointer once a burst (StateCell::load, one acquire load) and uses what it saw
+// for the whole burst. The control thread never changes what is published: it builds what is new
+// aside and publishes a new ForwardingState with one release store; the old one is retired. Two
+// things behind the pointer do change in place, and are made for it: the classifiers (rules visible
+// by generation) and the counters (one cell per worker).
 //
-// Shared parts (endpoint table, ports, pinned addresses) are reused by the next state when nothing in them
-// changed, so a change of rules alone allocates this small header and no more.
+// Shared parts (endpoint table, ports, pinned addresses) are reused by the next state when nothing
+// in them changed, so a change of rules alone allocates this small header and no more.
 //
-// What was decided about a packet stays true until one of the partitions that were looked at changes. So each says
-// when it last did, as a generation: RuleTable::changed() for its rules, EndpointEntry::changed for which tables an
-// endpoint has and what a miss means. Both are written before the store that publishes that generation. A worker that
-// already sees a number of the generation to come takes its decision for outdated, which costs a lookup and no more.
+// What was decided about a packet stays true until one of the partitions that were looked at
+// changes. So each says when it last did, as a generation: RuleTable::changed() for its rules,
+// EndpointEntry::changed for which tables an endpoint has and what a miss means. Both are written
+// before the store that publishes that generation. A worker that already sees a number of the
+// generation to come takes its decision for outdated, which costs a lookup and no more.
 #pragma once
 
 #include <array>
@@ -32,8 +33,8 @@
 
 #include "base/ids.h"
 #include "base/net.h"
-#include "dataplane/classifier/classifier.h"
 #include "base/rcu.h"
+#include "dataplane/classifier/classifier.h"
 
 namespace godwit::dataplane {
 
@@ -41,10 +42,10 @@ enum class EndpointKind : uint8_t { kInvalid = 0, kVm, kUplink };
 
 enum class LocationKind : uint8_t {
   kNone = 0,
-  kPort,      // a port of this switch
-  kUplink,    // on another host, behind an uplink
-  kParked,    // held, in order, until a later location releases it. With a port: what a peer redirects goes
-              // to the port, ahead of what is parked.
+  kPort,    // a port of this switch
+  kUplink,  // on another host, behind an uplink
+  kParked,  // held, in order, until a later location releases it. With a port: what a peer
+            // redirects goes to the port, ahead of what is parked.
   kRedirect,  // handed to the control thread for the peers' session
 };
 
@@ -53,30 +54,32 @@ struct Location {
   LocationKind kind = LocationKind::kNone;
   PortId port;        // kPort, and kParked at a destination
   EndpointId uplink;  // kUplink: the uplink's endpoint
-  // kUplink, at the source of a move: what an uplink still brings for it takes the peers' session, since it
-  // cannot go back out by an uplink.
+  // kUplink, at the source of a move: what an uplink still brings for it takes the peers' session,
+  // since it cannot go back out by an uplink.
   bool redirect_late = false;
-  // Not 0, at the destination of a move: frames that were flooded come twice, directly and redirected. The second
-  // copy is dropped. A number not used by this endpoint's earlier moves.
+  // Not 0, at the destination of a move: frames that were flooded come twice, directly and
+  // redirected. The second copy is dropped. A number not used by this endpoint's earlier moves.
   uint16_t dedupe = 0;
-  // kPort, at the destination of a move: what the fabric brings to it alone waits, and what comes behind that. Older frames of the
-  // same senders went to the host it left, and are still on their way from there.
+  // kPort, at the destination of a move: what the fabric brings to it alone waits, and what comes
+  // behind that. Older frames of the same senders went to the host it left, and are still on their
+  // way from there.
   bool fence = false;
   bool operator==(const Location&) const = default;
 };
 
 enum class MissPolicy : uint8_t { kNormal = 0, kDrop = 1 };
 
-// Which bytes of a flow key the rules of a table look at: 0xff where one does. Depends on rules only, never on packets.
+// Which bytes of a flow key the rules of a table look at: 0xff where one does. Depends on rules
+// only, never on packets.
 struct KeyMask {
   FlowKey bytes;
   uint16_t words = 0;  // bit i: word i of `bytes` is not zero
 };
 static_assert(kFlowKeyWords <= 16);
 
-// The rules of one partition (an endpoint's direction, or the shared transfer rules), one classifier a group.
-// Written by the control thread in place; groups are found in a small sorted array that is replaced when a
-// group appears (RCU).
+// The rules of one partition (an endpoint's direction, or the shared transfer rules), one
+// classifier a group. Written by the control thread in place; groups are found in a small sorted
+// array that is replaced when a group appears (RCU).
 class RuleTable {
  public:
   explicit RuleTable(Reclaimer& reclaimer, HashKeySource keys = random_hash_key);
@@ -96,8 +99,8 @@ class RuleTable {
 
   // The generation at which a rule in here last came into force or ceased to be.
   [[nodiscard]] uint64_t changed() const { return changed_.load(std::memory_order_relaxed); }
-  // Covers every rule that is visible at a state that the reader holds: a rule is in the table before it is published,
-  // and leaves it a grace period after.
+  // Covers every rule that is visible at a state that the reader holds: a rule is in the table
+  // before it is published, and leaves it a grace period after.
   [[nodiscard]] const KeyMask& looks_at() const { return *mask_.load(std::memory_order_acquire); }
 
   // Writer.
@@ -131,17 +134,19 @@ using VlanSet = std::bitset<4096>;
 // One endpoint as workers see it.
 struct EndpointEntry {
   EndpointKind kind = EndpointKind::kInvalid;  // kInvalid: a free place in the table
-  // Its policy is in place and its port may be polled. What is sent *to* it follows its location either way.
+  // Its policy is in place and its port may be polled. What is sent *to* it follows its location
+  // either way.
   bool active = false;
   MissPolicy miss = MissPolicy::kNormal;
   Location location;
-  const RuleTable* ingress = nullptr;   // nullptr: none
+  const RuleTable* ingress = nullptr;  // nullptr: none
   const RuleTable* egress = nullptr;
   const RuleTable* transfer = nullptr;  // transfer rules that name it as origin
   const VlanSet* vlans = nullptr;       // nullptr: all
-  CounterId sent;      // packets accepted from it
-  CounterId received;  // packets delivered to it or sent towards it
-  uint64_t changed = 0;  // the generation at which its kind, miss policy or one of its tables last became another
+  CounterId sent;                       // packets accepted from it
+  CounterId received;                   // packets delivered to it or sent towards it
+  uint64_t changed =
+      0;  // the generation at which its kind, miss policy or one of its tables last became another
 };
 
 // Whose port this is: also while it is staged, and its location still leads elsewhere.
@@ -149,21 +154,25 @@ struct PortBinding {
   EndpointId endpoint;
 };
 
-// Frames for (VLAN, MAC) of a profile go to its endpoint, whatever was learned. Key: vlan << 48 | MAC.
+// Frames for (VLAN, MAC) of a profile go to its endpoint, whatever was learned. Key: vlan << 48 |
+// MAC.
 using PinnedTable = std::unordered_map<uint64_t, EndpointId>;
-inline constexpr uint16_t kAnyVlan = 0xfff;  // reserved on the wire (802.1Q), here: an endpoint that hears all VLANs
+inline constexpr uint16_t kAnyVlan =
+    0xfff;  // reserved on the wire (802.1Q), here: an endpoint that hears all VLANs
 [[nodiscard]] constexpr uint64_t pinned_key(uint16_t vlan, const MacAddress& mac) {
   return static_cast<uint64_t>(vlan) << 48 | mac.to_u64();
 }
 
 struct ForwardingState {
   uint64_t generation = 0;
-  uint64_t places_changed = 0;  // the generation that last made `endpoints`, `ports`, `pinned` and `flood` anew
+  uint64_t places_changed =
+      0;  // the generation that last made `endpoints`, `ports`, `pinned` and `flood` anew
   const std::vector<EndpointEntry>* endpoints = nullptr;  // by EndpointId
   const std::vector<PortBinding>* ports = nullptr;        // by PortId
   const PinnedTable* pinned = nullptr;
-  const std::vector<EndpointId>* flood = nullptr;  // active or parked here, and the uplinks: who hears a flood
-  const RuleTable* transfer = nullptr;             // transfer rules that name no origin; never nullptr
+  const std::vector<EndpointId>* flood =
+      nullptr;                          // active or parked here, and the uplinks: who hears a flood
+  const RuleTable* transfer = nullptr;  // transfer rules that name no origin; never nullptr
 
   [[nodiscard]] const EndpointEntry* endpoint(EndpointId id) const {
     return id.value < endpoints->size() ? &(*endpoints)[id.value] : nullptr;
@@ -182,7 +191,9 @@ struct ForwardingState {
 // The one pointer.
 class StateCell {
  public:
-  [[nodiscard]] const ForwardingState* load() const { return state_.load(std::memory_order_acquire); }
+  [[nodiscard]] const ForwardingState* load() const {
+    return state_.load(std::memory_order_acquire);
+  }
   // Control thread. Returns the state that was there, to be retired.
   const ForwardingState* publish(const ForwardingState* next) {
     const ForwardingState* old = state_.exchange(next, std::memory_order_acq_rel);

@@ -19,7 +19,8 @@ struct EvacuationStatus {
   uint64_t started_ns = 0, ended_ns = 0;                         // ended 0: it goes on
 
   [[nodiscard]] bool over() const { return done + failed == total; }
-  // Moves that ended, a second, and how long the others take at that rate; 0 while nothing is known.
+  // Moves that ended, a second, and how long the others take at that rate; 0 while nothing is
+  // known.
   [[nodiscard]] double per_second(uint64_t now_ns) const;
   [[nodiscard]] double seconds_left(uint64_t now_ns) const;
 };

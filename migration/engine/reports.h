@@ -33,8 +33,8 @@ struct RewriteReport {
   std::map<std::string, uint16_t> old_ports;  // endpoint -> the port it had
 };
 struct ImportBinding {
-  std::string socket_path;       // make a vhost port there, or
-  PortId port;        // use this one; neither: the template
+  std::string socket_path;  // make a vhost port there, or
+  PortId port;              // use this one; neither: the template
 };
 struct ImportReport {
   uint64_t rules_imported = 0;

@@ -6,12 +6,15 @@
 namespace godwit::migration {
 
 std::string_view name_of(MoveRole role) {
-  return role == MoveRole::kSource ? "source" : role == MoveRole::kDestination ? "destination" : "invalid";
+  return role == MoveRole::kSource        ? "source"
+         : role == MoveRole::kDestination ? "destination"
+                                          : "invalid";
 }
 
 bool JournalBatch::empty() const {
-  return epochs.empty() && moves.empty() && deltas.empty() && settled.empty() && !forget_policy && emptied.empty() && destroyed.empty() &&
-         gone.empty() && endpoints.empty() && created.empty() && !replace_configured;
+  return epochs.empty() && moves.empty() && deltas.empty() && settled.empty() && !forget_policy &&
+         emptied.empty() && destroyed.empty() && gone.empty() && endpoints.empty() &&
+         created.empty() && !replace_configured;
 }
 
 Result<void> apply(const MoveDelta& delta, Document& document) {
@@ -19,7 +22,8 @@ Result<void> apply(const MoveDelta& delta, Document& document) {
   const auto found = std::ranges::find_if(rules, [&](const DocumentRule& rule) {
     return rule.owner == delta.rule.owner && rule.id == delta.rule.id;
   });
-  const std::string what = std::string(delta.uplink ? "uplink rule " : "rule ") + std::to_string(delta.rule.id) + " of " + delta.rule.owner;
+  const std::string what = std::string(delta.uplink ? "uplink rule " : "rule ") +
+                           std::to_string(delta.rule.id) + " of " + delta.rule.owner;
   if (delta.created) {
     if (found != rules.end()) return fail(what + " is in the document already");
     if (rules.size() >= kMaxDocumentRules) return fail(what + " is more than a document takes");
@@ -31,7 +35,9 @@ Result<void> apply(const MoveDelta& delta, Document& document) {
   return {};
 }
 
-std::string Journal::key(const std::string& id, MoveRole role) { return std::string(name_of(role)) + " " + id; }
+std::string Journal::key(const std::string& id, MoveRole role) {
+  return std::string(name_of(role)) + " " + id;
+}
 
 const SettledMove* Journal::settled(const std::string& id, MoveRole role) const {
   const auto found = settled_.find(key(id, role));
@@ -91,7 +97,8 @@ Result<void> MemoryJournal::store(const JournalBatch& batch) {
   }
   MemoryDisk& disk = *disk_;
   const auto find = [&](const std::string& id, MoveRole role) {
-    return std::ranges::find_if(disk.moves, [&](const MoveRecord& move) { return move.id == id && move.role == role; });
+    return std::ranges::find_if(
+        disk.moves, [&](const MoveRecord& move) { return move.id == id && move.role == role; });
   };
   for (const auto& [vm, epoch] : batch.epochs) disk.epochs[vm] = epoch;
   for (const MoveRecord& move : batch.moves) {
@@ -103,13 +110,15 @@ Result<void> MemoryJournal::store(const JournalBatch& batch) {
   }
   for (const MoveDelta& delta : batch.deltas) {
     const auto known = find(delta.id, MoveRole::kDestination);
-    if (known == disk.moves.end() || known->document == nullptr) return fail("no document of move " + delta.id + " is known");
+    if (known == disk.moves.end() || known->document == nullptr)
+      return fail("no document of move " + delta.id + " is known");
     auto document = std::make_shared<Document>(*known->document);
     if (auto applied = apply(delta, *document); !applied) return applied;
     known->document = std::move(document);
   }
   for (const SettledMove& move : batch.settled) {
-    if (const auto known = find(move.id, move.role); known != disk.moves.end()) disk.moves.erase(known);
+    if (const auto known = find(move.id, move.role); known != disk.moves.end())
+      disk.moves.erase(known);
     disk.settled.push_back(move);
     if (disk.settled.size() > kMaxSettled) disk.settled.pop_front();
   }
@@ -124,14 +133,18 @@ void MemoryJournal::store_policy(const JournalBatch& batch) {
     disk.endpoints.clear();
   }
   for (const std::string& endpoint : batch.emptied) {
-    std::erase_if(disk.rules, [&](const auto& rule) { return rule.second.second.inside == endpoint; });
+    std::erase_if(disk.rules,
+                  [&](const auto& rule) { return rule.second.second.inside == endpoint; });
   }
   for (const auto& rule : batch.destroyed) disk.rules.erase(rule);
   for (const std::string& endpoint : batch.gone) disk.endpoints.erase(endpoint);
-  for (const StoredEndpoint& endpoint : batch.endpoints) disk.endpoints[endpoint.profile.name] = endpoint;
-  for (const StoredRule& rule : batch.created) disk.rules[{rule.owner, rule.id}] = {disk.rules_made++, rule};
+  for (const StoredEndpoint& endpoint : batch.endpoints)
+    disk.endpoints[endpoint.profile.name] = endpoint;
+  for (const StoredRule& rule : batch.created)
+    disk.rules[{rule.owner, rule.id}] = {disk.rules_made++, rule};
   if (batch.replace_configured) disk.configured = batch.configured;
-  disk.written |= batch.forget_policy || !batch.endpoints.empty() || !batch.created.empty() || batch.replace_configured;
+  disk.written |= batch.forget_policy || !batch.endpoints.empty() || !batch.created.empty() ||
+                  batch.replace_configured;
 }
 
 Result<StoredPolicy> MemoryJournal::policy() {

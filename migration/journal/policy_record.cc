@@ -11,11 +11,12 @@ using dataplane::RuleRecord;
 
 StoredRule stored_rule(const dataplane::PolicyStore& store, const RuleRecord& record) {
   const EndpointRecord* inside = store.endpoint(record.inside);
-  return {store.endpoint(record.owner)->profile.name, record.id.value, inside == nullptr ? "" : inside->profile.name,
-          dataplane::to_text(record.rule)};
+  return {store.endpoint(record.owner)->profile.name, record.id.value,
+          inside == nullptr ? "" : inside->profile.name, dataplane::to_text(record.rule)};
 }
 
-StoredEndpoint stored_endpoint(const dataplane::PolicyStore& store, const dataplane::Ports& ports, const EndpointRecord& endpoint) {
+StoredEndpoint stored_endpoint(const dataplane::PolicyStore& store, const dataplane::Ports& ports,
+                               const EndpointRecord& endpoint) {
   StoredEndpoint out;
   out.profile = endpoint.profile;
   out.implicit = endpoint.implicit;
@@ -28,21 +29,27 @@ StoredEndpoint stored_endpoint(const dataplane::PolicyStore& store, const datapl
       out.devargs = info->detail;
     }
   }
-  const EndpointRecord* uplink = endpoint.location.kind == LocationKind::kUplink ? store.endpoint(endpoint.location.uplink) : nullptr;
+  const EndpointRecord* uplink = endpoint.location.kind == LocationKind::kUplink
+                                     ? store.endpoint(endpoint.location.uplink)
+                                     : nullptr;
   if (uplink != nullptr) out.uplink = uplink->profile.name;
-  out.elsewhere = endpoint.port.valid() && (uplink != nullptr || endpoint.location.kind == LocationKind::kNone);
+  out.elsewhere =
+      endpoint.port.valid() && (uplink != nullptr || endpoint.location.kind == LocationKind::kNone);
   return out;
 }
 
-void note_vm(const dataplane::PolicyStore& store, const dataplane::Ports& ports, const std::string& vm, JournalBatch& batch) {
+void note_vm(const dataplane::PolicyStore& store, const dataplane::Ports& ports,
+             const std::string& vm, JournalBatch& batch) {
   for (const EndpointRecord* endpoint : store.endpoints_of_vm(vm)) {
     batch.emptied.push_back(endpoint->profile.name);
     batch.endpoints.push_back(stored_endpoint(store, ports, *endpoint));
-    for (const RuleRecord* record : store.rules_inside(endpoint->id)) batch.created.push_back(stored_rule(store, *record));
+    for (const RuleRecord* record : store.rules_inside(endpoint->id))
+      batch.created.push_back(stored_rule(store, *record));
   }
 }
 
-void note_rules(const dataplane::PolicyStore& store, const std::vector<OwnedRule>& rules, JournalBatch& batch) {
+void note_rules(const dataplane::PolicyStore& store, const std::vector<OwnedRule>& rules,
+                JournalBatch& batch) {
   for (const auto& [owner, id] : rules) {
     const EndpointRecord* endpoint = store.find(owner);
     const RuleRecord* rule = endpoint == nullptr ? nullptr : store.rule(endpoint->id, RuleId{id});
@@ -50,13 +57,15 @@ void note_rules(const dataplane::PolicyStore& store, const std::vector<OwnedRule
   }
 }
 
-void note_import(const dataplane::PolicyStore& store, const dataplane::Ports& ports, const std::string& vm, const std::vector<OwnedRule>& arrived,
+void note_import(const dataplane::PolicyStore& store, const dataplane::Ports& ports,
+                 const std::string& vm, const std::vector<OwnedRule>& arrived,
                  JournalBatch& batch) {
   note_vm(store, ports, vm, batch);
   note_rules(store, arrived, batch);
 }
 
-JournalBatch moved_out(const dataplane::PolicyStore& store, const std::string& vm, EndpointId uplink) {
+JournalBatch moved_out(const dataplane::PolicyStore& store, const std::string& vm,
+                       EndpointId uplink) {
   JournalBatch batch;
   std::vector<EndpointId> ids;
   const EndpointRecord* behind = store.endpoint(uplink);
@@ -68,25 +77,30 @@ JournalBatch moved_out(const dataplane::PolicyStore& store, const std::string& v
     left.implicit = endpoint->implicit;
     if (behind != nullptr) left.uplink = behind->profile.name;
   }
-  for (const RuleRecord* record : store.uplink_rules_to(ids)) batch.destroyed.emplace_back(store.endpoint(record->owner)->profile.name, record->id.value);
+  for (const RuleRecord* record : store.uplink_rules_to(ids))
+    batch.destroyed.emplace_back(store.endpoint(record->owner)->profile.name, record->id.value);
   return batch;
 }
 
 namespace {
 
 // What the rule names and is not in the store yet is behind the uplink, as with an import.
-Result<void> enter_named(dataplane::Transaction& transaction, const dataplane::PolicyStore& store, EndpointId uplink,
-                         const dataplane::RuleSpec& spec) {
+Result<void> enter_named(dataplane::Transaction& transaction, const dataplane::PolicyStore& store,
+                         EndpointId uplink, const dataplane::RuleSpec& spec) {
   for (const std::string& name : store.missing_endpoints({&spec, 1})) {
     dataplane::Profile profile;
     profile.name = name;
-    const dataplane::Location away = uplink.valid() ? dataplane::Location{LocationKind::kUplink, {}, uplink} : dataplane::Location{};
-    if (auto added = transaction.add_endpoint(profile, away, true); !added) return fail(added.error());
+    const dataplane::Location away = uplink.valid()
+                                         ? dataplane::Location{LocationKind::kUplink, {}, uplink}
+                                         : dataplane::Location{};
+    if (auto added = transaction.add_endpoint(profile, away, true); !added)
+      return fail(added.error());
   }
   return {};
 }
 
-Result<void> restore_rule(dataplane::Transaction& transaction, const dataplane::PolicyStore& store, EndpointId uplink, const StoredRule& rule) {
+Result<void> restore_rule(dataplane::Transaction& transaction, const dataplane::PolicyStore& store,
+                          EndpointId uplink, const StoredRule& rule) {
   auto parsed = dataplane::parse_rule(rule.text);
   if (!parsed) return fail(parsed.error());
   const dataplane::RuleSpec spec{rule.owner, RuleId{rule.id}, std::move(*parsed)};
@@ -100,7 +114,8 @@ Result<void> restore_rule(dataplane::Transaction& transaction, const dataplane::
 
 }  // namespace
 
-Result<void> restore_policy(dataplane::PolicyStore& store, EndpointId uplink, const StoredPolicy& policy, std::vector<LostPolicy>* lost, bool lose) {
+Result<void> restore_policy(dataplane::PolicyStore& store, EndpointId uplink,
+                            const StoredPolicy& policy, std::vector<LostPolicy>* lost, bool lose) {
   dataplane::Transaction transaction(store);
   std::vector<LostPolicy> missed;
   for (const bool uplinks : {true, false}) {
@@ -108,9 +123,11 @@ Result<void> restore_policy(dataplane::PolicyStore& store, EndpointId uplink, co
       if ((endpoint.profile.kind == dataplane::EndpointKind::kUplink) != uplinks) continue;
       if (uplinks && store.find(endpoint.profile.name) != nullptr) continue;
       dataplane::Location location;
-      const EndpointRecord* behind = endpoint.uplink.empty() ? nullptr : store.find(endpoint.uplink);
+      const EndpointRecord* behind =
+          endpoint.uplink.empty() ? nullptr : store.find(endpoint.uplink);
       if (behind != nullptr) location = {LocationKind::kUplink, {}, behind->id};
-      if (auto added = transaction.add_endpoint(endpoint.profile, location, endpoint.implicit); !added) {
+      if (auto added = transaction.add_endpoint(endpoint.profile, location, endpoint.implicit);
+          !added) {
         missed.push_back({false, endpoint.profile.name, 0, {}, added.error().message});
       }
     }
@@ -122,17 +139,20 @@ Result<void> restore_policy(dataplane::PolicyStore& store, EndpointId uplink, co
   }
   if (lost == nullptr && !missed.empty()) {
     const LostPolicy& first = missed.front();
-    return fail((first.is_rule ? "rule " + std::to_string(first.id) + " of " : "endpoint ") + first.name + ": " + first.why);
+    return fail((first.is_rule ? "rule " + std::to_string(first.id) + " of " : "endpoint ") +
+                first.name + ": " + first.why);
   }
   if (missed.empty() || lose) transaction.commit();
   if (lost != nullptr) *lost = std::move(missed);
   return {};
 }
 
-Result<void> bind_restored(dataplane::PolicyStore& store, const std::string& endpoint, PortId port, bool held, bool elsewhere) {
+Result<void> bind_restored(dataplane::PolicyStore& store, const std::string& endpoint, PortId port,
+                           bool held, bool elsewhere) {
   const EndpointRecord* found = store.find(endpoint);
   if (found == nullptr) return fail("no endpoint " + endpoint);
-  const dataplane::Location here = held ? dataplane::Location{LocationKind::kParked, {}, {}} : dataplane::Location{LocationKind::kPort, port, {}};
+  const dataplane::Location here = held ? dataplane::Location{LocationKind::kParked, {}, {}}
+                                        : dataplane::Location{LocationKind::kPort, port, {}};
   dataplane::Transaction transaction(store);
   Result<void> done = transaction.bind_port(found->id, port);
   if (done && !elsewhere) done = transaction.set_location(found->id, here);

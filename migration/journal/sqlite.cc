@@ -10,22 +10,30 @@ int64_t Row::number(int column) const { return sqlite3_column_int64(statement_, 
 std::string Row::text(int column) const {
   // The bytes first: a text with a zero in it stays whole.
   const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
-  return bytes == nullptr ? std::string{} : std::string(bytes, static_cast<size_t>(sqlite3_column_bytes(statement_, column)));
+  return bytes == nullptr
+             ? std::string{}
+             : std::string(bytes, static_cast<size_t>(sqlite3_column_bytes(statement_, column)));
 }
 
-bool Row::is_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
+bool Row::is_null(int column) const {
+  return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
 
 void Database::Close::operator()(sqlite3* database) const { sqlite3_close_v2(database); }
 void Database::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 
 Result<std::unique_ptr<Database>> Database::open(const std::string& path, Access access) {
-  const int flags = access == Access::kRead ? SQLITE_OPEN_READONLY : access == Access::kWrite ? SQLITE_OPEN_READWRITE : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  const int flags = access == Access::kRead    ? SQLITE_OPEN_READONLY
+                    : access == Access::kWrite ? SQLITE_OPEN_READWRITE
+                                               : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
   sqlite3* raw = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &raw, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, nullptr);
+  const int code = sqlite3_open_v2(path.c_str(), &raw,
+                                   flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, nullptr);
   std::unique_ptr<Database> made(new Database(path, raw));
   if (code != SQLITE_OK) return made->failure(raw == nullptr ? "no memory" : sqlite3_errmsg(raw));
   sqlite3_limit(raw, SQLITE_LIMIT_LENGTH, kMaxCell);
-  sqlite3_busy_timeout(raw, 5000);  // a reader that recovers what a crash left holds it for a moment
+  sqlite3_busy_timeout(raw,
+                       5000);  // a reader that recovers what a crash left holds it for a moment
   return made;
 }
 
@@ -42,7 +50,8 @@ Unexpected Database::failure() const {
 }
 
 Result<void> Database::execute(const std::string& sql) {
-  if (sqlite3_exec(database_.get(), sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) return failure();
+  if (sqlite3_exec(database_.get(), sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK)
+    return failure();
   return {};
 }
 
@@ -50,21 +59,26 @@ Result<sqlite3_stmt*> Database::prepared(const char* sql) {
   auto& kept = statements_[sql];
   if (kept == nullptr) {
     sqlite3_stmt* made = nullptr;
-    if (sqlite3_prepare_v3(database_.get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &made, nullptr) != SQLITE_OK) return failure();
+    if (sqlite3_prepare_v3(database_.get(), sql, -1, SQLITE_PREPARE_PERSISTENT, &made, nullptr) !=
+        SQLITE_OK)
+      return failure();
     kept.reset(made);
   }
   return kept.get();
 }
 
-Result<void> Database::run(const char* sql, std::initializer_list<Value> values, const std::function<Result<void>(const Row&)>& each) {
+Result<void> Database::run(const char* sql, std::initializer_list<Value> values,
+                           const std::function<Result<void>(const Row&)>& each) {
   auto statement = prepared(sql);
   if (!statement) return fail(statement.error());
   sqlite3_stmt* const raw = *statement;
   int index = 0;
   for (const Value& value : values) {
     ++index;
-    const int bound = value.is_text_ ? sqlite3_bind_text64(raw, index, value.text_.data(), value.text_.size(), SQLITE_STATIC, SQLITE_UTF8)
-                                     : sqlite3_bind_int64(raw, index, value.number_);
+    const int bound = value.is_text_
+                          ? sqlite3_bind_text64(raw, index, value.text_.data(), value.text_.size(),
+                                                SQLITE_STATIC, SQLITE_UTF8)
+                          : sqlite3_bind_int64(raw, index, value.number_);
     if (bound != SQLITE_OK) return failure();
   }
   Result<void> result;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SQLite's C interface with owners and Results; as much of it as the journal needs. Nothing here knows what is stored.
+// SQLite's C interface with owners and Results; as much of it as the journal needs. Nothing here
+// knows what is stored.
 //
-// Every error names the file. Statements are compiled once and kept. Texts and blobs that are read are capped by
-// kMaxCell, which SQLite enforces itself, so that a damaged file makes nobody allocate more.
+// Every error names the file. Statements are compiled once and kept. Texts and blobs that are read
+// are capped by kMaxCell, which SQLite enforces itself, so that a damaged file makes nobody
+// allocate more.
 //
 // Thread safety: one thread at a time for each Database.
 #pragma once
@@ -40,14 +42,14 @@ class Row {
 // A value for a `?` of a statement.
 class Value {
  public:
-  Value(std::string_view text) : text_(text), is_text_(true) {}  // NOLINT
-  Value(const std::string& text) : text_(text), is_text_(true) {}  // NOLINT
-  Value(const char* text) : text_(text), is_text_(true) {}  // NOLINT
-  Value(int64_t number) : number_(number) {}  // NOLINT
+  Value(std::string_view text) : text_(text), is_text_(true) {}      // NOLINT
+  Value(const std::string& text) : text_(text), is_text_(true) {}    // NOLINT
+  Value(const char* text) : text_(text), is_text_(true) {}           // NOLINT
+  Value(int64_t number) : number_(number) {}                         // NOLINT
   Value(uint64_t number) : number_(static_cast<int64_t>(number)) {}  // NOLINT  the same 64 bits
-  Value(uint32_t number) : number_(number) {}  // NOLINT
-  Value(int number) : number_(number) {}  // NOLINT
-  Value(bool set) : number_(set ? 1 : 0) {}  // NOLINT
+  Value(uint32_t number) : number_(number) {}                        // NOLINT
+  Value(int number) : number_(number) {}                             // NOLINT
+  Value(bool set) : number_(set ? 1 : 0) {}                          // NOLINT
 
  private:
   friend class Database;
@@ -66,12 +68,14 @@ class Database {
 
   // A script without values or rows.
   Result<void> execute(const std::string& sql);
-  // One statement, compiled once; `sql` must outlive the database (a literal). `each` null: rows are not wanted.
-  Result<void> run(const char* sql, std::initializer_list<Value> values = {}, const std::function<Result<void>(const Row&)>& each = nullptr);
+  // One statement, compiled once; `sql` must outlive the database (a literal). `each` null: rows
+  // are not wanted.
+  Result<void> run(const char* sql, std::initializer_list<Value> values = {},
+                   const std::function<Result<void>(const Row&)>& each = nullptr);
   // The single number that a query or PRAGMA gives.
   Result<int64_t> number(const char* sql, std::initializer_list<Value> values = {});
-  [[nodiscard]] int64_t changes() const;      // rows changed by the last statement
-  [[nodiscard]] int64_t last_row() const;     // rowid of the last INSERT
+  [[nodiscard]] int64_t changes() const;   // rows changed by the last statement
+  [[nodiscard]] int64_t last_row() const;  // rowid of the last INSERT
   [[nodiscard]] bool in_transaction() const;
   [[nodiscard]] const std::string& path() const { return path_; }
 

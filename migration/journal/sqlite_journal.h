@@ -2,24 +2,27 @@
 //
 // The journal in a file: SQLite with a write-ahead log.
 //
-// One batch is one transaction. A batch that has to do with moves or epochs is synced before write() returns. One of policy
-// alone, when `lazy_policy` is set, is in the operating system's hands by then (a killed switch has it again, a host without
-// power may not) and on the disk with the next sync() or synced batch; order is kept, so that what is lost is the end.
+// One batch is one transaction. A batch that has to do with moves or epochs is synced before
+// write() returns. One of policy alone, when `lazy_policy` is set, is in the operating system's
+// hands by then (a killed switch has it again, a host without power may not) and on the disk with
+// the next sync() or synced batch; order is kept, so that what is lost is the end.
 //
 // On disk (schema 1; PRAGMA application_id says that it is ours, user_version which schema):
-//   meta(name, value)                         host: whose state it is; written: whether a policy was stored
-//   epochs(vm, counter, host)
-//   moves(seq, role, id, vm, peer, state, offered and handed epochs, nonce, head, digest)   head: the document without rules, JSON
-//   move_rules(seq, move, uplink, owner, id, text, packets, bytes)                          the document's rules, deltas applied
-//   settled(seq, role, id, vm, peer, done, epoch, why)                                      the newest kMaxSettled
+//   meta(name, value)                         host: whose state it is; written: whether a policy
+//   was stored epochs(vm, counter, host) moves(seq, role, id, vm, peer, state, offered and handed
+//   epochs, nonce, head, digest)   head: the document without rules, JSON move_rules(seq, move,
+//   uplink, owner, id, text, packets, bytes)                          the document's rules, deltas
+//   applied settled(seq, role, id, vm, peer, done, epoch, why) the newest kMaxSettled
 //   endpoints(name, body)                     JSON: profile and place
 //   rules(seq, owner, id, inside, text)       testpmd text, in the order they were made
 //   configured(seq, line)
-// (and syncs(count), which sync() changes). Each row of these ends with `sum`: FNV-1a, 64 bits, over its table's name and values. Opening runs SQLite's
-// integrity_check; reading checks sums, lengths and meaning. What is not as written is an error that names the file.
+// (and syncs(count), which sync() changes). Each row of these ends with `sum`: FNV-1a, 64 bits,
+// over its table's name and values. Opening runs SQLite's integrity_check; reading checks sums,
+// lengths and meaning. What is not as written is an error that names the file.
 //
-// A file is made beside its place, whole, and renamed into it, so that an empty file is a damaged one. Of a torn
-// write SQLite drops the torn end, by whole transactions. A disk that is full refuses the batch, and nothing has changed.
+// A file is made beside its place, whole, and renamed into it, so that an empty file is a damaged
+// one. Of a torn write SQLite drops the torn end, by whole transactions. A disk that is full
+// refuses the batch, and nothing has changed.
 //
 // Thread safety: the control thread only.
 #pragma once
@@ -39,15 +42,16 @@ class Row;
 class Value;
 
 struct SqliteJournalOptions {
-  std::string host;          // whose state it is; a file of another host's is refused
+  std::string host;  // whose state it is; a file of another host's is refused
   bool lazy_policy = false;
-  bool read_only = false;    // the file must be there
+  bool read_only = false;  // the file must be there
 };
 
 class SqliteJournal final : public Journal {
  public:
   // Makes the file if it is not there (not its folder).
-  static Result<std::unique_ptr<SqliteJournal>> open(const std::string& path, const SqliteJournalOptions& options);
+  static Result<std::unique_ptr<SqliteJournal>> open(const std::string& path,
+                                                     const SqliteJournalOptions& options);
   ~SqliteJournal() override;
 
   Result<std::vector<MoveRecord>> moves() override;
@@ -64,7 +68,8 @@ class SqliteJournal final : public Journal {
   Result<void> load();
   Result<std::string> meta(const char* name);
   // A query of what is stored: what SQLite cannot do then is the file's fault.
-  Result<void> read(const char* sql, std::initializer_list<Value> values, const std::function<Result<void>(const Row&)>& each);
+  Result<void> read(const char* sql, std::initializer_list<Value> values,
+                    const std::function<Result<void>(const Row&)>& each);
   Result<void> store(const JournalBatch& batch) override;
   Result<void> store_rows(const JournalBatch& batch);
   Result<void> store_move(const MoveRecord& move);

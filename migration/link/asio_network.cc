@@ -17,7 +17,9 @@ constexpr int kBacklog = 256;
 constexpr uint64_t kAcceptPauseMs = 100;  // out of descriptors, most likely: not in a tight loop
 
 uint64_t now_ms() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch()).count());
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                   std::chrono::steady_clock::now().time_since_epoch())
+                                   .count());
 }
 
 class AsioTimer final : public Timer {
@@ -25,7 +27,8 @@ class AsioTimer final : public Timer {
   explicit AsioTimer(asio::io_context& io) : timer_(io) {}
   void set(uint64_t ms, std::function<void()> action) override {
     timer_.expires_after(std::chrono::milliseconds(ms));
-    timer_.async_wait([action = std::move(action), alive = std::weak_ptr<int>(alive_), number = ++number_, this](const std::error_code& error) {
+    timer_.async_wait([action = std::move(action), alive = std::weak_ptr<int>(alive_),
+                       number = ++number_, this](const std::error_code& error) {
       if (!error && !alive.expired() && number == number_) action();
     });
   }
@@ -61,7 +64,13 @@ struct AsioNetwork::Attempt {
 };
 
 AsioNetwork::AsioNetwork(asio::io_context& io, NetworkOptions options)
-    : io_(io), options_(std::move(options)), acceptor_(io), pause_(io), turn_(io), gate_(options_.limits), refusals_(options_.log) {}
+    : io_(io),
+      options_(std::move(options)),
+      acceptor_(io),
+      pause_(io),
+      turn_(io),
+      gate_(options_.limits),
+      refusals_(options_.log) {}
 
 AsioNetwork::~AsioNetwork() { stop_listening(); }
 
@@ -75,25 +84,31 @@ Result<void> AsioNetwork::load_certificates() {
 
 void AsioNetwork::connect(const std::string& address, OnConnected done) {
   auto endpoint = parse_address(address);
-  if (!endpoint) return post([done = std::move(done), error = endpoint.error()] { done(fail(error)); });
-  if (options_.tls && !tls_) return post([done = std::move(done)] { done(fail("no certificates are loaded")); });
+  if (!endpoint)
+    return post([done = std::move(done), error = endpoint.error()] { done(fail(error)); });
+  if (options_.tls && !tls_)
+    return post([done = std::move(done)] { done(fail("no certificates are loaded")); });
   auto attempt = std::make_shared<Attempt>();
   attempt->stream = make_peer_stream(tcp::socket(io_), PeerStream::Role::kConnected, tls_);
   attempt->meant = attempt->address = address;
-  attempt->done = [done = std::move(done), watch = std::weak_ptr<int>(alive_)](Result<std::shared_ptr<Session>> session) {
+  attempt->done = [done = std::move(done),
+                   watch = std::weak_ptr<int>(alive_)](Result<std::shared_ptr<Session>> session) {
     if (watch.expired()) return;
     if (!session) return done(fail(session.error()));
     done(std::shared_ptr<PeerSession>(std::move(*session)));
   };
-  attempt->limit = std::make_unique<asio::steady_timer>(io_, std::chrono::milliseconds(options_.handshake_timeout_ms));
-  attempt->limit->async_wait([attempt, ms = options_.handshake_timeout_ms](const std::error_code& error) {
-    if (!error) attempt->end(fail("no connection within " + std::to_string(ms) + " ms"));
-  });
-  attempt->stream->socket().async_connect(*endpoint, [this, attempt, watch = std::weak_ptr<int>(alive_)](const std::error_code& error) {
-    if (watch.expired() || attempt->over) return;
-    if (error) return attempt->end(fail(error.message()));
-    queue_handshake({attempt->address, true, [this, attempt] { shake_hands(attempt); }});
-  });
+  attempt->limit = std::make_unique<asio::steady_timer>(
+      io_, std::chrono::milliseconds(options_.handshake_timeout_ms));
+  attempt->limit->async_wait(
+      [attempt, ms = options_.handshake_timeout_ms](const std::error_code& error) {
+        if (!error) attempt->end(fail("no connection within " + std::to_string(ms) + " ms"));
+      });
+  attempt->stream->socket().async_connect(
+      *endpoint, [this, attempt, watch = std::weak_ptr<int>(alive_)](const std::error_code& error) {
+        if (watch.expired() || attempt->over) return;
+        if (error) return attempt->end(fail(error.message()));
+        queue_handshake({attempt->address, true, [this, attempt] { shake_hands(attempt); }});
+      });
 }
 
 Result<void> AsioNetwork::listen(const std::string& address, OnAccepted accepted) {
@@ -112,30 +127,35 @@ Result<void> AsioNetwork::listen(const std::string& address, OnAccepted accepted
 }
 
 void AsioNetwork::accept() {
-  acceptor_.async_accept([this, watch = std::weak_ptr<int>(alive_)](const std::error_code& error, tcp::socket socket) {
-    if (watch.expired() || !acceptor_.is_open()) return;
-    if (!error) {
-      admit(std::move(socket));
-      return accept();
-    }
-    pause_.expires_after(std::chrono::milliseconds(kAcceptPauseMs));
-    pause_.async_wait([this, watch](const std::error_code& cancelled) {
-      if (!cancelled && !watch.expired() && acceptor_.is_open()) accept();
-    });
-  });
+  acceptor_.async_accept(
+      [this, watch = std::weak_ptr<int>(alive_)](const std::error_code& error, tcp::socket socket) {
+        if (watch.expired() || !acceptor_.is_open()) return;
+        if (!error) {
+          admit(std::move(socket));
+          return accept();
+        }
+        pause_.expires_after(std::chrono::milliseconds(kAcceptPauseMs));
+        pause_.async_wait([this, watch](const std::error_code& cancelled) {
+          if (!cancelled && !watch.expired() && acceptor_.is_open()) accept();
+        });
+      });
 }
 
-// Somebody connected. Idle, it costs a descriptor; over TLS nothing is computed before it has said something.
+// Somebody connected. Idle, it costs a descriptor; over TLS nothing is computed before it has said
+// something.
 void AsioNetwork::admit(tcp::socket socket) {
   const std::string address = address_text(socket);
   const std::string host_part = address.substr(0, address.rfind(':'));
-  if (const std::string why = gate_.make_room(host_part, now_ms()); !why.empty()) return refuse(address, "peer: " + why);
+  if (const std::string why = gate_.make_room(host_part, now_ms()); !why.empty())
+    return refuse(address, "peer: " + why);
   auto attempt = std::make_shared<Attempt>();
   attempt->stream = make_peer_stream(std::move(socket), PeerStream::Role::kAccepted, tls_);
   attempt->incoming = true;
   attempt->address = address;
-  const auto ticket = gate_.add({host_part, now_ms(), false, [attempt](const std::string& why) { attempt->end(fail(why)); }});
-  attempt->done = [this, ticket, address, watch = std::weak_ptr<int>(alive_)](Result<std::shared_ptr<Session>> session) {
+  const auto ticket = gate_.add(
+      {host_part, now_ms(), false, [attempt](const std::string& why) { attempt->end(fail(why)); }});
+  attempt->done = [this, ticket, address,
+                   watch = std::weak_ptr<int>(alive_)](Result<std::shared_ptr<Session>> session) {
     if (watch.expired()) return;
     if (!session) {
       gate_.remove(ticket);
@@ -145,21 +165,28 @@ void AsioNetwork::admit(tcp::socket socket) {
       if (auto alive = weak.lock()) alive->close(why);
     };
     const auto while_alive = [watch](auto action) {
-      return [watch, action] { if (!watch.expired()) action(); };
+      return [watch, action] {
+        if (!watch.expired()) action();
+      };
     };
-    (*session)->watch(while_alive([this, ticket] { gate_.know(ticket); }), while_alive([this, ticket] { gate_.remove(ticket); }));
+    (*session)->watch(while_alive([this, ticket] { gate_.know(ticket); }),
+                      while_alive([this, ticket] { gate_.remove(ticket); }));
     accepted_(std::move(*session));
   };
-  attempt->limit = std::make_unique<asio::steady_timer>(io_, std::chrono::milliseconds(options_.handshake_timeout_ms));
-  attempt->limit->async_wait([attempt, ms = options_.handshake_timeout_ms](const std::error_code& error) {
-    if (!error) attempt->end(fail("TLS: no handshake within " + std::to_string(ms) + " ms"));
-  });
+  attempt->limit = std::make_unique<asio::steady_timer>(
+      io_, std::chrono::milliseconds(options_.handshake_timeout_ms));
+  attempt->limit->async_wait(
+      [attempt, ms = options_.handshake_timeout_ms](const std::error_code& error) {
+        if (!error) attempt->end(fail("TLS: no handshake within " + std::to_string(ms) + " ms"));
+      });
   if (tls_ == nullptr) return shake_hands(attempt);
-  attempt->stream->socket().async_wait(tcp::socket::wait_read, [this, attempt, host_part, watch = std::weak_ptr<int>(alive_)](const std::error_code& error) {
-    if (watch.expired() || attempt->over) return;
-    if (error) return attempt->end(fail(error.message()));
-    queue_handshake({host_part, false, [this, attempt] { shake_hands(attempt); }});
-  });
+  attempt->stream->socket().async_wait(
+      tcp::socket::wait_read,
+      [this, attempt, host_part, watch = std::weak_ptr<int>(alive_)](const std::error_code& error) {
+        if (watch.expired() || attempt->over) return;
+        if (error) return attempt->end(fail(error.message()));
+        queue_handshake({host_part, false, [this, attempt] { shake_hands(attempt); }});
+      });
 }
 
 void AsioNetwork::queue_handshake(Waiting waiting) {
@@ -171,7 +198,8 @@ void AsioNetwork::next_handshake() {
   if (in_turn_ || waiting_.empty()) return;
   std::map<std::string, size_t> counts;
   for (const Waiting& one : waiting_) ++counts[one.address];
-  const auto next = std::ranges::min_element(waiting_, {}, [&](const Waiting& one) { return one.ours ? 0 : counts[one.address]; });
+  const auto next = std::ranges::min_element(
+      waiting_, {}, [&](const Waiting& one) { return one.ours ? 0 : counts[one.address]; });
   const auto begin = std::move(next->begin);
   waiting_.erase(next);
   in_turn_ = true;
@@ -186,15 +214,17 @@ void AsioNetwork::next_handshake() {
 
 void AsioNetwork::shake_hands(const std::shared_ptr<Attempt>& attempt) {
   if (attempt->over) return;
-  attempt->stream->handshake([this, attempt, watch = std::weak_ptr<int>(alive_)](const std::string& error, size_t) {
-    if (watch.expired() || attempt->over) return;
-    const std::string fault = error.empty() ? fault_of(*attempt) : error;
-    if (!fault.empty()) return attempt->end(fail(fault));
-    attempt->end(make_session(attempt->stream, attempt->incoming));
-  });
+  attempt->stream->handshake(
+      [this, attempt, watch = std::weak_ptr<int>(alive_)](const std::string& error, size_t) {
+        if (watch.expired() || attempt->over) return;
+        const std::string fault = error.empty() ? fault_of(*attempt) : error;
+        if (!fault.empty()) return attempt->end(fail(fault));
+        attempt->end(make_session(attempt->stream, attempt->incoming));
+      });
 }
 
-// Is it one that we talk to at all? Which of them is said by its hello, and held against the certificate then.
+// Is it one that we talk to at all? Which of them is said by its hello, and held against the
+// certificate then.
 std::string AsioNetwork::fault_of(const Attempt& attempt) const {
   const auto& certificate = attempt.stream->certificate();
   if (!certificate) return {};
@@ -204,26 +234,34 @@ std::string AsioNetwork::fault_of(const Attempt& attempt) const {
     if (meant && names_host(*certificate, host)) return {};
     any = any || meant;
   }
-  const std::string whose = "TLS: the peer's certificate (" + certificate->subject + ") is for " + names_text(*certificate);
+  const std::string whose = "TLS: the peer's certificate (" + certificate->subject + ") is for " +
+                            names_text(*certificate);
   if (attempt.incoming) return whose + ", not for one of this switch's peers";
   return any ? whose + ", not for the host that is configured at " + attempt.meant : std::string();
 }
 
-std::shared_ptr<Session> AsioNetwork::make_session(const std::shared_ptr<PeerStream>& stream, bool incoming) {
+std::shared_ptr<Session> AsioNetwork::make_session(const std::shared_ptr<PeerStream>& stream,
+                                                   bool incoming) {
   std::erase_if(sessions_, [](const auto& weak) { return weak.expired(); });
-  auto session = std::make_shared<Session>(stream, SessionOptions{options_.host, options_.handshake_timeout_ms, options_.idle_timeout_ms}, incoming);
+  auto session = std::make_shared<Session>(
+      stream,
+      SessionOptions{options_.host, options_.handshake_timeout_ms, options_.idle_timeout_ms},
+      incoming);
   sessions_.push_back(session);
   return session;
 }
 
 void AsioNetwork::refuse(const std::string& address, const std::string& why) {
-  refusals_.write("peer: a connection from " + address + " is refused: " + (why.starts_with("peer: ") ? why.substr(6) : why), now_ms());
+  refusals_.write("peer: a connection from " + address +
+                      " is refused: " + (why.starts_with("peer: ") ? why.substr(6) : why),
+                  now_ms());
 }
 
 std::vector<LinkInfo> AsioNetwork::links() const {
   std::vector<LinkInfo> all;
   for (const auto& weak : sessions_) {
-    if (const auto session = weak.lock(); session && session->open() && !session->host().empty()) all.push_back(session->link());
+    if (const auto session = weak.lock(); session && session->open() && !session->host().empty())
+      all.push_back(session->link());
   }
   return all;
 }

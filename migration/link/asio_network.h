@@ -2,14 +2,15 @@
 //
 // Network over TCP, or TLS over it: sessions are Sessions of peer.h, timers the io_context's.
 //
-// With TLS files every session is TLS: who connects must show a certificate that names one of the peers, who is connected to
-// one that names the host that was meant; before that nothing of ours is said. A session is handed on when its handshake
-// is done. Handshakes begin one at a time, kHandshakeGapMs apart, ours before strangers' and those of addresses with few
-// waiting before those with many: their arithmetic costs the control thread half a millisecond each, and a VM's pause must
-// not wait for a queue of them.
+// With TLS files every session is TLS: who connects must show a certificate that names one of the
+// peers, who is connected to one that names the host that was meant; before that nothing of ours is
+// said. A session is handed on when its handshake is done. Handshakes begin one at a time,
+// kHandshakeGapMs apart, ours before strangers' and those of addresses with few waiting before
+// those with many: their arithmetic costs the control thread half a millisecond each, and a VM's
+// pause must not wait for a queue of them.
 //
-// Invariants: who is refused, and why, is logged with its address. What is under way ends when this goes.
-// Thread safety: the control thread only.
+// Invariants: who is refused, and why, is logged with its address. What is under way ends when this
+// goes. Thread safety: the control thread only.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -23,8 +24,8 @@
 #include <string>
 #include <vector>
 
-#include "migration/link/connection_gate.h"
 #include "base/log_limit.h"
+#include "migration/link/connection_gate.h"
 #include "migration/link/network.h"
 #include "migration/link/peer.h"
 
@@ -47,7 +48,8 @@ class AsioNetwork final : public Network {
   explicit AsioNetwork(asio::io_context& io, NetworkOptions options = {});
   ~AsioNetwork() override;
 
-  // Reads the TLS files, now or again: sessions that begin from here on use them. An error has changed nothing.
+  // Reads the TLS files, now or again: sessions that begin from here on use them. An error has
+  // changed nothing.
   Result<void> load_certificates();
   [[nodiscard]] const std::shared_ptr<const TlsContext>& tls() const { return tls_; }
 

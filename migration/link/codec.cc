@@ -17,14 +17,17 @@ using dataplane::Profile;
 
 constexpr size_t kMaxEnvelopeFields = 16;  // beside the body
 // Of a frame's flags those that mean something to another host.
-constexpr uint32_t kFrameFlags = Packet::kPartialChecksum | Packet::kChecksumValid | Packet::kRedirected;
+constexpr uint32_t kFrameFlags =
+    Packet::kPartialChecksum | Packet::kChecksumValid | Packet::kRedirected;
 
 template <typename Address>
-Result<std::vector<Address>> addresses(const google::protobuf::RepeatedPtrField<std::string>& list) {
+Result<std::vector<Address>> addresses(
+    const google::protobuf::RepeatedPtrField<std::string>& list) {
   std::vector<Address> out;
   for (const std::string& bytes : list) {
     Address address;
-    if (bytes.size() != address.bytes.size()) return fail("peer: an address of " + std::to_string(bytes.size()) + " bytes");
+    if (bytes.size() != address.bytes.size())
+      return fail("peer: an address of " + std::to_string(bytes.size()) + " bytes");
     std::ranges::copy(bytes, address.bytes.begin());
     out.push_back(address);
   }
@@ -32,15 +35,18 @@ Result<std::vector<Address>> addresses(const google::protobuf::RepeatedPtrField<
 }
 
 template <typename Address>
-void put_addresses(const std::vector<Address>& list, google::protobuf::RepeatedPtrField<std::string>* out) {
-  for (const Address& address : list) out->Add(std::string(address.bytes.begin(), address.bytes.end()));
+void put_addresses(const std::vector<Address>& list,
+                   google::protobuf::RepeatedPtrField<std::string>* out) {
+  for (const Address& address : list)
+    out->Add(std::string(address.bytes.begin(), address.bytes.end()));
 }
 
 Result<Profile> from_wire(const wire::Profile& in) {
   Profile profile;
   profile.name = in.name();
   if (auto good = dataplane::check_endpoint_name(profile.name); !good) return fail(good.error());
-  if (in.macs_size() + in.ipv4s_size() + in.ipv6s_size() > 1024) return fail("peer: a profile of too many addresses");
+  if (in.macs_size() + in.ipv4s_size() + in.ipv6s_size() > 1024)
+    return fail("peer: a profile of too many addresses");
   auto macs = addresses<MacAddress>(in.macs());
   auto ipv4s = addresses<Ipv4Address>(in.ipv4s());
   auto ipv6s = addresses<Ipv6Address>(in.ipv6s());
@@ -55,8 +61,10 @@ Result<Profile> from_wire(const wire::Profile& in) {
     if (vlan > 4094) return fail("peer: VLAN " + std::to_string(vlan));
     profile.vlans.push_back(static_cast<uint16_t>(vlan));
   }
-  if (in.mtu() < 68 || in.mtu() > 9216) return fail("peer: MTU " + std::to_string(in.mtu()) + " is not in 68..9216");
-  if (in.queues() < 1 || in.queues() > 16) return fail("peer: " + std::to_string(in.queues()) + " queues, 1..16 are possible");
+  if (in.mtu() < 68 || in.mtu() > 9216)
+    return fail("peer: MTU " + std::to_string(in.mtu()) + " is not in 68..9216");
+  if (in.queues() < 1 || in.queues() > 16)
+    return fail("peer: " + std::to_string(in.queues()) + " queues, 1..16 are possible");
   profile.mtu = static_cast<uint16_t>(in.mtu());
   profile.queues = static_cast<uint16_t>(in.queues());
   profile.features = in.features();
@@ -67,7 +75,8 @@ Result<Profile> from_wire(const wire::Profile& in) {
 Result<void> check_rules(const google::protobuf::RepeatedPtrField<wire::Rule>& rules) {
   if (static_cast<size_t>(rules.size()) > kMaxDocumentRules) return fail("peer: too many rules");
   for (const wire::Rule& rule : rules) {
-    if (rule.owner().size() > kMaxNameBytes || rule.text().size() > dataplane::kMaxRuleText) return fail("peer: a rule is too long");
+    if (rule.owner().size() > kMaxNameBytes || rule.text().size() > dataplane::kMaxRuleText)
+      return fail("peer: a rule is too long");
   }
   return {};
 }
@@ -87,25 +96,31 @@ bool count_fields(CodedInputStream& in, int bytes, size_t& fields) {
   return whole;
 }
 
-// A few bytes can claim to be a million entries: none is made before their number is known to be good.
+// A few bytes can claim to be a million entries: none is made before their number is known to be
+// good.
 Result<void> check_shape(std::span<const uint8_t> bytes) {
   CodedInputStream in(bytes.data(), static_cast<int>(bytes.size()));
   size_t body_bytes = 0, body_fields = 0, others = 0;
   while (const uint32_t tag = in.ReadTag()) {
-    const auto limit = std::ranges::find(kBodyLimits, WireFormatLite::GetTagFieldNumber(tag), &BodyLimit::number);
-    if (limit == std::end(kBodyLimits) || WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
-      if (++others > kMaxEnvelopeFields || !WireFormatLite::SkipField(&in, tag)) return fail("peer: not a message of this protocol");
+    const auto limit =
+        std::ranges::find(kBodyLimits, WireFormatLite::GetTagFieldNumber(tag), &BodyLimit::number);
+    if (limit == std::end(kBodyLimits) ||
+        WireFormatLite::GetTagWireType(tag) != WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+      if (++others > kMaxEnvelopeFields || !WireFormatLite::SkipField(&in, tag))
+        return fail("peer: not a message of this protocol");
       continue;
     }
     int length = 0;
     if (!in.ReadVarintSizeAsInt(&length)) return fail("peer: not a message of this protocol");
     body_bytes += static_cast<size_t>(length);
     if (body_bytes > limit->bytes) {
-      return fail("peer: " + std::string(limit->name) + " of " + std::to_string(body_bytes) + " bytes, at most " + std::to_string(limit->bytes));
+      return fail("peer: " + std::string(limit->name) + " of " + std::to_string(body_bytes) +
+                  " bytes, at most " + std::to_string(limit->bytes));
     }
     if (!count_fields(in, length, body_fields)) return fail("peer: not a message of this protocol");
     if (body_fields > limit->fields) {
-      return fail("peer: " + std::string(limit->name) + " of " + std::to_string(body_fields) + " entries, at most " + std::to_string(limit->fields));
+      return fail("peer: " + std::string(limit->name) + " of " + std::to_string(body_fields) +
+                  " entries, at most " + std::to_string(limit->fields));
     }
   }
   return {};
@@ -126,7 +141,8 @@ Result<uint32_t> frame_length(std::span<const uint8_t> first_four, uint32_t most
   uint32_t length = 0;
   for (size_t i = 0; i < kLengthBytes; ++i) length = length << 8 | first_four[i];
   if (length == 0 || length > most) {
-    return fail("peer: a message of " + std::to_string(length) + " bytes, at most " + std::to_string(most) + " are taken here");
+    return fail("peer: a message of " + std::to_string(length) + " bytes, at most " +
+                std::to_string(most) + " are taken here");
   }
   return length;
 }
@@ -135,20 +151,26 @@ Result<wire::Envelope> parse_message(std::span<const uint8_t> bytes) {
   // What protobuf thinks of a peer's bytes must not fill our log: the refusal says it.
   static const auto old_handler = google::protobuf::SetLogHandler(nullptr);
   (void)old_handler;
-  if (bytes.size() > kMaxMessageBytes) return fail("peer: a message of " + std::to_string(bytes.size()) + " bytes");
+  if (bytes.size() > kMaxMessageBytes)
+    return fail("peer: a message of " + std::to_string(bytes.size()) + " bytes");
   if (auto good = check_shape(bytes); !good) return fail(good.error());
   wire::Envelope envelope;
   if (!envelope.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return fail("peer: not a message of this protocol");
   }
-  if (envelope.body_case() == wire::Envelope::BODY_NOT_SET) return fail("peer: a message without a body");
-  if (envelope.vm().size() > kMaxNameBytes || envelope.move().size() > kMaxMoveIdBytes || !is_host_name(envelope.epoch().host())) {
+  if (envelope.body_case() == wire::Envelope::BODY_NOT_SET)
+    return fail("peer: a message without a body");
+  if (envelope.vm().size() > kMaxNameBytes || envelope.move().size() > kMaxMoveIdBytes ||
+      !is_host_name(envelope.epoch().host())) {
     return fail("peer: a name is too long, or no host's name");
   }
   if (envelope.has_redirect()) {
-    if (static_cast<size_t>(envelope.redirect().frames_size()) > kMaxRedirectFrames) return fail("peer: too many frames in one message");
+    if (static_cast<size_t>(envelope.redirect().frames_size()) > kMaxRedirectFrames)
+      return fail("peer: too many frames in one message");
   }
-  if (envelope.has_refused() && static_cast<size_t>(envelope.refused().reasons_size()) > kMaxReasons) return fail("peer: too many reasons");
+  if (envelope.has_refused() &&
+      static_cast<size_t>(envelope.refused().reasons_size()) > kMaxReasons)
+    return fail("peer: too many reasons");
   return envelope;
 }
 
@@ -166,8 +188,9 @@ Result<uint32_t> agree_on_version(const wire::Hello& hello) {
   if (hello.host().empty() || !is_host_name(hello.host())) return fail("peer: no host name");
   const uint32_t version = std::min(hello.version_high(), kVersionHigh);
   if (version < hello.version_low() || version < kVersionLow) {
-    return fail("peer " + hello.host() + " speaks versions " + std::to_string(hello.version_low()) + " to " +
-                std::to_string(hello.version_high()) + ", this switch " + std::to_string(kVersionLow) + " to " + std::to_string(kVersionHigh));
+    return fail("peer " + hello.host() + " speaks versions " + std::to_string(hello.version_low()) +
+                " to " + std::to_string(hello.version_high()) + ", this switch " +
+                std::to_string(kVersionLow) + " to " + std::to_string(kVersionHigh));
   }
   return version;
 }
@@ -187,7 +210,9 @@ wire::Rule to_wire(const DocumentRule& rule) {
   out.set_bytes(rule.bytes);
   return out;
 }
-DocumentRule from_wire(const wire::Rule& rule) { return {rule.owner(), rule.id(), rule.text(), rule.packets(), rule.bytes()}; }
+DocumentRule from_wire(const wire::Rule& rule) {
+  return {rule.owner(), rule.id(), rule.text(), rule.packets(), rule.bytes()};
+}
 
 void to_wire(const Document& document, wire::Offer& offer) {
   offer.set_host(document.host);
@@ -214,28 +239,34 @@ Result<Document> from_wire(const std::string& vm, const wire::Offer& offer) {
   Document document;
   document.vm = vm;
   if (auto good = dataplane::check_endpoint_name(vm); !good) return fail(good.error());
-  if (!is_host_name(offer.host()) || !is_host_name(offer.epoch().host())) return fail("peer: no host's name");
+  if (!is_host_name(offer.host()) || !is_host_name(offer.epoch().host()))
+    return fail("peer: no host's name");
   document.host = offer.host();
   document.epoch = from_wire(offer.epoch());
   document.digest = offer.digest();
   const auto profiles = static_cast<size_t>(offer.profiles_size());
-  if (profiles == 0 || profiles > kMaxDocumentProfiles) return fail("peer: " + std::to_string(profiles) + " endpoints in an offer");
+  if (profiles == 0 || profiles > kMaxDocumentProfiles)
+    return fail("peer: " + std::to_string(profiles) + " endpoints in an offer");
   for (const wire::Profile& in : offer.profiles()) {
     auto profile = from_wire(in);
     if (!profile) return fail(profile.error());
-    if (dataplane::vm_of(profile->name) != vm) return fail("peer: " + profile->name + " is not an endpoint of " + vm);
+    if (dataplane::vm_of(profile->name) != vm)
+      return fail("peer: " + profile->name + " is not an endpoint of " + vm);
     document.profiles.push_back(std::move(*profile));
   }
   if (auto good = check_rules(offer.rules()); !good) return fail(good.error());
   if (auto good = check_rules(offer.uplink_rules()); !good) return fail(good.error());
   for (const wire::Rule& rule : offer.rules()) document.rules.push_back(from_wire(rule));
-  for (const wire::Rule& rule : offer.uplink_rules()) document.uplink_rules.push_back(from_wire(rule));
-  if (static_cast<size_t>(offer.uplinks_size()) > kMaxDocumentProfiles) return fail("peer: too many uplinks");
+  for (const wire::Rule& rule : offer.uplink_rules())
+    document.uplink_rules.push_back(from_wire(rule));
+  if (static_cast<size_t>(offer.uplinks_size()) > kMaxDocumentProfiles)
+    return fail("peer: too many uplinks");
   for (const std::string& uplink : offer.uplinks()) {
     if (auto good = dataplane::check_endpoint_name(uplink); !good) return fail(good.error());
     document.uplinks.push_back(uplink);
   }
-  if (digest_of(document) != document.digest) return fail("peer: the offer's digest does not fit its rules");
+  if (digest_of(document) != document.digest)
+    return fail("peer: the offer's digest does not fit its rules");
   return document;
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The peers' messages: framing, limits, and the way between protobuf and our own types (wire.proto has the
-// messages and their sequence). Bytes from a peer are never believed: lengths before allocation, counts,
-// names and addresses are checked here, so that nothing behind this file sees a message that breaks a limit.
+// The peers' messages: framing, limits, and the way between protobuf and our own types (wire.proto
+// has the messages and their sequence). Bytes from a peer are never believed: lengths before
+// allocation, counts, names and addresses are checked here, so that nothing behind this file sees a
+// message that breaks a limit.
 #pragma once
 
 #include <cstdint>
@@ -18,21 +19,24 @@
 namespace godwit::migration {
 
 inline constexpr uint32_t kMagic = 0x47445754;  // "GDWT"
-// Versions spoken: this one and the one before. 2 has ping and pong, which nobody sends to a peer that speaks 1.
+// Versions spoken: this one and the one before. 2 has ping and pong, which nobody sends to a peer
+// that speaks 1.
 inline constexpr uint32_t kVersionLow = 1;
 inline constexpr uint32_t kVersionHigh = 2;
 inline constexpr uint32_t kVersionPing = 2;
 inline constexpr size_t kLengthBytes = 4;
-inline constexpr uint32_t kMaxHelloBytes = 256;         // before the peer is known
+inline constexpr uint32_t kMaxHelloBytes = 256;  // before the peer is known
 inline constexpr uint32_t kMaxMessageBytes = 64u << 20;
 inline constexpr size_t kMaxNameBytes = 63;
 inline constexpr size_t kMaxMoveIdBytes = 64;
 inline constexpr size_t kMaxReasons = 128;
 inline constexpr size_t kMaxRedirectFrames = 64;
-inline constexpr uint64_t kTakesNoFrames = UINT64_MAX;  // Active::frames_held of a move that is over
+inline constexpr uint64_t kTakesNoFrames =
+    UINT64_MAX;  // Active::frames_held of a move that is over
 inline constexpr size_t kMaxRedirectBytes = 256u << 10;
 
-// What a message may be, by its body: looked at before it is taken apart. `fields`: entries directly inside of it.
+// What a message may be, by its body: looked at before it is taken apart. `fields`: entries
+// directly inside of it.
 struct BodyLimit {
   int number;  // in wire.proto's Envelope
   const char* name;
@@ -77,7 +81,8 @@ Result<uint32_t> agree_on_version(const wire::Hello& hello);
 [[nodiscard]] wire::Hello make_hello(const std::string& host);
 
 void to_wire(const Document& document, wire::Offer& offer);
-Result<Document> from_wire(const std::string& vm, const wire::Offer& offer);  // the digest is checked
+Result<Document> from_wire(const std::string& vm,
+                           const wire::Offer& offer);  // the digest is checked
 [[nodiscard]] wire::Rule to_wire(const DocumentRule& rule);
 [[nodiscard]] DocumentRule from_wire(const wire::Rule& rule);
 void to_wire(const Epoch& epoch, wire::Epoch& out);

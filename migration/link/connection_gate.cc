@@ -21,15 +21,18 @@ void take_one(std::map<std::string, size_t>& counts, const std::string& address)
 
 std::string ConnectionGate::make_room(const std::string& address, uint64_t now_ms) {
   if (count_of(by_address_, address) >= limits_.max_per_address) {
-    const std::string why = "its address has " + std::to_string(limits_.max_per_address) + " connections already";
+    const std::string why =
+        "its address has " + std::to_string(limits_.max_per_address) + " connections already";
     if (!evict(address, now_ms, why)) return why;
   }
   if (entries_.size() >= limits_.max_connections) {
-    const std::string why = "there are " + std::to_string(limits_.max_connections) + " connections already";
+    const std::string why =
+        "there are " + std::to_string(limits_.max_connections) + " connections already";
     if (!evict(busiest(), now_ms, why)) return why;
   }
   if (strangers_ >= limits_.max_strangers) {
-    const std::string why = "there are " + std::to_string(limits_.max_strangers) + " connections without a purpose already";
+    const std::string why = "there are " + std::to_string(limits_.max_strangers) +
+                            " connections without a purpose already";
     if (!evict(busiest(), now_ms, why)) return why;
   }
   return {};
@@ -56,17 +59,20 @@ void ConnectionGate::remove(Ticket ticket) {
 }
 
 std::string ConnectionGate::busiest() const {
-  const auto most = std::ranges::max_element(strangers_by_address_, {}, [](const auto& one) { return one.second; });
+  const auto most = std::ranges::max_element(strangers_by_address_, {},
+                                             [](const auto& one) { return one.second; });
   return most == strangers_by_address_.end() ? std::string() : most->first;
 }
 
 // What is evicted removes itself, at once.
 bool ConnectionGate::evict(const std::string& address, uint64_t now_ms, const std::string& why) {
-  const auto found = std::ranges::find_if(entries_, [&](const Entry& entry) { return !entry.known && entry.address == address; });
+  const auto found = std::ranges::find_if(
+      entries_, [&](const Entry& entry) { return !entry.known && entry.address == address; });
   if (found == entries_.end() || now_ms < found->since_ms + kGraceMs) return false;
   const auto evicted = found->evict;
   const size_t before = entries_.size();
-  evicted("peer: no purpose within " + std::to_string(now_ms - found->since_ms) + " ms, and " + why);
+  evicted("peer: no purpose within " + std::to_string(now_ms - found->since_ms) + " ms, and " +
+          why);
   return entries_.size() < before;
 }
 

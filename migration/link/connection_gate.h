@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who may connect: so many connections in all and from one address, and fewer of strangers, who have not become part of a
-// move. No I/O; times are the caller's.
+// Who may connect: so many connections in all and from one address, and fewer of strangers, who
+// have not become part of a move. No I/O; times are the caller's.
 //
-// Where there is no room a stranger that has had kGraceMs leaves for the new one: the oldest of the address that has the
-// most. So whoever holds connections open without a purpose loses them to who has one, and a peer behind another
-// address never waits for them. Known peers are not sent away.
+// Where there is no room a stranger that has had kGraceMs leaves for the new one: the oldest of the
+// address that has the most. So whoever holds connections open without a purpose loses them to who
+// has one, and a peer behind another address never waits for them. Known peers are not sent away.
 //
 // Thread safety: none.
 #pragma once
@@ -20,9 +20,9 @@
 namespace godwit::migration {
 
 struct ConnectionLimits {
-  size_t max_connections = 1024;   // from outside, all
+  size_t max_connections = 1024;  // from outside, all
   size_t max_per_address = 512;
-  size_t max_strangers = 256;      // of them
+  size_t max_strangers = 256;  // of them
 };
 
 class ConnectionGate {
@@ -38,7 +38,8 @@ class ConnectionGate {
 
   explicit ConnectionGate(ConnectionLimits limits) : limits_(limits) {}
 
-  // Empty: there is room now, perhaps because another one has just been evicted; then add() it. Else why not.
+  // Empty: there is room now, perhaps because another one has just been evicted; then add() it.
+  // Else why not.
   std::string make_room(const std::string& address, uint64_t now_ms);
   Ticket add(Entry entry);
   void know(Ticket ticket);

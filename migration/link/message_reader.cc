@@ -8,7 +8,8 @@ namespace godwit::migration {
 namespace {
 
 constexpr size_t kBlockBytes = 64u << 10;
-constexpr size_t kKeptBytes = 1u << 20;  // a buffer that grew past this is given back when it is empty
+constexpr size_t kKeptBytes =
+    1u << 20;  // a buffer that grew past this is given back when it is empty
 
 }  // namespace
 
@@ -17,10 +18,13 @@ std::span<uint8_t> MessageReader::room() {
     begin_ = end_ = 0;
     if (buffer_.size() > kKeptBytes) std::vector<uint8_t>().swap(buffer_);
   }
-  const size_t limit = kLengthBytes + most_;  // one message at most, where messages are as short as that
-  const size_t wanted = limit < kBlockBytes ? limit - std::min(limit - 1, waiting()) : std::max(kBlockBytes, waiting() / 2);
+  const size_t limit =
+      kLengthBytes + most_;  // one message at most, where messages are as short as that
+  const size_t wanted = limit < kBlockBytes ? limit - std::min(limit - 1, waiting())
+                                            : std::max(kBlockBytes, waiting() / 2);
   if (buffer_.size() - end_ < wanted && begin_ > 0) {
-    std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_), buffer_.begin() + static_cast<std::ptrdiff_t>(end_), buffer_.begin());
+    std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(begin_),
+              buffer_.begin() + static_cast<std::ptrdiff_t>(end_), buffer_.begin());
     end_ -= begin_;
     begin_ = 0;
   }
@@ -29,7 +33,8 @@ std::span<uint8_t> MessageReader::room() {
 }
 
 Result<std::optional<std::span<const uint8_t>>> MessageReader::next() {
-  const std::span<const uint8_t> there = std::span<const uint8_t>(buffer_).subspan(begin_, waiting());
+  const std::span<const uint8_t> there =
+      std::span<const uint8_t>(buffer_).subspan(begin_, waiting());
   if (there.size() < kLengthBytes) return std::optional<std::span<const uint8_t>>();
   const auto length = frame_length(there.first(kLengthBytes), most_);
   if (!length) return fail(length.error());

@@ -2,8 +2,9 @@
 //
 // Messages out of a stream of bytes: a 32-bit length in network order, then so many bytes. No I/O.
 //
-// The buffer grows with what has come, never with what a length claims; above the limit a length is refused before
-// its message has come. Until raise_limit() room() asks for no byte beyond the limit.
+// The buffer grows with what has come, never with what a length claims; above the limit a length is
+// refused before its message has come. Until raise_limit() room() asks for no byte beyond the
+// limit.
 //
 // Thread safety: none.
 #pragma once

@@ -10,9 +10,9 @@ namespace godwit::migration {
 
 namespace {
 
-constexpr size_t kWriteBuffers = 32;        // messages in one write
-constexpr uint64_t kKeepAliveParts = 3;     // of the idle time
-constexpr uint64_t kLingerMs = 1000;        // for what is still to be sent
+constexpr size_t kWriteBuffers = 32;     // messages in one write
+constexpr uint64_t kKeepAliveParts = 3;  // of the idle time
+constexpr uint64_t kLingerMs = 1000;     // for what is still to be sent
 
 }  // namespace
 
@@ -41,7 +41,8 @@ void Session::watch(Watch taken, Watch closed) {
 void Session::start(OnMessage on_message, OnClosed on_closed) {
   on_message_ = std::move(on_message);
   on_closed_ = std::move(on_closed);
-  limit(options_.handshake_timeout_ms, "peer: no hello within " + std::to_string(options_.handshake_timeout_ms) + " ms");
+  limit(options_.handshake_timeout_ms,
+        "peer: no hello within " + std::to_string(options_.handshake_timeout_ms) + " ms");
   read();
 }
 
@@ -64,13 +65,14 @@ void Session::read() {
   if (closed_ || paused_ || reading_) return;
   reading_ = true;
   const std::span<uint8_t> room = reader_.room();
-  stream_->read_some(asio::buffer(room.data(), room.size()), [self = shared_from_this()](const std::string& error, size_t bytes) {
-    self->reading_ = false;
-    if (!error.empty()) return self->close(error);
-    self->reader_.took(bytes);
-    self->heard_ = std::chrono::steady_clock::now();
-    self->deliver();
-  });
+  stream_->read_some(asio::buffer(room.data(), room.size()),
+                     [self = shared_from_this()](const std::string& error, size_t bytes) {
+                       self->reading_ = false;
+                       if (!error.empty()) return self->close(error);
+                       self->reader_.took(bytes);
+                       self->heard_ = std::chrono::steady_clock::now();
+                       self->deliver();
+                     });
 }
 
 void Session::deliver() {
@@ -110,10 +112,13 @@ bool Session::take(std::span<const uint8_t> bytes) {
     return false;
   }
   if (message->has_ping()) answer_ping(message->ping());
-  const bool keeps_alive = (message->has_ping() && message->ping().number() == 0) || (message->has_pong() && message->pong().number() == 0);
+  const bool keeps_alive = (message->has_ping() && message->ping().number() == 0) ||
+                           (message->has_pong() && message->pong().number() == 0);
   if (keeps_alive) return true;
   if (incoming_ && !owned_ && !closing_) {
-    limit(options_.handshake_timeout_ms, "peer: " + link_.host + " said nothing that is of use within " + std::to_string(options_.handshake_timeout_ms) + " ms");
+    limit(options_.handshake_timeout_ms, "peer: " + link_.host +
+                                             " said nothing that is of use within " +
+                                             std::to_string(options_.handshake_timeout_ms) + " ms");
   }
   if (message->has_ping()) return true;
   // The callback may hand the session over to another one, or close it.
@@ -141,7 +146,8 @@ Result<void> Session::greet(const wire::Hello& hello) {
     return fail(version.error());
   }
   if (link_.certificate && !names_host(*link_.certificate, hello.host())) {
-    return fail("peer: calls itself " + hello.host() + ", and its certificate (" + link_.certificate->subject + ") is for " + names_text(*link_.certificate));
+    return fail("peer: calls itself " + hello.host() + ", and its certificate (" +
+                link_.certificate->subject + ") is for " + names_text(*link_.certificate));
   }
   link_.host = hello.host();
   link_.version = *version;
@@ -159,11 +165,14 @@ void Session::keep_alive() {
     if (failed || self->closed_) return;
     const auto now = std::chrono::steady_clock::now();
     std::error_code ignored;
-    // What has come and was not read yet, be it that we are late or that others are to wait, has been said.
+    // What has come and was not read yet, be it that we are late or that others are to wait, has
+    // been said.
     if (self->paused_ || self->stream_->socket().available(ignored) > 0) self->heard_ = now;
-    const auto silent_ms = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now - self->heard_).count());
+    const auto silent_ms = static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(now - self->heard_).count());
     if (silent_ms >= self->options_.idle_timeout_ms) {
-      return self->close("peer: " + self->link_.host + " has been silent for " + std::to_string(silent_ms) + " ms");
+      return self->close("peer: " + self->link_.host + " has been silent for " +
+                         std::to_string(silent_ms) + " ms");
     }
     if (silent_ms >= part_ms) {
       wire::Envelope ping;
@@ -246,7 +255,9 @@ Result<asio::ip::tcp::endpoint> parse_address(const std::string& text) {
   uint16_t port = 0;
   const char* first = text.data() + colon + 1;
   const char* last = text.data() + text.size();
-  if (const auto parsed = std::from_chars(first, last, port); parsed.ec != std::errc{} || parsed.ptr != last || port == 0) return bad();
+  if (const auto parsed = std::from_chars(first, last, port);
+      parsed.ec != std::errc{} || parsed.ptr != last || port == 0)
+    return bad();
   std::error_code error;
   const auto address = asio::ip::make_address(host, error);
   if (error) return bad();

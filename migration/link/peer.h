@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A session with a peer: whole messages over one stream (wire.h has framing and limits, peer_stream.h TCP and TLS).
+// A session with a peer: whole messages over one stream (wire.h has framing and limits,
+// peer_stream.h TCP and TLS).
 //
-// Until the peer has said hello, messages are at most kMaxHelloBytes long and it has handshake_timeout_ms. Over TLS its hello
-// must name a host that its certificate is for. Who has said hello and is not taken over by a move must say something at
-// least as often. A peer that speaks version 2 and is silent is asked whether it is there; one that stays silent for
+// Until the peer has said hello, messages are at most kMaxHelloBytes long and it has
+// handshake_timeout_ms. Over TLS its hello must name a host that its certificate is for. Who has
+// said hello and is not taken over by a move must say something at least as often. A peer that
+// speaks version 2 and is silent is asked whether it is there; one that stays silent for
 // idle_timeout_ms is gone. (One that speaks version 1 is given up by TCP's own keep-alive only.)
 //
-// Sending queues without bound here; who produces in bulk looks at queued_bytes() first. After close() nothing is
-// called any more but on_closed, once.
+// Sending queues without bound here; who produces in bulk looks at queued_bytes() first. After
+// close() nothing is called any more but on_closed, once.
 //
 // Thread safety: the control thread (the io_context's handlers).
 #pragma once

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `peer ping`: a session to a peer for nothing but to see that one can be had: who answers, by which certificate and which
-// versions of the protocol, and how long it takes to and fro.
+// `peer ping`: a session to a peer for nothing but to see that one can be had: who answers, by
+// which certificate and which versions of the protocol, and how long it takes to and fro.
 #pragma once
 
 #include <cstdint>
@@ -22,14 +22,15 @@ struct PingReport {
   bool may_move_in = false, may_move_out = false;
   LinkInfo link;
   uint32_t version_low = 0, version_high = 0;  // that the peer speaks
-  uint64_t connect_ns = 0;                     // until its hello had come: TCP, TLS and one round trip
-  std::vector<uint64_t> round_trips_ns;        // none from a peer that speaks version 1
+  uint64_t connect_ns = 0;               // until its hello had come: TCP, TLS and one round trip
+  std::vector<uint64_t> round_trips_ns;  // none from a peer that speaks version 1
 };
 
 class PeerPing : public std::enable_shared_from_this<PeerPing> {
  public:
   using Done = std::function<void(Result<PingReport> report)>;
-  PeerPing(Network& network, const Clock& clock, std::string self, std::string host, std::string address, uint64_t count, Done done);
+  PeerPing(Network& network, const Clock& clock, std::string self, std::string host,
+           std::string address, uint64_t count, Done done);
 
   void begin(uint64_t timeout_ms);
   void stop();

@@ -33,7 +33,8 @@ void set_options(tcp::socket& socket) {
 
 std::string error_text(const std::error_code& error) {
   if (!error) return {};
-  if (error == asio::error::eof || error == asio::ssl::error::stream_truncated) return "the peer closed the connection";
+  if (error == asio::error::eof || error == asio::ssl::error::stream_truncated)
+    return "the peer closed the connection";
   return error.message();
 }
 
@@ -52,14 +53,15 @@ class PlainStream final : public PeerStream, public std::enable_shared_from_this
     asio::post(socket_.get_executor(), [done = std::move(done)] { done({}, 0); });
   }
   void read_some(asio::mutable_buffer room, Done done) override {
-    socket_.async_read_some(room, [self = shared_from_this(), done = std::move(done)](const std::error_code& error, size_t bytes) {
-      done(error_text(error), bytes);
-    });
+    socket_.async_read_some(
+        room, [self = shared_from_this(), done = std::move(done)](
+                  const std::error_code& error, size_t bytes) { done(error_text(error), bytes); });
   }
   void write(const std::vector<asio::const_buffer>& buffers, Done done) override {
-    asio::async_write(socket_, buffers, [self = shared_from_this(), done = std::move(done)](const std::error_code& error, size_t bytes) {
-      done(error_text(error), bytes);
-    });
+    asio::async_write(
+        socket_, buffers,
+        [self = shared_from_this(), done = std::move(done)](
+            const std::error_code& error, size_t bytes) { done(error_text(error), bytes); });
   }
   void close() override { close_socket(socket_); }
   tcp::socket& socket() override { return socket_; }
@@ -86,7 +88,8 @@ class MeteredSocket {
 
   template <typename Buffers, typename Handler>
   void async_read_some(const Buffers& buffers, Handler&& handler) {
-    socket_.async_read_some(buffers, [this, handler = std::forward<Handler>(handler)](std::error_code error, size_t bytes) mutable {
+    socket_.async_read_some(buffers, [this, handler = std::forward<Handler>(handler)](
+                                         std::error_code error, size_t bytes) mutable {
       if (limit_ != SIZE_MAX) taken_ += bytes;
       if (!error && exceeded()) error = asio::error::message_size;
       handler(error, error ? 0 : bytes);
@@ -106,7 +109,9 @@ class MeteredSocket {
 class TlsStream final : public PeerStream, public std::enable_shared_from_this<TlsStream> {
  public:
   TlsStream(tcp::socket socket, Role role, std::shared_ptr<const TlsContext> tls)
-      : tls_(std::move(tls)), role_(role), stream_(MeteredSocket(std::move(socket)), tls_->context()) {}
+      : tls_(std::move(tls)),
+        role_(role),
+        stream_(MeteredSocket(std::move(socket)), tls_->context()) {}
 
   void handshake(Done done) override {
     set_options(socket());
@@ -114,23 +119,29 @@ class TlsStream final : public PeerStream, public std::enable_shared_from_this<T
       if (!good && fault_.empty()) note_fault(context.native_handle());
       return good;
     });
-    const auto type = role_ == Role::kConnected ? asio::ssl::stream_base::client : asio::ssl::stream_base::server;
-    stream_.async_handshake(type, [self = shared_from_this(), done = std::move(done)](const std::error_code& error) {
-      if (error) return done(self->handshake_error(error), 0);
-      self->stream_.next_layer().lift_limit();
-      if (const X509* shown = SSL_get0_peer_certificate(self->stream_.native_handle())) self->certificate_ = describe(*shown);
-      done(self->certificate_ ? "" : "TLS: the peer showed no certificate", 0);
-    });
+    const auto type =
+        role_ == Role::kConnected ? asio::ssl::stream_base::client : asio::ssl::stream_base::server;
+    stream_.async_handshake(
+        type, [self = shared_from_this(), done = std::move(done)](const std::error_code& error) {
+          if (error) return done(self->handshake_error(error), 0);
+          self->stream_.next_layer().lift_limit();
+          if (const X509* shown = SSL_get0_peer_certificate(self->stream_.native_handle()))
+            self->certificate_ = describe(*shown);
+          done(self->certificate_ ? "" : "TLS: the peer showed no certificate", 0);
+        });
   }
   void read_some(asio::mutable_buffer room, Done done) override {
-    stream_.async_read_some(room, [self = shared_from_this(), done = std::move(done)](const std::error_code& error, size_t bytes) {
+    stream_.async_read_some(room, [self = shared_from_this(), done = std::move(done)](
+                                      const std::error_code& error, size_t bytes) {
       done(self->stream_error(error), bytes);
     });
   }
   void write(const std::vector<asio::const_buffer>& buffers, Done done) override {
-    asio::async_write(stream_, buffers, [self = shared_from_this(), done = std::move(done)](const std::error_code& error, size_t bytes) {
-      done(self->stream_error(error), bytes);
-    });
+    asio::async_write(stream_, buffers,
+                      [self = shared_from_this(), done = std::move(done)](
+                          const std::error_code& error, size_t bytes) {
+                        done(self->stream_error(error), bytes);
+                      });
   }
   void close() override { close_socket(socket()); }
   tcp::socket& socket() override { return stream_.next_layer().socket(); }
@@ -146,10 +157,12 @@ class TlsStream final : public PeerStream, public std::enable_shared_from_this<T
     fault_ = X509_verify_cert_error_string(X509_STORE_CTX_get_error(context));
     if (at == nullptr) return;
     const CertificateInfo info = describe(*at);
-    fault_ += " (" + info.subject + ", issued by " + info.issuer + ", valid from " + utc_text(info.not_before_s) + " to " + utc_text(info.not_after_s) + ")";
+    fault_ += " (" + info.subject + ", issued by " + info.issuer + ", valid from " +
+              utc_text(info.not_before_s) + " to " + utc_text(info.not_after_s) + ")";
   }
   std::string handshake_error(const std::error_code& error) {
-    if (stream_.next_layer().exceeded()) return "TLS: more than " + std::to_string(kMaxHandshakeBytes) + " bytes of handshake";
+    if (stream_.next_layer().exceeded())
+      return "TLS: more than " + std::to_string(kMaxHandshakeBytes) + " bytes of handshake";
     if (!fault_.empty()) return "TLS: the peer's certificate: " + fault_;
     return "TLS: " + error_text(error);
   }
@@ -167,7 +180,8 @@ class TlsStream final : public PeerStream, public std::enable_shared_from_this<T
 
 }  // namespace
 
-std::shared_ptr<PeerStream> make_peer_stream(tcp::socket socket, PeerStream::Role role, std::shared_ptr<const TlsContext> tls) {
+std::shared_ptr<PeerStream> make_peer_stream(tcp::socket socket, PeerStream::Role role,
+                                             std::shared_ptr<const TlsContext> tls) {
   if (tls == nullptr) return std::make_shared<PlainStream>(std::move(socket));
   return std::make_shared<TlsStream>(std::move(socket), role, std::move(tls));
 }
@@ -177,7 +191,8 @@ std::string address_text(const tcp::socket& socket) {
   const tcp::endpoint endpoint = socket.remote_endpoint(error);
   if (error) return "?";
   const std::string address = endpoint.address().to_string();
-  return (endpoint.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(endpoint.port());
+  return (endpoint.address().is_v6() ? "[" + address + "]" : address) + ":" +
+         std::to_string(endpoint.port());
 }
 
 }  // namespace godwit::migration

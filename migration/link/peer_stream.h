@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bytes to and from a peer: a TCP connection, or TLS over one. Whoever has one sees no difference but in what is known of
-// the other side.
+// Bytes to and from a peer: a TCP connection, or TLS over one. Whoever has one sees no difference
+// but in what is known of the other side.
 //
-// Invariants: one handshake before anything else; at most one read and one write at a time. Over TLS the handshake may
-// take kMaxHandshakeBytes from the other side. After close() what is under way ends with an error.
-// Thread safety: the control thread (the io_context's handlers).
+// Invariants: one handshake before anything else; at most one read and one write at a time. Over
+// TLS the handshake may take kMaxHandshakeBytes from the other side. After close() what is under
+// way ends with an error. Thread safety: the control thread (the io_context's handlers).
 #pragma once
 
 #include <asio/buffer.hpp>
@@ -31,7 +31,8 @@ class PeerStream {
   virtual ~PeerStream() = default;
   virtual void handshake(Done done) = 0;
   virtual void read_some(asio::mutable_buffer room, Done done) = 0;
-  virtual void write(const std::vector<asio::const_buffer>& buffers, Done done) = 0;  // all of it; the bytes stay until done
+  virtual void write(const std::vector<asio::const_buffer>& buffers,
+                     Done done) = 0;  // all of it; the bytes stay until done
   virtual void close() = 0;
 
   [[nodiscard]] virtual asio::ip::tcp::socket& socket() = 0;
@@ -41,7 +42,8 @@ class PeerStream {
 };
 
 // Plain text without a context.
-std::shared_ptr<PeerStream> make_peer_stream(asio::ip::tcp::socket socket, PeerStream::Role role, std::shared_ptr<const TlsContext> tls);
+std::shared_ptr<PeerStream> make_peer_stream(asio::ip::tcp::socket socket, PeerStream::Role role,
+                                             std::shared_ptr<const TlsContext> tls);
 
 // "10.0.0.2:40312" or "[fd00::2]:40312"; "?" when it has gone.
 [[nodiscard]] std::string address_text(const asio::ip::tcp::socket& socket);

@@ -44,13 +44,14 @@ Bytes ethernet(const MacAddress& dst, const MacAddress& src, uint16_t vlan, uint
 
 constexpr MacAddress kBroadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
-Bytes rarp(const MacAddress& to, const MacAddress& from, const FabricAddress& about, const Magic& magic, uint64_t nonce) {
+Bytes rarp(const MacAddress& to, const MacAddress& from, const FabricAddress& about,
+           const Magic& magic, uint64_t nonce) {
   const MacAddress& mac = about.mac;
   Bytes out = ethernet(to, from, about.vlan, 0x8035);
   put16(out, 1);       // Ethernet
   put16(out, 0x0800);  // IPv4
   put(out, std::array<uint8_t, 2>{6, 4});
-  put16(out, 3);       // request reverse
+  put16(out, 3);  // request reverse
   put(out, mac.bytes);
   put(out, std::array<uint8_t, 4>{});
   put(out, mac.bytes);
@@ -115,8 +116,10 @@ std::vector<std::vector<uint8_t>> announcements(const dataplane::Profile& profil
   std::vector<Bytes> frames;
   for (const FabricAddress& at : fabric_addresses(profile)) {
     frames.push_back(rarp(kBroadcast, at.mac, at, kAnnouncementMagic, nonce));
-    for (const Ipv4Address& ip : profile.ipv4s) frames.push_back(gratuitous_arp(at.mac, ip, at.vlan));
-    for (const Ipv6Address& ip : profile.ipv6s) frames.push_back(unsolicited_na(at.mac, ip, at.vlan));
+    for (const Ipv4Address& ip : profile.ipv4s)
+      frames.push_back(gratuitous_arp(at.mac, ip, at.vlan));
+    for (const Ipv6Address& ip : profile.ipv6s)
+      frames.push_back(unsolicited_na(at.mac, ip, at.vlan));
   }
   for (Bytes& frame : frames) frame.resize(std::max(frame.size(), kMinFrame));
   return frames;
@@ -126,21 +129,32 @@ std::vector<uint8_t> probe(const FabricAddress& to, const MacAddress& sender, ui
   return rarp(to.mac, sender, to, kProbeMagic, nonce);
 }
 
-std::vector<uint8_t> echo(const FabricAddress& of, uint64_t nonce) { return rarp(kBroadcast, of.mac, of, kEchoMagic, nonce); }
+std::vector<uint8_t> echo(const FabricAddress& of, uint64_t nonce) {
+  return rarp(kBroadcast, of.mac, of, kEchoMagic, nonce);
+}
 
 std::optional<FabricMessage> read_fabric_message(std::span<const uint8_t> frame) {
   FabricMessage out;
   size_t at = 12;
   while (frame.size() >= at + 6 && frame[at] == 0x81 && frame[at + 1] == 0x00) {
-    if (at == 12) out.address.vlan = static_cast<uint16_t>((frame[at + 2] << 8 | frame[at + 3]) & 0xfff);
+    if (at == 12)
+      out.address.vlan = static_cast<uint16_t>((frame[at + 2] << 8 | frame[at + 3]) & 0xfff);
     at += 4;
   }
-  if (frame.size() < at + 2 + kRarpBody + sizeof(Magic) + 8 || frame[at] != 0x80 || frame[at + 1] != 0x35) return std::nullopt;
-  std::copy_n(frame.begin() + static_cast<std::ptrdiff_t>(at) + 2 + 8, out.address.mac.bytes.size(), out.address.mac.bytes.begin());
+  if (frame.size() < at + 2 + kRarpBody + sizeof(Magic) + 8 || frame[at] != 0x80 ||
+      frame[at + 1] != 0x35)
+    return std::nullopt;
+  std::copy_n(frame.begin() + static_cast<std::ptrdiff_t>(at) + 2 + 8, out.address.mac.bytes.size(),
+              out.address.mac.bytes.begin());
   const auto padding = frame.subspan(at + 2 + kRarpBody);
-  const auto is = [&](const Magic& magic) { return std::equal(magic.begin(), magic.end(), padding.begin()); };
+  const auto is = [&](const Magic& magic) {
+    return std::equal(magic.begin(), magic.end(), padding.begin());
+  };
   using Kind = FabricMessage::Kind;
-  out.kind = is(kAnnouncementMagic) ? Kind::kAnnouncement : is(kProbeMagic) ? Kind::kProbe : is(kEchoMagic) ? Kind::kEcho : Kind::kInvalid;
+  out.kind = is(kAnnouncementMagic) ? Kind::kAnnouncement
+             : is(kProbeMagic)      ? Kind::kProbe
+             : is(kEchoMagic)       ? Kind::kEcho
+                                    : Kind::kInvalid;
   if (out.kind == Kind::kInvalid) return std::nullopt;
   for (size_t i = 0; i < 8; ++i) out.nonce = out.nonce << 8 | padding[sizeof(Magic) + i];
   return out;

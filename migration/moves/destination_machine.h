@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The destination's side of a move, as a table; step() does no I/O (see source.h for the conventions).
+// The destination's side of a move, as a table; step() does no I/O (see source.h for the
+// conventions).
 //
 //   offered -> prepared -> running (rings run, no handover yet) -> active
 //                 |   \--> handed_over (handover held, rings do not run) --> active -> open -> done
 //                 |               |  revoked -> prepared
 //                 v               v
-//              stranded        orphaned      the session is lost: the source is asked until it answers
+//              stranded        orphaned      the session is lost: the source is asked until it
+//              answers
 //
 // Whatever is not decided here ends aborted on the source's word.
 //
 // Active needs both, in either order: the handover in hand and the VM's own rings running. Then one
-// transaction publishes, with no round trip. It is over on the source's word only: one that has lost its source asks on, since the
-// source may have claimed the VM, or may not know that it has gone. A destination that has lost its source takes the VM, by the epoch of the
-// handover that it did not get, when its rings run here and the source cannot be asked for a while; or at once on its word
-// that the move is done.
+// transaction publishes, with no round trip. It is over on the source's word only: one that has
+// lost its source asks on, since the source may have claimed the VM, or may not know that it has
+// gone. A destination that has lost its source takes the VM, by the epoch of the handover that it
+// did not get, when its rings run here and the source cannot be asked for a while; or at once on
+// its word that the move is done.
 #pragma once
 
 #include <array>
@@ -27,14 +30,14 @@ namespace godwit::migration {
 
 enum class DestinationState : uint8_t {
   kInvalid = 0,
-  kOffered,      // the offer is being checked and staged
+  kOffered,  // the offer is being checked and staged
   kPrepared,
   kRunning,
   kHandedOver,
-  kStranded,     // prepared, and the source is gone (or this switch was restarted)
-  kOrphaned,     // handover held, session lost, rings do not run: the source is in doubt
-  kActive,       // published; direct arrivals wait for the backlog's barrier
-  kOpen,         // direct arrivals flow; the window is open
+  kStranded,  // prepared, and the source is gone (or this switch was restarted)
+  kOrphaned,  // handover held, session lost, rings do not run: the source is in doubt
+  kActive,    // published; direct arrivals wait for the backlog's barrier
+  kOpen,      // direct arrivals flow; the window is open
   kDone,
   kAborted,
   kCount
@@ -44,8 +47,8 @@ enum class DestinationEvent : uint8_t {
   kInvalid = 0,
   kStaged,
   kStageFailed,
-  kHandover,        // its digest fits what is staged
-  kBadHandover,     // it does not
+  kHandover,     // its digest fits what is staged
+  kBadHandover,  // it does not
   kRingsRunning,
   kRingsStopped,
   kRevoke,
@@ -54,35 +57,36 @@ enum class DestinationEvent : uint8_t {
   kDone,
   kCancel,
   kConnectionLost,
-  kReconnected,     // the source is back and says its handover again
-  kRestored,        // after a restart: the journal says that it was active
-  kHoldTimeout,     // direct arrivals, or rings without their source, have waited long enough
-  kWindowTimeout,   // the source never said done
-  kClaim,           // the source has it by a newer epoch, and its rings do not run here
-  kJournalFailed,   // what this step rests on could not be written
+  kReconnected,    // the source is back and says its handover again
+  kRestored,       // after a restart: the journal says that it was active
+  kHoldTimeout,    // direct arrivals, or rings without their source, have waited long enough
+  kWindowTimeout,  // the source never said done
+  kClaim,          // the source has it by a newer epoch, and its rings do not run here
+  kJournalFailed,  // what this step rests on could not be written
   kCount
 };
 
 enum class DestinationAction : uint8_t {
   kNone = 0,
-  kRecord,           // in the journal; kJournalFailed when it cannot be. What is published is a fact: it is written when it can be
+  kRecord,  // in the journal; kJournalFailed when it cannot be. What is published is a fact: it is
+            // written when it can be
   kSendPrepared,
   kSendRefused,
   kSendActive,
   kSendRevoked,
   kSendBarrierAck,
   kSendDoneAck,
-  kDiscard,          // everything staged goes; as before the offer
-  kKeepHandover,     // its epoch and digest
+  kDiscard,       // everything staged goes; as before the offer
+  kKeepHandover,  // its epoch and digest
   kDropHandover,
-  kUnpublish,        // a newer epoch has it: rules and port go, its location is the uplink
-  kAskSource,        // again and again until it answers
-  kClaimHandover,    // the epoch that the source's handover would have had
-  kPublish,          // one transaction; direct arrivals parked, what the source sent ahead delivered
+  kUnpublish,      // a newer epoch has it: rules and port go, its location is the uplink
+  kAskSource,      // again and again until it answers
+  kClaimHandover,  // the epoch that the source's handover would have had
+  kPublish,        // one transaction; direct arrivals parked, what the source sent ahead delivered
   kAnnounce,
-  kEnter,            // the records of what was published: nobody waits for them
-  kReleaseDirect,    // location to the port
-  kCloseWindow,      // copies are no longer paired
+  kEnter,          // the records of what was published: nobody waits for them
+  kReleaseDirect,  // location to the port
+  kCloseWindow,    // copies are no longer paired
   kStartHoldTimer,
   kStartClaimTimer,
   kStartWindowTimer,
@@ -107,11 +111,14 @@ struct DestinationTransition {
 
 class DestinationMachine {
  public:
-  explicit DestinationMachine(std::span<const DestinationTransition> table = destination_transitions(),
-                              DestinationState state = DestinationState::kOffered)
+  explicit DestinationMachine(
+      std::span<const DestinationTransition> table = destination_transitions(),
+      DestinationState state = DestinationState::kOffered)
       : table_(table), state_(state) {}
   [[nodiscard]] DestinationState state() const { return state_; }
-  [[nodiscard]] bool over() const { return state_ == DestinationState::kDone || state_ == DestinationState::kAborted; }
+  [[nodiscard]] bool over() const {
+    return state_ == DestinationState::kDone || state_ == DestinationState::kAborted;
+  }
   const DestinationTransition* step(DestinationEvent event);
 
  private:

@@ -18,19 +18,22 @@ using dataplane::PortEventKind;
 
 namespace {
 
-// How long direct arrivals wait, in looks: between two the session is read, also by a thread that did not run for a while.
+// How long direct arrivals wait, in looks: between two the session is read, also by a thread that
+// did not run for a while.
 constexpr uint64_t kLookMs = 5;
-constexpr uint32_t kQuietLooks = 10;      // without anything older
+constexpr uint32_t kQuietLooks = 10;  // without anything older
 constexpr uint32_t kMostLooks = 50;
-constexpr uint64_t kClaimMs = 3000;       // rings run, and the source cannot be asked: as long as it waits itself
-constexpr uint64_t kAskMs = 300;          // the source reconnects by itself, and sooner
+constexpr uint64_t kClaimMs =
+    3000;  // rings run, and the source cannot be asked: as long as it waits itself
+constexpr uint64_t kAskMs = 300;  // the source reconnects by itself, and sooner
 constexpr uint64_t kAskAgainMs = 1000;
-constexpr uint64_t kWindowSlackMs = 5000; // beyond the source's own limits
-constexpr size_t kMaxWaitingIn = 4096;    // redirected frames that wait for the worker's ring
+constexpr uint64_t kWindowSlackMs = 5000;  // beyond the source's own limits
+constexpr size_t kMaxWaitingIn = 4096;     // redirected frames that wait for the worker's ring
 
 }  // namespace
 
-DestinationMove::DestinationMove(MoveContext& context, std::string vm, std::string peer, std::string id)
+DestinationMove::DestinationMove(MoveContext& context, std::string vm, std::string peer,
+                                 std::string id)
     : context_(context),
       machine_(context.tables.destination),
       hold_timer_(context.network.timer()),
@@ -49,7 +52,8 @@ DestinationMove::DestinationMove(MoveContext& context, std::string vm, std::stri
 
 void DestinationMove::attach(std::shared_ptr<PeerSession> session) {
   const bool again = session_ != nullptr || machine_.state() != DestinationState::kOffered;
-  if (session_ != nullptr && session_ != session) session_->close("the source opened another session for the move");
+  if (session_ != nullptr && session_ != session)
+    session_->close("the source opened another session for the move");
   session_ = std::move(session);
   if (again) step(DestinationEvent::kReconnected);
 }
@@ -69,8 +73,9 @@ void DestinationMove::step(DestinationEvent event, const std::string& why) {
   if (transition == nullptr) return;
   if (!why.empty()) why_ = why;
   if (before != transition->to) {
-    context_.log("move " + status_.id + " of " + status_.vm + " from " + status_.peer + ": " + std::string(name_of(before)) + " -> " +
-                 std::string(name_of(transition->to)) + " on " + std::string(name_of(event)) + (why.empty() ? "" : " (" + why + ")"));
+    context_.log("move " + status_.id + " of " + status_.vm + " from " + status_.peer + ": " +
+                 std::string(name_of(before)) + " -> " + std::string(name_of(transition->to)) +
+                 " on " + std::string(name_of(event)) + (why.empty() ? "" : " (" + why + ")"));
     note_step(status_, context_.clock.now_ns(), name_of(transition->to), name_of(event), why);
     status_.deadline_ns = 0;
     context_.changed();
@@ -92,7 +97,8 @@ void DestinationMove::after_step(DestinationState before) {
   if (now == before) return;
   if (!asks()) stop_asking();
   // Rings that ran before the state that they matter in.
-  if ((now == DestinationState::kPrepared || now == DestinationState::kStranded) && rings_run()) step(DestinationEvent::kRingsRunning);
+  if ((now == DestinationState::kPrepared || now == DestinationState::kStranded) && rings_run())
+    step(DestinationEvent::kRingsRunning);
 }
 
 void DestinationMove::act(DestinationAction action) {
@@ -104,7 +110,8 @@ void DestinationMove::act(DestinationAction action) {
     session_->send(message);
   };
   switch (action) {
-    case A::kSendPrepared: return send([this](auto& m) { m.mutable_prepared()->set_digest(staged_->digest()); });
+    case A::kSendPrepared:
+      return send([this](auto& m) { m.mutable_prepared()->set_digest(staged_->digest()); });
     case A::kSendRefused:
       return send([this](auto& m) {
         size_t at = 0;
@@ -120,17 +127,14 @@ void DestinationMove::act(DestinationAction action) {
         m.mutable_active()->set_frames_held(next_number_);
       });
     case A::kSendRevoked: return send([this](auto& m) { m.mutable_revoked()->set_reason(why_); });
-    case A::kSendBarrierAck: return send([this](auto& m) { m.mutable_barrier_ack()->set_number(barrier_); });
+    case A::kSendBarrierAck:
+      return send([this](auto& m) { m.mutable_barrier_ack()->set_number(barrier_); });
     case A::kSendDoneAck: return send([](auto& m) { m.mutable_done_ack(); });
-    case A::kDiscard:
-      staged_.reset();
-      return;
+    case A::kDiscard: staged_.reset(); return;
     case A::kKeepHandover:
       if (status_.handover_ns == 0) status_.handover_ns = context_.clock.now_ns();
       return forget_ahead();  // the source sends all of it again
-    case A::kDropHandover:
-      status_.handover_ns = 0;
-      return forget_ahead();
+    case A::kDropHandover: status_.handover_ns = 0; return forget_ahead();
     case A::kRecord: return record();
     case A::kUnpublish: return unpublish();
     case A::kAskSource: return ask_source(recovered_ ? 0 : kAskMs);
@@ -146,16 +150,18 @@ void DestinationMove::act(DestinationAction action) {
       looks_ = quiet_looks_ = 0;
       locate(LocationKind::kPort, true);
       return watch_fence();
-    case A::kCloseWindow:
-      fenced_ = false;
-      return locate(LocationKind::kPort, false);
+    case A::kCloseWindow: fenced_ = false; return locate(LocationKind::kPort, false);
     case A::kStartHoldTimer: return watch_hold();
     case A::kStartClaimTimer:
-      return hold_timer_->set(kClaimMs, [this] { step(DestinationEvent::kHoldTimeout, "the VM runs here and the source cannot be asked"); });
+      return hold_timer_->set(kClaimMs, [this] {
+        step(DestinationEvent::kHoldTimeout, "the VM runs here and the source cannot be asked");
+      });
     case A::kStartWindowTimer: {
       const uint64_t ms = context_.options.window_timeout_ms + kWindowSlackMs;
       status_.deadline_ns = context_.clock.now_ns() + ms * 1'000'000;
-      return window_timer_->set(ms, [this] { step(DestinationEvent::kWindowTimeout, "the source has not been heard in time"); });
+      return window_timer_->set(ms, [this] {
+        step(DestinationEvent::kWindowTimeout, "the source has not been heard in time");
+      });
     }
     case A::kStopTimers:
       window_timer_->cancel();
@@ -165,12 +171,8 @@ void DestinationMove::act(DestinationAction action) {
       if (auto session = std::move(session_)) session->close_when_sent();
       session_.reset();
       return;
-    case A::kReportAborted:
-      status_.error = why_.empty() ? "aborted" : why_;
-      return settle(false);
-    case A::kReportDone:
-      status_.done_ns = context_.clock.now_ns();
-      return settle(true);
+    case A::kReportAborted: status_.error = why_.empty() ? "aborted" : why_; return settle(false);
+    case A::kReportDone: status_.done_ns = context_.clock.now_ns(); return settle(true);
     case A::kNone:
     case A::kCount: return;
   }
@@ -180,12 +182,15 @@ void DestinationMove::on_offer(const wire::Offer& offer) {
   auto document = from_wire(status_.vm, offer);
   if (!document) return step(DestinationEvent::kStageFailed, document.error().message);
   if (const Epoch known = context_.newest_epoch(status_.vm); document->epoch < known) {
-    return step(DestinationEvent::kStageFailed, "epoch " + to_string(document->epoch) + " is older than " + to_string(known) + " seen here");
+    return step(DestinationEvent::kStageFailed, "epoch " + to_string(document->epoch) +
+                                                    " is older than " + to_string(known) +
+                                                    " seen here");
   }
   offered_epoch_ = document->epoch;
   nonce_ = offer.nonce();
   document_ = std::move(*document);
-  if (auto staged = stage(); !staged) return step(DestinationEvent::kStageFailed, staged.error().message);
+  if (auto staged = stage(); !staged)
+    return step(DestinationEvent::kStageFailed, staged.error().message);
   step(DestinationEvent::kStaged);
 }
 
@@ -193,10 +198,12 @@ Result<void> DestinationMove::stage() {
   StagedImport::Bindings bindings;
   for (const dataplane::Profile& profile : document_.profiles) {
     const std::string path = context_.socket_for(profile.name);
-    if (path.empty()) return fail("no vhost_template is configured: there is no port for " + profile.name);
+    if (path.empty())
+      return fail("no vhost_template is configured: there is no port for " + profile.name);
     bindings[profile.name] = {path, PortId{}};
   }
-  auto staged = StagedImport::stage(context_.store, context_.ports, context_.uplink(), document_, bindings);
+  auto staged =
+      StagedImport::stage(context_.store, context_.ports, context_.uplink(), document_, bindings);
   if (!staged) return fail(staged.error());
   staged_ = std::move(*staged);
   return {};
@@ -210,8 +217,11 @@ Result<void> DestinationMove::recover(const MoveRecord& record) {
   new_epoch_ = record.handed;
   nonce_ = record.nonce;
   const auto endpoints = context_.store.endpoints_of_vm(status_.vm);
-  const bool in_force = !endpoints.empty() && std::ranges::all_of(endpoints, [](const EndpointRecord* e) { return e->port.valid(); });
-  const bool was_active = record.state == name_of(DestinationState::kActive) || record.state == name_of(DestinationState::kOpen);
+  const bool in_force =
+      !endpoints.empty() &&
+      std::ranges::all_of(endpoints, [](const EndpointRecord* e) { return e->port.valid(); });
+  const bool was_active = record.state == name_of(DestinationState::kActive) ||
+                          record.state == name_of(DestinationState::kOpen);
   if (was_active && in_force) return go_on();
   if (auto staged = stage(); !staged) return staged;
   recorded_ = recovered_ = true;
@@ -226,13 +236,14 @@ Result<void> DestinationMove::recover(const MoveRecord& record) {
   return {};
 }
 
-// Its policy is in the store, with what has been changed since it came: only the window was still open.
+// Its policy is in the store, with what has been changed since it came: only the window was still
+// open.
 Result<void> DestinationMove::go_on() {
   auto resumed = StagedImport::resume(context_.store, context_.ports, document_);
   if (!resumed) return fail(resumed.error());
   staged_ = std::move(*resumed);
-  // Which of the uplinks' rules were here before it is not known any more: should it go, all of them go (stayed_ is empty), as
-  // where a VM has moved away.
+  // Which of the uplinks' rules were here before it is not known any more: should it go, all of
+  // them go (stayed_ is empty), as where a VM has moved away.
   recorded_ = recovered_ = policy_kept_ = published_ = true;
   why_ = "the switch was restarted";
   context_.epochs[status_.vm] = new_epoch_;
@@ -243,20 +254,32 @@ Result<void> DestinationMove::go_on() {
   return {};
 }
 
-void DestinationMove::supersede() { step(DestinationEvent::kAbort, status_.peer + " has begun another move of it"); }
+void DestinationMove::supersede() {
+  step(DestinationEvent::kAbort, status_.peer + " has begun another move of it");
+}
 
 // The prepared move with its document; that it is active, with its epoch.
 void DestinationMove::record() {
   JournalBatch batch;
   MoveRecord& move = batch.moves.emplace_back();
-  move = {status_.id, status_.vm, status_.peer, MoveRole::kDestination, std::string(name_of(machine_.state())), offered_epoch_, new_epoch_, nonce_, {}};
+  move = {status_.id,
+          status_.vm,
+          status_.peer,
+          MoveRole::kDestination,
+          std::string(name_of(machine_.state())),
+          offered_epoch_,
+          new_epoch_,
+          nonce_,
+          {}};
   if (published_) {
     batch.epochs.emplace_back(status_.vm, new_epoch_);
     return context_.keep(std::move(batch));
   }
   move.document = std::make_shared<const Document>(document_);
   if (auto written = context_.journal.write(batch); !written) {
-    return step(DestinationEvent::kJournalFailed, "the journal of " + context_.options.host + " cannot be written: " + written.error().message);
+    return step(DestinationEvent::kJournalFailed,
+                "the journal of " + context_.options.host +
+                    " cannot be written: " + written.error().message);
   }
   recorded_ = true;
 }
@@ -266,31 +289,48 @@ void DestinationMove::keep_policy() {
   if (policy_kept_ || !context_.journal.keeps_policy()) return;
   policy_kept_ = true;
   JournalBatch batch;
-  // With it, that it is in force: a policy that is here, and a move that may not be, would be stuck after a restart.
+  // With it, that it is in force: a policy that is here, and a move that may not be, would be stuck
+  // after a restart.
   batch.epochs.emplace_back(status_.vm, new_epoch_);
-  batch.moves.push_back({status_.id, status_.vm, status_.peer, MoveRole::kDestination, std::string(name_of(DestinationState::kActive)), offered_epoch_, new_epoch_, nonce_, {}});
+  batch.moves.push_back({status_.id,
+                         status_.vm,
+                         status_.peer,
+                         MoveRole::kDestination,
+                         std::string(name_of(DestinationState::kActive)),
+                         offered_epoch_,
+                         new_epoch_,
+                         nonce_,
+                         {}});
   note_import(context_.store, context_.ports, status_.vm, arrived_, batch);
   context_.keep(std::move(batch));
 }
 
 void DestinationMove::settle(bool done) {
   if (!recorded_) return;
-  SettledMove settled{status_.id, status_.vm, status_.peer, MoveRole::kDestination, done, context_.newest_epoch(status_.vm), status_.error};
+  SettledMove settled{status_.id,   status_.vm,
+                      status_.peer, MoveRole::kDestination,
+                      done,         context_.newest_epoch(status_.vm),
+                      status_.error};
   context_.settle(std::move(settled), !done && policy_kept_, std::move(dropped_));
 }
 
 // Its rules and port go; the VM is behind the uplink again.
 void DestinationMove::unpublish() {
-  auto taken = take_out(context_.store, status_.vm, LocationKind::kUplink, context_.uplink(), false);
+  auto taken =
+      take_out(context_.store, status_.vm, LocationKind::kUplink, context_.uplink(), false);
   if (!taken) context_.log("move " + status_.id + ": cannot give it up: " + taken.error().message);
   // With those that were made for it here since.
   std::vector<OwnedRule> going = uplink_rules_of(context_.store, status_.vm);
-  std::erase_if(going, [stayed = std::set(stayed_.begin(), stayed_.end())](const OwnedRule& rule) { return stayed.contains(rule); });
+  std::erase_if(going, [stayed = std::set(stayed_.begin(), stayed_.end())](const OwnedRule& rule) {
+    return stayed.contains(rule);
+  });
   destroy_rules(context_.store, going);
   if (policy_kept_) dropped_.destroyed = std::move(going);
-  for (const dataplane::Profile& profile : document_.profiles) (void)context_.ports.remove(staged_->port(profile.name));
+  for (const dataplane::Profile& profile : document_.profiles)
+    (void)context_.ports.remove(staged_->port(profile.name));
   for (const auto& waiting : in_) {
-    if (const auto* frame = std::get_if<dataplane::Frame>(&waiting)) context_.gate.drop(*frame, dataplane::Drop::k_redirect_closed);
+    if (const auto* frame = std::get_if<dataplane::Frame>(&waiting))
+      context_.gate.drop(*frame, dataplane::Drop::k_redirect_closed);
   }
   in_.clear();
   staged_.reset();
@@ -319,15 +359,16 @@ void DestinationMove::ask_source(uint64_t after_ms) {
       move->asking_ = *session;
       // The session is kept by the move while it is wanted, so the callbacks hold it weakly.
       const std::weak_ptr<PeerSession> asked = *session;
-      (*session)->start([weak, asked](wire::Envelope& message) {
-                          auto asker = weak.lock();
-                          const auto by = asked.lock();
-                          if (asker && by && asker->asking_ == by) asker->on_answer(message, by);
-                        },
-                        [weak, asked](const std::string&) {
-                          auto asker = weak.lock();
-                          if (asker && asker->asking_ == asked.lock()) asker->asking_.reset();
-                        });
+      (*session)->start(
+          [weak, asked](wire::Envelope& message) {
+            auto asker = weak.lock();
+            const auto by = asked.lock();
+            if (asker && by && asker->asking_ == by) asker->on_answer(message, by);
+          },
+          [weak, asked](const std::string&) {
+            auto asker = weak.lock();
+            if (asker && asker->asking_ == asked.lock()) asker->asking_.reset();
+          });
       wire::Envelope hello = move->envelope();
       *hello.mutable_hello() = make_hello(move->context_.options.host);
       move->asking_->send(hello);
@@ -335,17 +376,21 @@ void DestinationMove::ask_source(uint64_t after_ms) {
   });
 }
 
-void DestinationMove::on_answer(wire::Envelope& message, const std::shared_ptr<PeerSession>& session) {
+void DestinationMove::on_answer(wire::Envelope& message,
+                                const std::shared_ptr<PeerSession>& session) {
   const auto keep = shared_from_this();
   if (message.has_hello()) {
-    if (message.hello().host() != status_.peer) return session->close("the peer calls itself " + message.hello().host() + ", not " + status_.peer);
+    if (message.hello().host() != status_.peer)
+      return session->close("the peer calls itself " + message.hello().host() + ", not " +
+                            status_.peer);
     wire::Envelope ask = envelope();
     // What is not in force claims nothing.
     if (!published_) ask.clear_epoch();
     ask.mutable_ask();
     return session->send(ask);
   }
-  if (message.vm() != status_.vm || message.move() != status_.id) return session->close("peer: a message of another move (" + message.move() + ")");
+  if (message.vm() != status_.vm || message.move() != status_.id)
+    return session->close("peer: a message of another move (" + message.move() + ")");
   if (message.has_abort() || message.has_done()) {
     on_message(message);
     // Should it not be over: it asks again.
@@ -355,13 +400,16 @@ void DestinationMove::on_answer(wire::Envelope& message, const std::shared_ptr<P
   }
   // The source has taken this session for the move's.
   asking_.reset();
-  session->hand_over([weak = weak_from_this(), raw = session.get()](wire::Envelope& next) {
-                       auto move = weak.lock();
-                       if (move && move->session_.get() == raw && next.vm() == move->vm() && next.move() == move->id()) move->on_message(next);
-                     },
-                     [weak = weak_from_this(), raw = session.get()](const std::string& reason) {
-                       if (auto move = weak.lock()) move->on_connection_lost(reason, raw);
-                     });
+  session->hand_over(
+      [weak = weak_from_this(), raw = session.get()](wire::Envelope& next) {
+        auto move = weak.lock();
+        if (move && move->session_.get() == raw && next.vm() == move->vm() &&
+            next.move() == move->id())
+          move->on_message(next);
+      },
+      [weak = weak_from_this(), raw = session.get()](const std::string& reason) {
+        if (auto move = weak.lock()) move->on_connection_lost(reason, raw);
+      });
   attach(session);
   on_message(message);
 }
@@ -380,9 +428,7 @@ void DestinationMove::on_message(wire::Envelope& message) {
     case wire::Envelope::kRevoke: return on_revoke(from_wire(message.epoch()));
     case wire::Envelope::kAbort: return on_abort(message);
     case wire::Envelope::kRedirect: return on_redirect(message.redirect());
-    case wire::Envelope::kBarrier:
-      in_.emplace_back(message.barrier().number());
-      return pump_in();
+    case wire::Envelope::kBarrier: in_.emplace_back(message.barrier().number()); return pump_in();
     case wire::Envelope::kDone: return on_done(from_wire(message.epoch()));
     default:
       if (session_ != nullptr) session_->close("peer: a message that only a destination sends");
@@ -392,29 +438,39 @@ void DestinationMove::on_message(wire::Envelope& message) {
 void DestinationMove::on_delta(const wire::Delta& delta) {
   if (staged_ == nullptr || published_ || (!delta.has_created() && !delta.has_destroyed())) return;
   const wire::Rule& rule = delta.has_created() ? delta.created() : delta.destroyed();
-  if (rule.text().size() > dataplane::kMaxRuleText) return step(DestinationEvent::kCancel, "a rule is too long");
+  if (rule.text().size() > dataplane::kMaxRuleText)
+    return step(DestinationEvent::kCancel, "a rule is too long");
   const MoveDelta change{status_.id, delta.has_created(), from_wire(rule), delta.uplink()};
   Result<void> done;
   if (change.uplink) {
-    done = change.created ? staged_->add_uplink_rule(change.rule) : staged_->remove_uplink_rule(change.rule.owner, change.rule.id);
+    done = change.created ? staged_->add_uplink_rule(change.rule)
+                          : staged_->remove_uplink_rule(change.rule.owner, change.rule.id);
   } else {
-    done = change.created ? staged_->add_rule(change.rule) : staged_->remove_rule(change.rule.owner, change.rule.id);
+    done = change.created ? staged_->add_rule(change.rule)
+                          : staged_->remove_rule(change.rule.owner, change.rule.id);
   }
   if (done) done = apply(change, document_);
-  if (!done) return step(DestinationEvent::kCancel, "a rule change cannot be followed here: " + done.error().message);
+  if (!done)
+    return step(DestinationEvent::kCancel,
+                "a rule change cannot be followed here: " + done.error().message);
   JournalBatch batch;
   batch.deltas.push_back(change);
   if (auto written = context_.journal.write(batch); !written) {
-    step(DestinationEvent::kJournalFailed, "the journal of " + context_.options.host + " cannot be written: " + written.error().message);
+    step(DestinationEvent::kJournalFailed, "the journal of " + context_.options.host +
+                                               " cannot be written: " + written.error().message);
   }
 }
 
 void DestinationMove::on_handover(const wire::Handover& handover) {
   const Epoch epoch = from_wire(handover.epoch());
   const bool held = machine_.state() == DestinationState::kHandedOver;
-  if ((published_ || held) && epoch < new_epoch_) return context_.absorb(status_.id, status_.vm, "handover", epoch, new_epoch_);
-  if (!published_ && (staged_ == nullptr || !is_host_name(handover.epoch().host()) || epoch <= offered_epoch_)) {
-    return step(DestinationEvent::kBadHandover, "the handover's epoch " + to_string(epoch) + " is not newer than the offer's " + to_string(offered_epoch_));
+  if ((published_ || held) && epoch < new_epoch_)
+    return context_.absorb(status_.id, status_.vm, "handover", epoch, new_epoch_);
+  if (!published_ &&
+      (staged_ == nullptr || !is_host_name(handover.epoch().host()) || epoch <= offered_epoch_)) {
+    return step(DestinationEvent::kBadHandover, "the handover's epoch " + to_string(epoch) +
+                                                    " is not newer than the offer's " +
+                                                    to_string(offered_epoch_));
   }
   // A source that was restarted knows of none of the frames that it sent before.
   const bool another_stream = stream_ != handover.stream();
@@ -426,10 +482,14 @@ void DestinationMove::on_handover(const wire::Handover& handover) {
     return step(DestinationEvent::kHandover);
   }
   if (const std::string digest = staged_->digest(); digest != handover.digest()) {
-    return step(DestinationEvent::kBadHandover, "the rules handed over have digest " + handover.digest().substr(0, 64) + ", those prepared " + digest);
+    return step(DestinationEvent::kBadHandover, "the rules handed over have digest " +
+                                                    handover.digest().substr(0, 64) +
+                                                    ", those prepared " + digest);
   }
-  if (!handover.uplinks_digest().empty() && handover.uplinks_digest() != staged_->uplinks_digest()) {
-    return step(DestinationEvent::kBadHandover, "the uplink rules handed over are not those prepared");
+  if (!handover.uplinks_digest().empty() &&
+      handover.uplinks_digest() != staged_->uplinks_digest()) {
+    return step(DestinationEvent::kBadHandover,
+                "the uplink rules handed over are not those prepared");
   }
   new_epoch_ = epoch;
   stream_ = handover.stream();
@@ -450,7 +510,8 @@ bool DestinationMove::asks() const {
 // Too late, if it is published: unless the source has the VM by a newer epoch.
 void DestinationMove::on_abort(const wire::Envelope& message) {
   const Epoch its = from_wire(message.epoch());
-  const std::string why = "aborted by " + status_.peer + ": " + message.abort().reason().substr(0, 512);
+  const std::string why =
+      "aborted by " + status_.peer + ": " + message.abort().reason().substr(0, 512);
   if (!published_) return step(DestinationEvent::kAbort, why);
   if (its <= new_epoch_) return context_.absorb(status_.id, status_.vm, "abort", its, new_epoch_);
   if (rings_run()) return mint(its);
@@ -458,18 +519,21 @@ void DestinationMove::on_abort(const wire::Envelope& message) {
   step(DestinationEvent::kClaim, why);
 }
 
-// The VM runs here, whatever the source believes: ours by an epoch that is newer still, which the source hears next.
+// The VM runs here, whatever the source believes: ours by an epoch that is newer still, which the
+// source hears next.
 void DestinationMove::mint(const Epoch& newer_than) {
   new_epoch_ = context_.epochs[status_.vm] = {newer_than.counter + 1, context_.options.host};
   record();
-  context_.log("move " + status_.id + " of " + status_.vm + ": ours by epoch " + to_string(new_epoch_) + ", newer than " + to_string(newer_than) +
-               " of " + status_.peer + ", since it runs here");
+  context_.log("move " + status_.id + " of " + status_.vm + ": ours by epoch " +
+               to_string(new_epoch_) + ", newer than " + to_string(newer_than) + " of " +
+               status_.peer + ", since it runs here");
 }
 
 void DestinationMove::on_revoke(const Epoch& its) {
   if (published_ && its > new_epoch_ && !rings_run()) {
-    context_.log("move " + status_.id + " of " + status_.vm + ": " + status_.peer + " claims it by epoch " + to_string(its) + ", newer than " +
-                 to_string(new_epoch_) + ", and it does not run here");
+    context_.log("move " + status_.id + " of " + status_.vm + ": " + status_.peer +
+                 " claims it by epoch " + to_string(its) + ", newer than " + to_string(new_epoch_) +
+                 ", and it does not run here");
     new_epoch_ = context_.epochs[status_.vm] = its;
     return step(DestinationEvent::kClaim, status_.peer + " has it by a newer epoch");
   }
@@ -479,7 +543,8 @@ void DestinationMove::on_revoke(const Epoch& its) {
 // The source cleans up, and so do we; not when the VM has come by another way since.
 void DestinationMove::on_done(const Epoch& its) {
   const bool asked = asks();
-  const Epoch ours = published_ || machine_.state() == DestinationState::kOrphaned ? new_epoch_ : offered_epoch_;
+  const Epoch ours =
+      published_ || machine_.state() == DestinationState::kOrphaned ? new_epoch_ : offered_epoch_;
   if (its < ours) return context_.absorb(status_.id, status_.vm, "done", its, ours);
   if (asked) new_epoch_ = its;
   step(DestinationEvent::kDone);
@@ -493,7 +558,8 @@ void DestinationMove::publish() {
     location.dedupe = window_;
     return location;
   });
-  if (!report) return context_.log("move " + status_.id + ": cannot publish: " + report.error().message);
+  if (!report)
+    return context_.log("move " + status_.id + ": cannot publish: " + report.error().message);
   published_ = true;
   context_.epochs[status_.vm] = new_epoch_;
   status_.active_ns = context_.clock.now_ns();
@@ -525,21 +591,26 @@ void DestinationMove::locate(LocationKind kind, bool pairing) {
   });
 }
 
-// What came to the source before direct arrivals did is behind in the session, and ends with a barrier. What this host's own guests
-// had sent may be in the fabric for as long, where that is slow just now: a quiet session does not say that nothing is to come.
+// What came to the source before direct arrivals did is behind in the session, and ends with a
+// barrier. What this host's own guests had sent may be in the fabric for as long, where that is
+// slow just now: a quiet session does not say that nothing is to come.
 void DestinationMove::watch_hold() {
   hold_timer_->set(kLookMs, [this] {
-    if (++looks_ < (session_ != nullptr ? kMostLooks : kQuietLooks) && room_to_wait()) return watch_hold();
+    if (++looks_ < (session_ != nullptr ? kMostLooks : kQuietLooks) && room_to_wait())
+      return watch_hold();
     step(DestinationEvent::kHoldTimeout);
   });
 }
 
 // To lose frames is worse than to have them out of order.
-bool DestinationMove::room_to_wait() const { return waiting() < context_.options.ahead.packets / 2; }
+bool DestinationMove::room_to_wait() const {
+  return waiting() < context_.options.ahead.packets / 2;
+}
 
 // Whether the session has brought something since the last look.
 bool DestinationMove::older_coming() {
-  const bool more = !in_.empty() || context_.gate.injecting() || status_.redirected != redirected_before_;
+  const bool more =
+      !in_.empty() || context_.gate.injecting() || status_.redirected != redirected_before_;
   redirected_before_ = status_.redirected;
   return more;
 }
@@ -554,8 +625,9 @@ uint64_t DestinationMove::waiting() const {
   return most;
 }
 
-// A fabric may learn long after direct arrivals flow. What it brings from then on waits until the source has sent what came to it
-// before, which the barrier behind its proof says; where there is no proof, as long as direct arrivals wait at first.
+// A fabric may learn long after direct arrivals flow. What it brings from then on waits until the
+// source has sent what came to it before, which the barrier behind its proof says; where there is
+// no proof, as long as direct arrivals wait at first.
 void DestinationMove::watch_fence() {
   if (!fenced_ || over()) return;
   fence_timer_->set(kLookMs, [this] {
@@ -585,12 +657,15 @@ void DestinationMove::announce(size_t round) {
     }
   }
   if (round + 1 < std::size(kAnnounceAtMs)) {
-    announce_timer_->set(kAnnounceAtMs[round + 1] - kAnnounceAtMs[round], [this, round] { announce(round + 1); });
+    announce_timer_->set(kAnnounceAtMs[round + 1] - kAnnounceAtMs[round],
+                         [this, round] { announce(round + 1); });
   }
 }
 
 void DestinationMove::on_fabric_message(const FabricMessage& message) {
-  if (message.kind != FabricMessage::Kind::kProbe || message.nonce != nonce_ || !published_ || over()) return;
+  if (message.kind != FabricMessage::Kind::kProbe || message.nonce != nonce_ || !published_ ||
+      over())
+    return;
   const bool ours = std::ranges::any_of(document_.profiles, [&](const dataplane::Profile& profile) {
     const auto all = fabric_addresses(profile);
     return std::ranges::find(all, message.address) != all.end();
@@ -610,7 +685,8 @@ void DestinationMove::on_redirect(const wire::Redirect& redirect) {
     auto frame = from_wire(in);
     const EndpointRecord* endpoint = frame ? context_.store.find(in.endpoint()) : nullptr;
     if (!frame || endpoint == nullptr || dataplane::vm_of(in.endpoint()) != status_.vm) {
-      if (session_ != nullptr) session_->close(frame ? "peer: a frame for another VM" : frame.error().message);
+      if (session_ != nullptr)
+        session_->close(frame ? "peer: a frame for another VM" : frame.error().message);
       return;
     }
     if (number++ != next_number_) continue;
@@ -662,10 +738,11 @@ void DestinationMove::pump_in() {
 }
 
 bool DestinationMove::rings_run() const {
-  return staged_ != nullptr && std::ranges::any_of(document_.profiles, [&](const dataplane::Profile& profile) {
-    const auto info = context_.ports.info(staged_->port(profile.name));
-    return info && info->rings_running;
-  });
+  return staged_ != nullptr &&
+         std::ranges::any_of(document_.profiles, [&](const dataplane::Profile& profile) {
+           const auto info = context_.ports.info(staged_->port(profile.name));
+           return info && info->rings_running;
+         });
 }
 
 void DestinationMove::on_port_event(const dataplane::PortEvent& event) {
@@ -673,7 +750,8 @@ void DestinationMove::on_port_event(const dataplane::PortEvent& event) {
   if (event.kind == PortEventKind::kRingsRunning) {
     if (status_.rings_running_ns == 0 || !published_) status_.rings_running_ns = event.time_ns;
     step(DestinationEvent::kRingsRunning);
-  } else if (event.kind == PortEventKind::kRingsStopped || event.kind == PortEventKind::kDisconnected) {
+  } else if (event.kind == PortEventKind::kRingsStopped ||
+             event.kind == PortEventKind::kDisconnected) {
     step(DestinationEvent::kRingsStopped);
   }
 }
@@ -687,19 +765,26 @@ void DestinationMove::on_connection_lost(const std::string& reason, const PeerSe
 
 Result<void> DestinationMove::cancel() {
   const DestinationState before = machine_.state();
-  if (published_ && !machine_.over() && (before != DestinationState::kOpen || session_ != nullptr)) return fail(status_.vm + " runs here already: too late to cancel");
-  if ((before == DestinationState::kStranded || before == DestinationState::kOrphaned) && rings_run()) {
-    return fail(status_.vm + " runs here, and " + status_.peer + " may have given it up: it is taken over when " + status_.peer + " answers, or stays silent");
+  if (published_ && !machine_.over() && (before != DestinationState::kOpen || session_ != nullptr))
+    return fail(status_.vm + " runs here already: too late to cancel");
+  if ((before == DestinationState::kStranded || before == DestinationState::kOrphaned) &&
+      rings_run()) {
+    return fail(status_.vm + " runs here, and " + status_.peer +
+                " may have given it up: it is taken over when " + status_.peer +
+                " answers, or stays silent");
   }
   if (before == DestinationState::kHandedOver) {
-    return fail(status_.vm + " is handed over to this host: cancel at " + status_.peer + ", which then asks for it back");
+    return fail(status_.vm + " is handed over to this host: cancel at " + status_.peer +
+                ", which then asks for it back");
   }
   step(DestinationEvent::kCancel, "cancelled at the destination");
   return {};
 }
 
 void DestinationMove::stop() {
-  for (const auto* timer : {&hold_timer_, &fence_timer_, &window_timer_, &announce_timer_, &pump_timer_, &ask_timer_}) (*timer)->cancel();
+  for (const auto* timer :
+       {&hold_timer_, &fence_timer_, &window_timer_, &announce_timer_, &pump_timer_, &ask_timer_})
+    (*timer)->cancel();
   if (auto session = std::move(asking_)) session->close("the switch ends");
   if (auto session = std::move(session_)) session->close("the switch ends");
   if (!published_) staged_.reset();
@@ -708,10 +793,13 @@ void DestinationMove::stop() {
 MoveStatus DestinationMove::status() const {
   MoveStatus status = status_;
   status.state = std::string(name_of(machine_.state()));
-  if (machine_.state() == DestinationState::kStranded || machine_.state() == DestinationState::kOrphaned) {
-    status.doubt = "whether " + status_.vm + " comes here (" + why_ + "): " + status_.peer + " is asked until it answers, or its rings run here";
+  if (machine_.state() == DestinationState::kStranded ||
+      machine_.state() == DestinationState::kOrphaned) {
+    status.doubt = "whether " + status_.vm + " comes here (" + why_ + "): " + status_.peer +
+                   " is asked until it answers, or its rings run here";
   } else if (asks()) {
-    status.doubt = status_.vm + " is here, and " + status_.peer + " has not said that it knows: it is asked until it answers";
+    status.doubt = status_.vm + " is here, and " + status_.peer +
+                   " has not said that it knows: it is asked until it answers";
   }
   const dataplane::WindowTotals now = machine_.over() ? totals_after_ : context_.gate.totals();
   status.parked = now.parked - totals_before_.parked;
@@ -721,7 +809,8 @@ MoveStatus DestinationMove::status() const {
     for (const dataplane::Profile& profile : document_.profiles) {
       const PortId port = staged_->port(profile.name);
       const uint64_t first = context_.ports.first_delivery_ns(port);
-      if (first != 0 && (status.first_packet_ns == 0 || first < status.first_packet_ns)) status.first_packet_ns = first;
+      if (first != 0 && (status.first_packet_ns == 0 || first < status.first_packet_ns))
+        status.first_packet_ns = first;
     }
   }
   return status;

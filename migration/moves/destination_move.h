@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A move to this host: carries out what the destination's machine decides. See destination.h for the states.
+// A move to this host: carries out what the destination's machine decides. See destination.h for
+// the states.
 #pragma once
 
 #include <deque>
@@ -9,8 +10,8 @@
 #include <variant>
 #include <vector>
 
-#include "migration/moves/destination_machine.h"
 #include "migration/moves/announce.h"
+#include "migration/moves/destination_machine.h"
 #include "migration/moves/move_context.h"
 #include "migration/policy/rewriting.h"
 
@@ -23,7 +24,8 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   // The session belongs to the move from here on; also when the source comes back.
   void attach(std::shared_ptr<PeerSession> session);
   void on_offer(const wire::Offer& offer);
-  // After a restart: staged again, and in force at once if the journal says that it was. Errors: it cannot be staged.
+  // After a restart: staged again, and in force at once if the journal says that it was. Errors: it
+  // cannot be staged.
   Result<void> recover(const MoveRecord& record);
   // The source has begun another move of the VM, so it has given this one up.
   void supersede();
@@ -85,28 +87,31 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   DestinationMachine machine_;
   std::shared_ptr<PeerSession> session_;
   std::unique_ptr<StagedImport> staged_;
-  Document document_;      // as offered, with what changed since
+  Document document_;  // as offered, with what changed since
   Epoch offered_epoch_;
   Epoch new_epoch_;
   uint64_t nonce_ = 0;
   uint16_t window_ = 0;
   bool published_ = false;
   MoveStatus status_;
-  dataplane::WindowTotals totals_before_, totals_after_;  // the switch's, when the move began and when it was over
+  dataplane::WindowTotals totals_before_,
+      totals_after_;  // the switch's, when the move began and when it was over
   std::string why_;
-  // Sent ahead of our being active, in order: delivered when we are, forgotten when the VM goes on at the source.
+  // Sent ahead of our being active, in order: delivered when we are, forgotten when the VM goes on
+  // at the source.
   std::deque<dataplane::Frame> ahead_;
   size_t ahead_bytes_ = 0;
-  uint64_t stream_ = 0;         // as the last handover named the numbering
-  uint64_t next_number_ = 0;    // of the redirected frame that is due
+  uint64_t stream_ = 0;       // as the last handover named the numbering
+  uint64_t next_number_ = 0;  // of the redirected frame that is due
   // Redirected frames and barriers, in the order they came.
   std::deque<std::variant<dataplane::Frame, uint32_t>> in_;
   uint32_t barrier_ = 0;
-  bool fenced_ = false;           // what the fabric brings waits for the barrier behind the proof
-  uint32_t looks_ = 0;            // while something waits
-  uint32_t quiet_looks_ = 0;      // of those the last, at which the session had brought nothing
+  bool fenced_ = false;             // what the fabric brings waits for the barrier behind the proof
+  uint32_t looks_ = 0;              // while something waits
+  uint32_t quiet_looks_ = 0;        // of those the last, at which the session had brought nothing
   uint64_t redirected_before_ = 0;  // frames that the session had brought at the last look
-  std::unique_ptr<Timer> hold_timer_, fence_timer_, window_timer_, announce_timer_, pump_timer_, ask_timer_;
+  std::unique_ptr<Timer> hold_timer_, fence_timer_, window_timer_, announce_timer_, pump_timer_,
+      ask_timer_;
   std::shared_ptr<PeerSession> asking_;  // to the source that we lost, until it answers
   std::vector<OwnedRule> arrived_;       // uplink rules that came with it
   std::vector<OwnedRule> stayed_;        // those to the VM that this host had before

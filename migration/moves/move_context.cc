@@ -13,7 +13,8 @@ using dataplane::EndpointRecord;
 EndpointId MoveContext::uplink() const {
   if (!options.uplink.empty()) {
     const EndpointRecord* found = store.find(options.uplink);
-    return found != nullptr && found->profile.kind == EndpointKind::kUplink ? found->id : EndpointId{};
+    return found != nullptr && found->profile.kind == EndpointKind::kUplink ? found->id
+                                                                            : EndpointId{};
   }
   EndpointId only;
   for (const EndpointRecord* endpoint : store.endpoints()) {
@@ -28,8 +29,11 @@ std::string MoveContext::socket_for(const std::string& endpoint) const {
   std::string path = options.vhost_template;
   const std::string vm(dataplane::vm_of(endpoint));
   const std::string nic = endpoint.size() > vm.size() ? endpoint.substr(vm.size() + 1) : "net0";
-  for (const auto& [key, value] : {std::pair<std::string, std::string>{"{vm}", vm}, {"{nic}", nic}}) {
-    for (size_t at = path.find(key); at != std::string::npos; at = path.find(key, at + value.size())) path.replace(at, key.size(), value);
+  for (const auto& [key, value] :
+       {std::pair<std::string, std::string>{"{vm}", vm}, {"{nic}", nic}}) {
+    for (size_t at = path.find(key); at != std::string::npos;
+         at = path.find(key, at + value.size()))
+      path.replace(at, key.size(), value);
   }
   return path;
 }
@@ -40,7 +44,8 @@ std::string MoveContext::address_of(const std::string& peer) const {
 }
 
 void MoveContext::keep(JournalBatch batch) {
-  if (auto written = journal.write_or_keep(std::move(batch)); !written) journal_waits(written.error().message);
+  if (auto written = journal.write_or_keep(std::move(batch)); !written)
+    journal_waits(written.error().message);
 }
 
 void MoveContext::settle(SettledMove settled, bool policy, JournalBatch batch) {
@@ -50,8 +55,10 @@ void MoveContext::settle(SettledMove settled, bool policy, JournalBatch batch) {
   keep(std::move(batch));
 }
 
-void MoveContext::absorb(const std::string& move, const std::string& vm, const std::string& what, const Epoch& its, const Epoch& ours) const {
-  log("move " + move + " of " + vm + ": " + what + " by epoch " + to_string(its) + " is not acted upon: here it is " + to_string(ours));
+void MoveContext::absorb(const std::string& move, const std::string& vm, const std::string& what,
+                         const Epoch& its, const Epoch& ours) const {
+  log("move " + move + " of " + vm + ": " + what + " by epoch " + to_string(its) +
+      " is not acted upon: here it is " + to_string(ours));
 }
 
 }  // namespace godwit::migration

@@ -13,11 +13,11 @@
 #include "dataplane/packet_gate.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
-#include "migration/policy/document.h"
-#include "migration/moves/migration_options.h"
-#include "migration/moves/move_status.h"
 #include "migration/journal/journal.h"
 #include "migration/link/network.h"
+#include "migration/moves/migration_options.h"
+#include "migration/moves/move_status.h"
+#include "migration/policy/document.h"
 
 namespace godwit::migration {
 
@@ -30,10 +30,12 @@ struct MoveContext {
   const Clock& clock;
   MoveLog log;
   Journal& journal;
-  const MoveTables tables;              // by what the machines decide
-  std::map<std::string, Epoch> epochs;  // newest seen of each VM; the journal has them as far as they are settled
-  uint16_t next_window = 1;             // Location::dedupe of the next move to here
-  bool announcements_hidden = false;    // the fabric brought none in the last move from here that came to its end
+  const MoveTables tables;  // by what the machines decide
+  std::map<std::string, Epoch>
+      epochs;  // newest seen of each VM; the journal has them as far as they are settled
+  uint16_t next_window = 1;  // Location::dedupe of the next move to here
+  bool announcements_hidden =
+      false;  // the fabric brought none in the last move from here that came to its end
 
   // The uplink to the other hosts, or an invalid id: the configured one, else the only one.
   [[nodiscard]] EndpointId uplink() const;
@@ -41,15 +43,19 @@ struct MoveContext {
     const auto found = epochs.find(vm);
     return found == epochs.end() ? Epoch{} : found->second;
   }
-  [[nodiscard]] std::string socket_for(const std::string& endpoint) const;  // by the template; empty: none
-  [[nodiscard]] std::string address_of(const std::string& peer) const;      // as configured; empty: no such peer
+  [[nodiscard]] std::string socket_for(
+      const std::string& endpoint) const;  // by the template; empty: none
+  [[nodiscard]] std::string address_of(
+      const std::string& peer) const;  // as configured; empty: no such peer
 
   // For what is a fact: kept until it is written.
   void keep(JournalBatch batch);
-  // How a move ended, with the VM's epoch; `policy`: also its policy as it is now, beside what `batch` has of other endpoints.
+  // How a move ended, with the VM's epoch; `policy`: also its policy as it is now, beside what
+  // `batch` has of other endpoints.
   void settle(SettledMove settled, bool policy, JournalBatch batch = {});
   // A message by another epoch than the VM's: not acted upon, and said so.
-  void absorb(const std::string& move, const std::string& vm, const std::string& what, const Epoch& its, const Epoch& ours) const;
+  void absorb(const std::string& move, const std::string& vm, const std::string& what,
+              const Epoch& its, const Epoch& ours) const;
 
   // Takes what workers redirected, and gives each frame to the move it belongs to.
   std::function<void()> pump;

@@ -3,7 +3,8 @@
 
 namespace godwit::migration {
 
-void note_step(MoveStatus& status, uint64_t now_ns, std::string_view state, std::string_view on, const std::string& why) {
+void note_step(MoveStatus& status, uint64_t now_ns, std::string_view state, std::string_view on,
+               const std::string& why) {
   if (status.steps.size() >= kMaxSteps) {
     status.steps.erase(status.steps.begin() + kMaxSteps / 2);
     ++status.steps_left_out;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `migrate pull`: asks the host that has a VM to move it here. That host then starts a move like any other, with the
-// id that was asked for; the request ends when its offer has come, or with the reason why none comes.
+// `migrate pull`: asks the host that has a VM to move it here. That host then starts a move like
+// any other, with the id that was asked for; the request ends when its offer has come, or with the
+// reason why none comes.
 #pragma once
 
 #include <memory>
@@ -13,7 +14,8 @@ namespace godwit::migration {
 
 class PullRequest : public std::enable_shared_from_this<PullRequest> {
  public:
-  PullRequest(MoveContext& context, std::string vm, std::string from, std::string id, std::string address);
+  PullRequest(MoveContext& context, std::string vm, std::string from, std::string id,
+              std::string address);
 
   void begin();
   void arrived();  // the offer has come

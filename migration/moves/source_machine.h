@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The source's side of a move, as a table. step() does no I/O, reads no clock and allocates nothing: it says
-// what is to be done, and the driver does it in order.
+// The source's side of a move, as a table. step() does no I/O, reads no clock and allocates
+// nothing: it says what is to be done, and the driver does it in order.
 //
-//   connecting -> offered -> prepared -> handed_over -> redirecting -> holding -> flushing -> window -> finishing -> done
+//   connecting -> offered -> prepared -> handed_over -> redirecting -> holding -> flushing ->
+//   window -> finishing -> done
 //                    |          |            |  ^
 //                    v          v            v  | revoked
-//                 aborted    aborted      revoking -> (thawed: prepared | aborted) | active: redirecting
-//                                            in_doubt: the session was lost after the handover, or the switch restarted
-//                                              \-> claimed: the VM runs here and the peer is not to be reached
+//                 aborted    aborted      revoking -> (thawed: prepared | aborted) | active:
+//                 redirecting
+//                                            in_doubt: the session was lost after the handover, or
+//                                            the switch restarted
+//                                              \-> claimed: the VM runs here and the peer is not to
+//                                              be reached
 //
-// "Stopped" is for the whole VM: every NIC that ever ran. A single NIC's stop only parks that NIC (the engine).
-// An event without a row changes nothing: late and repeated messages are absorbed.
+// "Stopped" is for the whole VM: every NIC that ever ran. A single NIC's stop only parks that NIC
+// (the engine). An event without a row changes nothing: late and repeated messages are absorbed.
 #pragma once
 
 #include <array>
@@ -48,13 +52,13 @@ enum class SourceEvent : uint8_t {
   kConnectionLost,
   kPrepared,
   kRefused,
-  kStopped,        // all rings that ran have stopped
-  kRunning,        // one of its rings runs (again)
+  kStopped,  // all rings that ran have stopped
+  kRunning,  // one of its rings runs (again)
   kActive,
   kRevoked,
-  kProof,          // the announcement came in on our own uplink
-  kHeld,           // a grace period after the hold: nobody redirects any more
-  kBarrierAck,     // of the last barrier
+  kProof,       // the announcement came in on our own uplink
+  kHeld,        // a grace period after the hold: nobody redirects any more
+  kBarrierAck,  // of the last barrier
   kDoneAck,
   kCancel,
   kStepTimeout,    // the current step took too long
@@ -66,30 +70,33 @@ enum class SourceEvent : uint8_t {
 
 enum class SourceAction : uint8_t {
   kNone = 0,
-  kRecord,          // in the journal; kJournalFailed when it cannot be
+  kRecord,  // in the journal; kJournalFailed when it cannot be
   kSendOffer,
-  kSendHandover,    // and the epoch it carries is on its way
+  kSendHandover,  // and the epoch it carries is on its way
   kSendRevoke,
   kSendAbort,
-  kSendBarrier,     // of the backlog, once it has drained
+  kSendBarrier,  // of the backlog, once it has drained
   kSendLastBarrier,
   kSendDone,
   kReconnect,
-  kPark,            // all its endpoints: hold what arrives, poll nothing
-  kPassOn,          // location to the redirect: what was parked goes ahead to the peer, a copy stays until it is active
-  kThaw,            // its endpoints as before the move, after what was kept
-  kRewriteOut,      // one transaction: rules out, location to the redirect
-  kHold,            // location to the park, and tell when a grace period is over
-  kRelease,         // location to the uplink; what an uplink still brings is redirected
-  kCloseWindow,     // location to the uplink, plainly; uplink rules that led to it go; the port is freed
-  kGuardRules,      // rule changes are the destination's now
+  kPark,    // all its endpoints: hold what arrives, poll nothing
+  kPassOn,  // location to the redirect: what was parked goes ahead to the peer, a copy stays until
+            // it is active
+  kThaw,    // its endpoints as before the move, after what was kept
+  kRewriteOut,   // one transaction: rules out, location to the redirect
+  kHold,         // location to the park, and tell when a grace period is over
+  kRelease,      // location to the uplink; what an uplink still brings is redirected
+  kCloseWindow,  // location to the uplink, plainly; uplink rules that led to it go; the port is
+                 // freed
+  kGuardRules,   // rule changes are the destination's now
   kStartStepTimer,
   kStartWindowTimer,
   kStartLateTimer,  // the second in which the redirect stays open
   kStopTimers,
   kCloseSession,
-  kSealEpoch,       // the new epoch is in force, and it is the destination's
-  kMintEpoch,       // one newer than what was handed over: the VM is ours. In the journal, or kJournalFailed
+  kSealEpoch,  // the new epoch is in force, and it is the destination's
+  kMintEpoch,  // one newer than what was handed over: the VM is ours. In the journal, or
+               // kJournalFailed
   kReportAborted,
   kReportDone,
   kCount
@@ -109,10 +116,13 @@ struct SourceTransition {
 
 class SourceMachine {
  public:
-  explicit SourceMachine(std::span<const SourceTransition> table = source_transitions(), SourceState state = SourceState::kConnecting)
+  explicit SourceMachine(std::span<const SourceTransition> table = source_transitions(),
+                         SourceState state = SourceState::kConnecting)
       : table_(table), state_(state) {}
   [[nodiscard]] SourceState state() const { return state_; }
-  [[nodiscard]] bool over() const { return state_ == SourceState::kDone || state_ == SourceState::kAborted; }
+  [[nodiscard]] bool over() const {
+    return state_ == SourceState::kDone || state_ == SourceState::kAborted;
+  }
   // Takes the event; what is to be done, in order. nullptr: the event means nothing here.
   const SourceTransition* step(SourceEvent event);
 

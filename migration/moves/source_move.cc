@@ -15,14 +15,16 @@ using dataplane::PortEventKind;
 
 namespace {
 
-constexpr uint64_t kLateMs = 1000;        // DESIGN 7.4: the redirect stays open for a second after proof
-// A backlog that never drains, or an announcement that does not come, must not hold direct arrivals longer; less where it did
-// not come last time either. In looks, 1 ms apart: a thread that did not run has missed what came.
+constexpr uint64_t kLateMs = 1000;  // DESIGN 7.4: the redirect stays open for a second after proof
+// A backlog that never drains, or an announcement that does not come, must not hold direct arrivals
+// longer; less where it did not come last time either. In looks, 1 ms apart: a thread that did not
+// run has missed what came.
 constexpr uint32_t kBarrierLooks = 200;
 constexpr uint32_t kHiddenBarrierLooks = 40;
-constexpr uint64_t kProbeAgainMs = 5;     // at first sooner
+constexpr uint64_t kProbeAgainMs = 5;  // at first sooner
 constexpr uint64_t kReconnectMs = 200;
-constexpr uint64_t kFreshMs = 500;        // younger than this, a session is not given up for one that the peer opens: it asks again later
+constexpr uint64_t kFreshMs = 500;  // younger than this, a session is not given up for one that the
+                                    // peer opens: it asks again later
 constexpr uint64_t kAnswerTimeoutMs = 3000;
 constexpr size_t kMaxQueuedBytes = 4u << 20;
 
@@ -45,7 +47,9 @@ SourceMove::SourceMove(MoveContext& context, MoveStatus status, std::string addr
 
 Result<void> SourceMove::check(const MoveContext& context, const std::string& vm) {
   const auto endpoints = context.store.endpoints_of_vm(vm);
-  if (endpoints.empty()) return fail(Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
+  if (endpoints.empty())
+    return fail(
+        Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
   for (const EndpointRecord* endpoint : endpoints) {
     if (endpoint->location.kind != LocationKind::kPort || !endpoint->port.valid()) {
       return fail(endpoint->profile.name + " is not local here: it cannot move from this host");
@@ -56,7 +60,8 @@ Result<void> SourceMove::check(const MoveContext& context, const std::string& vm
 
 Result<void> SourceMove::begin() {
   if (auto good = check(context_, status_.vm); !good) return fail(good.error());
-  auto document = export_vm(context_.store, context_.ports, status_.vm, context_.options.host, context_.newest_epoch(status_.vm));
+  auto document = export_vm(context_.store, context_.ports, status_.vm, context_.options.host,
+                            context_.newest_epoch(status_.vm));
   if (!document) return fail(document.error());
   document_ = std::move(*document);
   for (const EndpointRecord* endpoint : context_.store.endpoints_of_vm(status_.vm)) {
@@ -70,28 +75,34 @@ Result<void> SourceMove::begin() {
   note_step(status_, context_.clock.now_ns(), name_of(machine_.state()), {}, {});
   status_.deadline_ns = context_.clock.now_ns() + context_.options.prepare_timeout_ms * 1'000'000;
   step_timer_->set(context_.options.prepare_timeout_ms, [this] {
-    step(SourceEvent::kStepTimeout, "the peer did not answer within " + std::to_string(context_.options.prepare_timeout_ms) + " ms");
+    step(SourceEvent::kStepTimeout, "the peer did not answer within " +
+                                        std::to_string(context_.options.prepare_timeout_ms) +
+                                        " ms");
   });
   connect();
   return {};
 }
 
 void SourceMove::connect() {
-  context_.network.connect(address_, [self = shared_from_this()](Result<std::shared_ptr<PeerSession>> session) {
+  context_.network.connect(address_, [self = shared_from_this()](
+                                         Result<std::shared_ptr<PeerSession>> session) {
     if (self->stopping_ || self->over()) return;
     if (self->session_ != nullptr) {
       if (session) (*session)->close("the peer was quicker");
       return;
     }
-    if (!session) return self->step(SourceEvent::kConnectionLost, "cannot connect to " + self->status_.peer + ": " + session.error().message);
+    if (!session)
+      return self->step(SourceEvent::kConnectionLost,
+                        "cannot connect to " + self->status_.peer + ": " + session.error().message);
     self->session_ = std::move(*session);
     self->session_since_ns_ = self->context_.clock.now_ns();
     const std::weak_ptr<SourceMove> weak = self;
-    self->session_->start([weak, raw = self->session_.get()](wire::Envelope& message) {
-                            auto move = weak.lock();
-                            if (move && move->session_.get() == raw) move->on_message(message);
-                          },
-                          self->when_closed(self->session_.get()));
+    self->session_->start(
+        [weak, raw = self->session_.get()](wire::Envelope& message) {
+          auto move = weak.lock();
+          if (move && move->session_.get() == raw) move->on_message(message);
+        },
+        self->when_closed(self->session_.get()));
     wire::Envelope hello = self->envelope();
     *hello.mutable_hello() = make_hello(self->context_.options.host);
     self->session_->send(hello);
@@ -108,12 +119,14 @@ PeerSession::OnClosed SourceMove::when_closed(const PeerSession* session) {
 }
 
 Result<void> SourceMove::recover(const MoveRecord& record) {
-  auto document = export_vm(context_.store, context_.ports, status_.vm, context_.options.host, record.offered);
+  auto document =
+      export_vm(context_.store, context_.ports, status_.vm, context_.options.host, record.offered);
   if (!document) return fail(document.error());
   document_ = std::move(*document);
   for (const EndpointRecord* endpoint : context_.store.endpoints_of_vm(status_.vm)) {
     if (!endpoint->port.valid()) return fail(endpoint->profile.name + " has no port here any more");
-    Nic nic{endpoint->id, endpoint->port, true, false, {LocationKind::kPort, endpoint->port, {}}, true};
+    Nic nic{endpoint->id, endpoint->port, true, false, {LocationKind::kPort, endpoint->port, {}},
+            true};
     if (auto info = context_.ports.info(nic.port)) nic.running = info->rings_running;
     nics_.push_back(nic);
   }
@@ -132,38 +145,51 @@ Result<void> SourceMove::recover(const MoveRecord& record) {
   return {};
 }
 
-// The session that we have is dead, since the peer has lost it; unless both have just connected to each other, and each
-// would close the one that the other has taken.
+// The session that we have is dead, since the peer has lost it; unless both have just connected to
+// each other, and each would close the one that the other has taken.
 bool SourceMove::attach(std::shared_ptr<PeerSession> session) {
   const auto keep = shared_from_this();
-  if (session_ != nullptr && context_.clock.now_ns() - session_since_ns_ < kFreshMs * 1'000'000) return false;
+  if (session_ != nullptr && context_.clock.now_ns() - session_since_ns_ < kFreshMs * 1'000'000)
+    return false;
   if (auto old = std::move(session_)) {
     session_.reset();
     old->close("the destination opened another session for the move");
     step(SourceEvent::kConnectionLost, "the destination lost the session");
   }
-  if (machine_.state() != SourceState::kInDoubt && machine_.state() != SourceState::kClaimed) return false;
+  if (machine_.state() != SourceState::kInDoubt && machine_.state() != SourceState::kClaimed)
+    return false;
   reconnect_timer_->cancel();
   session_ = std::move(session);
   session_since_ns_ = context_.clock.now_ns();
-  session_->hand_over([weak = weak_from_this(), raw = session_.get()](wire::Envelope& message) {
-                        auto move = weak.lock();
-                        if (move && move->session_.get() == raw) move->on_message(message);
-                      },
-                      when_closed(session_.get()));
+  session_->hand_over(
+      [weak = weak_from_this(), raw = session_.get()](wire::Envelope& message) {
+        auto move = weak.lock();
+        if (move && move->session_.get() == raw) move->on_message(message);
+      },
+      when_closed(session_.get()));
   step(SourceEvent::kConnected, "the destination asks");
   return true;
 }
 
 MoveRecord SourceMove::record() const {
-  return {status_.id, status_.vm, status_.peer, MoveRole::kSource, std::string(name_of(machine_.state())), document_.epoch, new_epoch_, nonce_, {}};
+  return {status_.id,
+          status_.vm,
+          status_.peer,
+          MoveRole::kSource,
+          std::string(name_of(machine_.state())),
+          document_.epoch,
+          new_epoch_,
+          nonce_,
+          {}};
 }
 
 wire::Envelope SourceMove::envelope() const {
   wire::Envelope message;
   message.set_vm(status_.vm);
   message.set_move(status_.id);
-  to_wire(machine_.state() == SourceState::kClaimed ? context_.newest_epoch(status_.vm) : new_epoch_, *message.mutable_epoch());
+  to_wire(
+      machine_.state() == SourceState::kClaimed ? context_.newest_epoch(status_.vm) : new_epoch_,
+      *message.mutable_epoch());
   return message;
 }
 
@@ -171,7 +197,8 @@ void SourceMove::on_message(wire::Envelope& message) {
   const auto keep = shared_from_this();
   if (message.has_hello()) {
     if (message.hello().host() != status_.peer) {
-      return session_->close("the peer calls itself " + message.hello().host() + ", not " + status_.peer);
+      return session_->close("the peer calls itself " + message.hello().host() + ", not " +
+                             status_.peer);
     }
     return step(SourceEvent::kConnected);
   }
@@ -180,34 +207,39 @@ void SourceMove::on_message(wire::Envelope& message) {
   }
   switch (message.body_case()) {
     case wire::Envelope::kPrepared:
-      if (message.prepared().digest() != document_.digest && machine_.state() == SourceState::kOffered) {
-        return step(SourceEvent::kRefused, "the peer prepared other rules: digest " + message.prepared().digest() + ", not " + document_.digest);
+      if (message.prepared().digest() != document_.digest &&
+          machine_.state() == SourceState::kOffered) {
+        return step(SourceEvent::kRefused, "the peer prepared other rules: digest " +
+                                               message.prepared().digest() + ", not " +
+                                               document_.digest);
       }
       return step(SourceEvent::kPrepared);
     case wire::Envelope::kRefused: {
       std::string reasons;
-      for (const std::string& reason : message.refused().reasons()) reasons += (reasons.empty() ? "" : "\n") + reason;
+      for (const std::string& reason : message.refused().reasons())
+        reasons += (reasons.empty() ? "" : "\n") + reason;
       return step(SourceEvent::kRefused, "refused by " + status_.peer + ": " + reasons);
     }
     case wire::Envelope::kActive: return on_active(message);
-    case wire::Envelope::kRevoked:
-      return step(SourceEvent::kRevoked, message.revoked().reason());
+    case wire::Envelope::kRevoked: return step(SourceEvent::kRevoked, message.revoked().reason());
     case wire::Envelope::kBarrierAck:
-      if (message.barrier_ack().number() == barrier_ && barrier_ >= 2) step(SourceEvent::kBarrierAck);
+      if (message.barrier_ack().number() == barrier_ && barrier_ >= 2)
+        step(SourceEvent::kBarrierAck);
       return;
-    case wire::Envelope::kDoneAck:
-      return step(SourceEvent::kDoneAck);
+    case wire::Envelope::kDoneAck: return step(SourceEvent::kDoneAck);
     case wire::Envelope::kAsk: return;  // that we are in touch again answers it
-    default:
-      return session_->close("peer: a message that only a source sends");
+    default: return session_->close("peer: a message that only a source sends");
   }
 }
 
 void SourceMove::on_active(const wire::Envelope& message) {
   const Epoch its = from_wire(message.epoch());
   if (machine_.state() == SourceState::kClaimed) {
-    // Rings decide: running here, ours. Else the peer is to have it by an epoch that is newer than our claim.
-    if (running() || thawing_) return context_.absorb(status_.id, status_.vm, "active", its, context_.newest_epoch(status_.vm));
+    // Rings decide: running here, ours. Else the peer is to have it by an epoch that is newer than
+    // our claim.
+    if (running() || thawing_)
+      return context_.absorb(status_.id, status_.vm, "active", its,
+                             context_.newest_epoch(status_.vm));
     return step(SourceEvent::kYield, "the VM runs at the peer");
   }
   if (its < new_epoch_) return context_.absorb(status_.id, status_.vm, "active", its, new_epoch_);
@@ -224,8 +256,9 @@ void SourceMove::step(SourceEvent event, const std::string& why) {
   if (transition == nullptr) return;
   if (!why.empty()) why_ = why;
   if (before != transition->to) {
-    context_.log("move " + status_.id + " of " + status_.vm + " to " + status_.peer + ": " + std::string(name_of(before)) + " -> " +
-                 std::string(name_of(transition->to)) + " on " + std::string(name_of(event)) + (why.empty() ? "" : " (" + why + ")"));
+    context_.log("move " + status_.id + " of " + status_.vm + " to " + status_.peer + ": " +
+                 std::string(name_of(before)) + " -> " + std::string(name_of(transition->to)) +
+                 " on " + std::string(name_of(event)) + (why.empty() ? "" : " (" + why + ")"));
     note_step(status_, context_.clock.now_ns(), name_of(transition->to), name_of(event), why);
     status_.deadline_ns = 0;
     context_.changed();
@@ -248,7 +281,8 @@ void SourceMove::after_step(SourceState before) {
   // A VM of which nothing runs: moved by this explicit command, there is no stop to wait for.
   if (now == SourceState::kPrepared && !running() && !thawing_) return step(SourceEvent::kStopped);
   // Facts that came before the state that they matter in.
-  if (now == SourceState::kHandedOver && running()) return step(SourceEvent::kRunning, "the VM's rings run at the source");
+  if (now == SourceState::kHandedOver && running())
+    return step(SourceEvent::kRunning, "the VM's rings run at the source");
   if (now == SourceState::kInDoubt && !running()) step_timer_->cancel();
   if (now == SourceState::kRedirecting) begin_probing();
 }
@@ -261,7 +295,8 @@ void SourceMove::act(SourceAction action) {
     fill(message);
     session_->send(message);
   };
-  const auto timer = [&](const std::unique_ptr<Timer>& which, uint64_t ms, SourceEvent event, const char* why) {
+  const auto timer = [&](const std::unique_ptr<Timer>& which, uint64_t ms, SourceEvent event,
+                         const char* why) {
     status_.deadline_ns = context_.clock.now_ns() + ms * 1'000'000;
     which->set(ms, [this, event, why] { step(event, why); });
   };
@@ -276,7 +311,9 @@ void SourceMove::act(SourceAction action) {
     case A::kReconnect: {
       session_.reset();
       const std::weak_ptr<SourceMove> weak = shared_from_this();
-      return reconnect_timer_->set(kReconnectMs, [weak] { if (auto move = weak.lock()) move->connect(); });
+      return reconnect_timer_->set(kReconnectMs, [weak] {
+        if (auto move = weak.lock()) move->connect();
+      });
     }
     case A::kPark: return park();
     case A::kPassOn: return pass_on();
@@ -285,11 +322,17 @@ void SourceMove::act(SourceAction action) {
     case A::kHold: return hold();
     case A::kRelease: return release(true);
     case A::kCloseWindow: return close_window();
-    case A::kGuardRules: return guard(status_.vm + " is moving to " + status_.peer + ", which owns its rules now: change them there");
+    case A::kGuardRules:
+      return guard(status_.vm + " is moving to " + status_.peer +
+                   ", which owns its rules now: change them there");
     case A::kStartStepTimer:
-      return timer(step_timer_, machine_.state() == SourceState::kOffered ? context_.options.prepare_timeout_ms : kAnswerTimeoutMs,
+      return timer(step_timer_,
+                   machine_.state() == SourceState::kOffered ? context_.options.prepare_timeout_ms
+                                                             : kAnswerTimeoutMs,
                    SourceEvent::kStepTimeout, "no answer in time");
-    case A::kStartWindowTimer: return timer(window_timer_, context_.options.window_timeout_ms, SourceEvent::kWindowTimeout, "");
+    case A::kStartWindowTimer:
+      return timer(window_timer_, context_.options.window_timeout_ms, SourceEvent::kWindowTimeout,
+                   "");
     case A::kStartLateTimer: return timer(window_timer_, kLateMs, SourceEvent::kWindowTimeout, "");
     case A::kStopTimers:
       step_timer_->cancel();
@@ -299,15 +342,14 @@ void SourceMove::act(SourceAction action) {
       if (auto session = std::move(session_)) session->close_when_sent();
       session_.reset();
       return;
-    case A::kSealEpoch:
-      context_.epochs[status_.vm] = new_epoch_;
-      return;
+    case A::kSealEpoch: context_.epochs[status_.vm] = new_epoch_; return;
     case A::kMintEpoch: return mint();
     case A::kRecord: {
       JournalBatch batch;
       batch.moves.push_back(record());
       if (auto written = context_.journal.write(batch); !written) {
-        return step(SourceEvent::kJournalFailed, "the journal cannot be written: " + written.error().message);
+        return step(SourceEvent::kJournalFailed,
+                    "the journal cannot be written: " + written.error().message);
       }
       recorded_ = true;
       return;
@@ -325,8 +367,8 @@ void SourceMove::act(SourceAction action) {
   }
 }
 
-// The VM runs here and the peer cannot be asked. Should it turn out to have gone there after all, the peer is to have it
-// by an epoch that is newer still.
+// The VM runs here and the peer cannot be asked. Should it turn out to have gone there after all,
+// the peer is to have it by an epoch that is newer still.
 void SourceMove::mint() {
   const Epoch minted{new_epoch_.counter + 1, context_.options.host};
   const Epoch before = new_epoch_;
@@ -336,11 +378,12 @@ void SourceMove::mint() {
   batch.moves.push_back(record());
   if (auto written = context_.journal.write(batch); !written) {
     new_epoch_ = before;
-    return step(SourceEvent::kJournalFailed, "the journal cannot be written: " + written.error().message);
+    return step(SourceEvent::kJournalFailed,
+                "the journal cannot be written: " + written.error().message);
   }
   context_.epochs[status_.vm] = minted;
-  context_.log("move " + status_.id + " of " + status_.vm + ": ours by epoch " + to_string(minted) + ", newer than " + to_string(before) +
-               " handed to " + status_.peer);
+  context_.log("move " + status_.id + " of " + status_.vm + ": ours by epoch " + to_string(minted) +
+               ", newer than " + to_string(before) + " handed to " + status_.peer);
 }
 
 // Who asks for a move that we do not know hears that it was aborted, so that one needs no record.
@@ -348,13 +391,16 @@ void SourceMove::settle(bool done) {
   if (!recorded_) return;
   JournalBatch batch;
   if (context_.journal.keeps_policy()) batch.destroyed = removed_;
-  context_.settle({status_.id, status_.vm, status_.peer, MoveRole::kSource, done, context_.newest_epoch(status_.vm), status_.error}, done, std::move(batch));
+  context_.settle({status_.id, status_.vm, status_.peer, MoveRole::kSource, done,
+                   context_.newest_epoch(status_.vm), status_.error},
+                  done, std::move(batch));
 }
 
 void SourceMove::send_offer() {
   if (rules_changed_) {
     // While the connection was made. From here on, changes follow the offer.
-    auto now = export_vm(context_.store, context_.ports, status_.vm, context_.options.host, document_.epoch);
+    auto now = export_vm(context_.store, context_.ports, status_.vm, context_.options.host,
+                         document_.epoch);
     if (!now) return step(SourceEvent::kRefused, now.error().message);
     document_ = std::move(*now);
     status_.rules_exported = document_.rules.size() + document_.uplink_rules.size();
@@ -364,13 +410,16 @@ void SourceMove::send_offer() {
   wire::Envelope message = envelope();
   to_wire(document_, *message.mutable_offer());
   message.mutable_offer()->set_nonce(nonce_);
-  if (message.ByteSizeLong() > kMaxMessageBytes) return step(SourceEvent::kRefused, "the policy is too large for one offer");
+  if (message.ByteSizeLong() > kMaxMessageBytes)
+    return step(SourceEvent::kRefused, "the policy is too large for one offer");
   session_->send(message);
 }
 
 void SourceMove::send_handover() {
   if (rules_changed_) {
-    if (auto now = export_vm(context_.store, context_.ports, status_.vm, context_.options.host, document_.epoch)) document_ = std::move(*now);
+    if (auto now = export_vm(context_.store, context_.ports, status_.vm, context_.options.host,
+                             document_.epoch))
+      document_ = std::move(*now);
     uplinks_digest_ = uplinks_digest_of(document_.uplink_rules);
     rules_changed_ = false;
   }
@@ -405,19 +454,23 @@ bool SourceMove::kept_all() const {
   return kept_.size() >= most.packets || kept_bytes_ >= most.bytes;
 }
 
-// From the handover on what is for the VM is sent ahead, so that it is there when the VM is. A copy stays: nothing is
-// decided yet.
+// From the handover on what is for the VM is sent ahead, so that it is there when the VM is. A copy
+// stays: nothing is decided yet.
 void SourceMove::pass_on() {
   if (kept_all()) return;
   passing_on_ = true;
-  (void)relocate(context_.store, status_.vm, false, [](const EndpointRecord&) { return Location{LocationKind::kRedirect, {}, {}}; });
+  (void)relocate(context_.store, status_.vm, false, [](const EndpointRecord&) {
+    return Location{LocationKind::kRedirect, {}, {}};
+  });
 }
 
-// Everything as before the move. What was kept goes to the VM first, then what is parked, then what comes.
+// Everything as before the move. What was kept goes to the VM first, then what is parked, then what
+// comes.
 void SourceMove::thaw() {
   guard({});
   status_.freeze_ns = status_.handover_ns = 0;
-  stream_ = context_.network.random();  // what went ahead comes back: frames are numbered anew from the next handover on
+  stream_ = context_.network.random();  // what went ahead comes back: frames are numbered anew from
+                                        // the next handover on
   if (thawing_) return;
   if (!passing_on_ && kept_.empty()) return end_thaw();
   thawing_ = true;
@@ -441,7 +494,8 @@ void SourceMove::give_back() {
     kept_bytes_ -= kept_.front().bytes.size();
     kept_.pop_front();
   }
-  if (!kept_.empty() || context_.gate.injecting()) return drain_timer_->set(1, [this] { give_back(); });
+  if (!kept_.empty() || context_.gate.injecting())
+    return drain_timer_->set(1, [this] { give_back(); });
   end_thaw();
 }
 
@@ -463,20 +517,25 @@ void SourceMove::end_thaw() {
 void SourceMove::stopped() {
   if (machine_.state() == SourceState::kPrepared) status_.freeze_ns = context_.clock.now_ns();
   // Ours, but it runs here no longer: the peer, where we can ask it, may have it.
-  if (machine_.state() == SourceState::kClaimed && session_ != nullptr) return step(SourceEvent::kYield, "the VM stopped here");
+  if (machine_.state() == SourceState::kClaimed && session_ != nullptr)
+    return step(SourceEvent::kYield, "the VM stopped here");
   step(SourceEvent::kStopped);
 }
 
 void SourceMove::rewrite_out() {
   status_.active_ns = context_.clock.now_ns();
   passing_on_ = false;
-  // What the peer has not got follows, ahead of what is still to come. Some of it may be on its way: the numbers tell.
-  send_kept(held_by_peer_ == kTakesNoFrames ? 0 : static_cast<size_t>(std::min<uint64_t>(held_by_peer_, sent_ahead_)));
+  // What the peer has not got follows, ahead of what is still to come. Some of it may be on its
+  // way: the numbers tell.
+  send_kept(held_by_peer_ == kTakesNoFrames
+                ? 0
+                : static_cast<size_t>(std::min<uint64_t>(held_by_peer_, sent_ahead_)));
   status_.redirected += kept_.size();
   kept_.clear();
   kept_bytes_ = 0;
   auto taken = take_out(context_.store, status_.vm, LocationKind::kRedirect, EndpointId{}, true);
-  if (!taken) return context_.log("move " + status_.id + ": cannot rewrite: " + taken.error().message);
+  if (!taken)
+    return context_.log("move " + status_.id + ": cannot rewrite: " + taken.error().message);
   status_.rules_rewritten = taken->receive_rules;
 }
 
@@ -507,21 +566,26 @@ void SourceMove::close_window() {
     transaction.commit();
   }
   for (const Nic& nic : nics_) {
-    if (auto removed = context_.ports.remove(nic.port); !removed) context_.log("move " + status_.id + ": " + removed.error().message);
+    if (auto removed = context_.ports.remove(nic.port); !removed)
+      context_.log("move " + status_.id + ": " + removed.error().message);
   }
   context_.store.collect_implicit();
 }
 
-// A barrier says: what was parked or redirected before is on its way. It follows once nothing waits in the
-// workers' parks and in the ring behind them. The first one also waits for the announcement: it came by the way
-// that the destination's own senders used before, so what they sent us is in as well.
+// A barrier says: what was parked or redirected before is on its way. It follows once nothing waits
+// in the workers' parks and in the ring behind them. The first one also waits for the announcement:
+// it came by the way that the destination's own senders used before, so what they sent us is in as
+// well.
 void SourceMove::send_barrier_when_drained(uint32_t number, uint32_t looks) {
   if (over() || session_ == nullptr || barrier_ >= number) return;
   context_.pump();
-  const bool last = number >= 2;  // held: what is parked now waits for the uplink, the ring is all there is
-  const bool drained =
-      last || (announced_ && std::ranges::all_of(nics_, [&](const Nic& nic) { return context_.gate.parked(nic.endpoint) == 0; }));
-  const uint32_t most = context_.announcements_hidden && !announced_ ? kHiddenBarrierLooks : kBarrierLooks;
+  const bool last =
+      number >= 2;  // held: what is parked now waits for the uplink, the ring is all there is
+  const bool drained = last || (announced_ && std::ranges::all_of(nics_, [&](const Nic& nic) {
+                                  return context_.gate.parked(nic.endpoint) == 0;
+                                }));
+  const uint32_t most =
+      context_.announcements_hidden && !announced_ ? kHiddenBarrierLooks : kBarrierLooks;
   if (!drained && looks < most) {
     drain_timer_->set(1, [this, number, looks] { send_barrier_when_drained(number, looks + 1); });
     return;
@@ -555,15 +619,19 @@ void SourceMove::redirect(const dataplane::Frame& frame) {
 
 void SourceMove::send_frame(const dataplane::Frame& frame) {
   const EndpointRecord* endpoint = context_.store.endpoint(frame.endpoint);
-  if (endpoint == nullptr || session_ == nullptr || (held_by_peer_ == kTakesNoFrames && machine_.state() >= SourceState::kRedirecting)) {
-    if (machine_.state() >= SourceState::kRedirecting) context_.gate.drop(frame, dataplane::Drop::k_redirect_closed);  // else a copy is kept
+  if (endpoint == nullptr || session_ == nullptr ||
+      (held_by_peer_ == kTakesNoFrames && machine_.state() >= SourceState::kRedirecting)) {
+    if (machine_.state() >= SourceState::kRedirecting)
+      context_.gate.drop(frame, dataplane::Drop::k_redirect_closed);  // else a copy is kept
     return;
   }
   if (batch_.redirect().frames_size() == 0) batch_.mutable_redirect()->set_first(next_number_);
   ++next_number_;
   to_wire(frame, endpoint->profile.name, *batch_.mutable_redirect()->add_frames());
   batch_bytes_ += frame.bytes.size();
-  if (batch_bytes_ >= kMaxRedirectBytes || static_cast<size_t>(batch_.redirect().frames_size()) >= kMaxRedirectFrames) flush_redirect();
+  if (batch_bytes_ >= kMaxRedirectBytes ||
+      static_cast<size_t>(batch_.redirect().frames_size()) >= kMaxRedirectFrames)
+    flush_redirect();
 }
 
 void SourceMove::send_kept(size_t from) {
@@ -582,21 +650,25 @@ void SourceMove::flush_redirect() {
     session_->send(message);
   } else if (machine_.state() >= SourceState::kRedirecting) {
     for (const wire::Frame& lost : batch_.redirect().frames()) {
-      if (const auto frame = from_wire(lost)) context_.gate.drop(*frame, dataplane::Drop::k_redirect_closed);
+      if (const auto frame = from_wire(lost))
+        context_.gate.drop(*frame, dataplane::Drop::k_redirect_closed);
     }
   }
   batch_.Clear();
   batch_bytes_ = 0;
 }
 
-bool SourceMove::can_take() const { return session_ == nullptr || session_->queued_bytes() < kMaxQueuedBytes; }
+bool SourceMove::can_take() const {
+  return session_ == nullptr || session_->queued_bytes() < kMaxQueuedBytes;
+}
 
 bool SourceMove::owns(EndpointId endpoint) const {
   return std::ranges::any_of(nics_, [&](const Nic& nic) { return nic.endpoint == endpoint; });
 }
 
 bool SourceMove::leads_here(const dataplane::RuleRecord& rule) const {
-  return context_.store.of_uplink(rule) && !rule.outputs.empty() && std::ranges::all_of(rule.outputs, [&](EndpointId output) { return owns(output); });
+  return context_.store.of_uplink(rule) && !rule.outputs.empty() &&
+         std::ranges::all_of(rule.outputs, [&](EndpointId output) { return owns(output); });
 }
 
 void SourceMove::on_port_event(const dataplane::PortEvent& event) {
@@ -615,7 +687,8 @@ void SourceMove::on_port_event(const dataplane::PortEvent& event) {
     }
     return;
   }
-  if (event.kind != PortEventKind::kRingsStopped && event.kind != PortEventKind::kDisconnected) return;
+  if (event.kind != PortEventKind::kRingsStopped && event.kind != PortEventKind::kDisconnected)
+    return;
   nic->running = false;
   if (thawing_) return;
   if (!running()) return stopped();
@@ -634,11 +707,14 @@ void SourceMove::on_fabric_message(const FabricMessage& message) {
     // Each NIC, on each of its VLANs: the fabric learns them one by one.
     heard_.insert(message.address);
     announced_ = std::ranges::all_of(document_.profiles, [&](const dataplane::Profile& profile) {
-      return std::ranges::all_of(fabric_addresses(profile), [&](const FabricAddress& address) { return heard_.contains(address); });
+      return std::ranges::all_of(fabric_addresses(profile), [&](const FabricAddress& address) {
+        return heard_.contains(address);
+      });
     });
     if (announced_) return begin_probing();
   }
-  if (message.kind == FabricMessage::Kind::kEcho && unproven_.erase(message.address) != 0 && unproven_.empty()) {
+  if (message.kind == FabricMessage::Kind::kEcho && unproven_.erase(message.address) != 0 &&
+      unproven_.empty()) {
     probe_timer_->cancel();
     step(SourceEvent::kProof);
   }
@@ -653,19 +729,23 @@ void SourceMove::begin_probing() {
   probe_fabric(0);
 }
 
-// By our uplink to each of the VM's addresses, again and again until all have been answered or the window's time is over.
+// By our uplink to each of the VM's addresses, again and again until all have been answered or the
+// window's time is over.
 void SourceMove::probe_fabric(size_t round) {
   if (machine_.state() != SourceState::kRedirecting) return;
   dataplane::Frame frame;
   frame.endpoint = context_.uplink();
   MacAddress sender{{0x02, 'g', 'd', 'w', 'i', 't'}};
   const EndpointRecord* uplink = context_.store.endpoint(frame.endpoint);
-  if (auto port = context_.ports.info(uplink == nullptr ? PortId{} : uplink->port); port && !port->mac.is_zero()) sender = port->mac;
+  if (auto port = context_.ports.info(uplink == nullptr ? PortId{} : uplink->port);
+      port && !port->mac.is_zero())
+    sender = port->mac;
   for (const FabricAddress& address : unproven_) {
     frame.bytes = probe(address, sender, nonce_);
     if (!context_.gate.emit(frame)) break;
   }
-  const uint64_t after_ms = std::min<uint64_t>(uint64_t{1} << std::min<size_t>(round, 3), kProbeAgainMs);
+  const uint64_t after_ms =
+      std::min<uint64_t>(uint64_t{1} << std::min<size_t>(round, 3), kProbeAgainMs);
   probe_timer_->set(after_ms, [this, round] { probe_fabric(round + 1); });
 }
 
@@ -676,14 +756,17 @@ void SourceMove::on_rule_change(const dataplane::RuleChange& change) {
   rules_changed_ = true;
   if (machine_.state() < SourceState::kOffered || session_ == nullptr) return;
   const EndpointRecord* owner = context_.store.endpoint(change.record->owner);
-  if (owner == nullptr) return;  // it went with its rule and cannot be named: the handover's digest will not fit
+  if (owner == nullptr)
+    return;  // it went with its rule and cannot be named: the handover's digest will not fit
   wire::Envelope message = envelope();
   message.mutable_delta()->set_uplink(uplink);
-  wire::Rule* rule = change.kind == dataplane::RuleChangeKind::kCreated ? message.mutable_delta()->mutable_created()
-                                                                       : message.mutable_delta()->mutable_destroyed();
+  wire::Rule* rule = change.kind == dataplane::RuleChangeKind::kCreated
+                         ? message.mutable_delta()->mutable_created()
+                         : message.mutable_delta()->mutable_destroyed();
   rule->set_owner(owner->profile.name);
   rule->set_id(change.record->id.value);
-  if (change.kind == dataplane::RuleChangeKind::kCreated) rule->set_text(dataplane::to_text(change.record->rule));
+  if (change.kind == dataplane::RuleChangeKind::kCreated)
+    rule->set_text(dataplane::to_text(change.record->rule));
   session_->send(message);
 }
 
@@ -693,7 +776,8 @@ Result<void> SourceMove::cancel() {
     return fail(status_.vm + " runs at " + status_.peer + " already: too late to cancel");
   }
   step(SourceEvent::kCancel, "cancelled");
-  if (machine_.state() == SourceState::kInDoubt && before == SourceState::kInDoubt) return fail(why_);
+  if (machine_.state() == SourceState::kInDoubt && before == SourceState::kInDoubt)
+    return fail(why_);
   return {};
 }
 
@@ -713,10 +797,13 @@ MoveStatus SourceMove::status() const {
   MoveStatus status = status_;
   status.state = std::string(name_of(machine_.state()));
   if (machine_.state() == SourceState::kInDoubt) {
-    status.doubt = "whether " + status_.vm + " runs at " + status_.peer + " (" + (why_.empty() ? "no session" : why_) + "): parked until " +
-                   status_.peer + " answers, or its rings run here";
+    status.doubt = "whether " + status_.vm + " runs at " + status_.peer + " (" +
+                   (why_.empty() ? "no session" : why_) + "): parked until " + status_.peer +
+                   " answers, or its rings run here";
   } else if (machine_.state() == SourceState::kClaimed) {
-    status.doubt = status_.vm + " is ours by epoch " + to_string(context_.newest_epoch(status_.vm)) + ", and " + status_.peer + " has not been told yet";
+    status.doubt = status_.vm + " is ours by epoch " +
+                   to_string(context_.newest_epoch(status_.vm)) + ", and " + status_.peer +
+                   " has not been told yet";
   }
   const dataplane::WindowTotals now = machine_.over() ? totals_after_ : context_.gate.totals();
   status.parked = now.parked - totals_before_.parked;

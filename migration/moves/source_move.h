@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A move away from this host: carries out what the source's machine decides. See source.h for the states.
+// A move away from this host: carries out what the source's machine decides. See source.h for the
+// states.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +14,8 @@
 
 #include "migration/moves/announce.h"
 #include "migration/moves/move_context.h"
-#include "migration/policy/rewriting.h"
 #include "migration/moves/source_machine.h"
+#include "migration/policy/rewriting.h"
 
 namespace godwit::migration {
 
@@ -25,10 +26,11 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
 
   // Whether all of the VM is local and nothing else speaks against a move from here.
   static Result<void> check(const MoveContext& context, const std::string& vm);
-  Result<void> begin();   // exports and connects; errors leave nothing behind
+  Result<void> begin();  // exports and connects; errors leave nothing behind
   // After a restart: whether it was handed over is not known. Errors: it cannot be taken up.
   Result<void> recover(const MoveRecord& record);
-  // The destination, which had lost us, asks by a session of its own. False: the move does not want it.
+  // The destination, which had lost us, asks by a session of its own. False: the move does not want
+  // it.
   bool attach(std::shared_ptr<PeerSession> session);
   Result<void> cancel();
   void on_port_event(const dataplane::PortEvent& event);
@@ -106,29 +108,31 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   Epoch new_epoch_;
   uint64_t nonce_ = 0;
   MoveStatus status_;
-  dataplane::WindowTotals totals_before_, totals_after_;  // the switch's, when the move began and when it was over
+  dataplane::WindowTotals totals_before_,
+      totals_after_;  // the switch's, when the move began and when it was over
   std::string why_;
   wire::Envelope batch_;
   size_t batch_bytes_ = 0;
-  // What was sent ahead of the peer's `active`, in order, since the VM may yet go on here. Sent with the last handover: the
-  // first sent_ahead_ of them.
+  // What was sent ahead of the peer's `active`, in order, since the VM may yet go on here. Sent
+  // with the last handover: the first sent_ahead_ of them.
   std::deque<dataplane::Frame> kept_;
   size_t kept_bytes_ = 0;
   size_t sent_ahead_ = 0;
-  uint64_t stream_ = 0;         // names the numbering below
-  uint64_t next_number_ = 0;    // of the next redirected frame: kept_'s places, and on from there
-  uint64_t held_by_peer_ = 0;   // how many of them it delivered, as its `active` says
-  bool passing_on_ = false;     // the location is the redirect, and the peer not active
-  bool thawing_ = false;        // kept_ is on its way back to the VM, ahead of what is parked
+  uint64_t stream_ = 0;        // names the numbering below
+  uint64_t next_number_ = 0;   // of the next redirected frame: kept_'s places, and on from there
+  uint64_t held_by_peer_ = 0;  // how many of them it delivered, as its `active` says
+  bool passing_on_ = false;    // the location is the redirect, and the peer not active
+  bool thawing_ = false;       // kept_ is on its way back to the VM, ahead of what is parked
   std::unique_ptr<Timer> step_timer_, window_timer_, drain_timer_, probe_timer_, reconnect_timer_;
   uint32_t barrier_ = 0;
-  std::set<FabricAddress> heard_;  // addresses of the VM whose announcement has come in on our uplink
-  bool announced_ = false;      // all of them
+  std::set<FabricAddress>
+      heard_;               // addresses of the VM whose announcement has come in on our uplink
+  bool announced_ = false;  // all of them
   std::set<FabricAddress> unproven_;  // then: addresses of the VM whose probe has not come back
-  std::string uplinks_digest_;  // of document_
-  bool rules_changed_ = false;  // since document_ was made
+  std::string uplinks_digest_;        // of document_
+  bool rules_changed_ = false;        // since document_ was made
   bool stopping_ = false;
-  bool recorded_ = false;       // the journal knows the move
+  bool recorded_ = false;           // the journal knows the move
   std::vector<OwnedRule> removed_;  // uplink rules that went with the VM
   uint64_t steps_ = 0;
 };

@@ -11,10 +11,10 @@ namespace godwit::migration {
 
 namespace {
 
-using nlohmann::json;
 using dataplane::EndpointKind;
 using dataplane::MissPolicy;
 using dataplane::Profile;
+using nlohmann::json;
 
 constexpr size_t kMaxDocumentText = 256u << 20;
 constexpr size_t kMaxAddresses = 1024;
@@ -52,7 +52,8 @@ class Sha256 {
 // Reads one JSON object: remembers the first thing wrong, with where it is.
 class Reader {
  public:
-  Reader(const json& object, std::string where, std::initializer_list<std::string_view> keys) : object_(object), where_(std::move(where)) {
+  Reader(const json& object, std::string where, std::initializer_list<std::string_view> keys)
+      : object_(object), where_(std::move(where)) {
     if (!object_.is_object()) {
       wrong("", "an object");
       return;
@@ -69,7 +70,8 @@ class Reader {
   uint64_t number(const char* key, uint64_t most) {
     const json* value = get(key);
     if (value == nullptr) return 0;
-    const bool whole = value->is_number_unsigned() || (value->is_number_integer() && value->get<int64_t>() >= 0);
+    const bool whole =
+        value->is_number_unsigned() || (value->is_number_integer() && value->get<int64_t>() >= 0);
     if (!whole || value->get<uint64_t>() > most) {
       wrong("/" + std::string(key), "a whole number from 0 to " + std::to_string(most));
       return 0;
@@ -154,13 +156,20 @@ json profile_json(const Profile& profile) {
   for (const auto& mac : profile.macs) macs.push_back(to_string(mac));
   for (const auto& ip : profile.ipv4s) ipv4s.push_back(to_string(ip));
   for (const auto& ip : profile.ipv6s) ipv6s.push_back(to_string(ip));
-  return {{"name", profile.name}, {"macs", macs}, {"ipv4s", ipv4s}, {"ipv6s", ipv6s}, {"vlans", profile.vlans},
-          {"mtu", profile.mtu}, {"queues", profile.queues}, {"features", profile.features},
+  return {{"name", profile.name},
+          {"macs", macs},
+          {"ipv4s", ipv4s},
+          {"ipv6s", ipv6s},
+          {"vlans", profile.vlans},
+          {"mtu", profile.mtu},
+          {"queues", profile.queues},
+          {"features", profile.features},
           {"miss", profile.miss == MissPolicy::kDrop ? "drop" : "normal"}};
 }
 
 Result<Profile> profile_from(const json& object, const std::string& where) {
-  Reader reader(object, where, {"name", "macs", "ipv4s", "ipv6s", "vlans", "mtu", "queues", "features", "miss"});
+  Reader reader(object, where,
+                {"name", "macs", "ipv4s", "ipv6s", "vlans", "mtu", "queues", "features", "miss"});
   Profile profile;
   profile.name = reader.text("name", dataplane::kMaxEndpointName);
   profile.macs = addresses<MacAddress>(reader, "macs", parse_mac);
@@ -181,7 +190,8 @@ Result<Profile> profile_from(const json& object, const std::string& where) {
   const std::string miss = reader.text("miss", 16);
   if (miss != "normal" && miss != "drop") reader.wrong("/miss", "normal or drop");
   profile.miss = miss == "drop" ? MissPolicy::kDrop : MissPolicy::kNormal;
-  if (auto name = dataplane::check_endpoint_name(profile.name); !name) reader.wrong("/name", name.error().expected);
+  if (auto name = dataplane::check_endpoint_name(profile.name); !name)
+    reader.wrong("/name", name.error().expected);
   if (profile.mtu < 68) reader.wrong("/mtu", "68 to 9216");
   if (profile.queues < 1) reader.wrong("/queues", "1 to 16");
   if (!reader.good()) return fail(reader.error());
@@ -191,7 +201,11 @@ Result<Profile> profile_from(const json& object, const std::string& where) {
 json rules_json(const std::vector<DocumentRule>& rules) {
   json out = json::array();
   for (const DocumentRule& rule : rules) {
-    out.push_back({{"owner", rule.owner}, {"id", rule.id}, {"rule", rule.text}, {"packets", rule.packets}, {"bytes", rule.bytes}});
+    out.push_back({{"owner", rule.owner},
+                   {"id", rule.id},
+                   {"rule", rule.text},
+                   {"packets", rule.packets},
+                   {"bytes", rule.bytes}});
   }
   return out;
 }
@@ -199,7 +213,8 @@ json rules_json(const std::vector<DocumentRule>& rules) {
 Result<std::vector<DocumentRule>> rules_from(const json& list, const std::string& where) {
   std::vector<DocumentRule> rules;
   for (const json& object : list) {
-    Reader reader(object, where + "/" + std::to_string(rules.size()), {"owner", "id", "rule", "packets", "bytes"});
+    Reader reader(object, where + "/" + std::to_string(rules.size()),
+                  {"owner", "id", "rule", "packets", "bytes"});
     DocumentRule rule;
     rule.owner = reader.text("owner", dataplane::kMaxEndpointName);
     rule.id = static_cast<uint32_t>(reader.number("id", UINT32_MAX - 1));
@@ -214,12 +229,16 @@ Result<std::vector<DocumentRule>> rules_from(const json& list, const std::string
 
 }  // namespace
 
-std::string to_string(const Epoch& epoch) { return "(" + std::to_string(epoch.counter) + ", " + (epoch.host.empty() ? "nobody" : epoch.host) + ")"; }
+std::string to_string(const Epoch& epoch) {
+  return "(" + std::to_string(epoch.counter) + ", " + (epoch.host.empty() ? "nobody" : epoch.host) +
+         ")";
+}
 
 bool is_host_name(std::string_view name) {
   return name.size() <= kMaxHostName && std::ranges::all_of(name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-  });
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '.' || c == '_' || c == '-';
+         });
 }
 
 std::string digest_of(const Document& document) {
@@ -239,7 +258,8 @@ std::string digest_of(const Document& document) {
     sha.add(dataplane::vm_of(rule.owner) == document.vm ? std::to_string(rule.id) : "");
     sha.add(rule.text);
   }
-  // What else is on the destination's uplink for the VM is the destination's own: not part of the digest.
+  // What else is on the destination's uplink for the VM is the destination's own: not part of the
+  // digest.
   return sha.hex();
 }
 
@@ -257,19 +277,28 @@ std::string uplinks_digest_of(const std::vector<DocumentRule>& uplink_rules) {
 }
 
 json to_json(const Profile& profile) { return profile_json(profile); }
-Result<Profile> profile_from_json(const json& object, const std::string& where) { return profile_from(object, where); }
+Result<Profile> profile_from_json(const json& object, const std::string& where) {
+  return profile_from(object, where);
+}
 
 json to_json(const Document& document) {
   json profiles = json::array();
   for (const Profile& profile : document.profiles) profiles.push_back(profile_json(profile));
-  return {{"format", 1}, {"vm", document.vm}, {"host", document.host},
+  return {{"format", 1},
+          {"vm", document.vm},
+          {"host", document.host},
           {"epoch", {{"counter", document.epoch.counter}, {"host", document.epoch.host}}},
-          {"profiles", profiles}, {"rules", rules_json(document.rules)},
-          {"uplink_rules", rules_json(document.uplink_rules)}, {"uplinks", document.uplinks}, {"digest", document.digest}};
+          {"profiles", profiles},
+          {"rules", rules_json(document.rules)},
+          {"uplink_rules", rules_json(document.uplink_rules)},
+          {"uplinks", document.uplinks},
+          {"digest", document.digest}};
 }
 
 Result<Document> document_from_json(const json& object) {
-  Reader reader(object, "", {"format", "vm", "host", "epoch", "profiles", "rules", "uplink_rules", "uplinks", "digest"});
+  Reader reader(
+      object, "",
+      {"format", "vm", "host", "epoch", "profiles", "rules", "uplink_rules", "uplinks", "digest"});
   if (reader.number("format", UINT32_MAX) != 1) reader.wrong("/format", "1");
   Document document;
   document.vm = reader.text("vm", dataplane::kMaxEndpointName);
@@ -293,7 +322,8 @@ Result<Document> document_from_json(const json& object) {
   auto uplink_rules = rules_from(reader.list("uplink_rules", kMaxDocumentRules), "/uplink_rules");
   size_t index = 0;
   for (const json& uplink : reader.list("uplinks", kMaxDocumentProfiles)) {
-    if (!uplink.is_string() || !dataplane::check_endpoint_name(uplink.get_ref<const std::string&>())) {
+    if (!uplink.is_string() ||
+        !dataplane::check_endpoint_name(uplink.get_ref<const std::string&>())) {
       reader.wrong("/uplinks/" + std::to_string(index), "an uplink's name");
       break;
     }
@@ -307,11 +337,13 @@ Result<Document> document_from_json(const json& object) {
   document.uplink_rules = std::move(*uplink_rules);
   for (const Profile& profile : document.profiles) {
     if (dataplane::vm_of(profile.name) != document.vm) {
-      return fail(Error{"document: " + profile.name + " is not an endpoint of " + document.vm, 0, 0, profile.name, document.vm + "/..."});
+      return fail(Error{"document: " + profile.name + " is not an endpoint of " + document.vm, 0, 0,
+                        profile.name, document.vm + "/..."});
     }
   }
   if (const std::string digest = digest_of(document); digest != document.digest) {
-    return fail(Error{"document: the digest does not fit: it was altered or cut", 0, 0, document.digest, digest});
+    return fail(Error{"document: the digest does not fit: it was altered or cut", 0, 0,
+                      document.digest, digest});
   }
   return document;
 }
@@ -320,10 +352,13 @@ Result<Document> document_from_text(std::string_view text) {
   if (text.size() > kMaxDocumentText) return fail("document: longer than 256 MiB");
   // nlohmann parses recursively only over nesting: cap the depth before the tree is built.
   bool too_deep = false;
-  const json parsed = json::parse(text, [&](int depth, json::parse_event_t, json&) {
-    too_deep = too_deep || depth > 8;
-    return !too_deep;
-  }, false);
+  const json parsed = json::parse(
+      text,
+      [&](int depth, json::parse_event_t, json&) {
+        too_deep = too_deep || depth > 8;
+        return !too_deep;
+      },
+      false);
   if (too_deep) return fail("document: nested too deeply");
   if (parsed.is_discarded()) return fail("document: not valid JSON (cut short?)");
   return document_from_json(parsed);

@@ -32,14 +32,16 @@ std::vector<EndpointId> ids_of(const std::vector<const EndpointRecord*>& endpoin
 
 DocumentRule document_rule(const PolicyStore& store, const RuleRecord& record) {
   const dataplane::Count count = store.count(record);
-  return {store.endpoint(record.owner)->profile.name, record.id.value, dataplane::to_text(record.rule), count.packets, count.bytes};
+  return {store.endpoint(record.owner)->profile.name, record.id.value,
+          dataplane::to_text(record.rule), count.packets, count.bytes};
 }
 
 // Names of uplinks that a rule sends to, comes from or belongs to.
 void note_uplinks(const PolicyStore& store, const RuleRecord& record, std::set<std::string>& out) {
   const auto note = [&](EndpointId id) {
     const EndpointRecord* endpoint = store.endpoint(id);
-    if (endpoint != nullptr && endpoint->profile.kind == EndpointKind::kUplink) out.insert(endpoint->profile.name);
+    if (endpoint != nullptr && endpoint->profile.kind == EndpointKind::kUplink)
+      out.insert(endpoint->profile.name);
   };
   for (EndpointId output : record.outputs) note(output);
   note(record.owner);
@@ -55,13 +57,15 @@ std::string inside_of(const DocumentRule& owned, const Rule& rule) {
   return {};
 }
 
-uint64_t receive_rules_of(const PolicyStore& store, const std::vector<const EndpointRecord*>& endpoints) {
+uint64_t receive_rules_of(const PolicyStore& store,
+                          const std::vector<const EndpointRecord*>& endpoints) {
   std::set<const RuleRecord*> rules;
   for (const EndpointRecord* endpoint : endpoints) {
     for (const RuleRecord* record : store.receive_rules(endpoint->id)) {
       // A VM's NICs may send to each other: those rules go with it.
       const EndpointRecord* inside = store.endpoint(record->inside);
-      if (inside == nullptr || std::ranges::find(endpoints, inside) == endpoints.end()) rules.insert(record);
+      if (inside == nullptr || std::ranges::find(endpoints, inside) == endpoints.end())
+        rules.insert(record);
     }
   }
   return rules.size();
@@ -70,7 +74,8 @@ uint64_t receive_rules_of(const PolicyStore& store, const std::vector<const Endp
 // VHOST_F_LOG_ALL: QEMU sets it while it copies, no driver negotiates it.
 constexpr uint64_t kLogAll = uint64_t{1} << 26;
 
-// A driver keeps what it negotiated: QEMU would fail at the end of its migration, with the VM stopped.
+// A driver keeps what it negotiated: QEMU would fail at the end of its migration, with the VM
+// stopped.
 Result<void> check_features(const Profile& profile, const dataplane::PortInfo& port) {
   const uint64_t missing = profile.features & ~port.offered_features;
   if (port.offered_features == 0 || missing == 0) return {};
@@ -82,11 +87,14 @@ Result<void> check_features(const Profile& profile, const dataplane::PortInfo& p
 
 }  // namespace
 
-Result<Document> export_vm(const PolicyStore& store, const dataplane::Ports& ports, const std::string& vm, const std::string& host,
-                           const Epoch& epoch) {
+Result<Document> export_vm(const PolicyStore& store, const dataplane::Ports& ports,
+                           const std::string& vm, const std::string& host, const Epoch& epoch) {
   const auto endpoints = store.endpoints_of_vm(vm);
-  if (endpoints.empty()) return fail(Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
-  if (endpoints.size() > kMaxDocumentProfiles) return fail(vm + " has more endpoints than a document takes");
+  if (endpoints.empty())
+    return fail(
+        Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
+  if (endpoints.size() > kMaxDocumentProfiles)
+    return fail(vm + " has more endpoints than a document takes");
   Document document;
   document.vm = vm;
   document.host = host;
@@ -94,7 +102,8 @@ Result<Document> export_vm(const PolicyStore& store, const dataplane::Ports& por
   std::set<std::string> uplinks;
   for (const EndpointRecord* endpoint : endpoints) {
     Profile& profile = document.profiles.emplace_back(endpoint->profile);
-    if (const auto info = endpoint->port.valid() ? ports.info(endpoint->port) : fail(""); info && info->features != 0) {
+    if (const auto info = endpoint->port.valid() ? ports.info(endpoint->port) : fail("");
+        info && info->features != 0) {
       profile.features = info->features & ~kLogAll;
     }
     for (const RuleRecord* record : store.rules_inside(endpoint->id)) {
@@ -111,9 +120,12 @@ Result<Document> export_vm(const PolicyStore& store, const dataplane::Ports& por
   return document;
 }
 
-Result<TakenOut> take_out(PolicyStore& store, const std::string& vm, LocationKind kind, EndpointId uplink, bool keep_port) {
+Result<TakenOut> take_out(PolicyStore& store, const std::string& vm, LocationKind kind,
+                          EndpointId uplink, bool keep_port) {
   const auto endpoints = store.endpoints_of_vm(vm);
-  if (endpoints.empty()) return fail(Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
+  if (endpoints.empty())
+    return fail(
+        Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
   TakenOut report;
   Transaction transaction(store);
   transaction.override_guards();
@@ -161,7 +173,8 @@ void destroy_rules(PolicyStore& store, const std::vector<OwnedRule>& rules) {
   Transaction transaction(store);
   transaction.override_guards();
   for (const auto& [owner, id] : rules) {
-    if (const EndpointRecord* endpoint = store.find(owner)) (void)transaction.destroy_rule(endpoint->id, RuleId{id});
+    if (const EndpointRecord* endpoint = store.find(owner))
+      (void)transaction.destroy_rule(endpoint->id, RuleId{id});
   }
   transaction.commit();
 }
@@ -171,39 +184,52 @@ Result<void> relocate(PolicyStore& store, const std::string& vm, bool active,
   Transaction transaction(store);
   for (const EndpointRecord* endpoint : store.endpoints_of_vm(vm)) {
     if (auto set = transaction.set_location(endpoint->id, make(*endpoint)); !set) return set;
-    if (auto set = transaction.set_active(endpoint->id, active && endpoint->port.valid()); !set) return set;
+    if (auto set = transaction.set_active(endpoint->id, active && endpoint->port.valid()); !set)
+      return set;
   }
   transaction.commit();
   return {};
 }
 
-Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store, dataplane::Ports& ports, EndpointId uplink,
-                                                          const Document& document, const Bindings& bindings) {
+Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store,
+                                                          dataplane::Ports& ports,
+                                                          EndpointId uplink,
+                                                          const Document& document,
+                                                          const Bindings& bindings) {
   std::vector<std::string> reasons;
   std::set<std::string> ours;
   for (const Profile& profile : document.profiles) {
     ours.insert(profile.name);
     const EndpointRecord* known = store.find(profile.name);
     if (known == nullptr) continue;
-    if (known->profile.kind != EndpointKind::kVm) reasons.push_back(profile.name + " is an uplink here");
-    if (known->port.valid()) reasons.push_back(profile.name + " is local here already: port " + std::to_string(known->port.value));
-    if (!known->inside.empty()) reasons.push_back(profile.name + " has rules of its own here already");
+    if (known->profile.kind != EndpointKind::kVm)
+      reasons.push_back(profile.name + " is an uplink here");
+    if (known->port.valid())
+      reasons.push_back(profile.name + " is local here already: port " +
+                        std::to_string(known->port.value));
+    if (!known->inside.empty())
+      reasons.push_back(profile.name + " has rules of its own here already");
   }
   for (const std::string& name : document.uplinks) {
     const EndpointRecord* known = store.find(name);
-    if (known == nullptr || known->profile.kind != EndpointKind::kUplink) reasons.push_back("no uplink " + name + " is here, and rules name it");
+    if (known == nullptr || known->profile.kind != EndpointKind::kUplink)
+      reasons.push_back("no uplink " + name + " is here, and rules name it");
   }
   std::unique_ptr<StagedImport> staged(new StagedImport(store, ports, document));
-  const auto check_rules = [&](const std::vector<DocumentRule>& rules, bool of_uplinks, std::vector<RuleSpec>& out) {
+  const auto check_rules = [&](const std::vector<DocumentRule>& rules, bool of_uplinks,
+                               std::vector<RuleSpec>& out) {
     for (const DocumentRule& rule : rules) {
-      const std::string what = (of_uplinks ? "uplink rule " : "rule ") + std::to_string(rule.id) + " of " + rule.owner + ": ";
+      const std::string what = (of_uplinks ? "uplink rule " : "rule ") + std::to_string(rule.id) +
+                               " of " + rule.owner + ": ";
       auto parsed = dataplane::parse_rule(rule.text);
       if (!parsed) {
-        reasons.push_back(what + parsed.error().message + " at column " + std::to_string(parsed.error().column) + ": expected " +
+        reasons.push_back(what + parsed.error().message + " at column " +
+                          std::to_string(parsed.error().column) + ": expected " +
                           parsed.error().expected);
       } else if (!of_uplinks && !ours.contains(inside_of(rule, *parsed))) {
         reasons.push_back(what + "does not belong to " + document.vm);
-      } else if (auto good = of_uplinks ? staged->check_uplink_rule(rule, *parsed) : Result<void>{}; !good) {
+      } else if (auto good = of_uplinks ? staged->check_uplink_rule(rule, *parsed) : Result<void>{};
+                 !good) {
         reasons.push_back(what + good.error().message);
       } else {
         out.push_back({rule.owner, of_uplinks ? RuleId{} : RuleId{rule.id}, std::move(*parsed)});
@@ -213,13 +239,16 @@ Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store, da
   };
   check_rules(document.rules, false, staged->specs_);
   check_rules(document.uplink_rules, true, staged->uplink_specs_);
-  if (uplink == EndpointId{} || store.endpoint(uplink) == nullptr) reasons.push_back("no uplink leads to the other hosts");
+  if (uplink == EndpointId{} || store.endpoint(uplink) == nullptr)
+    reasons.push_back("no uplink leads to the other hosts");
 
   if (reasons.empty()) {
     Result<void> done = staged->make_ports(bindings);
     if (done) done = staged->enter_endpoints(uplink);
     if (done) done = staged->build();
-    if (!done) reasons.push_back(done.error().message + (done.error().token.empty() ? "" : " (" + done.error().token + ")"));
+    if (!done)
+      reasons.push_back(done.error().message +
+                        (done.error().token.empty() ? "" : " (" + done.error().token + ")"));
   }
   if (reasons.empty()) return staged;
   staged.reset();
@@ -228,12 +257,15 @@ Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store, da
   return fail(std::move(all));
 }
 
-Result<std::unique_ptr<StagedImport>> StagedImport::resume(PolicyStore& store, dataplane::Ports& ports, const Document& document) {
+Result<std::unique_ptr<StagedImport>> StagedImport::resume(PolicyStore& store,
+                                                           dataplane::Ports& ports,
+                                                           const Document& document) {
   std::unique_ptr<StagedImport> resumed(new StagedImport(store, ports, document));
   resumed->published_ = true;
   for (const Profile& profile : document.profiles) {
     const EndpointRecord* endpoint = store.find(profile.name);
-    if (endpoint == nullptr || !endpoint->port.valid()) return fail(profile.name + " has no port here");
+    if (endpoint == nullptr || !endpoint->port.valid())
+      return fail(profile.name + " has no port here");
     Place& place = resumed->places_[profile.name];
     place.id = endpoint->id;
     place.port = endpoint->port;
@@ -251,16 +283,19 @@ Result<void> StagedImport::make_ports(const Bindings& bindings) {
       auto info = ports_.info(place.port);
       if (!info) return fail(info.error());
       if (const EndpointRecord* owner = store_.by_port(place.port)) {
-        return fail("port " + std::to_string(place.port.value) + " belongs to " + owner->profile.name);
+        return fail("port " + std::to_string(place.port.value) + " belongs to " +
+                    owner->profile.name);
       }
       if (info->mtu != 0 && info->mtu < profile.mtu) {
-        return fail("port " + std::to_string(place.port.value) + " has MTU " + std::to_string(info->mtu) + ", " + profile.name + " needs " +
+        return fail("port " + std::to_string(place.port.value) + " has MTU " +
+                    std::to_string(info->mtu) + ", " + profile.name + " needs " +
                     std::to_string(profile.mtu));
       }
       if (auto known = check_features(profile, *info); !known) return known;
       continue;
     }
-    auto port = ports_.add_vhost({profile.name, binding->second.socket_path, false, profile.queues, profile.mtu});
+    auto port = ports_.add_vhost(
+        {profile.name, binding->second.socket_path, false, profile.queues, profile.mtu});
     if (!port) return fail(port.error());
     place.port = *port;
     place.made_port = true;
@@ -295,7 +330,8 @@ Result<void> StagedImport::enter_endpoints(EndpointId uplink) {
       if (store_.find(name) != nullptr) continue;
       Profile profile;
       profile.name = name;
-      if (auto added = transaction.add_endpoint(profile, away, true); !added) return fail(added.error());
+      if (auto added = transaction.add_endpoint(profile, away, true); !added)
+        return fail(added.error());
     }
   }
   transaction.commit();
@@ -312,12 +348,15 @@ Result<void> StagedImport::build() {
     const auto place = places_.find(inside_of(document_.rules[i], specs_[i].rule));
     if (auto added = place->second.policy->add(specs_[i]); !added) return added;
   }
-  for (const RuleRecord* record : store_.uplink_rules_to(ids_of(store_.endpoints_of_vm(document_.vm)))) {
-    const std::string key = store_.endpoint(record->owner)->profile.name + " " + dataplane::to_text(record->rule);
+  for (const RuleRecord* record :
+       store_.uplink_rules_to(ids_of(store_.endpoints_of_vm(document_.vm)))) {
+    const std::string key =
+        store_.endpoint(record->owner)->profile.name + " " + dataplane::to_text(record->rule);
     here_.emplace(key, Known{key, record->owner, record->id, record->rule});
   }
   for (size_t i = 0; i < uplink_specs_.size(); ++i) {
-    if (auto stands = stand_for(document_.uplink_rules[i], uplink_specs_[i]); !stands) return stands;
+    if (auto stands = stand_for(document_.uplink_rules[i], uplink_specs_[i]); !stands)
+      return stands;
   }
   (void)uplinks_digest();  // now, not in the VM's pause
   return {};
@@ -327,19 +366,22 @@ Result<void> StagedImport::build() {
 Result<void> StagedImport::check_uplink_rule(const DocumentRule& owned, const Rule& rule) const {
   const std::string inside = inside_of(owned, rule);
   const EndpointRecord* uplink = store_.find(inside);
-  if (uplink == nullptr || uplink->profile.kind != EndpointKind::kUplink) return fail("it is not in the table of an uplink that is here");
+  if (uplink == nullptr || uplink->profile.kind != EndpointKind::kUplink)
+    return fail("it is not in the table of an uplink that is here");
   bool leads_there = false;
   for (const dataplane::Action& action : rule.actions) {
     if (action.endpoint.empty()) continue;
     leads_there = true;
-    if (std::ranges::find(document_.profiles, action.endpoint, &Profile::name) == document_.profiles.end()) {
+    if (std::ranges::find(document_.profiles, action.endpoint, &Profile::name) ==
+        document_.profiles.end()) {
       return fail("it leads to " + action.endpoint + ", which does not belong to " + document_.vm);
     }
   }
   return leads_there ? Result<void>{} : fail("it does not lead to " + document_.vm);
 }
 
-// Uplink rules come into force with the first endpoint, those that are alike once; one that this host has already stays the host's.
+// Uplink rules come into force with the first endpoint, those that are alike once; one that this
+// host has already stays the host's.
 Result<void> StagedImport::stand_for(const DocumentRule& owned, const RuleSpec& spec) {
   const std::string key = owned.owner + " " + owned.text;
   if (const auto stands = standing_.find(key); stands != standing_.end()) {
@@ -347,7 +389,8 @@ Result<void> StagedImport::stand_for(const DocumentRule& owned, const RuleSpec& 
     return {};
   }
   const auto known = here_.find(key);
-  const RuleRecord* record = known == here_.end() ? nullptr : store_.rule(known->second.owner, known->second.id);
+  const RuleRecord* record =
+      known == here_.end() ? nullptr : store_.rule(known->second.owner, known->second.id);
   const bool staged = record == nullptr || record->rule != known->second.rule;
   if (staged) {
     if (auto added = places_.begin()->second.policy->add_outside(spec); !added) return added;
@@ -367,7 +410,8 @@ Result<void> StagedImport::enter_missing(const RuleSpec& spec) {
   for (const std::string& name : missing) {
     Profile profile;
     profile.name = name;
-    if (auto added = transaction.add_endpoint(profile, away, true); !added) return fail(added.error());
+    if (auto added = transaction.add_endpoint(profile, away, true); !added)
+      return fail(added.error());
   }
   transaction.commit();
   return {};
@@ -397,7 +441,8 @@ Result<void> StagedImport::add_rule(const DocumentRule& rule) {
   if (!parsed) return fail(parsed.error());
   const std::string inside = inside_of(rule, *parsed);
   const auto place = places_.find(inside);
-  if (place == places_.end()) return fail("rule " + std::to_string(rule.id) + " does not belong to " + document_.vm);
+  if (place == places_.end())
+    return fail("rule " + std::to_string(rule.id) + " does not belong to " + document_.vm);
   const RuleSpec spec{rule.owner, RuleId{rule.id}, *parsed};
   if (auto entered = enter_missing(spec); !entered) return entered;
   if (auto added = place->second.policy->add(spec); !added) return added;
@@ -408,8 +453,10 @@ Result<void> StagedImport::add_rule(const DocumentRule& rule) {
 }
 
 Result<void> StagedImport::remove_rule(const std::string& owner, uint32_t id) {
-  const auto found = std::ranges::find_if(document_.rules, [&](const DocumentRule& r) { return r.owner == owner && r.id == id; });
-  if (found == document_.rules.end()) return fail("no rule " + std::to_string(id) + " of " + owner + " is staged");
+  const auto found = std::ranges::find_if(
+      document_.rules, [&](const DocumentRule& r) { return r.owner == owner && r.id == id; });
+  if (found == document_.rules.end())
+    return fail("no rule " + std::to_string(id) + " of " + owner + " is staged");
   const auto at = specs_.begin() + (found - document_.rules.begin());
   const auto place = places_.find(inside_of(*found, at->rule));
   if (auto removed = place->second.policy->remove(owner, RuleId{id}); !removed) return removed;
@@ -420,12 +467,15 @@ Result<void> StagedImport::remove_rule(const std::string& owner, uint32_t id) {
 }
 
 Result<void> StagedImport::add_uplink_rule(const DocumentRule& rule) {
-  const auto same = [&](const DocumentRule& other) { return other.owner == rule.owner && other.id == rule.id; };
+  const auto same = [&](const DocumentRule& other) {
+    return other.owner == rule.owner && other.id == rule.id;
+  };
   const std::string what = "uplink rule " + std::to_string(rule.id) + " of " + rule.owner;
   if (std::ranges::any_of(document_.uplink_rules, same)) return fail(what + " is staged already");
   auto parsed = dataplane::parse_rule(rule.text);
   if (!parsed) return fail(parsed.error());
-  if (auto good = check_uplink_rule(rule, *parsed); !good) return fail(what + ": " + good.error().message);
+  if (auto good = check_uplink_rule(rule, *parsed); !good)
+    return fail(what + ": " + good.error().message);
   RuleSpec spec{rule.owner, RuleId{}, std::move(*parsed)};
   if (auto entered = enter_missing(spec); !entered) return entered;
   if (auto stands = stand_for(rule, spec); !stands) return stands;
@@ -436,13 +486,18 @@ Result<void> StagedImport::add_uplink_rule(const DocumentRule& rule) {
 }
 
 Result<void> StagedImport::remove_uplink_rule(const std::string& owner, uint32_t id) {
-  const auto found = std::ranges::find_if(document_.uplink_rules, [&](const DocumentRule& r) { return r.owner == owner && r.id == id; });
-  if (found == document_.uplink_rules.end()) return fail("no uplink rule " + std::to_string(id) + " of " + owner + " is staged");
+  const auto found = std::ranges::find_if(document_.uplink_rules, [&](const DocumentRule& r) {
+    return r.owner == owner && r.id == id;
+  });
+  if (found == document_.uplink_rules.end())
+    return fail("no uplink rule " + std::to_string(id) + " of " + owner + " is staged");
   const auto spec = uplink_specs_.begin() + (found - document_.uplink_rules.begin());
   const auto stands = standing_.find(found->owner + " " + found->text);
   if (--stands->second.times == 0) {
     if (stands->second.staged) {
-      if (auto removed = places_.begin()->second.policy->remove_outside(owner, spec->rule); !removed) return removed;
+      if (auto removed = places_.begin()->second.policy->remove_outside(owner, spec->rule);
+          !removed)
+        return removed;
     } else {
       std::erase_if(known_, [&](const Known& known) { return known.key == stands->first; });
     }
@@ -472,10 +527,14 @@ std::string StagedImport::digest() const {
   for (size_t i = 0; i < specs_.size(); ++i) {
     const DocumentRule& rule = document_.rules[i];
     const Rule& parsed = specs_[i].rule;
-    order.push_back({{inside_of(rule, parsed), parsed.attributes.direction, parsed.attributes.group, parsed.attributes.priority, order.size()}, &rule});
+    order.push_back({{inside_of(rule, parsed), parsed.attributes.direction, parsed.attributes.group,
+                      parsed.attributes.priority, order.size()},
+                     &rule});
   }
   std::ranges::sort(order, [](const auto& a, const auto& b) {
-    const auto key = [](const Key& k) { return std::tie(k.inside, k.direction, k.group, k.priority, k.position); };
+    const auto key = [](const Key& k) {
+      return std::tie(k.inside, k.direction, k.group, k.priority, k.position);
+    };
     return key(a.first) < key(b.first);
   });
   Document canonical = document_;
@@ -492,7 +551,8 @@ Result<void> StagedImport::publish(const std::function<Location(const EndpointRe
     const EndpointRecord* record = store_.endpoint(place.id);
     if (record->implicit) {
       // It is here to stay now.
-      if (auto added = transaction->add_endpoint(record->profile, record->location); !added) return fail(added.error());
+      if (auto added = transaction->add_endpoint(record->profile, record->location); !added)
+        return fail(added.error());
     }
     if (auto attached = transaction->attach(std::move(place.policy)); !attached) return attached;
     if (auto set = transaction->set_location(place.id, make(*record)); !set) return set;
@@ -500,7 +560,9 @@ Result<void> StagedImport::publish(const std::function<Location(const EndpointRe
   }
   for (const Known& known : known_) {
     // Gone since it was staged: then the VM's own takes its place.
-    if (store_.rule(known.owner, known.id) != nullptr || !transaction->create_rule(known.owner, known.rule)) continue;
+    if (store_.rule(known.owner, known.id) != nullptr ||
+        !transaction->create_rule(known.owner, known.rule))
+      continue;
     made_again_.push_back(store_.endpoint(known.owner)->profile.name);
   }
   transaction->publish();
@@ -514,13 +576,17 @@ StagedImport::Report StagedImport::settle() {
   if (publication_ == nullptr) return report;
   const dataplane::CommitInfo info = publication_->finish();
   publication_.reset();
-  for (const RuleRecord* record : info.arrived) report.arrived.emplace_back(store_.endpoint(record->owner)->profile.name, record->id.value);
-  for (size_t i = 0; i < made_again_.size(); ++i) report.arrived.emplace_back(made_again_[i], info.created[i].value);
+  for (const RuleRecord* record : info.arrived)
+    report.arrived.emplace_back(store_.endpoint(record->owner)->profile.name, record->id.value);
+  for (size_t i = 0; i < made_again_.size(); ++i)
+    report.arrived.emplace_back(made_again_[i], info.created[i].value);
   report.stayed = uplink_rules_of(store_, document_.vm);
-  std::erase_if(report.stayed, [arrived = std::set(report.arrived.begin(), report.arrived.end())](const OwnedRule& rule) { return arrived.contains(rule); });
+  std::erase_if(report.stayed, [arrived = std::set(report.arrived.begin(), report.arrived.end())](
+                                   const OwnedRule& rule) { return arrived.contains(rule); });
   for (const auto& [name, place] : places_) report.new_ports[name] = place.port.value;
   report.rules = document_.rules.size();
-  report.uplink_rules = static_cast<uint64_t>(std::ranges::count_if(standing_, [](const auto& one) { return one.second.staged; }));
+  report.uplink_rules = static_cast<uint64_t>(
+      std::ranges::count_if(standing_, [](const auto& one) { return one.second.staged; }));
   report.receive_rules = receive_rules_of(store_, store_.endpoints_of_vm(document_.vm));
   return report;
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Measures the classifier alone on ClassBench sets; kUsage says what. `quiet` is over each batch's best pass, for
-// machines that are shared. Exit code 1: a mismatch, or a set that can't be read; 2: usage.
+// Measures the classifier alone on ClassBench sets; kUsage says what. `quiet` is over each batch's
+// best pass, for machines that are shared. Exit code 1: a mismatch, or a set that can't be read; 2:
+// usage.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -58,11 +59,12 @@ struct Options {
 };
 
 // The rules are in Order, so the first that matches wins.
-bool agrees(const Classifier& classifier, const std::deque<RuleEntry>& rules, const std::vector<FlowKey>& keys,
-            size_t count) {
+bool agrees(const Classifier& classifier, const std::deque<RuleEntry>& rules,
+            const std::vector<FlowKey>& keys, size_t count) {
   for (size_t n = 0; n < count; ++n) {
     const FlowKey& key = keys[n * 7919 % keys.size()];
-    const auto first = std::find_if(rules.begin(), rules.end(), [&](const RuleEntry& r) { return r.match.matches(key); });
+    const auto first = std::find_if(rules.begin(), rules.end(),
+                                    [&](const RuleEntry& r) { return r.match.matches(key); });
     const RuleEntry* want = first == rules.end() ? nullptr : &*first;
     const RuleEntry* got = classifier.lookup(key, kGeneration);
     const FlowKey* batch[1] = {&key};
@@ -82,7 +84,8 @@ struct Cycles {
   double mean = 0;            // of `all`, without the dearest hundredth
 };
 
-Cycles measure(const Classifier& classifier, const std::vector<FlowKey>& keys, const Options& options) {
+Cycles measure(const Classifier& classifier, const std::vector<FlowKey>& keys,
+               const Options& options) {
   Cycles cycles;
   for (size_t pass = 0; pass <= options.passes; ++pass) {
     for (size_t start = 0; start + kBatch <= keys.size(); start += kBatch) {
@@ -106,7 +109,8 @@ struct Set {
 bool load(const std::string& name, const Options& options, Set& set) {
   size_t size = 0;
   uint64_t seed = 0;
-  if (std::sscanf(name.c_str(), "gen_%zu_%lu", &size, &seed) == 2 && size > 0 && size <= 10'000'000) {
+  if (std::sscanf(name.c_str(), "gen_%zu_%lu", &size, &seed) == 2 && size > 0 &&
+      size <= 10'000'000) {
     set.rules = godwit::testing::access_list(seed, size);
     godwit::testing::Random random(seed + 1);
     for (size_t i = 0; i < 100'000; ++i) {
@@ -154,7 +158,8 @@ struct Table {
   double seconds = 0;
 };
 
-void disturb(const Set& set, const std::deque<RuleEntry>& copies, const Options& options, Report& report) {
+void disturb(const Set& set, const std::deque<RuleEntry>& copies, const Options& options,
+             Report& report) {
   godwit::testing::TestRcu rcu;
   Reclaimer reclaimer(rcu);
   const size_t reader = rcu.register_reader();
@@ -167,7 +172,8 @@ void disturb(const Set& set, const std::deque<RuleEntry>& copies, const Options&
     for (size_t i = 0; i < options.pairs; ++i) {
       Window windows[2];
       for (const size_t n : {i % 2, 1 - i % 2}) {
-        windows[n] = measure_window(read.classifier, set.keys, rcu, reader, n == 0 ? here : there, kUnbounded, options.seconds);
+        windows[n] = measure_window(read.classifier, set.keys, rcu, reader, n == 0 ? here : there,
+                                    kUnbounded, options.seconds);
       }
       ratios.push_back(trimmed_mean(windows[0].cycles) / trimmed_mean(windows[1].cycles));
       ratios_p50.push_back(at(windows[0].cycles, 50) / at(windows[1].cycles, 50));
@@ -187,7 +193,8 @@ void disturb(const Set& set, const std::deque<RuleEntry>& copies, const Options&
     double base = 0;
     std::string list;
     for (const uint64_t rate : options.rates) {
-      const Window window = measure_window(read.classifier, set.keys, rcu, reader, here, rate, 5 * options.seconds);
+      const Window window =
+          measure_window(read.classifier, set.keys, rcu, reader, here, rate, 5 * options.seconds);
       if (base == 0) base = trimmed_mean(window.cycles);
       Report sub;
       sub.add("rate", "\n    under %8.0f updates/s", static_cast<double>(rate));
@@ -206,7 +213,8 @@ void disturb(const Set& set, const std::deque<RuleEntry>& copies, const Options&
   reclaimer.drain();
 }
 
-// One after the other into a table of their own. False: one was refused, or lookups there are wrong.
+// One after the other into a table of their own. False: one was refused, or lookups there are
+// wrong.
 bool measure_inserts(const Set& set, Reclaimer& reclaimer, const Options& options, Report& report) {
   Classifier classifier(reclaimer);
   double slowest = 0;
@@ -226,7 +234,8 @@ bool measure_inserts(const Set& set, Reclaimer& reclaimer, const Options& option
   return agrees(classifier, set.rules, set.keys, options.check);
 }
 
-bool measure_set(const Set& set, const std::deque<RuleEntry>& copies, const Options& options, Report& report) {
+bool measure_set(const Set& set, const std::deque<RuleEntry>& copies, const Options& options,
+                 Report& report) {
   godwit::NoWorkers grace;
   Reclaimer reclaimer(grace);
   report.add("rules", "%7.0f rules", static_cast<double>(set.rules.size()));
@@ -240,13 +249,15 @@ bool measure_set(const Set& set, const std::deque<RuleEntry>& copies, const Opti
   report.add("p99", "  p99 %7.1f", at(cycles.all, 99));
   report.add("quiet_p50", "  quiet p50 %7.1f", at(cycles.quiet, 50));
   const double size = static_cast<double>(set.rules.size());
-  report.add("bytes_per_rule", "  bytes/rule %6.1f", static_cast<double>(table.classifier.memory_bytes()) / size);
+  report.add("bytes_per_rule", "  bytes/rule %6.1f",
+             static_cast<double>(table.classifier.memory_bytes()) / size);
   report.add("build_s", "  at once %6.3f s", table.seconds);
   if (options.updates > 0) {
     Updater updater(table.classifier, reclaimer, copies);
     const auto begin = Clock::now();
     const bool good = updater.run(options.updates);
-    report.add("updates_per_s", "  updates %8.0f/s", static_cast<double>(options.updates) / seconds_since(begin));
+    report.add("updates_per_s", "  updates %8.0f/s",
+               static_cast<double>(options.updates) / seconds_since(begin));
     if (!good || !agrees(table.classifier, copies, set.keys, options.check)) return false;
   }
   return true;
@@ -332,7 +343,8 @@ int main(int argc, char** argv) {
   }
   if (options.json.empty()) return good ? 0 : 1;
   FILE* file = options.json == "-" ? stdout : std::fopen(options.json.c_str(), "w");
-  if (file == nullptr || std::fprintf(file, "{\"sets\": {\n%s\n}}\n", json.c_str()) < 0 || std::fclose(file) != 0) {
+  if (file == nullptr || std::fprintf(file, "{\"sets\": {\n%s\n}}\n", json.c_str()) < 0 ||
+      std::fclose(file) != 0) {
     std::fprintf(stderr, "can't write %s\n", options.json.c_str());
     return 1;
   }

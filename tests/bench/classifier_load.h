@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A table under measurement: its rules, the classifier, and what one reader and one writer do to it. Cycles are the
-// time stamp counter's, per lookup, in batches of 32.
+// A table under measurement: its rules, the classifier, and what one reader and one writer do to
+// it. Cycles are the time stamp counter's, per lookup, in batches of 32.
 //
-// Thread safety: one reader thread calls read(); one writer thread calls the rest. Between them stands a TestRcu, whose
-// reader 0 is the reader.
+// Thread safety: one reader thread calls read(); one writer thread calls the rest. Between them
+// stands a TestRcu, whose reader 0 is the reader.
 #pragma once
 
 #include <x86intrin.h>
@@ -27,8 +27,8 @@ namespace godwit::bench {
 
 using dataplane::Classifier;
 using dataplane::FlowKey;
-using godwit::Reclaimer;
 using dataplane::RuleEntry;
+using godwit::Reclaimer;
 using Clock = std::chrono::steady_clock;
 
 inline constexpr size_t kBatch = 32;
@@ -53,7 +53,8 @@ inline double trimmed_mean(const std::vector<double>& sorted) {
 }
 
 // Looks up the batch that starts at `start`; cycles per lookup.
-inline double timed_batch(const Classifier& classifier, const std::vector<FlowKey>& keys, size_t start, bool one) {
+inline double timed_batch(const Classifier& classifier, const std::vector<FlowKey>& keys,
+                          size_t start, bool one) {
   const FlowKey* batch[kBatch];
   const RuleEntry* out[kBatch];
   for (size_t i = 0; i < kBatch; ++i) batch[i] = &keys[start + i];
@@ -99,11 +100,13 @@ struct Window {
   double updates_per_s = 0;
 };
 
-// Looks up in `read` for a while, as a second thread updates by `updater` at `rate` a second (0: none at all;
-// kUnbounded: as fast as it can). Both threads share the machine with nobody else, one hopes.
+// Looks up in `read` for a while, as a second thread updates by `updater` at `rate` a second (0:
+// none at all; kUnbounded: as fast as it can). Both threads share the machine with nobody else, one
+// hopes.
 inline constexpr uint64_t kUnbounded = UINT64_MAX;
-inline Window measure_window(const Classifier& read, const std::vector<FlowKey>& keys, testing::TestRcu& rcu,
-                             size_t reader, Updater& updater, uint64_t rate, double seconds) {
+inline Window measure_window(const Classifier& read, const std::vector<FlowKey>& keys,
+                             testing::TestRcu& rcu, size_t reader, Updater& updater, uint64_t rate,
+                             double seconds) {
   Window window;
   std::atomic<bool> stop{false};
   std::atomic<uint64_t> updates{0};
@@ -113,7 +116,8 @@ inline Window measure_window(const Classifier& read, const std::vector<FlowKey>&
     writer = std::thread([&] {
       uint64_t done = 0;
       while (!stop.load(std::memory_order_relaxed)) {
-        const double due = rate == kUnbounded ? HUGE_VAL : seconds_since(start) * static_cast<double>(rate);
+        const double due =
+            rate == kUnbounded ? HUGE_VAL : seconds_since(start) * static_cast<double>(rate);
         if (static_cast<double>(done) > due) {
           __builtin_ia32_pause();
           continue;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The classifier against a slow and obviously right one, over millions of lookups; kUsage says which. Prints what it did,
-// and one line for each part. Exit code 1: a mismatch, or a set that can't be read; 2: usage.
+// The classifier against a slow and obviously right one, over millions of lookups; kUsage says
+// which. Prints what it did, and one line for each part. Exit code 1: a mismatch, or a set that
+// can't be read; 2: usage.
 #include <chrono>
 #include <cinttypes>
 #include <cmath>
@@ -41,7 +42,9 @@ bool load(const std::string& directory, std::deque<Set>& sets) {
   for (const auto& file : std::filesystem::directory_iterator(directory, error)) {
     const std::string name = file.path().filename().string();
     const std::string trace = directory + "/" + name.substr(0, name.find('.')) + "_trace.xz";
-    if (!name.ends_with(".xz") || name.ends_with("_trace.xz") || !std::filesystem::exists(trace, error)) continue;
+    if (!name.ends_with(".xz") || name.ends_with("_trace.xz") ||
+        !std::filesystem::exists(trace, error))
+      continue;
     auto rules = godwit::testing::read_classbench_rules(file.path().string());
     auto keys = godwit::testing::read_classbench_trace(trace);
     if (!rules || !keys) {
@@ -75,8 +78,8 @@ void run(const std::string& name, Agreement& total, Part part) {
   const auto start = Clock::now();
   const Agreement sum = part();
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  std::printf("%-22s %9" PRIu64 " lookups  %9" PRIu64 " hits  %" PRIu64 " mismatches  %6.1f s", name.c_str(), sum.lookups,
-              sum.hits, sum.mismatches, seconds);
+  std::printf("%-22s %9" PRIu64 " lookups  %9" PRIu64 " hits  %" PRIu64 " mismatches  %6.1f s",
+              name.c_str(), sum.lookups, sum.hits, sum.mismatches, seconds);
   if (sum.generations > 0) std::printf("  %" PRIu64 " transactions", sum.generations);
   std::printf("%s%s\n", sum.mismatches > 0 ? "  first: " : "", sum.first.c_str());
   std::fflush(stdout);
@@ -114,17 +117,23 @@ int main(int argc, char** argv) {
   for (const Set& set : sets) {
     const double share = 1 / std::sqrt(static_cast<double>(set.rules.size())) / weights;
     const auto mine = static_cast<uint64_t>(0.6 * share * static_cast<double>(lookups));
-    run(set.name, total, [&] { return godwit::testing::check_rules(set.rules, set.keys, mine, seed, set.name.c_str()); });
+    run(set.name, total, [&] {
+      return godwit::testing::check_rules(set.rules, set.keys, mine, seed, set.name.c_str());
+    });
   }
   run("random rules", total, [&] { return godwit::testing::check_random(lookups * 3 / 10, seed); });
   Agreement threads;
-  while (threads.lookups < lookups / 10) {  // a new table each time, since all rules that ever were are kept
+  while (threads.lookups <
+         lookups / 10) {  // a new table each time, since all rules that ever were are kept
     run("concurrent updates", threads, [&] {
-      return godwit::testing::ConcurrentOracle(seed + threads.lookups, std::min<uint64_t>(lookups / 10, 250'000)).run();
+      return godwit::testing::ConcurrentOracle(seed + threads.lookups,
+                                               std::min<uint64_t>(lookups / 10, 250'000))
+          .run();
     });
   }
   total.add(threads);
-  std::printf("seed %" PRIu64 ": %" PRIu64 " lookups, %" PRIu64 " mismatches, %.0f s\n", seed, total.lookups, total.mismatches,
+  std::printf("seed %" PRIu64 ": %" PRIu64 " lookups, %" PRIu64 " mismatches, %.0f s\n", seed,
+              total.lookups, total.mismatches,
               std::chrono::duration<double>(Clock::now() - start).count());
   return total.mismatches == 0 ? 0 : 1;
 }

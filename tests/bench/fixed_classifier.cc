@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The classifier's work on fixed input, to be counted in instructions: valgrind --tool=callgrind fixed_classifier.
-// 1,000 rules inserted one by one, and all at once into another, 20,000 lookups in batches and one by one, 1,000 updates.
-// Input and hash key are constant, so each run executes the same instructions. Each part is a function of its own, by
-// whose name callgrind can count it alone: --toggle-collect=fixed_lookups, and so on for fixed_build, fixed_inserts,
-// fixed_single_lookups, fixed_updates. Making the input is counted in none of them. --portable: as on a CPU without
-// extensions. The counts are kept in instruction_counts.txt, which scripts/test holds against a run.
+// The classifier's work on fixed input, to be counted in instructions: valgrind --tool=callgrind
+// fixed_classifier. 1,000 rules inserted one by one, and all at once into another, 20,000 lookups
+// in batches and one by one, 1,000 updates. Input and hash key are constant, so each run executes
+// the same instructions. Each part is a function of its own, by whose name callgrind can count it
+// alone: --toggle-collect=fixed_lookups, and so on for fixed_build, fixed_inserts,
+// fixed_single_lookups, fixed_updates. Making the input is counted in none of them. --portable: as
+// on a CPU without extensions. The counts are kept in instruction_counts.txt, which scripts/test
+// holds against a run.
 //
 // Exit code 1: lookups didn't find what they must, so the count means nothing.
 #include <array>
@@ -20,10 +22,10 @@
 
 namespace {
 
-using godwit::dataplane::Classifier;
-using godwit::dataplane::FlowKey;
 using godwit::NoWorkers;
 using godwit::Reclaimer;
+using godwit::dataplane::Classifier;
+using godwit::dataplane::FlowKey;
 using godwit::dataplane::RuleEntry;
 
 constexpr size_t kRules = 1000;
@@ -41,11 +43,13 @@ extern "C" {
   return good;
 }
 
-[[gnu::noinline]] bool fixed_build(Classifier& classifier, const std::vector<const RuleEntry*>& rules) {
+[[gnu::noinline]] bool fixed_build(Classifier& classifier,
+                                   const std::vector<const RuleEntry*>& rules) {
   return classifier.insert_all(rules).has_value();
 }
 
-[[gnu::noinline]] size_t fixed_lookups(const Classifier& classifier, const std::vector<FlowKey>& keys) {
+[[gnu::noinline]] size_t fixed_lookups(const Classifier& classifier,
+                                       const std::vector<FlowKey>& keys) {
   size_t hits = 0;
   for (size_t start = 0; start < keys.size(); start += 32) {
     std::array<const FlowKey*, 32> batch;
@@ -57,7 +61,8 @@ extern "C" {
   return hits;
 }
 
-[[gnu::noinline]] size_t fixed_single_lookups(const Classifier& classifier, const std::vector<FlowKey>& keys) {
+[[gnu::noinline]] size_t fixed_single_lookups(const Classifier& classifier,
+                                              const std::vector<FlowKey>& keys) {
   size_t hits = 0;
   for (const FlowKey& key : keys) hits += classifier.lookup(key, 1) != nullptr;
   return hits;
@@ -81,7 +86,8 @@ int main(int argc, char** argv) {
   godwit::testing::Random random(kSeed + 1);
   std::vector<FlowKey> keys(kLookups);
   for (FlowKey& key : keys) {
-    key = godwit::testing::list_key(random, rules[godwit::testing::pick(random, static_cast<uint32_t>(rules.size()))]);
+    key = godwit::testing::list_key(
+        random, rules[godwit::testing::pick(random, static_cast<uint32_t>(rules.size()))]);
   }
   NoWorkers grace;
   Reclaimer reclaimer(grace);
@@ -90,8 +96,10 @@ int main(int argc, char** argv) {
   std::vector<const RuleEntry*> all;
   for (const RuleEntry& copy : copies) all.push_back(&copy);
   Classifier built(reclaimer, {kSeed, ~kSeed});
-  const bool good = fixed_build(built, all) && fixed_inserts(classifier, rules) && fixed_lookups(classifier, keys) == keys.size() &&
-                    fixed_updates(classifier, rules) && fixed_single_lookups(classifier, keys) == keys.size();
+  const bool good = fixed_build(built, all) && fixed_inserts(classifier, rules) &&
+                    fixed_lookups(classifier, keys) == keys.size() &&
+                    fixed_updates(classifier, rules) &&
+                    fixed_single_lookups(classifier, keys) == keys.size();
   if (!good) std::fprintf(stderr, "fixed_classifier: a lookup or an insert went wrong\n");
   return good ? 0 : 1;
 }

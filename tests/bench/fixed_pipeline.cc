@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The pipeline's work on fixed input (pipeline_load.h). Under callgrind each run executes the same instructions; by itself it
-// prints cycles a packet. Each part is a function of its own, by whose name callgrind can count it alone:
-// --toggle-collect=fixed_one_rule and so on. A part runs kBursts bursts; parsing, the flow cache, actions and counting are in
-// it, making frames is not. --portable: as on a CPU without extensions. The counts are kept in instruction_counts.txt, which
-// scripts/test holds against a run.
+// The pipeline's work on fixed input (pipeline_load.h). Under callgrind each run executes the same
+// instructions; by itself it prints cycles a packet. Each part is a function of its own, by whose
+// name callgrind can count it alone:
+// --toggle-collect=fixed_one_rule and so on. A part runs kBursts bursts; parsing, the flow cache,
+// actions and counting are in it, making frames is not. --portable: as on a CPU without extensions.
+// The counts are kept in instruction_counts.txt, which scripts/test holds against a run.
 //
 //   fixed_one_rule   one rule that matches all and sends it on
 //   fixed_flows      100 rules on addresses and ports, 256 flows, all in the flow cache
@@ -47,11 +48,12 @@ int main(int argc, char** argv) {
     bool one;
     uint64_t most_misses;
   };
-  constexpr Part kParts[] = {{"fixed_one_rule", fixed_one_rule, false, false, true, 1},
-                             {"fixed_flows", fixed_flows, true, false, false, bench::kFrames},
-                             {"fixed_egress", fixed_egress, true, true, false, bench::kFrames + 100},
-                             {"fixed_normal", fixed_normal, false, false, false, 1},
-                             {"fixed_misses", fixed_misses, true, false, false, ~uint64_t{0}}};
+  constexpr Part kParts[] = {
+      {"fixed_one_rule", fixed_one_rule, false, false, true, 1},
+      {"fixed_flows", fixed_flows, true, false, false, bench::kFrames},
+      {"fixed_egress", fixed_egress, true, true, false, bench::kFrames + 100},
+      {"fixed_normal", fixed_normal, false, false, false, 1},
+      {"fixed_misses", fixed_misses, true, false, false, ~uint64_t{0}}};
   bool good = true;
   for (const Part& part : kParts) {
     bench::SharedSwitch shared(1);
@@ -63,7 +65,9 @@ int main(int argc, char** argv) {
     part.run(load);
     const uint64_t cycles = cycles_now() - began;
     const bool right = load.all_sent(kBursts) && load.misses() <= part.most_misses;
-    std::printf("%-16s %6.1f cycles/packet%s\n", part.name, static_cast<double>(cycles) / (kBursts * dataplane::kBurst), right ? "" : "  WRONG");
+    std::printf("%-16s %6.1f cycles/packet%s\n", part.name,
+                static_cast<double>(cycles) / (kBursts * dataplane::kBurst),
+                right ? "" : "  WRONG");
     good = good && right;
   }
   return good ? 0 : 1;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A switch without devices for benches of the pipeline: two VMs, rules of several kinds, bursts of 32 frames of 64 bytes
-// from a to b. Outputs are counted and forgotten. SharedSwitch is what all workers of a switch share; each WorkerLoad is one
-// worker with a pipeline and frames of its own.
+// A switch without devices for benches of the pipeline: two VMs, rules of several kinds, bursts of
+// 32 frames of 64 bytes from a to b. Outputs are counted and forgotten. SharedSwitch is what all
+// workers of a switch share; each WorkerLoad is one worker with a pipeline and frames of its own.
 //
 // Thread safety: a WorkerLoad belongs to one thread; SharedSwitch does not change while one runs.
 #pragma once
@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/rules/flow_command.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/policy/policy_store.h"
+#include "dataplane/rules/flow_command.h"
 #include "tests/support/packet_builder.h"
 
 namespace godwit::bench {
@@ -43,16 +43,23 @@ class SharedSwitch {
     (void)t.create_rule(ids_[owner], *dataplane::parse_rule(text));
     t.commit();
   }
-  void catch_all_rule() { rule(0, "ingress pattern eth / end actions represented_port ethdev_port_id b/net0 / end"); }
+  void catch_all_rule() {
+    rule(0, "ingress pattern eth / end actions represented_port ethdev_port_id b/net0 / end");
+  }
   void flow_rules() {
     for (int port = 0; port < 100; ++port) {
-      rule(0, "ingress pattern eth / ipv4 src is 10.0.0.1 dst spec 10.0.0.0 dst prefix 24 / udp dst is " + std::to_string(port) +
-                  " src spec 1 src last 65000 src mask 65535 / end actions count / represented_port ethdev_port_id b/net0 / end");
+      rule(0,
+           "ingress pattern eth / ipv4 src is 10.0.0.1 dst spec 10.0.0.0 dst prefix 24 / udp dst "
+           "is " +
+               std::to_string(port) +
+               " src spec 1 src last 65000 src mask 65535 / end actions count / represented_port "
+               "ethdev_port_id b/net0 / end");
     }
   }
   void egress_rules() {
     for (int port = 0; port < 100; ++port) {
-      rule(1, "egress pattern eth / ipv4 / udp dst is " + std::to_string(port) + " / end actions count / end");
+      rule(1, "egress pattern eth / ipv4 / udp dst is " + std::to_string(port) +
+                  " / end actions count / end");
     }
   }
 
@@ -60,7 +67,9 @@ class SharedSwitch {
   Reclaimer reclaimer{grace};
   dataplane::CounterBank counters;
   dataplane::StateCell cell;
-  dataplane::PolicyStore store{cell, reclaimer, counters, [] { return dataplane::HashKey{42, ~uint64_t{42}}; }};
+  dataplane::PolicyStore store{cell, reclaimer, counters, [] {
+                                 return dataplane::HashKey{42, ~uint64_t{42}};
+                               }};
   dataplane::Fdb fdb{1024, 300};
   dataplane::GroupDedupe dedupe;
 
@@ -72,15 +81,21 @@ class WorkerLoad final : public dataplane::PipelineHost {
  public:
   WorkerLoad(SharedSwitch& shared, WorkerId worker)
       : shared_(shared),
-        pipeline_(worker, *this, shared.fdb, shared.counters, shared.dedupe, dataplane::ParkLimits{},
-                  dataplane::FlowCacheOptions{.seed = 42}) {
+        pipeline_(worker, *this, shared.fdb, shared.counters, shared.dedupe,
+                  dataplane::ParkLimits{}, dataplane::FlowCacheOptions{.seed = 42}) {
     for (size_t i = 0; i < kFrames; ++i) {
       const auto source = static_cast<uint16_t>(1000 + i);
-      packets_.push_back(std::make_unique<support::TestPacket>(
-          support::PacketBuilder().eth().ipv4("10.0.0.1", "10.0.0.2").udp(source, static_cast<uint16_t>(i % 100)).payload(18).build()));
+      packets_.push_back(
+          std::make_unique<support::TestPacket>(support::PacketBuilder()
+                                                    .eth()
+                                                    .ipv4("10.0.0.1", "10.0.0.2")
+                                                    .udp(source, static_cast<uint16_t>(i % 100))
+                                                    .payload(18)
+                                                    .build()));
     }
   }
-  // As devices do: the same buffers again, each with a fresh Packet. `fresh`: with ports never seen before.
+  // As devices do: the same buffers again, each with a fresh Packet. `fresh`: with ports never seen
+  // before.
   void run(size_t bursts, bool fresh) {
     std::array<dataplane::Packet*, dataplane::kBurst> burst;
     uint16_t next = 0;
@@ -99,7 +114,9 @@ class WorkerLoad final : public dataplane::PipelineHost {
     }
   }
   [[nodiscard]] size_t sent() const { return sent_; }
-  [[nodiscard]] bool all_sent(size_t bursts) const { return sent_ == bursts * dataplane::kBurst && freed_ == 0; }
+  [[nodiscard]] bool all_sent(size_t bursts) const {
+    return sent_ == bursts * dataplane::kBurst && freed_ == 0;
+  }
   [[nodiscard]] uint64_t misses() const { return pipeline_.counts().cache_misses.load(); }
 
   dataplane::Packet* clone(const dataplane::Packet&) override { return nullptr; }

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Do workers slow each other? Runs the pipeline (pipeline_load.h) on one CPU and on several at once, in turn, on one shared
-// switch: state, tables, FDB, counters, dedupe. Each worker has its own CPU, frames and flow cache, as in the daemon. What workers share
-// (worker.h lists it) must not be written for each packet: a line that is costs some 100 cycles a packet as soon as a second
-// CPU wants it too, so that two workers together do less than twice as much.
+// Do workers slow each other? Runs the pipeline (pipeline_load.h) on one CPU and on several at
+// once, in turn, on one shared switch: state, tables, FDB, counters, dedupe. Each worker has its
+// own CPU, frames and flow cache, as in the daemon. What workers share (worker.h lists it) must not
+// be written for each packet: a line that is costs some 100 cycles a packet as soon as a second CPU
+// wants it too, so that two workers together do less than twice as much.
 //
 //   pipeline_scaling [--workers N] [--rounds N] [--seconds S] [--json]
 //
-// Prints, for each kind of rules, packets a second alone and together, and the ratio of what N do together to what one does
-// alone: the median of the rounds, N at best. On CPUs that are one core's two threads it is less, whoever writes what. So the
-// first two rows say what this machine makes of it: each worker adds to a counter of its own; to one that all share.
-// Exit code 1: packets were not all sent.
+// Prints, for each kind of rules, packets a second alone and together, and the ratio of what N do
+// together to what one does alone: the median of the rounds, N at best. On CPUs that are one core's
+// two threads it is less, whoever writes what. So the first two rows say what this machine makes of
+// it: each worker adds to a counter of its own; to one that all share. Exit code 1: packets were
+// not all sent.
 #include <pthread.h>
 #include <sched.h>
 
@@ -63,8 +65,10 @@ void pin(int cpu) {
   (void)pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
-// Each of the turns, on as many CPUs, for so long: items a second of all together. A turn does `items` of them.
-double rate(const std::vector<std::function<void()>>& turns, const std::vector<int>& cpus, double seconds, double items) {
+// Each of the turns, on as many CPUs, for so long: items a second of all together. A turn does
+// `items` of them.
+double rate(const std::vector<std::function<void()>>& turns, const std::vector<int>& cpus,
+            double seconds, double items) {
   std::barrier ready(static_cast<std::ptrdiff_t>(turns.size()));
   std::vector<double> rates(turns.size());
   std::vector<std::thread> threads;
@@ -97,18 +101,20 @@ double median(std::vector<double> values) {
 
 struct Figure {
   const char* name;
-  double alone = 0;     // items a second
+  double alone = 0;  // items a second
   double together = 0;
   double scale = 0;
 };
 
-Figure compare(const char* name, const std::vector<std::function<void()>>& turns, const Options& options, const std::vector<int>& cpus,
-               double items) {
+Figure compare(const char* name, const std::vector<std::function<void()>>& turns,
+               const Options& options, const std::vector<int>& cpus, double items) {
   std::vector<double> alone, together, scale;
   for (size_t round = 0; round < options.rounds; ++round) {
     // The CPU that is alone changes, so that a slow one is not taken for the cost of sharing.
     std::vector<int> rotated = cpus;
-    std::rotate(rotated.begin(), rotated.begin() + static_cast<std::ptrdiff_t>(round % turns.size()), rotated.begin() + static_cast<std::ptrdiff_t>(turns.size()));
+    std::rotate(rotated.begin(),
+                rotated.begin() + static_cast<std::ptrdiff_t>(round % turns.size()),
+                rotated.begin() + static_cast<std::ptrdiff_t>(turns.size()));
     alone.push_back(rate({turns[0]}, rotated, options.seconds, items));
     together.push_back(rate(turns, rotated, options.seconds, items));
     scale.push_back(together.back() / alone.back());
@@ -116,8 +122,8 @@ Figure compare(const char* name, const std::vector<std::function<void()>>& turns
   return {name, median(alone), median(together), median(scale)};
 }
 
-Figure pipeline_figure(const char* name, const std::function<void(SharedSwitch&)>& rules, const Options& options, const std::vector<int>& cpus,
-                       bool& good) {
+Figure pipeline_figure(const char* name, const std::function<void(SharedSwitch&)>& rules,
+                       const Options& options, const std::vector<int>& cpus, bool& good) {
   SharedSwitch shared(static_cast<uint16_t>(options.workers));
   rules(shared);
   std::vector<std::unique_ptr<WorkerLoad>> loads;
@@ -130,17 +136,20 @@ Figure pipeline_figure(const char* name, const std::function<void(SharedSwitch&)
       *count += kTurn;
     });
   }
-  const Figure figure = compare(name, turns, options, cpus, static_cast<double>(kTurn * dataplane::kBurst));
+  const Figure figure =
+      compare(name, turns, options, cpus, static_cast<double>(kTurn * dataplane::kBurst));
   for (size_t i = 0; i < loads.size(); ++i) {
     if (!loads[i]->all_sent(bursts[i])) {
-      std::fprintf(stderr, "%s: worker %zu sent %zu packets of %zu\n", name, i, loads[i]->sent(), bursts[i] * dataplane::kBurst);
+      std::fprintf(stderr, "%s: worker %zu sent %zu packets of %zu\n", name, i, loads[i]->sent(),
+                   bursts[i] * dataplane::kBurst);
       good = false;
     }
   }
   return figure;
 }
 
-// What this machine makes of threads that share nothing, and of ones that share a line: the ends of the scale.
+// What this machine makes of threads that share nothing, and of ones that share a line: the ends of
+// the scale.
 std::vector<Figure> machine_figures(const Options& options, const std::vector<int>& cpus) {
   struct alignas(64) Line {
     std::atomic<uint64_t> count{0};
@@ -157,7 +166,8 @@ std::vector<Figure> machine_figures(const Options& options, const std::vector<in
       for (int n = 0; n < kAdds; ++n) line->count.fetch_add(1, std::memory_order_relaxed);
     });
   }
-  return {compare("own line", apart, options, cpus, kAdds), compare("shared line", on_one, options, cpus, kAdds)};
+  return {compare("own line", apart, options, cpus, kAdds),
+          compare("shared line", on_one, options, cpus, kAdds)};
 }
 
 bool number(const char* text, double& value) {
@@ -175,10 +185,14 @@ bool parse(int count, char** words, Options& options) {
       continue;
     }
     if (i + 1 >= count || !number(words[++i], value)) return false;
-    if (word == "--workers" && value >= 2 && value <= 64) options.workers = static_cast<size_t>(value);
-    else if (word == "--rounds" && value <= 1000) options.rounds = static_cast<size_t>(value);
-    else if (word == "--seconds" && value <= 60) options.seconds = value;
-    else return false;
+    if (word == "--workers" && value >= 2 && value <= 64)
+      options.workers = static_cast<size_t>(value);
+    else if (word == "--rounds" && value <= 1000)
+      options.rounds = static_cast<size_t>(value);
+    else if (word == "--seconds" && value <= 60)
+      options.seconds = value;
+    else
+      return false;
   }
   return true;
 }
@@ -187,15 +201,19 @@ void print(const std::vector<Figure>& figures, const Options& options) {
   if (options.json) {
     std::printf("{\"workers\": %zu, \"rows\": [", options.workers);
     for (const Figure& figure : figures) {
-      std::printf("%s{\"name\": \"%s\", \"alone_per_second\": %.0f, \"together_per_second\": %.0f, \"scale\": %.3f}", &figure == figures.data() ? "" : ", ",
-                  figure.name, figure.alone, figure.together, figure.scale);
+      std::printf(
+          "%s{\"name\": \"%s\", \"alone_per_second\": %.0f, \"together_per_second\": %.0f, "
+          "\"scale\": %.3f}",
+          &figure == figures.data() ? "" : ", ", figure.name, figure.alone, figure.together,
+          figure.scale);
     }
     std::printf("]}\n");
     return;
   }
   std::printf("%-14s %14s %18s %8s\n", "", "M/s alone", "M/s together", "ratio");
   for (const Figure& figure : figures) {
-    std::printf("%-14s %14.2f %18.2f %8.2f\n", figure.name, figure.alone / 1e6, figure.together / 1e6, figure.scale);
+    std::printf("%-14s %14.2f %18.2f %8.2f\n", figure.name, figure.alone / 1e6,
+                figure.together / 1e6, figure.scale);
   }
 }
 
@@ -204,20 +222,31 @@ void print(const std::vector<Figure>& figures, const Options& options) {
 int main(int count, char** words) {
   Options options;
   if (!parse(count, words, options)) {
-    std::fprintf(stderr, "usage: pipeline_scaling [--workers 2..64] [--rounds N] [--seconds S] [--json]\n");
+    std::fprintf(stderr,
+                 "usage: pipeline_scaling [--workers 2..64] [--rounds N] [--seconds S] [--json]\n");
     return 2;
   }
   const std::vector<int> cpus = usable_cpus();
   if (cpus.size() < options.workers) {
-    std::fprintf(stderr, "pipeline_scaling: %zu CPUs are needed, %zu may be used\n", options.workers, cpus.size());
+    std::fprintf(stderr, "pipeline_scaling: %zu CPUs are needed, %zu may be used\n",
+                 options.workers, cpus.size());
     return 2;
   }
   bool good = true;
   std::vector<Figure> figures = machine_figures(options, cpus);
-  figures.push_back(pipeline_figure("one rule", [](SharedSwitch& shared) { shared.catch_all_rule(); }, options, cpus, good));
-  figures.push_back(pipeline_figure("100 rules", [](SharedSwitch& shared) { shared.flow_rules(); }, options, cpus, good));
-  figures.push_back(pipeline_figure("egress rules", [](SharedSwitch& shared) { shared.flow_rules(); shared.egress_rules(); }, options, cpus, good));
-  figures.push_back(pipeline_figure("normal", [](SharedSwitch&) {}, options, cpus, good));
+  figures.push_back(pipeline_figure(
+      "one rule", [](SharedSwitch& shared) { shared.catch_all_rule(); }, options, cpus, good));
+  figures.push_back(pipeline_figure(
+      "100 rules", [](SharedSwitch& shared) { shared.flow_rules(); }, options, cpus, good));
+  figures.push_back(pipeline_figure(
+      "egress rules",
+      [](SharedSwitch& shared) {
+        shared.flow_rules();
+        shared.egress_rules();
+      },
+      options, cpus, good));
+  figures.push_back(pipeline_figure(
+      "normal", [](SharedSwitch&) {}, options, cpus, good));
   print(figures, options);
   return good ? 0 : 1;
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// In a file of its own: a compiler that meets both this declaration and __builtin_cpu_supports() has two of them.
+// In a file of its own: a compiler that meets both this declaration and __builtin_cpu_supports()
+// has two of them.
 #include "tests/bench/portable_path.h"
 
 #if defined(__x86_64__)
-// What __builtin_cpu_supports() reads: libgcc's cpuinfo.h, and compiler-rt's cpu_model.c, the same layout.
+// What __builtin_cpu_supports() reads: libgcc's cpuinfo.h, and compiler-rt's cpu_model.c, the same
+// layout.
 extern "C" {
 struct GodwitCpuModel {
   unsigned vendor;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How fast redirected frames take a peers' session, in plain text and over TLS, and what a session's beginning costs.
+// How fast redirected frames take a peers' session, in plain text and over TLS, and what a
+// session's beginning costs.
 //
 // usage: session_bench [SECONDS [FRAME_BYTES]]
-// Two networks over loopback, each on a thread of its own as in two daemons; messages as a move sends them, parsed and
-// turned into frames at the other end. CPU time is each side's own.
+// Two networks over loopback, each on a thread of its own as in two daemons; messages as a move
+// sends them, parsed and turned into frames at the other end. CPU time is each side's own.
 #include <pthread.h>
 #include <time.h>
 
@@ -69,7 +70,8 @@ struct Receiver {
   }
 };
 
-NetworkOptions options(const char* host, const char* peer, const std::string& address, const std::optional<TlsFiles>& tls) {
+NetworkOptions options(const char* host, const char* peer, const std::string& address,
+                       const std::optional<TlsFiles>& tls) {
   NetworkOptions made;
   made.host = host;
   made.peers[peer] = address;
@@ -77,15 +79,19 @@ NetworkOptions options(const char* host, const char* peer, const std::string& ad
   return made;
 }
 
-void run(const char* name, double seconds, size_t frame_bytes, const std::optional<TlsFiles>& ours, const std::optional<TlsFiles>& theirs, uint16_t port) {
+void run(const char* name, double seconds, size_t frame_bytes, const std::optional<TlsFiles>& ours,
+         const std::optional<TlsFiles>& theirs, uint16_t port) {
   const std::string address = "127.0.0.1:" + std::to_string(port);
   Receiver receiver;
-  receiver.network = std::make_unique<AsioNetwork>(receiver.io, options("host-b", "host-a", address, theirs));
+  receiver.network =
+      std::make_unique<AsioNetwork>(receiver.io, options("host-b", "host-a", address, theirs));
   if (!receiver.network->load_certificates()) std::abort();
-  const auto listening = receiver.network->listen(address, [&](std::shared_ptr<PeerSession> session) {
-    receiver.session = session;
-    session->start([&](wire::Envelope& message) { receiver.on_message(message); }, [](const std::string&) {});
-  });
+  const auto listening =
+      receiver.network->listen(address, [&](std::shared_ptr<PeerSession> session) {
+        receiver.session = session;
+        session->start([&](wire::Envelope& message) { receiver.on_message(message); },
+                       [](const std::string&) {});
+      });
   if (!listening) std::abort();
   std::thread thread([&] {
     receiver.io.run();
@@ -102,7 +108,8 @@ void run(const char* name, double seconds, size_t frame_bytes, const std::option
     network.connect(address, [&](Result<std::shared_ptr<PeerSession>> made) {
       if (!made) std::abort();
       session = *made;
-      session->start([&](wire::Envelope& message) { ready = ready || message.has_hello(); }, [](const std::string&) {});
+      session->start([&](wire::Envelope& message) { ready = ready || message.has_hello(); },
+                     [](const std::string&) {});
       wire::Envelope hello;
       *hello.mutable_hello() = make_hello("host-a");
       session->send(hello);
@@ -115,13 +122,15 @@ void run(const char* name, double seconds, size_t frame_bytes, const std::option
     connect();
     if (i + 1 < kSessions) session->close("next");
   }
-  const double session_us = std::chrono::duration<double>(Time::now() - sessions_began).count() * 1e6 / kSessions;
+  const double session_us =
+      std::chrono::duration<double>(Time::now() - sessions_began).count() * 1e6 / kSessions;
   const double session_cpu_us = (cpu_s() - cpu_before) * 1e6 / kSessions;
 
   const wire::Envelope message = batch(frame_bytes);
   const double cpu_start = cpu_s();
   const auto began = Time::now();
-  const auto end = began + std::chrono::duration_cast<Time::duration>(std::chrono::duration<double>(seconds));
+  const auto end =
+      began + std::chrono::duration_cast<Time::duration>(std::chrono::duration<double>(seconds));
   while (Time::now() < end) {
     while (session->queued_bytes() < kMaxQueuedBytes) session->send(message);
     io.run_one();
@@ -129,7 +138,8 @@ void run(const char* name, double seconds, size_t frame_bytes, const std::option
   while (session->queued_bytes() > 0) io.run_one();
   const double took = std::chrono::duration<double>(Time::now() - began).count();
   const double cpu = cpu_s() - cpu_start;
-  const auto frames = static_cast<double>(receiver.frames), bytes = static_cast<double>(receiver.bytes);
+  const auto frames = static_cast<double>(receiver.frames),
+             bytes = static_cast<double>(receiver.bytes);
   session->close("done");
   asio::post(receiver.io, [&] {
     if (receiver.session) receiver.session->close("done");
@@ -137,8 +147,11 @@ void run(const char* name, double seconds, size_t frame_bytes, const std::option
     receiver.io.stop();
   });
   thread.join();
-  std::printf("%-10s %7.0f MB/s %9.0f frames/s of %zu bytes; sender %4.0f, receiver %4.0f ns CPU a frame; a session in %5.0f us, %4.0f us CPU of ours\n",
-              name, bytes / took / 1e6, frames / took, frame_bytes, cpu * 1e9 / frames, receiver.cpu * 1e9 / frames, session_us, session_cpu_us);
+  std::printf(
+      "%-10s %7.0f MB/s %9.0f frames/s of %zu bytes; sender %4.0f, receiver %4.0f ns CPU a frame; "
+      "a session in %5.0f us, %4.0f us CPU of ours\n",
+      name, bytes / took / 1e6, frames / took, frame_bytes, cpu * 1e9 / frames,
+      receiver.cpu * 1e9 / frames, session_us, session_cpu_us);
 }
 
 }  // namespace
@@ -147,12 +160,14 @@ int main(int argc, char** argv) {
   const double seconds = argc > 1 ? std::atof(argv[1]) : 2;
   const size_t frame_bytes = argc > 2 ? static_cast<size_t>(std::atoi(argv[2])) : 1500;
   if (seconds <= 0 || frame_bytes < 14 || frame_bytes > dataplane::kMaxFrameBytes) {
-    std::fprintf(stderr, "usage: session_bench [SECONDS [FRAME_BYTES]], 14..%zu bytes\n", dataplane::kMaxFrameBytes);
+    std::fprintf(stderr, "usage: session_bench [SECONDS [FRAME_BYTES]], 14..%zu bytes\n",
+                 dataplane::kMaxFrameBytes);
     return 2;
   }
   support::TestAuthority authority;
   const auto port = static_cast<uint16_t>(20000 + getpid() % 20000);
   run("plain text", seconds, frame_bytes, {}, {}, port);
-  run("TLS", seconds, frame_bytes, authority.issue("host-a"), authority.issue("host-b"), static_cast<uint16_t>(port + 1));
+  run("TLS", seconds, frame_bytes, authority.issue("host-a"), authority.issue("host-b"),
+      static_cast<uint16_t>(port + 1));
   return 0;
 }

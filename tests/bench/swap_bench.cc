@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How long a swap takes to be seen by a worker: kUsage says what is swapped and how. The store, the forwarding state, the
-// classifier and the pipeline are the daemon's; the worker is a thread here that does what the daemon's does (load the
-// state, process a burst, report quiescent), without devices, so that every packet is looked at.
+// How long a swap takes to be seen by a worker: kUsage says what is swapped and how. The store, the
+// forwarding state, the classifier and the pipeline are the daemon's; the worker is a thread here
+// that does what the daemon's does (load the state, process a burst, report quiescent), without
+// devices, so that every packet is looked at.
 //
-// A set marks what it sees by two rules in each direction: one sets the TTL and passes on, the other sets a port and sends.
-// A packet that bears a mark of each set, or one only, has seen half a swap: it is torn.
+// A set marks what it sees by two rules in each direction: one sets the TTL and passes on, the
+// other sets a port and sends. A packet that bears a mark of each set, or one only, has seen half a
+// swap: it is torn.
 //
 // Exit code 1: a packet torn or lost, or a rule refused; 2: usage.
 #include <pthread.h>
@@ -87,7 +89,8 @@ class Outside final : public PipelineHost {
       const Look look = look_of(*output.packet);
       const bool from_vm = output.port == kPeerPort;
       // Rules of the VM apply exactly where it is here.
-      const bool right = output.port == kUplinkPort ? look == Look::kAway : look == Look::kA || look == Look::kB;
+      const bool right =
+          output.port == kUplinkPort ? look == Look::kAway : look == Look::kA || look == Look::kB;
       torn += !right;
       if (!from_vm) to_vm = look;
     }
@@ -111,12 +114,13 @@ class Frames {
  public:
   Frames(std::string_view from, std::string_view to, const char* source, const char* destination) {
     for (size_t i = 0; i < kFrames; ++i) {
-      packets_.push_back(std::make_unique<support::TestPacket>(support::PacketBuilder()
-                                                                   .eth(to, from)
-                                                                   .ipv4(source, destination)
-                                                                   .udp(kUntouchedPort, static_cast<uint16_t>(2000 + i))
-                                                                   .payload(18)
-                                                                   .build()));
+      packets_.push_back(std::make_unique<support::TestPacket>(
+          support::PacketBuilder()
+              .eth(to, from)
+              .ipv4(source, destination)
+              .udp(kUntouchedPort, static_cast<uint16_t>(2000 + i))
+              .payload(18)
+              .build()));
       Packet& packet = packets_.back()->packet;
       pristine_.emplace_back(packet.data, packet.data + packet.len);
     }
@@ -213,11 +217,12 @@ class Bench {
 
   Times rewrites, imports;
   std::vector<double> build_us;
-  Outside outside;      // the worker's, until stop()
+  Outside outside;       // the worker's, until stop()
   uint64_t offered = 0;  // the same
 
  private:
-  static EndpointId add(Transaction& t, const char* name, EndpointKind kind, std::string_view mac, PortId port) {
+  static EndpointId add(Transaction& t, const char* name, EndpointKind kind, std::string_view mac,
+                        PortId port) {
     Profile profile;
     profile.name = name;
     profile.kind = kind;
@@ -235,25 +240,35 @@ class Bench {
     return std::chrono::duration<double, std::micro>(Steady::now() - begin).count();
   }
 
-  // Four rules that mark, and others beside them that nothing here hits, in the shapes that people use.
+  // Four rules that mark, and others beside them that nothing here hits, in the shapes that people
+  // use.
   static std::vector<std::string> policy(size_t rules, size_t which) {
-    const std::string ttl = std::to_string(kMarks[which].ttl), port = std::to_string(kMarks[which].port);
+    const std::string ttl = std::to_string(kMarks[which].ttl),
+                      port = std::to_string(kMarks[which].port);
     std::vector<std::string> out = {
-        "ingress priority 10 pattern eth / ipv4 / udp / end actions set_ttl ttl_value " + ttl + " / passthru / end",
-        "ingress priority 20 pattern eth / ipv4 / udp / end actions set_tp_src port " + port + " / represented_port ethdev_port_id vm2/net0 / end",
-        "egress priority 10 pattern eth / ipv4 / udp / end actions set_ttl ttl_value " + ttl + " / passthru / end",
-        "egress priority 20 pattern eth / ipv4 / udp / end actions set_tp_src port " + port + " / end",
+        "ingress priority 10 pattern eth / ipv4 / udp / end actions set_ttl ttl_value " + ttl +
+            " / passthru / end",
+        "ingress priority 20 pattern eth / ipv4 / udp / end actions set_tp_src port " + port +
+            " / represented_port ethdev_port_id vm2/net0 / end",
+        "egress priority 10 pattern eth / ipv4 / udp / end actions set_ttl ttl_value " + ttl +
+            " / passthru / end",
+        "egress priority 20 pattern eth / ipv4 / udp / end actions set_tp_src port " + port +
+            " / end",
     };
     for (size_t n = 0; out.size() < rules; ++n) {
-      const std::string high = std::to_string(n >> 8 & 255), low = std::to_string(n & 255), number = std::to_string(5000 + n % 60000);
+      const std::string high = std::to_string(n >> 8 & 255), low = std::to_string(n & 255),
+                        number = std::to_string(5000 + n % 60000);
       const std::string patterns[] = {
           "eth / ipv4 dst is 10.200." + high + "." + low + " / tcp dst is " + number,
-          "eth / ipv4 src is 10.201." + high + "." + low + " / tcp dst spec " + number + " dst last 65535 dst mask 65535",
+          "eth / ipv4 src is 10.201." + high + "." + low + " / tcp dst spec " + number +
+              " dst last 65535 dst mask 65535",
           "eth / ipv4 src spec 10.202." + high + ".0 src prefix 24 / tcp src is " + number,
-          "eth / vlan vid is " + std::to_string(1 + n % 4000) + " / ipv4 dst is 10.203." + high + "." + low,
+          "eth / vlan vid is " + std::to_string(1 + n % 4000) + " / ipv4 dst is 10.203." + high +
+              "." + low,
       };
-      out.push_back(std::string(n % 3 == 0 ? "egress" : "ingress") + " priority " + std::to_string(1 + n % 5) + " pattern " +
-                    patterns[n % 4] + " / end actions drop / end");
+      out.push_back(std::string(n % 3 == 0 ? "egress" : "ingress") + " priority " +
+                    std::to_string(1 + n % 5) + " pattern " + patterns[n % 4] +
+                    " / end actions drop / end");
     }
     return out;
   }
@@ -312,7 +327,8 @@ class Bench {
   PolicyStore store_{cell_, reclaimer_, counters_};
   Fdb fdb_{1024, 300};
   GroupDedupe dedupe_;
-  Pipeline pipeline_{WorkerId{0}, outside, fdb_, counters_, dedupe_, ParkLimits{}, FlowCacheOptions{.seed = 42}};
+  Pipeline pipeline_{
+      WorkerId{0}, outside, fdb_, counters_, dedupe_, ParkLimits{}, FlowCacheOptions{.seed = 42}};
   EndpointId vm_, peer_, uplink_;
   std::array<std::vector<RuleSpec>, 2> specs_;
   size_t reader_ = 0;
@@ -335,13 +351,15 @@ Spread spread(std::vector<double> values) {
 std::string json_of(const char* name, const std::vector<double>& values) {
   const Spread s = spread(values);
   char text[160];
-  std::snprintf(text, sizeof text, "\"%s\": {\"p50\": %.6g, \"p99\": %.6g, \"max\": %.6g}", name, s.p50, s.p99, s.max);
+  std::snprintf(text, sizeof text, "\"%s\": {\"p50\": %.6g, \"p99\": %.6g, \"max\": %.6g}", name,
+                s.p50, s.p99, s.max);
   return text;
 }
 
 std::string json_of(const char* name, const Bench::Times& times) {
-  return std::string("\"") + name + "\": {" + json_of("publish_us", times.publish_us) + ", " + json_of("taken_us", times.taken_us) + ", " + json_of("visible_us", times.visible_us) + ", " +
-         json_of("finish_us", times.finish_us) + "}";
+  return std::string("\"") + name + "\": {" + json_of("publish_us", times.publish_us) + ", " +
+         json_of("taken_us", times.taken_us) + ", " + json_of("visible_us", times.visible_us) +
+         ", " + json_of("finish_us", times.finish_us) + "}";
 }
 
 // False: something was refused, lost or torn.
@@ -366,15 +384,19 @@ bool measure(size_t rules, size_t swaps, bool quiet, std::string& json) {
   const Outside& outside = bench.outside;
   const uint64_t lost = outside.lost + (bench.offered - outside.sent - outside.lost);
   char text[200];
-  std::snprintf(text, sizeof text, "{\"rules\": %zu, \"swaps\": %zu, \"packets\": %lu, \"lost\": %lu, \"torn\": %lu, ", rules, swaps,
-                bench.offered, lost, outside.torn);
-  json = text + json_of("build_us", bench.build_us) + ", " + json_of("rewrite", bench.rewrites) + ", " + json_of("import", bench.imports) + "}";
+  std::snprintf(text, sizeof text,
+                "{\"rules\": %zu, \"swaps\": %zu, \"packets\": %lu, \"lost\": %lu, \"torn\": %lu, ",
+                rules, swaps, bench.offered, lost, outside.torn);
+  json = text + json_of("build_us", bench.build_us) + ", " + json_of("rewrite", bench.rewrites) +
+         ", " + json_of("import", bench.imports) + "}";
   if (!quiet) {
     const Spread away = spread(bench.rewrites.visible_us), back = spread(bench.imports.visible_us);
-    std::printf("%7zu rules: visible after %6.1f us (p99 %6.1f) away, %6.1f us (p99 %6.1f) back; records %9.1f us; build %9.1f us; "
-                "%lu packets, %lu lost, %lu torn\n",
-                rules, away.p50, away.p99, back.p50, back.p99, spread(bench.imports.finish_us).p50, spread(bench.build_us).p50,
-                bench.offered, lost, outside.torn);
+    std::printf(
+        "%7zu rules: visible after %6.1f us (p99 %6.1f) away, %6.1f us (p99 %6.1f) back; records "
+        "%9.1f us; build %9.1f us; "
+        "%lu packets, %lu lost, %lu torn\n",
+        rules, away.p50, away.p99, back.p50, back.p99, spread(bench.imports.finish_us).p50,
+        spread(bench.build_us).p50, bench.offered, lost, outside.torn);
     std::fflush(stdout);
   }
   return lost == 0 && outside.torn == 0;
@@ -411,7 +433,8 @@ int main(int argc, char** argv) {
   }
   if (json_path.empty()) return good ? 0 : 1;
   FILE* file = json_path == "-" ? stdout : std::fopen(json_path.c_str(), "w");
-  if (file == nullptr || std::fprintf(file, "{\"sizes\": [\n%s\n]}\n", all.c_str()) < 0 || std::fclose(file) != 0) {
+  if (file == nullptr || std::fprintf(file, "{\"sizes\": [\n%s\n]}\n", all.c_str()) < 0 ||
+      std::fclose(file) != 0) {
     std::fprintf(stderr, "swap_bench: can't write %s\n", json_path.c_str());
     return 1;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What sleeping and waking cost on this machine, without a switch: the floor of `scripts/bench idle`. kUsage says what is measured.
+// What sleeping and waking cost on this machine, without a switch: the floor of `scripts/bench
+// idle`. kUsage says what is measured.
 //
 // Exit code 2: usage; 1: the machine refuses.
 #include <poll.h>
@@ -77,15 +78,18 @@ std::vector<double> wake_ups(int event, const std::atomic<uint64_t>& signalled_n
 }
 
 double percentile(const std::vector<double>& sorted, double part) {
-  return sorted[std::min(sorted.size() - 1, static_cast<size_t>(part * static_cast<double>(sorted.size())))];
+  return sorted[std::min(sorted.size() - 1,
+                         static_cast<size_t>(part * static_cast<double>(sorted.size())))];
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const long cpu = argc == 4 ? std::atol(argv[1]) : -1, sleep_us = argc == 4 ? std::atol(argv[2]) : 0;
+  const long cpu = argc == 4 ? std::atol(argv[1]) : -1,
+             sleep_us = argc == 4 ? std::atol(argv[2]) : 0;
   const double seconds = argc == 4 ? std::atof(argv[3]) : 0;
-  if (cpu < 0 || cpu >= CPU_SETSIZE || sleep_us < 1 || seconds < 0.1) return std::fputs(kUsage, stderr), 2;
+  if (cpu < 0 || cpu >= CPU_SETSIZE || sleep_us < 1 || seconds < 0.1)
+    return std::fputs(kUsage, stderr), 2;
   Naps naps;
   std::vector<double> woken;
   std::atomic<uint64_t> signalled_ns{1};
@@ -113,11 +117,15 @@ int main(int argc, char** argv) {
   signal(0);
   sleeper.join();
   close(event);
-  if (!good || woken.empty() || naps.count == 0) return std::fputs("wake_floor: the thread was not woken\n", stderr), 1;
+  if (!good || woken.empty() || naps.count == 0)
+    return std::fputs("wake_floor: the thread was not woken\n", stderr), 1;
   std::ranges::sort(woken);
-  std::printf("{\"sleeps_per_s\": %.0f, \"core_percent\": %.2f, \"us_a_sleep\": %.2f, \"wake_us\": {\"p50\": %.1f, \"p99\": %.1f, \"max\": %.1f}}\n",
-              static_cast<double>(naps.count) * 1e9 / static_cast<double>(naps.took_ns),
-              100 * static_cast<double>(naps.cpu_ns) / static_cast<double>(naps.took_ns),
-              static_cast<double>(naps.cpu_ns) / 1000 / static_cast<double>(naps.count), percentile(woken, 0.5), percentile(woken, 0.99), woken.back());
+  std::printf(
+      "{\"sleeps_per_s\": %.0f, \"core_percent\": %.2f, \"us_a_sleep\": %.2f, \"wake_us\": "
+      "{\"p50\": %.1f, \"p99\": %.1f, \"max\": %.1f}}\n",
+      static_cast<double>(naps.count) * 1e9 / static_cast<double>(naps.took_ns),
+      100 * static_cast<double>(naps.cpu_ns) / static_cast<double>(naps.took_ns),
+      static_cast<double>(naps.cpu_ns) / 1000 / static_cast<double>(naps.count),
+      percentile(woken, 0.5), percentile(woken, 0.99), woken.back());
   return 0;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// libFuzzer target: any bytes as a flow line. What is read must come back from its own text, compile or be refused,
-// and completion must take the same bytes.
+// libFuzzer target: any bytes as a flow line. What is read must come back from its own text,
+// compile or be refused, and completion must take the same bytes.
 #include <cstdlib>
 #include <string>
 #include <string_view>

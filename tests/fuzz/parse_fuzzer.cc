@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// libFuzzer target: any bytes as a frame, with any checksum request, through the parser and a chain of rewrites.
+// libFuzzer target: any bytes as a frame, with any checksum request, through the parser and a chain
+// of rewrites.
 //
-// The input: bytes of headroom (4 bits) and flags (4 bits), csum_start, csum_offset, how much of the frame is readable,
-// number of rewrites; then for each its opcode and its value; then the frame. The buffer is of exact size, so that
-// AddressSanitizer sees any access beyond it.
+// The input: bytes of headroom (4 bits) and flags (4 bits), csum_start, csum_offset, how much of
+// the frame is readable, number of rewrites; then for each its opcode and its value; then the
+// frame. The buffer is of exact size, so that AddressSanitizer sees any access beyond it.
 #include <algorithm>
 #include <bit>
 #include <cstdint>
@@ -12,9 +13,9 @@
 #include <cstring>
 #include <vector>
 
-#include "dataplane/pipeline/packet_rewrite.h"
 #include "dataplane/packet/checksum.h"
 #include "dataplane/packet/parse.h"
+#include "dataplane/pipeline/packet_rewrite.h"
 #include "tests/support/packet_builder.h"
 
 namespace {
@@ -42,9 +43,10 @@ void check(const Packet& packet, const Parsed& parsed) {
   require(parsed.l3_offset <= packet.head_len);
   require(parsed.l4_offset <= packet.head_len);
   require(static_cast<uint32_t>(parsed.l4_offset) + parsed.l4_length <= packet.len);
-  require(std::popcount(static_cast<unsigned>(layers & (kLayerArp | kLayerIpv4 | kLayerIpv6))) <= 1);
-  require(std::popcount(
-              static_cast<unsigned>(layers & (kLayerTcp | kLayerUdp | kLayerIcmp | kLayerIcmp6 | kLayerSctp))) <= 1);
+  require(std::popcount(static_cast<unsigned>(layers & (kLayerArp | kLayerIpv4 | kLayerIpv6))) <=
+          1);
+  require(std::popcount(static_cast<unsigned>(
+              layers & (kLayerTcp | kLayerUdp | kLayerIcmp | kLayerIcmp6 | kLayerSctp))) <= 1);
   if ((packet.flags & Packet::kPartialChecksum) != 0) {
     require(static_cast<uint32_t>(packet.csum_start) + packet.csum_offset + 2 <= packet.len);
     require(packet.csum_start >= 14 + 4 * parsed.vlan_tags);
@@ -68,7 +70,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
 
   const support::Frame frame(input.data, input.data + input.size);
-  support::TestPacket test(frame, frame.size() - std::min<size_t>(hidden, frame.size()), first & 15);
+  support::TestPacket test(frame, frame.size() - std::min<size_t>(hidden, frame.size()),
+                           first & 15);
   test.packet.flags = (first & 16) != 0 ? Packet::kPartialChecksum : 0;
   test.packet.csum_start = csum_start;
   test.packet.csum_offset = csum_offset;
@@ -82,8 +85,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (parse(test.packet, parsed)) return 0;
   check(test.packet, parsed);
-  const bool impossible =
-      (test.packet.flags & Packet::kPartialChecksum) != 0 && test.packet.head_len != test.packet.len;
+  const bool impossible = (test.packet.flags & Packet::kPartialChecksum) != 0 &&
+                          test.packet.head_len != test.packet.len;
   require(finish_partial_checksum(test.packet).has_value() == impossible);
   return 0;
 }

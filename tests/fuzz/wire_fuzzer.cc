@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// libFuzzer target: any bytes as what a peer sends, from its hello on, cut into pieces of any size; what the checks let
-// through is turned into our own types, and those back into messages.
+// libFuzzer target: any bytes as what a peer sends, from its hello on, cut into pieces of any size;
+// what the checks let through is turned into our own types, and those back into messages.
 //
-// The first byte of the input chooses the pieces. As in a session, messages are short until the hello is good.
+// The first byte of the input chooses the pieces. As in a session, messages are short until the
+// hello is good.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 
-#include "migration/link/message_reader.h"
 #include "migration/link/codec.h"
+#include "migration/link/message_reader.h"
 
 namespace {
 
@@ -27,7 +28,8 @@ void understand(const wire::Envelope& message) {
       wire::Offer again;
       to_wire(*document, again);
       const auto back = from_wire(message.vm(), again);
-      require(back.has_value() && back->digest == document->digest && back->rules.size() == document->rules.size());
+      require(back.has_value() && back->digest == document->digest &&
+              back->rules.size() == document->rules.size());
     }
   }
   if (message.has_redirect()) {
@@ -37,7 +39,8 @@ void understand(const wire::Envelope& message) {
       if (!taken) continue;
       require(taken->bytes.size() == frame.data().size());
       const bool partial = (taken->flags & dataplane::Packet::kPartialChecksum) != 0;
-      require(!partial || static_cast<size_t>(taken->csum_start) + taken->csum_offset + 2 <= taken->bytes.size());
+      require(!partial || static_cast<size_t>(taken->csum_start) + taken->csum_offset + 2 <=
+                              taken->bytes.size());
     }
   }
   // What was taken can be said again.

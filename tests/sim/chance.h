@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where every accident of a simulated run comes from: one seed, one sequence (xoshiro256**, seeded by splitmix64).
+// Where every accident of a simulated run comes from: one seed, one sequence (xoshiro256**, seeded
+// by splitmix64).
 #pragma once
 
 #include <array>

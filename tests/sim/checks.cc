@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The invariants of DESIGN 7.3. After each event 1 and 2, for what has been published since; each packet as it is delivered
-// (6); and when everything has healed, 3, 4 and 5: one owner, its policy byte for byte, nothing anywhere else, no move left.
+// The invariants of DESIGN 7.3. After each event 1 and 2, for what has been published since; each
+// packet as it is delivered (6); and when everything has healed, 3, 4 and 5: one owner, its policy
+// byte for byte, nothing anywhere else, no move left.
 #include <algorithm>
 
 #include "tests/sim/world.h"
@@ -21,7 +22,8 @@ int World::owner_of(const Vm& vm) const {
   for (const auto& host : hosts) {
     if (!host->up()) continue;
     const auto* endpoint = host->sw->store.find(nics_[vm.nics[0]].name);
-    if (endpoint != nullptr && endpoint->active && endpoint->port.valid()) return static_cast<int>(host->index);
+    if (endpoint != nullptr && endpoint->active && endpoint->port.valid())
+      return static_cast<int>(host->index);
   }
   return kNowhere;
 }
@@ -41,8 +43,11 @@ void World::check_host(Host& host) {
     const size_t expected = vm.rules_inside[nics_[n].place];
     if (entry->ingress == nullptr || entry->egress == nullptr) {
       violate("2: " + host.name + " polls " + nics_[n].name + " without its tables");
-    } else if (const auto* port = host.sw->ports.find(record->port); port != nullptr && port->rings_running && record->inside.size() != expected && !vm.claimed) {
-      violate("2: " + host.name + " polls " + nics_[n].name + " with " + std::to_string(record->inside.size()) + " rules of " + std::to_string(expected));
+    } else if (const auto* port = host.sw->ports.find(record->port);
+               port != nullptr && port->rings_running && record->inside.size() != expected &&
+               !vm.claimed) {
+      violate("2: " + host.name + " polls " + nics_[n].name + " with " +
+              std::to_string(record->inside.size()) + " rules of " + std::to_string(expected));
     }
   }
 }
@@ -60,7 +65,8 @@ void World::check_owners() {
     }
     if (transmitting > 1) violate("1: " + where + " accept the transmissions of " + nics_[n].name);
     // Without false evidence and claims in the dark, not even the readiness to accept is doubled.
-    if (polled > 1 && plan.orderly) violate("1: " + where + " would accept the transmissions of " + nics_[n].name);
+    if (polled > 1 && plan.orderly)
+      violate("1: " + where + " would accept the transmissions of " + nics_[n].name);
   }
 }
 
@@ -68,21 +74,29 @@ void World::check_owned(const Vm& vm, const Host& owner) {
   const std::string at = vm.name + " at " + owner.name;
   for (const unsigned nic : vm.nics) {
     const auto* endpoint = owner.sw->store.find(nics_[nic].name);
-    if (endpoint == nullptr || !endpoint->active || !endpoint->port.valid() || endpoint->location.kind != LocationKind::kPort) {
-      return violate("5: " + nics_[nic].name + " is not in force at " + owner.name + ", which has the VM");
+    if (endpoint == nullptr || !endpoint->active || !endpoint->port.valid() ||
+        endpoint->location.kind != LocationKind::kPort) {
+      return violate("5: " + nics_[nic].name + " is not in force at " + owner.name +
+                     ", which has the VM");
     }
-    if (!endpoint->guarded_by.empty()) return violate("4: the rules of " + at + " are still guarded: " + endpoint->guarded_by);
-    if (endpoint->location.dedupe != 0) return violate("3: the window of " + at + " was not closed");
-    if (owner.sw->ports.find(endpoint->port) == nullptr) return violate("5: the port of " + nics_[nic].name + " at " + owner.name + " is gone");
+    if (!endpoint->guarded_by.empty())
+      return violate("4: the rules of " + at + " are still guarded: " + endpoint->guarded_by);
+    if (endpoint->location.dedupe != 0)
+      return violate("3: the window of " + at + " was not closed");
+    if (owner.sw->ports.find(endpoint->port) == nullptr)
+      return violate("5: the port of " + nics_[nic].name + " at " + owner.name + " is gone");
   }
   const std::string picture = owner.picture_of(vm.name);
   if (vm.claimed ? !vm.pictures.contains(picture) : picture != vm.picture) {
-    return violate("3: the policy of " + at + " is not its own: have\n" + picture + "want\n" + vm.picture);
+    return violate("3: the policy of " + at + " is not its own: have\n" + picture + "want\n" +
+                   vm.picture);
   }
-  if (!vm.claimed && owner.digest_of(vm.name) != vm.digest) return violate("3: the digest of " + at + " is another");
+  if (!vm.claimed && owner.digest_of(vm.name) != vm.digest)
+    return violate("3: the digest of " + at + " is another");
   const std::string uplinks = owner.uplinks_of(vm.name);
   if (vm.claimed ? !vm.uplinks_ever.contains(uplinks) : uplinks != vm.uplinks) {
-    violate("3: the uplink rules that lead to " + at + " are not its own: have\n" + uplinks + "want\n" + vm.uplinks);
+    violate("3: the uplink rules that lead to " + at + " are not its own: have\n" + uplinks +
+            "want\n" + vm.uplinks);
   }
 }
 
@@ -91,21 +105,31 @@ void World::check_left(const Vm& vm, const Host& other) {
   for (const auto* endpoint : other.sw->store.endpoints_of_vm(vm.name)) {
     const std::string what = endpoint->profile.name + " at " + other.name;
     ids.push_back(endpoint->id);
-    if (endpoint->location.kind != LocationKind::kUplink) return violate("3: the location of " + what + ", which does not have the VM, is " + std::to_string(static_cast<int>(endpoint->location.kind)));
-    if (endpoint->location.redirect_late) return violate("3: the redirect of " + what + " is still open");
-    if (endpoint->active || endpoint->port.valid()) return violate("3: " + what + " still has a port");
-    if (!endpoint->inside.empty()) return violate("3: " + what + " still has " + std::to_string(endpoint->inside.size()) + " rules");
+    if (endpoint->location.kind != LocationKind::kUplink)
+      return violate("3: the location of " + what + ", which does not have the VM, is " +
+                     std::to_string(static_cast<int>(endpoint->location.kind)));
+    if (endpoint->location.redirect_late)
+      return violate("3: the redirect of " + what + " is still open");
+    if (endpoint->active || endpoint->port.valid())
+      return violate("3: " + what + " still has a port");
+    if (!endpoint->inside.empty())
+      return violate("3: " + what + " still has " + std::to_string(endpoint->inside.size()) +
+                     " rules");
     if (!endpoint->guarded_by.empty()) return violate("3: " + what + " is still guarded");
-    if (other.sw->ports.find(endpoint->profile.name) != nullptr) return violate("3: the port of " + what + " was not removed");
+    if (other.sw->ports.find(endpoint->profile.name) != nullptr)
+      return violate("3: the port of " + what + " was not removed");
   }
-  if (!other.sw->store.uplink_rules_to(ids).empty()) violate("3: uplink rules that lead to " + vm.name + " were left at " + other.name);
+  if (!other.sw->store.uplink_rules_to(ids).empty())
+    violate("3: uplink rules that lead to " + vm.name + " were left at " + other.name);
 }
 
 void World::check_at_the_end() {
   for (const Vm& vm : vms_) {
     const int owner = owner_of(vm);
     if (owner == kNowhere) return violate("5: nobody has " + vm.name);
-    if (plan.calm && owner != vm.runs_at) return violate("5: " + vm.name + " runs at " + hosts[static_cast<size_t>(vm.runs_at)]->name + ", and its policy is at " + hosts[static_cast<size_t>(owner)]->name);
+    if (plan.calm && owner != vm.runs_at)
+      return violate("5: " + vm.name + " runs at " + hosts[static_cast<size_t>(vm.runs_at)]->name +
+                     ", and its policy is at " + hosts[static_cast<size_t>(owner)]->name);
     for (const auto& host : hosts) {
       if (static_cast<int>(host->index) == owner) {
         check_owned(vm, *host);
@@ -115,9 +139,13 @@ void World::check_at_the_end() {
     }
   }
   for (const auto& host : hosts) {
-    if (!host->disk->moves.empty()) violate("5: the journal of " + host->name + " still has move " + host->disk->moves.front().id);
+    if (!host->disk->moves.empty())
+      violate("5: the journal of " + host->name + " still has move " +
+              host->disk->moves.front().id);
     for (const auto& move : host->engine->status()) {
-      if (move.state != "done" && move.state != "aborted") violate("5: move " + move.id + " of " + move.vm + " is " + move.state + " at " + host->name);
+      if (move.state != "done" && move.state != "aborted")
+        violate("5: move " + move.id + " of " + move.vm + " is " + move.state + " at " +
+                host->name);
     }
   }
 }
@@ -127,7 +155,8 @@ void World::check_tokens() {
     const Token& token = tokens_[id];
     report_.excused += token.excused ? 1 : 0;
     if (token.delivered || token.counted || token.excused || token.touched == 0) continue;
-    violate("6: packet " + std::to_string(id) + " of flow " + std::to_string(token.flow) + " to " + nics_[flows_[token.flow].nic].name + " is lost");
+    violate("6: packet " + std::to_string(id) + " of flow " + std::to_string(token.flow) + " to " +
+            nics_[flows_[token.flow].nic].name + " is lost");
   }
 }
 

@@ -15,7 +15,8 @@ namespace {
 // A mutant's journal: what it is given is changed before it is stored.
 class TamperedJournal final : public migration::Journal {
  public:
-  TamperedJournal(migration::MemoryJournal& inner, const std::function<void(JournalBatch&)>& tamper) : inner_(inner), tamper_(tamper) {
+  TamperedJournal(migration::MemoryJournal& inner, const std::function<void(JournalBatch&)>& tamper)
+      : inner_(inner), tamper_(tamper) {
     JournalBatch known;
     known.epochs.assign(inner.epochs().begin(), inner.epochs().end());
     remember(known);
@@ -37,7 +38,11 @@ class TamperedJournal final : public migration::Journal {
 }  // namespace
 
 Host::Host(World& its_world, unsigned its_index, double its_clock_rate)
-    : world(its_world), index(its_index), name(Wires::host_name(its_index)), clock_rate(its_clock_rate), clock(its_world.schedule, its_clock_rate) {}
+    : world(its_world),
+      index(its_index),
+      name(Wires::host_name(its_index)),
+      clock_rate(its_clock_rate),
+      clock(its_world.schedule, its_clock_rate) {}
 
 Host::~Host() {
   if (life != nullptr) life->dead = true;
@@ -67,7 +72,8 @@ void Host::start() {
   checked_generation = 0;
   sw = std::make_unique<Switch>(world.schedule, world.chance, life, *this, world.plan.limits);
   sw->ports.on_added = [this, mine = life](const dataplane::PortInfo& port) {
-    if (!mine->dead && port.kind == dataplane::PortKind::kVhost) world.on_port_added(index, port.name);
+    if (!mine->dead && port.kind == dataplane::PortKind::kVhost)
+      world.on_port_added(index, port.name);
   };
   sw->ports.on_removed = [this, mine = life](const dataplane::PortInfo& port) {
     if (!mine->dead) world.on_port_removed(index, port.name);
@@ -95,11 +101,12 @@ void Host::start() {
   settings.prepare_timeout_ms = 1000;
   settings.window_timeout_ms = 200;
   settings.max_preparing = 2;
-  engine = std::make_unique<migration::Engine>(*network, settings, sw->store, sw->ports, sw->worker, clock,
-                                               [this, mine = life](const std::string& line) {
-                                                 if (!mine->dead) world.on_log(index, line);
-                                               },
-                                               journal, tables);
+  engine = std::make_unique<migration::Engine>(
+      *network, settings, sw->store, sw->ports, sw->worker, clock,
+      [this, mine = life](const std::string& line) {
+        if (!mine->dead) world.on_log(index, line);
+      },
+      journal, tables);
   restore();
 }
 
@@ -123,13 +130,16 @@ void Host::restore() {
   }
   for (const migration::StoredEndpoint& endpoint : policy->endpoints) {
     if (endpoint.socket.empty()) continue;
-    const auto made = sw->ports.add_vhost({endpoint.profile.name, endpoint.socket, endpoint.server, 1, 1500});
+    const auto made =
+        sw->ports.add_vhost({endpoint.profile.name, endpoint.socket, endpoint.server, 1, 1500});
     if (!made) {
-      world.violate(name + " cannot make the port of " + endpoint.profile.name + " again: " + made.error().message);
+      world.violate(name + " cannot make the port of " + endpoint.profile.name +
+                    " again: " + made.error().message);
       continue;
     }
     const auto vm = dataplane::vm_of(endpoint.profile.name);
-    const bool held = std::ranges::any_of(*moves, [&](const migration::MoveRecord& move) { return move.vm == vm; });
+    const bool held = std::ranges::any_of(
+        *moves, [&](const migration::MoveRecord& move) { return move.vm == vm; });
     (void)migration::bind_restored(sw->store, endpoint.profile.name, *made, held);
   }
   engine->recover();
@@ -142,7 +152,8 @@ void Host::keep_policy() {
   batch.forget_policy = true;
   for (const auto* endpoint : sw->store.endpoints()) {
     batch.endpoints.push_back(migration::stored_endpoint(sw->store, sw->ports, *endpoint));
-    for (const auto& [id, rule] : endpoint->rules) batch.created.push_back(migration::stored_rule(sw->store, *rule));
+    for (const auto& [id, rule] : endpoint->rules)
+      batch.created.push_back(migration::stored_rule(sw->store, *rule));
   }
   (void)memory->write(batch);
 }
@@ -165,8 +176,9 @@ void Host::clear() {
 }
 
 void Host::port_event(dataplane::PortEventKind kind, PortId port) {
-  const uint64_t late = world.plan.late_evidence && !world.healing && world.chance.one_in(4) ? world.chance.spread(5 * kMs, 300 * kMs)
-                                                                                           : world.chance.spread(5 * kUs, 300 * kUs);
+  const uint64_t late = world.plan.late_evidence && !world.healing && world.chance.one_in(4)
+                            ? world.chance.spread(5 * kMs, 300 * kMs)
+                            : world.chance.spread(5 * kUs, 300 * kUs);
   last_event_at_ = std::max(last_event_at_, world.schedule.now() + late);
   world.schedule.at(last_event_at_, [this, mine = life, kind, port] {
     if (mine->dead) return;
@@ -210,7 +222,9 @@ std::string Host::picture_of(const std::string& vm) const {
     for (const auto* rule : sw->store.rules_inside(endpoint->id)) {
       const auto& owner = sw->store.endpoint(rule->owner)->profile.name;
       // Ids of other owners' rules are given anew where the VM goes.
-      out += "  " + owner + (dataplane::vm_of(owner) == vm ? " " + std::to_string(rule->id.value) : "") + " " + dataplane::to_text(rule->rule) + "\n";
+      out += "  " + owner +
+             (dataplane::vm_of(owner) == vm ? " " + std::to_string(rule->id.value) : "") + " " +
+             dataplane::to_text(rule->rule) + "\n";
     }
   }
   return out;
@@ -220,7 +234,9 @@ std::string Host::uplinks_of(const std::string& vm) const {
   std::vector<EndpointId> ids;
   for (const auto* endpoint : sw->store.endpoints_of_vm(vm)) ids.push_back(endpoint->id);
   std::vector<std::string> rules;
-  for (const auto* rule : sw->store.uplink_rules_to(ids)) rules.push_back(sw->store.endpoint(rule->owner)->profile.name + " " + dataplane::to_text(rule->rule));
+  for (const auto* rule : sw->store.uplink_rules_to(ids))
+    rules.push_back(sw->store.endpoint(rule->owner)->profile.name + " " +
+                    dataplane::to_text(rule->rule));
   std::ranges::sort(rules);
   std::string out;
   for (const std::string& rule : rules) out += "  " + rule + "\n";

@@ -24,7 +24,9 @@ std::vector<Transition> copy_of(std::span<const Transition> table) {
   return {table.begin(), table.end()};
 }
 std::vector<SourceTransition> source() { return copy_of(migration::source_transitions()); }
-std::vector<DestinationTransition> destination() { return copy_of(migration::destination_transitions()); }
+std::vector<DestinationTransition> destination() {
+  return copy_of(migration::destination_transitions());
+}
 
 template <typename Actions, typename Action>
 void leave_out(Actions& actions, Action action) {
@@ -41,7 +43,8 @@ std::vector<Transition> without(std::vector<Transition> table, Action action) {
 
 template <typename Transition, typename State, typename Event>
 Transition& row(std::vector<Transition>& table, State from, Event event) {
-  return *std::ranges::find_if(table, [&](const Transition& t) { return t.from == from && t.event == event; });
+  return *std::ranges::find_if(
+      table, [&](const Transition& t) { return t.from == from && t.event == event; });
 }
 
 template <typename Transition>
@@ -51,7 +54,9 @@ std::vector<Transition> with_row(std::vector<Transition> table, const Transition
 }
 
 void no_moves_in(JournalBatch& batch, migration::MoveRole role, std::string_view state) {
-  std::erase_if(batch.moves, [&](const migration::MoveRecord& move) { return move.role == role && move.state == state; });
+  std::erase_if(batch.moves, [&](const migration::MoveRecord& move) {
+    return move.role == role && move.state == state;
+  });
 }
 
 Mutant mutant(std::string name, std::string what) {
@@ -66,53 +71,86 @@ void add_to_source(std::vector<Mutant>& all) {
     all.push_back(mutant(name, what));
     all.back().source = std::move(table);
   };
-  add("prepared-not-journaled", "the source does not write that a move is prepared", without(source(), SA::kRecord));
-  add("thaw-missing", "a move that ends without a handover leaves the VM parked", without(source(), SA::kThaw));
-  add("redirect-not-stopped", "the window is never closed at the source", without(source(), SA::kCloseWindow));
-  add("rules-not-guarded", "rules may still be changed at the source after the handover", without(source(), SA::kGuardRules));
-  add("claim-without-epoch", "the source takes the VM back without a newer epoch", without(source(), SA::kMintEpoch));
+  add("prepared-not-journaled", "the source does not write that a move is prepared",
+      without(source(), SA::kRecord));
+  add("thaw-missing", "a move that ends without a handover leaves the VM parked",
+      without(source(), SA::kThaw));
+  add("redirect-not-stopped", "the window is never closed at the source",
+      without(source(), SA::kCloseWindow));
+  add("rules-not-guarded", "rules may still be changed at the source after the handover",
+      without(source(), SA::kGuardRules));
+  add("claim-without-epoch", "the source takes the VM back without a newer epoch",
+      without(source(), SA::kMintEpoch));
   add("no-freeze", "the handover is sent and the source goes on as before",
-      with_row(source(), {SS::kPrepared, SE::kStopped, SS::kHandedOver, {SA::kGuardRules, SA::kSendHandover}}));
-  add("rules-not-taken-out", "the source keeps the VM's rules when the destination is active", without(source(), SA::kRewriteOut));
-  add("switch-over-not-flushed", "senders on the source take the uplink before what was redirected has arrived",
-      with_row(source(), {SS::kRedirecting, SE::kProof, SS::kWindow, {SA::kStopTimers, SA::kRelease, SA::kStartLateTimer}}));
+      with_row(
+          source(),
+          {SS::kPrepared, SE::kStopped, SS::kHandedOver, {SA::kGuardRules, SA::kSendHandover}}));
+  add("rules-not-taken-out", "the source keeps the VM's rules when the destination is active",
+      without(source(), SA::kRewriteOut));
+  add("switch-over-not-flushed",
+      "senders on the source take the uplink before what was redirected has arrived",
+      with_row(source(), {SS::kRedirecting,
+                          SE::kProof,
+                          SS::kWindow,
+                          {SA::kStopTimers, SA::kRelease, SA::kStartLateTimer}}));
   add("abort-after-handover", "a lost session aborts a move that was handed over",
-      with_row(source(), {SS::kHandedOver, SE::kConnectionLost, SS::kAborted, {SA::kThaw, SA::kReportAborted}}));
-  add("never-asks-again", "the source in doubt does not reconnect", without(source(), SA::kReconnect));
+      with_row(
+          source(),
+          {SS::kHandedOver, SE::kConnectionLost, SS::kAborted, {SA::kThaw, SA::kReportAborted}}));
+  add("never-asks-again", "the source in doubt does not reconnect",
+      without(source(), SA::kReconnect));
   {
     auto table = source();
     for (SourceTransition& transition : table) {
       if (transition.event == SE::kRevoked) transition.to = SS::kDone;
     }
-    add("revoked-taken-for-done", "the source takes `revoked` for the end of a move that succeeded", std::move(table));
+    add("revoked-taken-for-done", "the source takes `revoked` for the end of a move that succeeded",
+        std::move(table));
   }
 }
 
 void add_to_destination(std::vector<Mutant>& all) {
-  const auto add = [&](const char* name, const char* what, std::vector<DestinationTransition> table) {
+  const auto add = [&](const char* name, const char* what,
+                       std::vector<DestinationTransition> table) {
     all.push_back(mutant(name, what));
     all.back().destination = std::move(table);
   };
   add("commit-before-prepared", "the destination publishes as soon as it has staged",
-      with_row(destination(), {DS::kOffered, DE::kStaged, DS::kPrepared, {DA::kRecord, DA::kPublish, DA::kEnter, DA::kSendPrepared}}));
+      with_row(destination(), {DS::kOffered,
+                               DE::kStaged,
+                               DS::kPrepared,
+                               {DA::kRecord, DA::kPublish, DA::kEnter, DA::kSendPrepared}}));
   add("active-without-handover", "rings that run are enough for the destination",
-      with_row(destination(), {DS::kPrepared, DE::kRingsRunning, DS::kActive,
-                               {DA::kClaimHandover, DA::kPublish, DA::kAnnounce, DA::kRecord, DA::kSendActive, DA::kEnter, DA::kStartHoldTimer, DA::kStartWindowTimer}}));
+      with_row(destination(),
+               {DS::kPrepared,
+                DE::kRingsRunning,
+                DS::kActive,
+                {DA::kClaimHandover, DA::kPublish, DA::kAnnounce, DA::kRecord, DA::kSendActive,
+                 DA::kEnter, DA::kStartHoldTimer, DA::kStartWindowTimer}}));
   add("direct-not-held", "direct arrivals at the destination do not wait for the backlog",
-      with_row(destination(), {DS::kHandedOver, DE::kRingsRunning, DS::kActive,
-                               {DA::kPublish, DA::kReleaseDirect, DA::kAnnounce, DA::kRecord, DA::kSendActive, DA::kEnter, DA::kStartWindowTimer}}));
+      with_row(destination(), {DS::kHandedOver,
+                               DE::kRingsRunning,
+                               DS::kActive,
+                               {DA::kPublish, DA::kReleaseDirect, DA::kAnnounce, DA::kRecord,
+                                DA::kSendActive, DA::kEnter, DA::kStartWindowTimer}}));
   add("window-not-closed", "copies are paired for ever", without(destination(), DA::kCloseWindow));
-  add("not-announced", "the destination does not announce the VM", without(destination(), DA::kAnnounce));
-  add("records-not-entered", "the records of what was published never follow", without(destination(), DA::kEnter));
+  add("not-announced", "the destination does not announce the VM",
+      without(destination(), DA::kAnnounce));
+  add("records-not-entered", "the records of what was published never follow",
+      without(destination(), DA::kEnter));
   add("revoke-ignored", "the destination says `revoked` and keeps the handover",
       with_row(destination(), {DS::kHandedOver, DE::kRevoke, DS::kHandedOver, {DA::kSendRevoked}}));
   {
     auto table = destination();
-    std::erase_if(table, [](const DestinationTransition& transition) { return transition.event == DE::kAbort; });
+    std::erase_if(table, [](const DestinationTransition& transition) {
+      return transition.event == DE::kAbort;
+    });
     add("abort-ignored", "the destination does not hear an abort", std::move(table));
   }
-  add("does-not-ask", "a destination that has lost its source does not ask it", without(destination(), DA::kAskSource));
-  add("newer-claim-not-yielded", "the destination keeps a VM that was claimed by a newer epoch", without(destination(), DA::kUnpublish));
+  add("does-not-ask", "a destination that has lost its source does not ask it",
+      without(destination(), DA::kAskSource));
+  add("newer-claim-not-yielded", "the destination keeps a VM that was claimed by a newer epoch",
+      without(destination(), DA::kUnpublish));
 }
 
 void add_to_journal_and_network(std::vector<Mutant>& all) {
@@ -121,25 +159,34 @@ void add_to_journal_and_network(std::vector<Mutant>& all) {
     all.back().journal = [change] { return std::function<void(JournalBatch&)>(change); };
   };
   add("document-not-journaled", "the destination does not write what it has prepared",
-      [](JournalBatch& batch) { no_moves_in(batch, migration::MoveRole::kDestination, "prepared"); });
-  add("deltas-not-journaled", "the destination does not write what has changed since the offer", [](JournalBatch& batch) { batch.deltas.clear(); });
-  add("settled-not-journaled", "how a move ended is not written", [](JournalBatch& batch) { batch.settled.clear(); });
-  add("policy-not-journaled", "the policy that came with a move is not written", [](JournalBatch& batch) {
-    batch.emptied.clear();
-    batch.created.clear();
-    batch.endpoints.clear();
-  });
-  add("journal-one-behind", "a batch is written only when the next one comes", [held = JournalBatch{}](JournalBatch& batch) mutable { std::swap(held, batch); });
+      [](JournalBatch& batch) {
+        no_moves_in(batch, migration::MoveRole::kDestination, "prepared");
+      });
+  add("deltas-not-journaled", "the destination does not write what has changed since the offer",
+      [](JournalBatch& batch) { batch.deltas.clear(); });
+  add("settled-not-journaled", "how a move ended is not written",
+      [](JournalBatch& batch) { batch.settled.clear(); });
+  add("policy-not-journaled", "the policy that came with a move is not written",
+      [](JournalBatch& batch) {
+        batch.emptied.clear();
+        batch.created.clear();
+        batch.endpoints.clear();
+      });
+  add("journal-one-behind", "a batch is written only when the next one comes",
+      [held = JournalBatch{}](JournalBatch& batch) mutable { std::swap(held, batch); });
   all.push_back(mutant("epoch-not-checked", "every message counts as one by the newest epoch"));
   all.back().network = [] {
     return [](unsigned, unsigned, migration::wire::Envelope& message) {
-      if (message.has_epoch() && !message.has_handover()) message.mutable_epoch()->set_counter(UINT32_MAX);
+      if (message.has_epoch() && !message.has_handover())
+        message.mutable_epoch()->set_counter(UINT32_MAX);
     };
   };
-  all.push_back(mutant("copies-not-told-apart", "redirected frames that were sent ahead are taken again"));
+  all.push_back(
+      mutant("copies-not-told-apart", "redirected frames that were sent ahead are taken again"));
   all.back().network = [] {
     // By host and move: how many were taken since the last handover.
-    return [taken = std::map<std::pair<unsigned, std::string>, uint64_t>{}](unsigned, unsigned to, migration::wire::Envelope& message) mutable {
+    return [taken = std::map<std::pair<unsigned, std::string>, uint64_t>{}](
+               unsigned, unsigned to, migration::wire::Envelope& message) mutable {
       uint64_t& count = taken[{to, message.move()}];
       if (message.has_handover()) count = 0;
       if (!message.has_redirect()) return;
@@ -147,23 +194,29 @@ void add_to_journal_and_network(std::vector<Mutant>& all) {
       count += static_cast<uint64_t>(message.redirect().frames_size());
     };
   };
-  all.push_back(mutant("digest-not-compared", "rules that changed are handed over by the old digest"));
+  all.push_back(
+      mutant("digest-not-compared", "rules that changed are handed over by the old digest"));
   all.back().network = [] {
     // By host and move: the digest that was prepared.
-    return [prepared = std::map<std::string, std::string>{}](unsigned, unsigned, migration::wire::Envelope& message) mutable {
+    return [prepared = std::map<std::string, std::string>{}](
+               unsigned, unsigned, migration::wire::Envelope& message) mutable {
       if (message.has_prepared()) prepared[message.move()] = message.prepared().digest();
       if (message.has_delta()) message.mutable_delta()->Clear();
-      if (message.has_handover() && !prepared[message.move()].empty()) message.mutable_handover()->set_digest(prepared[message.move()]);
+      if (message.has_handover() && !prepared[message.move()].empty())
+        message.mutable_handover()->set_digest(prepared[message.move()]);
       if (message.has_handover()) message.mutable_handover()->clear_uplinks_digest();
     };
   };
-  all.push_back(mutant("uplink-rules-not-compared", "a destination that has missed such a change takes the handover"));
+  all.push_back(mutant("uplink-rules-not-compared",
+                       "a destination that has missed such a change takes the handover"));
   all.back().network = [] {
     return [](unsigned, unsigned, migration::wire::Envelope& message) {
       if (message.has_handover()) message.mutable_handover()->clear_uplinks_digest();
     };
   };
-  all.push_back(mutant("uplink-rules-not-told", "what changes of the uplink's rules for a VM after the offer does not travel"));
+  all.push_back(
+      mutant("uplink-rules-not-told",
+             "what changes of the uplink's rules for a VM after the offer does not travel"));
   all.back().network = [] {
     return [](unsigned, unsigned, migration::wire::Envelope& message) {
       if (message.has_delta() && message.delta().uplink()) message.mutable_delta()->Clear();

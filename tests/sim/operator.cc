@@ -26,11 +26,13 @@ void World::act() {
   if (what < 45) {
     if (vms_[vm].busy || vms_[vm].runs_at == kNowhere) return;
     const auto from = static_cast<unsigned>(vms_[vm].runs_at);
-    if (plan.evacuations && chance.one_in(4)) return evacuate(from, static_cast<unsigned>(other_host(from)));
+    if (plan.evacuations && chance.one_in(4))
+      return evacuate(from, static_cast<unsigned>(other_host(from)));
     return move(vm);
   }
   if (what < 55) return plan.rule_changes ? change_rules(vm) : void();
-  if (what < 60) return plan.cancels ? cancel(vm, static_cast<unsigned>(chance.below(options.hosts))) : void();
+  if (what < 60)
+    return plan.cancels ? cancel(vm, static_cast<unsigned>(chance.below(options.hosts))) : void();
   if (what < 66) return plan.false_evidence && chance.one_in(2) ? reset_driver(vm) : void();
   if (what < 68) return plan.killed_vms ? kill_vm(vm) : void();
   if (!plan.calm) fault();
@@ -43,53 +45,76 @@ void World::move(unsigned vm) {
   const bool pulled = plan.pulls && chance.one_in(2);
   Host& asked = *hosts[pulled ? to : from];
   const auto begun = [&](const Result<std::string>& id, const char* what, const Host& at) {
-    trace([&] { return std::string(what) + " " + name + " from " + hosts[from]->name + " to " + hosts[to]->name + " at " + at.name + ": " + (id ? *id : id.error().message); });
+    trace([&] {
+      return std::string(what) + " " + name + " from " + hosts[from]->name + " to " +
+             hosts[to]->name + " at " + at.name + ": " + (id ? *id : id.error().message);
+    });
     return id.has_value();
   };
   bool moves = false;
-  if (asked.up()) moves = pulled ? begun(asked.engine->pull(name, hosts[from]->name), "pull", asked) : begun(asked.engine->start(name, hosts[to]->name), "move", asked);
+  if (asked.up())
+    moves = pulled ? begun(asked.engine->pull(name, hosts[from]->name), "pull", asked)
+                   : begun(asked.engine->start(name, hosts[to]->name), "move", asked);
   if (plan.doubles && chance.one_in(2)) {
-    // Somebody else wants it as well: to where it goes, or elsewhere; from where it is, or from where it is not.
+    // Somebody else wants it as well: to where it goes, or elsewhere; from where it is, or from
+    // where it is not.
     const auto at = static_cast<unsigned>(chance.below(options.hosts));
     const auto other = static_cast<unsigned>(other_host(at));
     schedule.after(chance.spread(10 * kUs, 20 * kMs), [=, this] {
       if (!hosts[at]->up()) return;
       const bool pull = chance.one_in(2);
-      const auto id = pull ? hosts[at]->engine->pull(vms_[vm].name, hosts[other]->name) : hosts[at]->engine->start(vms_[vm].name, hosts[other]->name);
-      trace([&] { return std::string("another ") + (pull ? "pull" : "move") + " of " + vms_[vm].name + " at " + hosts[at]->name + ": " + (id ? *id : id.error().message); });
+      const auto id = pull ? hosts[at]->engine->pull(vms_[vm].name, hosts[other]->name)
+                           : hosts[at]->engine->start(vms_[vm].name, hosts[other]->name);
+      trace([&] {
+        return std::string("another ") + (pull ? "pull" : "move") + " of " + vms_[vm].name +
+               " at " + hosts[at]->name + ": " + (id ? *id : id.error().message);
+      });
     });
   }
   if (!moves) return;
   vms_[vm].busy = true;
   // A pull is known to the source a little later.
-  schedule.after(pulled ? 20 * kMs : 1 * kMs, [=, this] { wait_until_prepared(vm, from, to, schedule.now() + 1500 * kMs); });
+  schedule.after(pulled ? 20 * kMs : 1 * kMs,
+                 [=, this] { wait_until_prepared(vm, from, to, schedule.now() + 1500 * kMs); });
 }
 
 void World::evacuate(unsigned from, unsigned to) {
   if (!hosts[from]->up()) return;
   const auto begun = hosts[from]->engine->start_all(hosts[to]->name);
-  trace([&] { return "evacuate " + hosts[from]->name + " to " + hosts[to]->name + ": " + (begun ? std::to_string(begun->started.size()) + " begun" : begun.error().message); });
+  trace([&] {
+    return "evacuate " + hosts[from]->name + " to " + hosts[to]->name + ": " +
+           (begun ? std::to_string(begun->started.size()) + " begun" : begun.error().message);
+  });
   if (!begun) return;
   for (const auto& [name, id] : begun->started) {
     for (unsigned vm = 0; vm < vms_.size(); ++vm) {
-      if (vms_[vm].name != name || vms_[vm].busy || vms_[vm].runs_at != static_cast<int>(from)) continue;
+      if (vms_[vm].name != name || vms_[vm].busy || vms_[vm].runs_at != static_cast<int>(from))
+        continue;
       vms_[vm].busy = true;
-      schedule.after(1 * kMs, [=, this] { wait_until_prepared(vm, from, to, schedule.now() + 3000 * kMs); });
+      schedule.after(1 * kMs,
+                     [=, this] { wait_until_prepared(vm, from, to, schedule.now() + 3000 * kMs); });
     }
   }
 }
 
 void World::cancel(unsigned vm, unsigned at) {
   if (!hosts[at]->up() || !hosts[at]->engine->moving(vms_[vm].name)) return;
-  // That would say that the peer is gone for good, which is not so; where the VM runs, one may say that it is to stay.
+  // That would say that the peer is gone for good, which is not so; where the VM runs, one may say
+  // that it is to stay.
   for (const auto& move : hosts[at]->engine->status(vms_[vm].name)) {
-    if (!move.doubt.empty() && (move.role == "destination" || vms_[vm].runs_at != static_cast<int>(at))) return;
+    if (!move.doubt.empty() &&
+        (move.role == "destination" || vms_[vm].runs_at != static_cast<int>(at)))
+      return;
   }
   const auto done = hosts[at]->engine->cancel(vms_[vm].name);
-  trace([&] { return "cancel " + vms_[vm].name + " at " + hosts[at]->name + ": " + (done ? "done" : done.error().message); });
+  trace([&] {
+    return "cancel " + vms_[vm].name + " at " + hosts[at]->name + ": " +
+           (done ? "done" : done.error().message);
+  });
 }
 
-// The VM's owner is told of a new rule, or that one is to go: of the VM's own, or of the uplink's that lead to it.
+// The VM's owner is told of a new rule, or that one is to go: of the VM's own, or of the uplink's
+// that lead to it.
 void World::change_rules(unsigned vm_index) {
   Vm& vm = vms_[vm_index];
   const unsigned nic = vm.nics[chance.below(vm.nics.size())];
@@ -110,7 +135,8 @@ void World::change_rules(unsigned vm_index) {
   vm.uplinks = host.uplinks_of(vm.name);
   vm.uplinks_ever.insert(vm.uplinks);
   vm.digest = host.digest_of(vm.name);
-  for (size_t n = 0; n < vm.nics.size(); ++n) vm.rules_inside[n] = host.sw->store.find(nics_[vm.nics[n]].name)->inside.size();
+  for (size_t n = 0; n < vm.nics.size(); ++n)
+    vm.rules_inside[n] = host.sw->store.find(nics_[vm.nics[n]].name)->inside.size();
 }
 
 // In the journal first. False: it was refused, or cannot be written.
@@ -133,12 +159,15 @@ bool World::change_rule(Host& host, unsigned vm_index, unsigned nic, bool of_upl
     batch.destroyed.emplace_back(owner->profile.name, number);
   } else {
     ++vm.rules_made;
-    const std::string text = "ingress priority " + std::to_string(vm.rules_made) + " pattern eth / ipv4 / udp dst is " + std::to_string(1000 + vm.rules_made) +
-                             " / end actions " + (of_uplink ? "represented_port ethdev_port_id " + nics_[nic].name : "drop") + " / end";
+    const std::string text =
+        "ingress priority " + std::to_string(vm.rules_made) + " pattern eth / ipv4 / udp dst is " +
+        std::to_string(1000 + vm.rules_made) + " / end actions " +
+        (of_uplink ? "represented_port ethdev_port_id " + nics_[nic].name : "drop") + " / end";
     const auto rule = dataplane::parse_rule(text);
     const auto made = transaction.create_rule(owner->id, *rule);
     if (!made) return false;
-    batch.created.push_back({owner->profile.name, made->value, owner->profile.name, dataplane::to_text(*rule)});
+    batch.created.push_back(
+        {owner->profile.name, made->value, owner->profile.name, dataplane::to_text(*rule)});
   }
   const uint64_t spared = std::exchange(host.crash_in, 0);
   const bool written = host.memory->write(batch).has_value();
@@ -146,7 +175,8 @@ bool World::change_rule(Host& host, unsigned vm_index, unsigned nic, bool of_upl
   if (!written) return false;
   transaction.commit();
   trace([&] {
-    return "a rule of " + (of_uplink ? owner->profile.name + " to " : "") + nics_[nic].name + (batch.created.empty() ? " goes at " : " is made at ") + host.name;
+    return "a rule of " + (of_uplink ? owner->profile.name + " to " : "") + nics_[nic].name +
+           (batch.created.empty() ? " goes at " : " is made at ") + host.name;
   });
   return true;
 }

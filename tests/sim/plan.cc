@@ -10,7 +10,9 @@ Plan Plan::draw(Chance& chance) {
   const uint64_t kind = chance.below(100);
   plan.calm = kind < 10;
   plan.orderly = kind < 45;
-  const auto maybe = [&](uint64_t percent, bool allowed) { return chance.percent(percent) && allowed; };
+  const auto maybe = [&](uint64_t percent, bool allowed) {
+    return chance.percent(percent) && allowed;
+  };
   const bool wild = !plan.orderly;
   plan.crashes = maybe(55, wild);
   plan.cuts = maybe(45, wild);

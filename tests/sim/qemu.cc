@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// QEMU and libvirt: where a VM really runs. It runs in one place at a time; what its rings show may come late.
+// QEMU and libvirt: where a VM really runs. It runs in one place at a time; what its rings show may
+// come late.
 #include "tests/sim/world.h"
 
 namespace godwit::sim {
@@ -33,7 +34,9 @@ void World::set_ring(unsigned vm, unsigned host_index, unsigned nic, bool on) {
   if (port == nullptr || port->rings_running == on) return;
   port->rings_running = on;
   rings_changed = true;
-  trace([&] { return nics_[vms_[vm].nics[nic]].name + (on ? " runs at " : " stops at ") + host.name; });
+  trace([&] {
+    return nics_[vms_[vm].nics[nic]].name + (on ? " runs at " : " stops at ") + host.name;
+  });
   host.port_event(on ? PortEventKind::kRingsRunning : PortEventKind::kRingsStopped, port->id);
 }
 
@@ -55,7 +58,8 @@ void World::leave(unsigned vm_index, unsigned host_index) {
   Host& host = *hosts[host_index];
   for (unsigned n = 0; n < vm.nics.size(); ++n) {
     set_ring(vm_index, host_index, n, false);
-    if (host.up() && process.port[n].valid()) host.port_event(PortEventKind::kDisconnected, process.port[n]);
+    if (host.up() && process.port[n].valid())
+      host.port_event(PortEventKind::kDisconnected, process.port[n]);
   }
   process = {};
 }
@@ -75,7 +79,9 @@ void World::on_port_added(unsigned host, const std::string& endpoint) {
   const auto vm = dataplane::vm_of(endpoint);
   for (unsigned v = 0; v < vms_.size(); ++v) {
     if (vms_[v].name == vm) {
-      schedule.after(plan.orderly ? chance.spread(50 * kUs, 1 * kMs) : chance.spread(100 * kUs, 200 * kMs), [this, v, host] { connect(v, host); });
+      schedule.after(
+          plan.orderly ? chance.spread(50 * kUs, 1 * kMs) : chance.spread(100 * kUs, 200 * kMs),
+          [this, v, host] { connect(v, host); });
     }
   }
 }
@@ -99,7 +105,8 @@ void World::wait_until_prepared(unsigned vm, unsigned from, unsigned to, uint64_
     vms_[vm].busy = false;
     return;
   }
-  schedule.after(chance.between(2 * kMs, 10 * kMs), [=, this] { wait_until_prepared(vm, from, to, until); });
+  schedule.after(chance.between(2 * kMs, 10 * kMs),
+                 [=, this] { wait_until_prepared(vm, from, to, until); });
 }
 
 void World::copy(unsigned vm, unsigned from, unsigned to) {
@@ -135,7 +142,8 @@ void World::pause(unsigned vm, unsigned from, unsigned to) {
     vms_[vm].runs_at = static_cast<int>(to);
     set_rings(vm, to, true);
     if (plan.partings && chance.one_in(2)) part(from, to, chance.spread(10 * kMs, 6 * kSecond));
-    if (plan.cancels && chance.one_in(2)) schedule.after(chance.spread(10 * kMs, 200 * kMs), [=, this] { cancel(vm, from); });
+    if (plan.cancels && chance.one_in(2))
+      schedule.after(chance.spread(10 * kMs, 200 * kMs), [=, this] { cancel(vm, from); });
     schedule.after(6 * kMs + chance.spread(100 * kUs, 30 * kMs), [=, this] {
       leave(vm, to);
       forget_delivered(vm, to);
@@ -147,11 +155,15 @@ void World::pause(unsigned vm, unsigned from, unsigned to) {
 void World::resume(unsigned vm_index, unsigned from, unsigned to, bool there) {
   Vm& vm = vms_[vm_index];
   const unsigned host = there ? to : from;
-  trace([&] { return vm.name + (there ? " resumes at " : ", whose migration has failed, goes on at ") + hosts[host]->name; });
+  trace([&] {
+    return vm.name + (there ? " resumes at " : ", whose migration has failed, goes on at ") +
+           hosts[host]->name;
+  });
   vm.runs_at = static_cast<int>(host);
   set_rings(vm_index, host, true);
   schedule.after(5 * kMs + chance.spread(200 * kUs, 50 * kMs), [=, this] {
-    if (vms_[vm_index].runs_at != static_cast<int>(there ? from : to)) leave(vm_index, there ? from : to);
+    if (vms_[vm_index].runs_at != static_cast<int>(there ? from : to))
+      leave(vm_index, there ? from : to);
     vms_[vm_index].busy = false;
   });
 }

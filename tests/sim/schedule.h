@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Simulated time: what is to happen, by when. Nothing sleeps; time jumps to the next event. Events of one
-// instant happen in the order in which they were asked for.
+// Simulated time: what is to happen, by when. Nothing sleeps; time jumps to the next event. Events
+// of one instant happen in the order in which they were asked for.
 #pragma once
 
 #include <algorithm>
@@ -56,7 +56,9 @@ class Schedule {
     uint64_t at, number;
     uint32_t place;
     // A heap has its greatest first: the greatest is the earliest.
-    bool operator<(const Entry& other) const { return at != other.at ? at > other.at : number > other.number; }
+    bool operator<(const Entry& other) const {
+      return at != other.at ? at > other.at : number > other.number;
+    }
   };
   std::vector<Entry> heap_;
   std::vector<Action> actions_;

@@ -32,7 +32,8 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
     if (closed_) {  // cut before it was read: the first read says so
       wires_.schedule_.after(1 * kUs, [self = shared_from_this()] {
         self->on_message_ = nullptr;
-        if (auto tell = std::exchange(self->on_closed_, nullptr); tell && !self->life_->dead) tell("Connection reset by peer");
+        if (auto tell = std::exchange(self->on_closed_, nullptr); tell && !self->life_->dead)
+          tell("Connection reset by peer");
       });
       return;
     }
@@ -42,7 +43,8 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
       if (self && !self->greeted_) self->close("peer: no hello within 5000 ms");
     });
     const size_t waiting = std::exchange(stalled_, 0);
-    for (size_t i = 0; i < waiting; ++i) wires_.schedule_.after(0, [self = shared_from_this()] { self->wires_.arrive(self); });
+    for (size_t i = 0; i < waiting; ++i)
+      wires_.schedule_.after(0, [self = shared_from_this()] { self->wires_.arrive(self); });
   }
   void hand_over(OnMessage on_message, OnClosed on_closed) override {
     on_message_ = std::move(on_message);
@@ -56,7 +58,9 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
     const bool cut = faults.cut_one_in != 0 && wires_.chance_.one_in(faults.cut_one_in);
     const bool before = cut && wires_.chance_.one_in(2);
     if (wires_.trace_.wanted()) {
-      wires_.trace_.line(Wires::host_name(host_), "says " + name_of(message) + " to " + Wires::host_name(peer_) + (before ? ", which is lost" : ""));
+      wires_.trace_.line(Wires::host_name(host_), "says " + name_of(message) + " to " +
+                                                      Wires::host_name(peer_) +
+                                                      (before ? ", which is lost" : ""));
     }
     if (severed_ || before || peer_life_->dead) {
       if (message.has_redirect() && wires_.on_lost) wires_.on_lost(message.redirect());
@@ -80,7 +84,8 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
     paused_ = pause;
     if (paused_) return;
     const size_t waiting = std::exchange(held_, 0);
-    for (size_t i = 0; i < waiting; ++i) wires_.schedule_.after(0, [self = shared_from_this()] { self->wires_.arrive(self); });
+    for (size_t i = 0; i < waiting; ++i)
+      wires_.schedule_.after(0, [self = shared_from_this()] { self->wires_.arrive(self); });
   }
   size_t queued_bytes() const override {
     const auto other = other_.lock();
@@ -89,15 +94,25 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
   const std::string& host() const override { return name_; }
 
   static std::string name_of(const wire::Envelope& message) {
-    static constexpr const char* kNames[] = {"hello", "offer", "prepared", "refused", "delta", "handover", "active", "revoke", "revoked",
-                                             "abort", "redirect", "barrier", "barrier_ack", "done", "done_ack", "pull", "pulled", "ask"};
+    static constexpr const char* kNames[] = {
+        "hello",       "offer",  "prepared", "refused", "delta",    "handover",
+        "active",      "revoke", "revoked",  "abort",   "redirect", "barrier",
+        "barrier_ack", "done",   "done_ack", "pull",    "pulled",   "ask"};
     const auto which = static_cast<size_t>(message.body_case());
-    std::string text = which >= 10 && which - 10 < std::size(kNames) ? kNames[which - 10] : "message " + std::to_string(which);
-    if (message.has_epoch()) text += " " + migration::to_string(migration::from_wire(message.epoch()));
-    if (message.has_handover()) text += " for " + migration::to_string(migration::from_wire(message.handover().epoch()));
-    if (message.has_redirect()) text += " " + std::to_string(message.redirect().first()) + "+" + std::to_string(message.redirect().frames_size());
+    std::string text = which >= 10 && which - 10 < std::size(kNames)
+                           ? kNames[which - 10]
+                           : "message " + std::to_string(which);
+    if (message.has_epoch())
+      text += " " + migration::to_string(migration::from_wire(message.epoch()));
+    if (message.has_handover())
+      text += " for " + migration::to_string(migration::from_wire(message.handover().epoch()));
+    if (message.has_redirect())
+      text += " " + std::to_string(message.redirect().first()) + "+" +
+              std::to_string(message.redirect().frames_size());
     if (message.has_active()) text += " held " + std::to_string(message.active().frames_held());
-    return text + (message.vm().empty() ? "" : " of " + message.vm() + " (" + message.move().substr(0, 6) + ")");
+    return text + (message.vm().empty()
+                       ? ""
+                       : " of " + message.vm() + " (" + message.move().substr(0, 6) + ")");
   }
 
  private:
@@ -110,7 +125,8 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
     in_flight_.clear();
     bytes_on_the_way_ = 0;
     on_message_ = nullptr;
-    if (auto on_closed = std::exchange(on_closed_, nullptr); on_closed && !life_->dead) on_closed(reason);
+    if (auto on_closed = std::exchange(on_closed_, nullptr); on_closed && !life_->dead)
+      on_closed(reason);
     wires_.forget(this);
   }
   // The other end hears it after what was said before.
@@ -123,18 +139,24 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
   void lose() {
     for (const std::string& bytes : in_flight_) {
       if (bytes.size() <= migration::kLengthBytes || !wires_.on_lost) continue;
-      auto message = migration::parse_message(std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()).subspan(migration::kLengthBytes));
+      auto message = migration::parse_message(
+          std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size())
+              .subspan(migration::kLengthBytes));
       if (message && message->has_redirect()) wires_.on_lost(message->redirect());
     }
     in_flight_.clear();
     bytes_on_the_way_ = 0;
   }
   void take(const std::string& bytes) {
-    auto message = migration::parse_message(std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()).subspan(migration::kLengthBytes));
+    auto message = migration::parse_message(
+        std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size())
+            .subspan(migration::kLengthBytes));
     if (!message) return close(message.error().message);
-    if (message->has_hello() == greeted_) return close(greeted_ ? "peer: a second hello" : "peer: spoke before its hello");
+    if (message->has_hello() == greeted_)
+      return close(greeted_ ? "peer: a second hello" : "peer: spoke before its hello");
     if (!greeted_) {
-      if (auto version = migration::agree_on_version(message->hello()); !version) return close(version.error().message);
+      if (auto version = migration::agree_on_version(message->hello()); !version)
+        return close(version.error().message);
       greeted_ = true;
       name_ = message->hello().host();
     }
@@ -152,24 +174,29 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
   OnClosed on_closed_;
   std::deque<std::string> in_flight_;  // towards this end; an empty one: the end
   size_t bytes_on_the_way_ = 0;
-  size_t stalled_ = 0, held_ = 0;      // of them due, but the network, or the reader, does not take them
+  size_t stalled_ = 0,
+         held_ = 0;  // of them due, but the network, or the reader, does not take them
   uint64_t last_arrival_ = 0;
   std::string name_;
   bool started_ = false, closed_ = false, closing_ = false, greeted_ = false, paused_ = false;
-  bool severed_ = false;               // cut, and this end may not know it yet
+  bool severed_ = false;  // cut, and this end may not know it yet
 };
 
 class SimTimer final : public migration::Timer {
  public:
   SimTimer(Schedule& schedule, std::shared_ptr<Life> life, double rate)
-      : schedule_(schedule), life_(std::move(life)), rate_(rate), current_(std::make_shared<uint64_t>(0)) {}
+      : schedule_(schedule),
+        life_(std::move(life)),
+        rate_(rate),
+        current_(std::make_shared<uint64_t>(0)) {}
   ~SimTimer() override { ++*current_; }
   void set(uint64_t ms, std::function<void()> action) override {
     const uint64_t number = ++*current_;
-    schedule_.after(static_cast<uint64_t>(static_cast<double>(ms) * rate_ * static_cast<double>(kMs)),
-                    [life = life_, current = current_, number, action = std::move(action)] {
-                      if (!life->dead && *current == number) action();
-                    });
+    schedule_.after(
+        static_cast<uint64_t>(static_cast<double>(ms) * rate_ * static_cast<double>(kMs)),
+        [life = life_, current = current_, number, action = std::move(action)] {
+          if (!life->dead && *current == number) action();
+        });
   }
   void cancel() override { ++*current_; }
 
@@ -185,7 +212,9 @@ class SimNetwork final : public Network {
   SimNetwork(Wires& wires, unsigned host, std::shared_ptr<Life> life, double rate)
       : wires_(wires), host_(host), life_(std::move(life)), rate_(rate) {}
   ~SimNetwork() override { stop_listening(); }
-  void connect(const std::string& address, OnConnected done) override { wires_.connect(host_, life_, address, std::move(done)); }
+  void connect(const std::string& address, OnConnected done) override {
+    wires_.connect(host_, life_, address, std::move(done));
+  }
   Result<void> listen(const std::string&, OnAccepted accepted) override {
     wires_.listeners_[host_] = {std::move(accepted), life_};
     return {};
@@ -193,11 +222,14 @@ class SimNetwork final : public Network {
   void stop_listening() override {
     if (wires_.listeners_[host_].life == life_) wires_.listeners_[host_] = {};
   }
-  std::unique_ptr<migration::Timer> timer() override { return std::make_unique<SimTimer>(wires_.schedule_, life_, rate_); }
+  std::unique_ptr<migration::Timer> timer() override {
+    return std::make_unique<SimTimer>(wires_.schedule_, life_, rate_);
+  }
   void post(std::function<void()> action) override {
-    wires_.schedule_.after(wires_.chance_.below(5) * kUs, [life = life_, action = std::move(action)] {
-      if (!life->dead) action();
-    });
+    wires_.schedule_.after(wires_.chance_.below(5) * kUs,
+                           [life = life_, action = std::move(action)] {
+                             if (!life->dead) action();
+                           });
   }
   uint64_t random() override { return wires_.chance_.next(); }
 
@@ -217,24 +249,30 @@ Wires::~Wires() {
   }
 }
 
-std::unique_ptr<Network> Wires::attach(unsigned host, std::shared_ptr<Life> life, double clock_rate) {
+std::unique_ptr<Network> Wires::attach(unsigned host, std::shared_ptr<Life> life,
+                                       double clock_rate) {
   return std::make_unique<SimNetwork>(*this, host, std::move(life), clock_rate);
 }
 
-void Wires::connect(unsigned from, const std::shared_ptr<Life>& life, const std::string& address, Network::OnConnected done) {
+void Wires::connect(unsigned from, const std::shared_ptr<Life>& life, const std::string& address,
+                    Network::OnConnected done) {
   unsigned to = 0;
   while (to < kMaxHosts && address_of(to) != address) ++to;
   if (!life->dead && !life->effect()) return;
   const uint64_t way = delay();
-  const auto failed = [this, life](uint64_t after, const Network::OnConnected& tell, const char* why) {
+  const auto failed = [this, life](uint64_t after, const Network::OnConnected& tell,
+                                   const char* why) {
     schedule_.after(after, [life, tell, why] {
       if (!life->dead) tell(fail(why));
     });
   };
-  if (to < kMaxHosts && parted_[from][to]) return failed(chance_.spread(100 * kMs, 3 * kSecond), done, "Connection timed out");
+  if (to < kMaxHosts && parted_[from][to])
+    return failed(chance_.spread(100 * kMs, 3 * kSecond), done, "Connection timed out");
   schedule_.after(way, [=, this] {
     if (life->dead) return;
-    if (to == kMaxHosts || !listeners_[to].accepted || listeners_[to].life->dead || parted_[from][to]) return failed(delay(), done, "Connection refused");
+    if (to == kMaxHosts || !listeners_[to].accepted || listeners_[to].life->dead ||
+        parted_[from][to])
+      return failed(delay(), done, "Connection refused");
     const auto near = std::make_shared<SimSession>(*this, from, to, life);
     const auto far = std::make_shared<SimSession>(*this, to, from, listeners_[to].life);
     near->other_ = far;
@@ -277,7 +315,10 @@ void Wires::arrive(const std::shared_ptr<SimSession>& to) {
 
 void Wires::cut(const std::shared_ptr<SimSession>& session, const char* why) {
   const auto other = session->other_.lock();
-  trace_([&] { return "session " + host_name(session->host_) + " - " + host_name(session->peer_) + " is cut: " + why; });
+  trace_([&] {
+    return "session " + host_name(session->host_) + " - " + host_name(session->peer_) +
+           " is cut: " + why;
+  });
   const bool late = chance_.percent(faults.late_end_percent);
   const bool first = chance_.one_in(2);
   for (const auto& end : {session, other}) {
@@ -285,9 +326,10 @@ void Wires::cut(const std::shared_ptr<SimSession>& session, const char* why) {
     end->severed_ = true;
     end->lose();
     const bool later = late && (end == session) == first;
-    schedule_.after(later ? chance_.spread(10 * kMs, kUserTimeout) : chance_.spread(10 * kUs, 10 * kMs), [end] {
-      if (!end->life_->dead) end->end("Connection timed out");
-    });
+    schedule_.after(
+        later ? chance_.spread(10 * kMs, kUserTimeout) : chance_.spread(10 * kUs, 10 * kMs), [end] {
+          if (!end->life_->dead) end->end("Connection timed out");
+        });
   }
 }
 
@@ -307,12 +349,15 @@ void Wires::kill(unsigned host) {
 void Wires::part(unsigned a, unsigned b, bool parted) {
   if (parted_[a][b] == parted) return;
   parted_[a][b] = parted_[b][a] = parted;
-  const auto between = [a, b](const SimSession& s) { return (s.host_ == a && s.peer_ == b) || (s.host_ == b && s.peer_ == a); };
+  const auto between = [a, b](const SimSession& s) {
+    return (s.host_ == a && s.peer_ == b) || (s.host_ == b && s.peer_ == a);
+  };
   if (!parted) {
     for (const auto& session : open_) {
       if (!between(*session)) continue;
       const size_t waiting = std::exchange(session->stalled_, 0);
-      for (size_t i = 0; i < waiting; ++i) schedule_.after(delay(), [this, session] { arrive(session); });
+      for (size_t i = 0; i < waiting; ++i)
+        schedule_.after(delay(), [this, session] { arrive(session); });
     }
     return;
   }

@@ -27,7 +27,8 @@ TokenId token_of(std::span<const uint8_t> bytes) {
   return token;
 }
 
-const dataplane::PortInfo& SimPorts::add(const std::string& name, dataplane::PortKind kind, const std::string& detail, uint16_t mtu) {
+const dataplane::PortInfo& SimPorts::add(const std::string& name, dataplane::PortKind kind,
+                                         const std::string& detail, uint16_t mtu) {
   dataplane::PortInfo& info = ports_.emplace_back();
   info.id = PortId{next_++};
   info.name = name;
@@ -39,9 +40,11 @@ const dataplane::PortInfo& SimPorts::add(const std::string& name, dataplane::Por
 
 Result<PortId> SimPorts::add_vhost(const dataplane::VhostPortSpec& spec) {
   for (const auto& info : ports_) {
-    if (info.detail == spec.socket_path) return fail("socket " + spec.socket_path + " is taken by " + info.name);
+    if (info.detail == spec.socket_path)
+      return fail("socket " + spec.socket_path + " is taken by " + info.name);
   }
-  const dataplane::PortInfo info = add(spec.name, dataplane::PortKind::kVhost, spec.socket_path, spec.mtu);
+  const dataplane::PortInfo info =
+      add(spec.name, dataplane::PortKind::kVhost, spec.socket_path, spec.mtu);
   if (on_added) on_added(info);
   return info.id;
 }
@@ -76,12 +79,18 @@ dataplane::PortInfo* SimPorts::find(const std::string& name) {
 }
 
 size_t SimPorts::vhost_ports() const {
-  return static_cast<size_t>(std::ranges::count(ports_, dataplane::PortKind::kVhost, &dataplane::PortInfo::kind));
+  return static_cast<size_t>(
+      std::ranges::count(ports_, dataplane::PortKind::kVhost, &dataplane::PortInfo::kind));
 }
 
-SimWorker::SimWorker(Schedule& schedule, Chance& chance, std::shared_ptr<Life> life, WorkerHost& host, dataplane::StateCell& cell,
-                     WorkerLimits limits)
-    : schedule_(schedule), chance_(chance), life_(std::move(life)), host_(host), cell_(cell), limits_(limits) {
+SimWorker::SimWorker(Schedule& schedule, Chance& chance, std::shared_ptr<Life> life,
+                     WorkerHost& host, dataplane::StateCell& cell, WorkerLimits limits)
+    : schedule_(schedule),
+      chance_(chance),
+      life_(std::move(life)),
+      host_(host),
+      cell_(cell),
+      limits_(limits) {
   cell_.on_publish([this] {
     if (!parked_.empty()) wake();
   });
@@ -146,7 +155,8 @@ void SimWorker::finish(const ForwardingState* state) {
 void SimWorker::inject_now(const ForwardingState& state, const dataplane::Frame& frame) {
   const auto* entry = state.endpoint(frame.endpoint);
   const bool here = entry != nullptr && entry->location.port.valid() &&
-                    (entry->location.kind == LocationKind::kPort || entry->location.kind == LocationKind::kParked);
+                    (entry->location.kind == LocationKind::kPort ||
+                     entry->location.kind == LocationKind::kParked);
   const TokenId token = token_of(frame.bytes);
   if (!here) return host_.dropped(token, "redirect_stale");
   host_.delivered(token, entry->location.port);
@@ -154,12 +164,16 @@ void SimWorker::inject_now(const ForwardingState& state, const dataplane::Frame&
 
 void SimWorker::locate(const ForwardingState& state, const Arrival& arrival) {
   const auto* entry = state.endpoint(arrival.to);
-  if (entry == nullptr || entry->location.kind == LocationKind::kNone) return host_.dropped(arrival.token, "no_location");
+  if (entry == nullptr || entry->location.kind == LocationKind::kNone)
+    return host_.dropped(arrival.token, "no_location");
   const auto& location = entry->location;
   const auto held = parked_.find(arrival.to);
-  const bool late = location.kind == LocationKind::kUplink && location.redirect_late && arrival.from_uplink;
-  if (location.kind == LocationKind::kUplink && arrival.from_uplink && !late) return host_.dropped(arrival.token, "uplink_to_uplink");
-  if (location.kind == LocationKind::kParked || location.kind == LocationKind::kRedirect || late || held != parked_.end()) {
+  const bool late =
+      location.kind == LocationKind::kUplink && location.redirect_late && arrival.from_uplink;
+  if (location.kind == LocationKind::kUplink && arrival.from_uplink && !late)
+    return host_.dropped(arrival.token, "uplink_to_uplink");
+  if (location.kind == LocationKind::kParked || location.kind == LocationKind::kRedirect || late ||
+      held != parked_.end()) {
     auto& fifo = parked_[arrival.to];
     if (fifo.size() >= limits_.park) {
       ++totals_.park_overflow;
@@ -180,7 +194,8 @@ void SimWorker::drain(const ForwardingState& state) {
     const LocationKind kind = entry == nullptr ? LocationKind::kNone : entry->location.kind;
     while (kind != LocationKind::kParked && !fifo.empty()) {
       const Arrival arrival = fifo.front();
-      const bool late = kind == LocationKind::kUplink && entry->location.redirect_late && arrival.from_uplink;
+      const bool late =
+          kind == LocationKind::kUplink && entry->location.redirect_late && arrival.from_uplink;
       if (kind == LocationKind::kRedirect || late) {
         if (!redirect(arrival)) break;
         fifo.pop_front();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A switch of a simulated run, for one life: a real policy store, ports whose guests the run plays, and one worker that
-// treats numbered packets as dataplane/pipeline/pipeline.h says: by the published forwarding state, with parks, the redirect's and the
-// injections' bounded rings, and bursts that take time, so that what is published meanwhile is seen a burst later.
+// A switch of a simulated run, for one life: a real policy store, ports whose guests the run plays,
+// and one worker that treats numbered packets as dataplane/pipeline/pipeline.h says: by the
+// published forwarding state, with parks, the redirect's and the injections' bounded rings, and
+// bursts that take time, so that what is published meanwhile is seen a burst later.
 //
 // Not here: parsing, rules, floods. A token says for which endpoint it is.
 #pragma once
@@ -32,7 +33,7 @@ using TokenId = uint32_t;
 
 class SimPorts final : public dataplane::Ports {
  public:
-  std::function<void(const dataplane::PortInfo& port)> on_added;    // QEMU may find it
+  std::function<void(const dataplane::PortInfo& port)> on_added;  // QEMU may find it
   std::function<void(const dataplane::PortInfo& port)> on_removed;
 
   Result<PortId> add_vhost(const dataplane::VhostPortSpec& spec) override;
@@ -50,7 +51,8 @@ class SimPorts final : public dataplane::Ports {
   [[nodiscard]] size_t vhost_ports() const;
 
  private:
-  const dataplane::PortInfo& add(const std::string& name, dataplane::PortKind kind, const std::string& detail, uint16_t mtu);
+  const dataplane::PortInfo& add(const std::string& name, dataplane::PortKind kind,
+                                 const std::string& detail, uint16_t mtu);
   std::vector<dataplane::PortInfo> ports_;
   uint16_t next_ = 0;
 };
@@ -61,10 +63,11 @@ class WorkerHost {
   virtual ~WorkerHost() = default;
   virtual void delivered(TokenId token, PortId port) = 0;
   virtual void dropped(TokenId token, const char* reason) = 0;
-  virtual void transmitted(TokenId token, EndpointId to) = 0;             // out by the uplink
-  virtual void emitted(const std::vector<uint8_t>& frame) = 0;            // the switch's own, out by the uplink
-  virtual void gate_ready() = 0;                                          // control has something to take
-  virtual void quiescent() = 0;                                           // a burst has ended
+  virtual void transmitted(TokenId token, EndpointId to) = 0;  // out by the uplink
+  virtual void emitted(
+      const std::vector<uint8_t>& frame) = 0;  // the switch's own, out by the uplink
+  virtual void gate_ready() = 0;               // control has something to take
+  virtual void quiescent() = 0;                // a burst has ended
 };
 
 struct WorkerLimits {
@@ -73,12 +76,15 @@ struct WorkerLimits {
 
 class SimWorker final : public dataplane::PacketGate, public GracePeriod {
  public:
-  SimWorker(Schedule& schedule, Chance& chance, std::shared_ptr<Life> life, WorkerHost& host, dataplane::StateCell& cell, WorkerLimits limits);
+  SimWorker(Schedule& schedule, Chance& chance, std::shared_ptr<Life> life, WorkerHost& host,
+            dataplane::StateCell& cell, WorkerLimits limits);
 
   // A packet for `to`, from an uplink or from a VM of this host.
   void receive(TokenId token, EndpointId to, bool from_uplink);
   void hear_announcement(EndpointId uplink, const std::vector<uint8_t>& frame);
-  [[nodiscard]] bool idle() const { return rx_.empty() && mail_.empty() && redirected_.empty() && parked_.empty() && !open_; }
+  [[nodiscard]] bool idle() const {
+    return rx_.empty() && mail_.empty() && redirected_.empty() && parked_.empty() && !open_;
+  }
 
   // dataplane::PacketGate
   size_t take_redirected(std::vector<dataplane::Frame>& out, size_t most) override;

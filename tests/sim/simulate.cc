@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// scripts/simulate: runs many seeds, and says which of them break an invariant, with their traces and the command that replays
-// each; or runs the mutants, to see that each is caught. docs/testing.md, "The simulator".
+// scripts/simulate: runs many seeds, and says which of them break an invariant, with their traces
+// and the command that replays each; or runs the mutants, to see that each is caught.
+// docs/testing.md, "The simulator".
 //
-// Seeds are run in processes of their own: one that crashes is a violation like any other, and the rest go on.
+// Seeds are run in processes of their own: one that crashes is a violation like any other, and the
+// rest go on.
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,7 +28,7 @@
 namespace godwit::sim {
 namespace {
 
-constexpr size_t kTraceLines = 80;         // of a failing seed; its replay shows all
+constexpr size_t kTraceLines = 80;  // of a failing seed; its replay shows all
 constexpr uint64_t kPrintedViolations = 20;
 constexpr uint64_t kMutantSeeds = 20'000;  // each must be caught by then
 constexpr unsigned kMaxJobs = 64;
@@ -48,7 +50,8 @@ struct Shared {
 };
 
 Shared& share() {
-  void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) {
     std::perror("simulate: mmap");
     std::exit(2);
@@ -62,18 +65,22 @@ unsigned hosts_of(uint64_t seed, const Arguments& arguments) {
 }
 
 std::string command_for(uint64_t seed, unsigned hosts, const std::string& mutant) {
-  return "scripts/simulate --seed " + std::to_string(seed) + " --hosts " + std::to_string(hosts) + (mutant.empty() ? "" : " --mutant " + mutant);
+  return "scripts/simulate --seed " + std::to_string(seed) + " --hosts " + std::to_string(hosts) +
+         (mutant.empty() ? "" : " --mutant " + mutant);
 }
 
-void print_violation(uint64_t seed, unsigned hosts, const Mutant* mutant, const std::string& violation) {
+void print_violation(uint64_t seed, unsigned hosts, const Mutant* mutant,
+                     const std::string& violation) {
   RunOptions options{seed, hosts, true, mutant};
   World again(options);
   const RunReport report = again.run();
-  std::string text = "seed " + std::to_string(seed) + " with " + std::to_string(hosts) + " hosts: " + violation + "\n";
+  std::string text = "seed " + std::to_string(seed) + " with " + std::to_string(hosts) +
+                     " hosts: " + violation + "\n";
   const size_t from = report.trace.size() > kTraceLines ? report.trace.size() - kTraceLines : 0;
   if (from > 0) text += "    ... " + std::to_string(from) + " lines before\n";
   for (size_t i = from; i < report.trace.size(); ++i) text += "    " + report.trace[i] + "\n";
-  if (report.violation != violation) text += "  it ran otherwise this time: " + report.violation + "\n";
+  if (report.violation != violation)
+    text += "  it ran otherwise this time: " + report.violation + "\n";
   text += "  replay: " + command_for(seed, hosts, mutant == nullptr ? "" : mutant->name) + "\n";
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
@@ -102,7 +109,8 @@ void work(Shared& shared, unsigned job, const Arguments& arguments) {
     shared.dropped += report.dropped;
     shared.crashes += report.crashes;
     if (!report.violation.empty()) {
-      if (shared.violations.fetch_add(1) < kPrintedViolations) print_violation(seed, hosts, mutant, report.violation);
+      if (shared.violations.fetch_add(1) < kPrintedViolations)
+        print_violation(seed, hosts, mutant, report.violation);
     }
     shared.running[job] = 0;
   }
@@ -123,7 +131,8 @@ int run_seeds(const Arguments& arguments) {
   Shared& shared = share();
   const auto started = std::chrono::steady_clock::now();
   std::vector<std::pair<pid_t, unsigned>> children;
-  for (unsigned job = 0; job < arguments.jobs; ++job) children.emplace_back(spawn(shared, job, arguments), job);
+  for (unsigned job = 0; job < arguments.jobs; ++job)
+    children.emplace_back(spawn(shared, job, arguments), job);
   while (!children.empty()) {
     int status = 0;
     const pid_t ended = wait(&status);
@@ -136,18 +145,28 @@ int run_seeds(const Arguments& arguments) {
     const uint64_t running = shared.running[job].exchange(0);
     const uint64_t seed = running == 0 ? 0 : running - 1;
     const unsigned hosts = hosts_of(seed, arguments);
-    std::printf("seed %llu with %u hosts: the process ended by signal %d\n  replay: %s\n", static_cast<unsigned long long>(seed), hosts,
-                WIFSIGNALED(status) ? WTERMSIG(status) : 0, command_for(seed, hosts, arguments.mutant).c_str());
+    std::printf("seed %llu with %u hosts: the process ended by signal %d\n  replay: %s\n",
+                static_cast<unsigned long long>(seed), hosts,
+                WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+                command_for(seed, hosts, arguments.mutant).c_str());
     if (running != 0) children.emplace_back(spawn(shared, job, arguments), job);
   }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  const auto per_second = static_cast<unsigned long long>(static_cast<double>(*arguments.seeds) / std::max(seconds, 1e-9));
-  std::printf("%.1f s, %llu seeds/s with %u processes; %llu events, %llu ends of moves done and %llu aborted, %llu switches killed, %llu packets delivered and %llu dropped\n",
-              seconds, per_second, arguments.jobs, static_cast<unsigned long long>(shared.events), static_cast<unsigned long long>(shared.moved),
-              static_cast<unsigned long long>(shared.aborted), static_cast<unsigned long long>(shared.crashes),
-              static_cast<unsigned long long>(shared.delivered), static_cast<unsigned long long>(shared.dropped));
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  const auto per_second = static_cast<unsigned long long>(static_cast<double>(*arguments.seeds) /
+                                                          std::max(seconds, 1e-9));
+  std::printf(
+      "%.1f s, %llu seeds/s with %u processes; %llu events, %llu ends of moves done and %llu "
+      "aborted, %llu switches killed, %llu packets delivered and %llu dropped\n",
+      seconds, per_second, arguments.jobs, static_cast<unsigned long long>(shared.events),
+      static_cast<unsigned long long>(shared.moved),
+      static_cast<unsigned long long>(shared.aborted),
+      static_cast<unsigned long long>(shared.crashes),
+      static_cast<unsigned long long>(shared.delivered),
+      static_cast<unsigned long long>(shared.dropped));
   const uint64_t violations = shared.violations;
-  std::printf("%llu seeds, %llu violations\n", static_cast<unsigned long long>(*arguments.seeds), static_cast<unsigned long long>(violations));
+  std::printf("%llu seeds, %llu violations\n", static_cast<unsigned long long>(*arguments.seeds),
+              static_cast<unsigned long long>(violations));
   return violations == 0 ? 0 : 1;
 }
 
@@ -170,7 +189,8 @@ uint64_t seeds_until_caught(const Mutant& mutant, const Arguments& arguments) {
     freopen("/dev/null", "w", stderr);
     for (uint64_t seed = arguments.first; seed < arguments.first + arguments.mutant_seeds; ++seed) {
       shared.next = seed - arguments.first + 1;
-      if (!World({seed, hosts_of(seed, arguments), false, &mutant}).run().violation.empty()) _exit(1);
+      if (!World({seed, hosts_of(seed, arguments), false, &mutant}).run().violation.empty())
+        _exit(1);
     }
     _exit(0);
   }
@@ -184,11 +204,14 @@ int run_mutants(const Arguments& arguments) {
   for (const Mutant& mutant : all_mutants()) {
     const uint64_t seeds = seeds_until_caught(mutant, arguments);
     survived += seeds == 0 ? 1 : 0;
-    const std::string seed_text = seeds == 0 ? "NOT CAUGHT" : "caught after " + std::to_string(seeds) + (seeds == 1 ? " seed" : " seeds");
+    const std::string seed_text =
+        seeds == 0 ? "NOT CAUGHT"
+                   : "caught after " + std::to_string(seeds) + (seeds == 1 ? " seed" : " seeds");
     std::printf("%-28s %-24s %s\n", mutant.name.c_str(), seed_text.c_str(), mutant.what.c_str());
     std::fflush(stdout);
   }
-  std::printf("%zu mutants, %llu not caught\n", all_mutants().size(), static_cast<unsigned long long>(survived));
+  std::printf("%zu mutants, %llu not caught\n", all_mutants().size(),
+              static_cast<unsigned long long>(survived));
   return survived == 0 && !all_mutants().empty() ? 0 : 1;
 }
 
@@ -200,8 +223,10 @@ bool number(std::string_view text, Number& out) {
 
 bool hosts(std::string_view text, Arguments& out) {
   const size_t dots = text.find("..");
-  if (dots == std::string_view::npos) return number(text, out.least_hosts) && number(text, out.most_hosts);
-  return number(text.substr(0, dots), out.least_hosts) && number(text.substr(dots + 2), out.most_hosts);
+  if (dots == std::string_view::npos)
+    return number(text, out.least_hosts) && number(text, out.most_hosts);
+  return number(text.substr(0, dots), out.least_hosts) &&
+         number(text.substr(dots + 2), out.most_hosts);
 }
 
 // An empty text: all is well.
@@ -228,7 +253,8 @@ std::string parse(int count, char** values, Arguments& out) {
       out.mutant_seeds = read;
     } else if (name == "--mutant" && find_mutant(std::string(value)) != nullptr) {
       out.mutant = value;
-    } else if (name != "--hosts" || !hosts(value, out) || out.least_hosts < 2 || out.most_hosts > kMaxHosts || out.least_hosts > out.most_hosts) {
+    } else if (name != "--hosts" || !hosts(value, out) || out.least_hosts < 2 ||
+               out.most_hosts > kMaxHosts || out.least_hosts > out.most_hosts) {
       return "bad " + std::string(name) + " " + std::string(value);
     }
   }
@@ -242,7 +268,9 @@ int main(int count, char** values) {
   using namespace godwit::sim;
   Arguments arguments;
   if (const std::string wrong = parse(count, values, arguments); !wrong.empty()) {
-    std::fprintf(stderr, "simulate: %s\nusage: simulate [--seeds N] [--first S] [--seed S] [--hosts N | A..B] [--jobs J] [--mutants] [--mutant NAME] [--mutant-seeds N]\n",
+    std::fprintf(stderr,
+                 "simulate: %s\nusage: simulate [--seeds N] [--first S] [--seed S] [--hosts N | "
+                 "A..B] [--jobs J] [--mutants] [--mutant NAME] [--mutant-seeds N]\n",
                  wrong.c_str());
     return 2;
   }

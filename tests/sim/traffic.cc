@@ -2,7 +2,8 @@
 //
 // Numbered packets for the VMs, through the fabric and the hosts, and what has become of each.
 //
-// The fabric is one switch: it learns MACs, sends nothing back to where it came from, and keeps order on the way to a host.
+// The fabric is one switch: it learns MACs, sends nothing back to where it came from, and keeps
+// order on the way to a host.
 #include <algorithm>
 
 #include "tests/sim/world.h"
@@ -25,7 +26,8 @@ void World::traffic_later(unsigned vm) {
   });
 }
 
-// What the VM itself sends teaches the fabric where it is; it leaves only where its policy is in force.
+// What the VM itself sends teaches the fabric where it is; it leaves only where its policy is in
+// force.
 void World::vm_speaks(unsigned vm_index) {
   Vm& vm = vms_[vm_index];
   if (vm.runs_at == kNowhere || plan.silent_vms) return;
@@ -36,7 +38,8 @@ void World::vm_speaks(unsigned vm_index) {
     const PortId port = vm.at[at].port[n];
     if (!port.valid() || !vm.at[at].rings[n] || !host.sw->cell.load()->polled(port)) continue;
     // In its turn: after what the worker still has in hand.
-    schedule.after(path_ns_[at] + 50 * kUs, [this, nic = vm.nics[n], at] { nics_[nic].learned_at = at; });
+    schedule.after(path_ns_[at] + 50 * kUs,
+                   [this, nic = vm.nics[n], at] { nics_[nic].learned_at = at; });
   }
 }
 
@@ -44,7 +47,11 @@ void World::send(unsigned flow_index) {
   Flow& flow = flows_[flow_index];
   const auto id = static_cast<TokenId>(tokens_.size());
   tokens_.push_back({flow_index, ++flow.sent});
-  trace([&] { return "packet " + std::to_string(id) + " (flow " + std::to_string(flow_index) + " #" + std::to_string(flow.sent) + ") is sent by " + (flow.from == kNowhere ? "the fabric" : hosts[static_cast<size_t>(flow.from)]->name); });
+  trace([&] {
+    return "packet " + std::to_string(id) + " (flow " + std::to_string(flow_index) + " #" +
+           std::to_string(flow.sent) + ") is sent by " +
+           (flow.from == kNowhere ? "the fabric" : hosts[static_cast<size_t>(flow.from)]->name);
+  });
   if (flow.from == kNowhere) return route(id);
   const auto from = static_cast<unsigned>(flow.from);
   Host& host = *hosts[from];
@@ -85,13 +92,16 @@ void World::on_transmitted(unsigned host, TokenId id) {
     --on_the_way_;
     if (nics_[flows_[tokens_[id].flow].nic].learned_at != host) return route(id);
     // A switch sends nothing back to where it came from.
-    if (plan.orderly) return violate("packet " + std::to_string(id) + " for " + nics_[flows_[tokens_[id].flow].nic].name + " left " + hosts[host]->name +
-                                     " by its uplink, and the fabric has the VM behind " + hosts[host]->name);
+    if (plan.orderly)
+      return violate("packet " + std::to_string(id) + " for " +
+                     nics_[flows_[tokens_[id].flow].nic].name + " left " + hosts[host]->name +
+                     " by its uplink, and the fabric has the VM behind " + hosts[host]->name);
     tokens_[id].excused = true;
   });
 }
 
-// The switches' own frames: announcements and echoes go everywhere and teach the fabric, a probe goes where the VM is thought to be.
+// The switches' own frames: announcements and echoes go everywhere and teach the fabric, a probe
+// goes where the VM is thought to be.
 void World::on_emitted(unsigned from, const std::vector<uint8_t>& frame) {
   if (frame.size() < 14) return;
   const bool broadcast = frame[0] == 0xff;
@@ -114,29 +124,43 @@ void World::on_delivered(unsigned host, TokenId id, const dataplane::PortInfo& p
   Flow& flow = flows_[token.flow];
   const Nic& nic = nics_[flow.nic];
   token.touched |= static_cast<uint8_t>(1u << host);
-  if (port.name != nic.name) return violate("packet " + std::to_string(id) + " for " + nic.name + " came out at " + port.name);
+  if (port.name != nic.name)
+    return violate("packet " + std::to_string(id) + " for " + nic.name + " came out at " +
+                   port.name);
   if (!port.rings_running) return on_dropped(host, id, "tx_down");
-  if (token.delivered && !token.excused) return violate("packet " + std::to_string(id) + " for " + nic.name + " was delivered twice, now at " + hosts[host]->name);
+  if (token.delivered && !token.excused)
+    return violate("packet " + std::to_string(id) + " for " + nic.name +
+                   " was delivered twice, now at " + hosts[host]->name);
   token.delivered = true;
   token.delivered_at = static_cast<uint8_t>(host);
   ++report_.delivered;
-  trace([&] { return "packet " + std::to_string(id) + " (flow " + std::to_string(token.flow) + " #" + std::to_string(token.sequence) + ") is delivered at " + hosts[host]->name; });
+  trace([&] {
+    return "packet " + std::to_string(id) + " (flow " + std::to_string(token.flow) + " #" +
+           std::to_string(token.sequence) + ") is delivered at " + hosts[host]->name;
+  });
   if (plan.orderly && !vms_[nic.vm].order_lost && token.sequence < flow.last) {
-    return violate("packet " + std::to_string(id) + " of flow " + std::to_string(token.flow) + " to " + nic.name + " came after a later one");
+    return violate("packet " + std::to_string(id) + " of flow " + std::to_string(token.flow) +
+                   " to " + nic.name + " came after a later one");
   }
   flow.last = std::max(flow.last, token.sequence);
 }
 
-// The VM as it ran at `host` is gone, with all that it has received: it goes on from where it was paused.
+// The VM as it ran at `host` is gone, with all that it has received: it goes on from where it was
+// paused.
 void World::forget_delivered(unsigned vm, unsigned host) {
   for (Token& token : tokens_) {
-    if (token.delivered && token.delivered_at == host && nics_[flows_[token.flow].nic].vm == vm) token.excused = true;
+    if (token.delivered && token.delivered_at == host && nics_[flows_[token.flow].nic].vm == vm)
+      token.excused = true;
   }
   vms_[vm].order_lost = true;
 }
 
 void World::on_dropped(unsigned host, TokenId id, const char* reason) {
-  trace([&] { return "packet " + std::to_string(id) + " (flow " + std::to_string(tokens_[id].flow) + " #" + std::to_string(tokens_[id].sequence) + ") is dropped at " + hosts[host]->name + ": " + reason; });
+  trace([&] {
+    return "packet " + std::to_string(id) + " (flow " + std::to_string(tokens_[id].flow) + " #" +
+           std::to_string(tokens_[id].sequence) + ") is dropped at " + hosts[host]->name + ": " +
+           reason;
+  });
   tokens_[id].counted = true;
   ++report_.dropped;
 }

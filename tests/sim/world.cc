@@ -11,8 +11,10 @@ using dataplane::LocationKind;
 
 namespace {
 
-constexpr uint64_t kPatience = 60 * kSecond;   // from the end of all faults: then every move must be over
-constexpr uint64_t kHelpAfter = 10 * kSecond;  // by then only an operator can help a VM that runs elsewhere
+constexpr uint64_t kPatience =
+    60 * kSecond;  // from the end of all faults: then every move must be over
+constexpr uint64_t kHelpAfter =
+    10 * kSecond;  // by then only an operator can help a VM that runs elsewhere
 
 void make_rule(dataplane::Transaction& transaction, EndpointId owner, const std::string& text) {
   const auto rule = dataplane::parse_rule(text);
@@ -22,19 +24,28 @@ void make_rule(dataplane::Transaction& transaction, EndpointId owner, const std:
 }  // namespace
 
 World::World(const RunOptions& its_options)
-    : options(its_options), chance(its_options.seed), trace(schedule, its_options.trace), plan(Plan::draw(chance)), wires(schedule, chance, trace) {
+    : options(its_options),
+      chance(its_options.seed),
+      trace(schedule, its_options.trace),
+      plan(Plan::draw(chance)),
+      wires(schedule, chance, trace) {
   wires.faults = plan.wires;
   wires.on_lost = [this](const migration::wire::Redirect& frames) {
     for (const auto& frame : frames.frames()) {
-      tokens_[token_of(std::span(reinterpret_cast<const uint8_t*>(frame.data().data()), frame.data().size()))].excused = true;
+      tokens_[token_of(std::span(reinterpret_cast<const uint8_t*>(frame.data().data()),
+                                 frame.data().size()))]
+          .excused = true;
     }
   };
   wires.on_taken = [this](unsigned host, const migration::wire::Redirect& frames) {
     for (const auto& frame : frames.frames()) {
-      tokens_[token_of(std::span(reinterpret_cast<const uint8_t*>(frame.data().data()), frame.data().size()))].touched |= static_cast<uint8_t>(1u << host);
+      tokens_[token_of(std::span(reinterpret_cast<const uint8_t*>(frame.data().data()),
+                                 frame.data().size()))]
+          .touched |= static_cast<uint8_t>(1u << host);
     }
   };
-  if (options.mutant != nullptr && options.mutant->network) wires.tamper = options.mutant->network();
+  if (options.mutant != nullptr && options.mutant->network)
+    wires.tamper = options.mutant->network();
 }
 
 World::~World() = default;
@@ -65,7 +76,8 @@ void World::set_up() {
     }
     transaction.commit();
   }
-  for (unsigned v = 0; v < plan.vms; ++v) set_up_vm(v, static_cast<unsigned>(chance.below(options.hosts)));
+  for (unsigned v = 0; v < plan.vms; ++v)
+    set_up_vm(v, static_cast<unsigned>(chance.below(options.hosts)));
   for (const auto& host : hosts) host->keep_policy();
   for (unsigned v = 0; v < plan.vms; ++v) {
     Vm& vm = vms_[v];
@@ -93,24 +105,37 @@ void World::set_up_vm(unsigned v, unsigned home) {
       profile.name = nic.name;
       profile.macs = {MacAddress{{0x02, 0, 0, 0, 0, static_cast<uint8_t>(vm.nics[n])}}};
       const bool here = host->index == home;
-      const PortId port = here ? *host->sw->ports.add_vhost({nic.name, "/run/" + vm.name + "-net" + std::to_string(n) + ".sock", false, 1, 1500}) : PortId{};
-      const EndpointId id = *transaction.add_endpoint(profile, here ? dataplane::Location{LocationKind::kPort, port, {}}
-                                                                    : dataplane::Location{LocationKind::kUplink, {}, host->sw->uplink});
+      const PortId port =
+          here ? *host->sw->ports.add_vhost(
+                     {nic.name, "/run/" + vm.name + "-net" + std::to_string(n) + ".sock", false, 1,
+                      1500})
+               : PortId{};
+      const EndpointId id = *transaction.add_endpoint(
+          profile, here ? dataplane::Location{LocationKind::kPort, port, {}}
+                        : dataplane::Location{LocationKind::kUplink, {}, host->sw->uplink});
       if (here) {
         (void)transaction.bind_port(id, port);
         (void)transaction.set_active(id, true);
-        make_rule(transaction, id, "ingress priority 1 pattern eth / ipv4 / udp dst is 6666 / end actions drop / end");
+        make_rule(
+            transaction, id,
+            "ingress priority 1 pattern eth / ipv4 / udp dst is 6666 / end actions drop / end");
         make_rule(transaction, id, "egress priority 2 pattern eth / end actions count / end");
         if (n == 0) {
-          make_rule(transaction, host->sw->uplink, "ingress priority 7 pattern eth / end actions represented_port ethdev_port_id " + nic.name + " / end");
-          make_rule(transaction, host->sw->uplink, "transfer pattern represented_port ethdev_port_id is " + nic.name + " / eth / end actions represented_port ethdev_port_id stay-a/net0 / end");
+          make_rule(
+              transaction, host->sw->uplink,
+              "ingress priority 7 pattern eth / end actions represented_port ethdev_port_id " +
+                  nic.name + " / end");
+          make_rule(transaction, host->sw->uplink,
+                    "transfer pattern represented_port ethdev_port_id is " + nic.name +
+                        " / eth / end actions represented_port ethdev_port_id stay-a/net0 / end");
         }
         vm.at[home].rings[n] = true;
       }
     }
     transaction.commit();
     if (host->index != home) continue;
-    for (unsigned n = 0; n < vm.nics.size(); ++n) vm.rules_inside[n] = host->sw->store.find(nics_[vm.nics[n]].name)->inside.size();
+    for (unsigned n = 0; n < vm.nics.size(); ++n)
+      vm.rules_inside[n] = host->sw->store.find(nics_[vm.nics[n]].name)->inside.size();
   }
   for (const unsigned nic : vm.nics) {
     flows_.push_back({nic, kNowhere});
@@ -121,15 +146,18 @@ void World::set_up_vm(unsigned v, unsigned home) {
 void World::on_log(unsigned host, const std::string& line) {
   trace.line(hosts[host]->name, line);
   // It took the VM without having heard all that the other may have said.
-  const bool claimed = line.find("stranded -> active") != std::string::npos || line.find(" -> claimed on") != std::string::npos;
+  const bool claimed = line.find("stranded -> active") != std::string::npos ||
+                       line.find(" -> claimed on") != std::string::npos;
   // DESIGN 7.4 has direct arrivals, and senders on the source, wait for so long and no longer.
-  const bool late = line.find("active -> open on hold-timeout") != std::string::npos || line.find("flushing -> window on step-timeout") != std::string::npos;
+  const bool late = line.find("active -> open on hold-timeout") != std::string::npos ||
+                    line.find("flushing -> window on step-timeout") != std::string::npos;
   if (!claimed && !late) return;
   for (Vm& vm : vms_) {
     if (line.find(" of " + vm.name + " ") == std::string::npos) continue;
     vm.claimed |= claimed;
     // Of what went ahead, both may have delivered a copy by the time they hear of each other.
-    for (Token& token : tokens_) token.excused |= claimed && &vms_[nics_[flows_[token.flow].nic].vm] == &vm;
+    for (Token& token : tokens_)
+      token.excused |= claimed && &vms_[nics_[flows_[token.flow].nic].vm] == &vm;
     vm.order_lost |= late;
   }
 }
@@ -209,7 +237,8 @@ void World::look_whether_all_is_quiet(uint64_t again_in) {
       std::string stuck;
       for (const auto& host : hosts) {
         for (const auto& move : host->engine->status()) {
-          if (move.state != "done" && move.state != "aborted") stuck += " " + move.vm + " is " + move.state + " at " + host->name + ";";
+          if (move.state != "done" && move.state != "aborted")
+            stuck += " " + move.vm + " is " + move.state + " at " + host->name + ";";
         }
         if (host->memory->waiting()) stuck += " the journal of " + host->name + " waits;";
         if (!host->sw->worker.idle()) stuck += " " + host->name + " holds packets;";
@@ -229,9 +258,11 @@ void World::help_along(uint64_t since) {
       if (!host->engine->moving(vm.name)) continue;
       for (const auto& move : host->engine->status(vm.name)) {
         if (move.role != "source" || move.state == "done" || move.state == "aborted") continue;
-        const bool elsewhere = vm.runs_at != static_cast<int>(host->index) && move.peer != Wires::host_name(static_cast<unsigned>(vm.runs_at));
+        const bool elsewhere = vm.runs_at != static_cast<int>(host->index) &&
+                               move.peer != Wires::host_name(static_cast<unsigned>(vm.runs_at));
         if (move.state != "prepared" && !(elsewhere && since > kHelpAfter)) continue;
-        trace.line(host->name, "the operator cancels the move of " + vm.name + ", which is " + move.state);
+        trace.line(host->name,
+                   "the operator cancels the move of " + vm.name + ", which is " + move.state);
         (void)host->engine->cancel(vm.name);
       }
     }
@@ -248,7 +279,8 @@ void World::finish() {
   check_tokens();
   check_at_the_end();
   for (const auto& host : hosts) {
-    for (const auto& move : host->engine->status()) ++(move.state == "done" ? report_.done : report_.aborted);
+    for (const auto& move : host->engine->status())
+      ++(move.state == "done" ? report_.done : report_.aborted);
   }
   if (!chance.one_in(4)) {
     over_ = true;

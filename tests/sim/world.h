@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One simulated run: two to five hosts with real drivers, journals and policy stores; VMs as QEMU and libvirt move them; an
-// operator; a fabric that carries numbered packets for the VMs; faults. All of it comes from one seed, and is the same each time.
+// One simulated run: two to five hosts with real drivers, journals and policy stores; VMs as QEMU
+// and libvirt move them; an operator; a fabric that carries numbered packets for the VMs; faults.
+// All of it comes from one seed, and is the same each time.
 //
-//   world.cc   the run: setting up, stepping, healing      host.cc    a host's switch, its crashes and restarts
-//   qemu.cc    where VMs run, and what their rings show    operator.cc  who does what to the hosts, and when
-//   traffic.cc packets, and what has become of each        checks.cc  the invariants (DESIGN 7.3)
+//   world.cc   the run: setting up, stepping, healing      host.cc    a host's switch, its crashes
+//   and restarts qemu.cc    where VMs run, and what their rings show    operator.cc  who does what
+//   to the hosts, and when traffic.cc packets, and what has become of each        checks.cc  the
+//   invariants (DESIGN 7.3)
 //
-// The world knows more than any host: where a VM really runs, and which rules it was given. Checks compare hosts with that.
+// The world knows more than any host: where a VM really runs, and which rules it was given. Checks
+// compare hosts with that.
 #pragma once
 
 #include <array>
@@ -40,7 +43,9 @@ class World;
 class SkewedClock final : public Clock {
  public:
   SkewedClock(const Schedule& schedule, double rate) : schedule_(schedule), rate_(rate) {}
-  [[nodiscard]] uint64_t now_ns() const override { return kSecond + static_cast<uint64_t>(static_cast<double>(schedule_.now()) / rate_); }
+  [[nodiscard]] uint64_t now_ns() const override {
+    return kSecond + static_cast<uint64_t>(static_cast<double>(schedule_.now()) / rate_);
+  }
 
  private:
   const Schedule& schedule_;
@@ -49,7 +54,8 @@ class SkewedClock final : public Clock {
 
 // A switch for one life.
 struct Switch {
-  Switch(Schedule& schedule, Chance& chance, const std::shared_ptr<Life>& life, WorkerHost& host, const WorkerLimits& limits)
+  Switch(Schedule& schedule, Chance& chance, const std::shared_ptr<Life>& life, WorkerHost& host,
+         const WorkerLimits& limits)
       : worker(schedule, chance, life, host, cell, limits) {}
   dataplane::StateCell cell;
   SimWorker worker;
@@ -67,18 +73,19 @@ class Host final : public WorkerHost {
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
-  void start();                   // a life begins, with what the disk has
-  void crash(const char* when);   // at once; the remains are cleared away by clear()
+  void start();                  // a life begins, with what the disk has
+  void crash(const char* when);  // at once; the remains are cleared away by clear()
   [[nodiscard]] bool up() const { return life != nullptr && !life->dead; }
   [[nodiscard]] bool to_be_cleared() const { return life != nullptr && life->dead; }
   void clear();
-  void keep_policy();             // all of it into the journal, as control does when a switch has been set up
+  void keep_policy();  // all of it into the journal, as control does when a switch has been set up
   void port_event(dataplane::PortEventKind kind, PortId port);
   void collect_later();
   std::string picture_of(const std::string& vm) const;  // its profiles and rules, with their ids
   std::string uplinks_of(const std::string& vm) const;  // the uplink's rules that lead to it alone
   [[nodiscard]] std::string digest_of(const std::string& vm) const;
-  [[nodiscard]] std::string state_of(const std::string& vm, const std::string& peer) const;  // of its last move from here to there
+  [[nodiscard]] std::string state_of(
+      const std::string& vm, const std::string& peer) const;  // of its last move from here to there
 
   // WorkerHost
   void delivered(TokenId token, PortId port) override;
@@ -95,7 +102,7 @@ class Host final : public WorkerHost {
   SkewedClock clock;
   std::shared_ptr<migration::MemoryDisk> disk = std::make_shared<migration::MemoryDisk>();
   bool disk_full = false;
-  uint64_t crash_in = 0;          // it dies at its so-manieth effect from now on; 0: it does not
+  uint64_t crash_in = 0;  // it dies at its so-manieth effect from now on; 0: it does not
   std::shared_ptr<Life> life;
   std::unique_ptr<Switch> sw;
   std::unique_ptr<migration::MemoryJournal> memory;
@@ -103,7 +110,7 @@ class Host final : public WorkerHost {
   std::unique_ptr<migration::Network> network;
   std::unique_ptr<migration::Engine> engine;
   uint64_t checked_generation = 0;
-  bool deaf = false;              // this check has to look again whatever the generation
+  bool deaf = false;  // this check has to look again whatever the generation
 
  private:
   Result<void> gatekeeper();
@@ -122,22 +129,23 @@ struct Nic {
 // A QEMU process of the VM on one host.
 struct Process {
   bool there = false;
-  std::array<bool, kMaxNics> rings{};      // enabled and kicked, if its port is there
-  std::array<PortId, kMaxNics> port;       // connected to
+  std::array<bool, kMaxNics> rings{};  // enabled and kicked, if its port is there
+  std::array<PortId, kMaxNics> port;   // connected to
 };
 
 struct Vm {
   std::string name;
   std::vector<unsigned> nics;
-  int runs_at = 0;           // a host, or kNowhere
-  bool busy = false;         // libvirt does something with it
+  int runs_at = 0;    // a host, or kNowhere
+  bool busy = false;  // libvirt does something with it
   std::array<Process, kMaxHosts> at;
   // Its policy, as its operator has made it.
   std::string picture, uplinks, digest;
   std::set<std::string> pictures, uplinks_ever;  // and as it was before
-  std::vector<size_t> rules_inside;          // by NIC
-  bool claimed = false;      // somebody took it without asking: changes that it had not heard of are gone
-  bool order_lost = false;   // a backlog took longer than direct arrivals may wait
+  std::vector<size_t> rules_inside;              // by NIC
+  bool claimed =
+      false;  // somebody took it without asking: changes that it had not heard of are gone
+  bool order_lost = false;  // a backlog took longer than direct arrivals may wait
   uint32_t rules_made = 0;
 };
 
@@ -145,7 +153,7 @@ struct Flow {
   unsigned nic = 0;
   int from = kNowhere;  // a host's own VM sends it, or somebody on the fabric
   uint32_t sent = 0;
-  uint32_t last = 0;    // sequence number delivered last
+  uint32_t last = 0;  // sequence number delivered last
 };
 
 struct Token {
@@ -213,7 +221,7 @@ class World {
   void connect(unsigned vm, unsigned host);
   void set_ring(unsigned vm, unsigned host, unsigned nic, bool on);
   void set_rings(unsigned vm, unsigned host, bool on);
-  void leave(unsigned vm, unsigned host);     // its process there is gone
+  void leave(unsigned vm, unsigned host);  // its process there is gone
   void log_memory(unsigned vm, unsigned host, bool on);
   void wait_until_prepared(unsigned vm, unsigned from, unsigned to, uint64_t until);
   void copy(unsigned vm, unsigned from, unsigned to);

@@ -31,7 +31,8 @@ std::string shell_quoted(const std::string& text) {
 
 Result<void> each_line(const std::string& path, const std::function<bool(const char*)>& take) {
   const bool packed = path.ends_with(".xz");
-  FILE* file = packed ? popen(("xz -dc " + shell_quoted(path)).c_str(), "r") : fopen(path.c_str(), "r");
+  FILE* file =
+      packed ? popen(("xz -dc " + shell_quoted(path)).c_str(), "r") : fopen(path.c_str(), "r");
   if (file == nullptr) return fail("can't open " + path);
   char line[512];
   size_t number = 0;
@@ -48,7 +49,8 @@ Result<void> each_line(const std::string& path, const std::function<bool(const c
 
 uint32_t prefix_mask(unsigned length) { return length == 0 ? 0 : ~uint32_t{0} << (32 - length); }
 
-void set_port(dataplane::Match& match, be16 FlowKey::*field, size_t offset, uint16_t low, uint16_t high) {
+void set_port(dataplane::Match& match, be16 FlowKey::*field, size_t offset, uint16_t low,
+              uint16_t high) {
   if (low == 0 && high == 65535) return;
   if (low == high) {
     match.mask.*field = to_be16(0xffff);
@@ -68,11 +70,11 @@ void set_port(dataplane::Match& match, be16 FlowKey::*field, size_t offset, uint
 
 bool parse_rule(const char* line, RuleEntry& entry, size_t number) {
   unsigned s[5], d[5], sport[2], dport[2], proto[2];
-  const int fields =
-      sscanf(line, "@%u.%u.%u.%u/%u %u.%u.%u.%u/%u %u : %u %u : %u %x/%x", &s[0], &s[1], &s[2], &s[3], &s[4], &d[0],
-             &d[1], &d[2], &d[3], &d[4], &sport[0], &sport[1], &dport[0], &dport[1], &proto[0], &proto[1]);
-  if (fields != 16 || s[4] > 32 || d[4] > 32 || sport[1] > 65535 || dport[1] > 65535 || sport[0] > sport[1] ||
-      dport[0] > dport[1] || proto[0] > 255 || proto[1] > 255) {
+  const int fields = sscanf(line, "@%u.%u.%u.%u/%u %u.%u.%u.%u/%u %u : %u %u : %u %x/%x", &s[0],
+                            &s[1], &s[2], &s[3], &s[4], &d[0], &d[1], &d[2], &d[3], &d[4],
+                            &sport[0], &sport[1], &dport[0], &dport[1], &proto[0], &proto[1]);
+  if (fields != 16 || s[4] > 32 || d[4] > 32 || sport[1] > 65535 || dport[1] > 65535 ||
+      sport[0] > sport[1] || dport[0] > dport[1] || proto[0] > 255 || proto[1] > 255) {
     return false;
   }
   dataplane::Match& match = entry.match;
@@ -96,8 +98,8 @@ bool parse_rule(const char* line, RuleEntry& entry, size_t number) {
 
 bool parse_header(const char* line, FlowKey& key) {
   uint32_t source, destination, sport, dport, proto;
-  if (sscanf(line, "%" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32, &source, &destination, &sport, &dport,
-             &proto) != 5 ||
+  if (sscanf(line, "%" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32 " %" SCNu32, &source,
+             &destination, &sport, &dport, &proto) != 5 ||
       sport > 65535 || dport > 65535 || proto > 255) {
     return false;
   }
@@ -129,7 +131,8 @@ Result<std::deque<RuleEntry>> read_classbench_rules(const std::string& path) {
 
 Result<std::vector<FlowKey>> read_classbench_trace(const std::string& path) {
   std::vector<FlowKey> keys;
-  const Result<void> read = each_line(path, [&](const char* line) { return parse_header(line, keys.emplace_back()); });
+  const Result<void> read =
+      each_line(path, [&](const char* line) { return parse_header(line, keys.emplace_back()); });
   if (!read) return fail(read.error());
   return keys;
 }

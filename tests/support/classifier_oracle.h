@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lookups of the classifier against FirstMatch, as many as one asks for: over given rules, over random ones of every kind
-// with groups, and by threads while a writer commits transactions. What each part returns is how many lookups agreed,
-// and what the first that didn't was. The same seed gives the same rules and keys.
+// Lookups of the classifier against FirstMatch, as many as one asks for: over given rules, over
+// random ones of every kind with groups, and by threads while a writer commits transactions. What
+// each part returns is how many lookups agreed, and what the first that didn't was. The same seed
+// gives the same rules and keys.
 #pragma once
 
 #include <atomic>
@@ -31,7 +32,9 @@ struct Agreement {
     ++lookups;
     hits += want != nullptr;
     if (got == want || mismatches++ > 0) return;
-    const auto name = [](const RuleEntry* e) { return e == nullptr ? "none" : std::to_string(e->order.sequence); };
+    const auto name = [](const RuleEntry* e) {
+      return e == nullptr ? "none" : std::to_string(e->order.sequence);
+    };
     first = std::string(what) + ": found " + name(got) + ", not " + name(want);
   }
   void add(const Agreement& other) {
@@ -44,8 +47,9 @@ struct Agreement {
 };
 
 // Up to 64 keys at one generation, in batches and one by one.
-inline void compare(const dataplane::Classifier& classifier, const FirstMatch& oracle, const std::vector<FlowKey>& keys,
-                    uint64_t generation, const char* what, Agreement& sum) {
+inline void compare(const dataplane::Classifier& classifier, const FirstMatch& oracle,
+                    const std::vector<FlowKey>& keys, uint64_t generation, const char* what,
+                    Agreement& sum) {
   std::vector<const FlowKey*> pointers;
   for (const FlowKey& key : keys) pointers.push_back(&key);
   const std::vector<uint64_t> generations(keys.size(), generation);
@@ -62,10 +66,10 @@ inline void compare(const dataplane::Classifier& classifier, const FirstMatch& o
   for (size_t i = 0; i < keys.size(); ++i) sum.add(got[i], want[i], what);
 }
 
-// `rules` as they are, by keys of `trace` of which half are changed in some bits. A third of the rules is taken out and
-// put back before and on the way.
-inline Agreement check_rules(const std::deque<RuleEntry>& rules, const std::vector<FlowKey>& trace, uint64_t lookups,
-                             uint64_t seed, const char* what) {
+// `rules` as they are, by keys of `trace` of which half are changed in some bits. A third of the
+// rules is taken out and put back before and on the way.
+inline Agreement check_rules(const std::deque<RuleEntry>& rules, const std::vector<FlowKey>& trace,
+                             uint64_t lookups, uint64_t seed, const char* what) {
   Agreement sum;
   Random random(seed);
   NoWorkers grace;
@@ -91,8 +95,10 @@ inline Agreement check_rules(const std::deque<RuleEntry>& rules, const std::vect
     std::vector<FlowKey> keys(FirstMatch::kKeys);
     for (FlowKey& key : keys) {
       key = trace[pick(random, static_cast<uint32_t>(trace.size()))];
-      if (pick(random, 2) == 0) key.ipv4_src = to_be32(key.ipv4_src.host() ^ (1u << pick(random, 32)));
-      if (pick(random, 4) == 0) key.ipv4_dst = to_be32(key.ipv4_dst.host() ^ (1u << pick(random, 32)));
+      if (pick(random, 2) == 0)
+        key.ipv4_src = to_be32(key.ipv4_src.host() ^ (1u << pick(random, 32)));
+      if (pick(random, 4) == 0)
+        key.ipv4_dst = to_be32(key.ipv4_dst.host() ^ (1u << pick(random, 32)));
       if (pick(random, 4) == 0) key.l4_dst = to_be16(static_cast<uint16_t>(pick(random, 65536)));
     }
     compare(classifier, oracle, keys, 1, what, sum);
@@ -153,18 +159,21 @@ struct Sighting {
   const RuleEntry* found;
 };
 
-// Transactions of several inserts and removals each, in two groups, as readers look up. Each also replaces one marker
-// rule in both groups: a packet that finds markers of two generations has seen half a transaction.
+// Transactions of several inserts and removals each, in two groups, as readers look up. Each also
+// replaces one marker rule in both groups: a packet that finds markers of two generations has seen
+// half a transaction.
 class ConcurrentOracle {
  public:
-  ConcurrentOracle(uint64_t seed, uint64_t lookups) : random_(seed), seed_(seed), each_(lookups / kReaders + 1) {}
+  ConcurrentOracle(uint64_t seed, uint64_t lookups)
+      : random_(seed), seed_(seed), each_(lookups / kReaders + 1) {}
 
   Agreement run() {
     std::vector<size_t> slots;
     commit(kLive);  // before anybody reads: each group has its classifier
     for (size_t r = 0; r < kReaders; ++r) slots.push_back(rcu_.register_reader());
     std::vector<std::thread> readers;
-    for (size_t r = 0; r < kReaders; ++r) readers.emplace_back([this, r, slot = slots[r]] { read(r, slot); });
+    for (size_t r = 0; r < kReaders; ++r)
+      readers.emplace_back([this, r, slot = slots[r]] { read(r, slot); });
     while (reading_.load() > 0) commit(1 + pick(random_, 30));
     for (std::thread& reader : readers) reader.join();
     Agreement sum;
@@ -235,7 +244,8 @@ class ConcurrentOracle {
     seen.reserve(each_ + 64);
     while (seen.size() < each_) {
       const uint64_t generation = published_.load(std::memory_order_acquire);
-      // What is kept is spread over all transactions; the rest of the time it looks up all the same.
+      // What is kept is spread over all transactions; the rest of the time it looks up all the
+      // same.
       const bool kept = seen.size() * kTransactions <= each_ * generation;
       FlowKey keys[32];
       const FlowKey* batch[32];
@@ -246,7 +256,8 @@ class ConcurrentOracle {
         batch[i] = &keys[i];
       }
       const uint32_t first = pick(random, kGroups);  // as a packet that jumps from one to the other
-      for (const uint32_t group : {first, 1 - first}) table_.group(group)->lookup_batch(batch, generation, out[group]);
+      for (const uint32_t group : {first, 1 - first})
+        table_.group(group)->lookup_batch(batch, generation, out[group]);
       for (size_t i = 0; i < 32; ++i) {
         for (uint32_t group = 0; kept && group < kGroups; ++group) {
           seen.push_back({keys[i], generation, group, out[group][i]});
@@ -254,7 +265,9 @@ class ConcurrentOracle {
         if (i % 8 != 0) continue;
         const RuleEntry* a = out[0][i];
         const RuleEntry* b = out[1][i];
-        if (a == nullptr || b == nullptr || a->order.sequence != generation || b->order.sequence != generation) ++torn_;
+        if (a == nullptr || b == nullptr || a->order.sequence != generation ||
+            b->order.sequence != generation)
+          ++torn_;
       }
       rcu_.quiescent(slot);
     }
@@ -282,7 +295,8 @@ class ConcurrentOracle {
           generations[i] = mine[at + i]->generation;
         }
         oracle.lookup({keys, count}, {generations, count}, {want, count});
-        for (size_t i = 0; i < count; ++i) sum.add(mine[at + i]->found, want[i], "under concurrent updates");
+        for (size_t i = 0; i < count; ++i)
+          sum.add(mine[at + i]->found, want[i], "under concurrent updates");
       }
     }
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A switch without workers for tests of control and migration: a real policy store, ports that are made and
-// stopped by the test, and a packet gate that records what it is given.
+// A switch without workers for tests of control and migration: a real policy store, ports that are
+// made and stopped by the test, and a packet gate that records what it is given.
 #pragma once
 
 #include <deque>
@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/rules/flow_command.h"
 #include "dataplane/packet_gate.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
+#include "dataplane/rules/flow_command.h"
 
 namespace godwit::support {
 
@@ -20,7 +20,8 @@ class FakePorts final : public dataplane::Ports {
  public:
   Result<PortId> add_vhost(const dataplane::VhostPortSpec& spec) override {
     for (const auto& [id, info] : ports) {
-      if (info.detail == spec.socket_path) return fail("socket " + spec.socket_path + " is taken by " + info.name);
+      if (info.detail == spec.socket_path)
+        return fail("socket " + spec.socket_path + " is taken by " + info.name);
     }
     auto made = add(spec.name, dataplane::PortKind::kVhost, spec.socket_path, spec.mtu);
     if (made) ports[made->value].server = spec.server;
@@ -52,7 +53,8 @@ class FakePorts final : public dataplane::Ports {
   uint64_t offered_features = 0;  // by the vhost ports that are made from now on
 
  private:
-  Result<PortId> add(const std::string& name, dataplane::PortKind kind, const std::string& detail, uint16_t mtu) {
+  Result<PortId> add(const std::string& name, dataplane::PortKind kind, const std::string& detail,
+                     uint16_t mtu) {
     dataplane::PortInfo info;
     info.id = PortId{next_++};
     info.name = name;
@@ -140,10 +142,13 @@ class FakeSwitch {
   std::string picture() const {
     std::string out;
     for (const dataplane::EndpointRecord* e : store.endpoints()) {
-      out += e->profile.name + " location " + std::to_string(int(e->location.kind)) + (e->active ? " active" : "") +
-             (e->port.valid() ? " port " + std::to_string(e->port.value) : "") + (e->guarded_by.empty() ? "" : " guarded") + " macs " +
+      out += e->profile.name + " location " + std::to_string(int(e->location.kind)) +
+             (e->active ? " active" : "") +
+             (e->port.valid() ? " port " + std::to_string(e->port.value) : "") +
+             (e->guarded_by.empty() ? "" : " guarded") + " macs " +
              std::to_string(e->profile.macs.size()) + "\n";
-      for (const auto& [id, r] : e->rules) out += "  " + std::to_string(id) + " " + dataplane::to_text(r->rule) + "\n";
+      for (const auto& [id, r] : e->rules)
+        out += "  " + std::to_string(id) + " " + dataplane::to_text(r->rule) + "\n";
     }
     out += std::to_string(ports.ports.size()) + " ports\n";
     return out;

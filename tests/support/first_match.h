@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The slow, obviously right classifier for millions of lookups: rules in Order, each compared with up to 64 keys at once,
-// the first that matches is a key's answer. No structure but that order; LinearClassifier is what it is tested against.
+// The slow, obviously right classifier for millions of lookups: rules in Order, each compared with
+// up to 64 keys at once, the first that matches is a key's answer. No structure but that order;
+// LinearClassifier is what it is tested against.
 //
-// Thread safety: constant after construction, but for the entries' generations, which are read at each lookup.
+// Thread safety: constant after construction, but for the entries' generations, which are read at
+// each lookup.
 #pragma once
 
 #include <algorithm>
@@ -24,23 +26,28 @@ class FirstMatch {
  public:
   static constexpr size_t kKeys = 64;
 
-  explicit FirstMatch(std::vector<const dataplane::RuleEntry*> entries) : entries_(std::move(entries)) {
-    std::sort(entries_.begin(), entries_.end(), [](const auto* a, const auto* b) { return a->order < b->order; });
+  explicit FirstMatch(std::vector<const dataplane::RuleEntry*> entries)
+      : entries_(std::move(entries)) {
+    std::sort(entries_.begin(), entries_.end(),
+              [](const auto* a, const auto* b) { return a->order < b->order; });
     for (const dataplane::RuleEntry* entry : entries_) {
       const size_t first = words_.size();
       for (uint32_t w = 0; w < dataplane::kFlowKeyWords; ++w) {
         const uint64_t mask = entry->match.mask.word(w);
         if (mask != 0) words_.push_back({mask, entry->match.value.word(w), w});
       }
-      std::sort(words_.begin() + static_cast<std::ptrdiff_t>(first), words_.end(), [](const Word& a, const Word& b) {
-        return std::popcount(a.mask) > std::popcount(b.mask);  // what tells most apart comes first
-      });
+      std::sort(words_.begin() + static_cast<std::ptrdiff_t>(first), words_.end(),
+                [](const Word& a, const Word& b) {
+                  return std::popcount(a.mask) >
+                         std::popcount(b.mask);  // what tells most apart comes first
+                });
       ends_.push_back(words_.size());
     }
   }
 
   // out[i]: the winner for *keys[i] at generations[i], or nullptr. At most kKeys.
-  void lookup(std::span<const dataplane::FlowKey* const> keys, std::span<const uint64_t> generations,
+  void lookup(std::span<const dataplane::FlowKey* const> keys,
+              std::span<const uint64_t> generations,
               std::span<const dataplane::RuleEntry*> out) const {
     alignas(64) uint64_t columns[dataplane::kFlowKeyWords][kKeys] = {};
     for (size_t i = 0; i < keys.size(); ++i) {
@@ -51,14 +58,16 @@ class FirstMatch {
     size_t at = 0;
     for (size_t r = 0; r < entries_.size() && open != 0; ++r) {
       uint64_t hits = open;
-      for (; at < ends_[r] && hits != 0; ++at) hits &= equal(columns[words_[at].word], words_[at].mask, words_[at].value);
+      for (; at < ends_[r] && hits != 0; ++at)
+        hits &= equal(columns[words_[at].word], words_[at].mask, words_[at].value);
       at = ends_[r];
       for (; hits != 0; hits &= hits - 1) {
         const auto i = static_cast<size_t>(std::countr_zero(hits));
         const dataplane::RuleEntry& entry = *entries_[r];
         if (!entry.visible(generations[i])) continue;
-        if (!std::all_of(entry.match.ranges.begin(), entry.match.ranges.end(),
-                         [&](const dataplane::KeyRange& range) { return range.contains(*keys[i]); })) {
+        if (!std::all_of(
+                entry.match.ranges.begin(), entry.match.ranges.end(),
+                [&](const dataplane::KeyRange& range) { return range.contains(*keys[i]); })) {
           continue;
         }
         out[i] = &entry;
@@ -77,11 +86,13 @@ class FirstMatch {
   // Bit i: (column[i] & mask) == value.
   static uint64_t equal_portable(const uint64_t* column, uint64_t mask, uint64_t value) {
     uint64_t bits = 0;
-    for (size_t i = 0; i < kKeys; ++i) bits |= static_cast<uint64_t>((column[i] & mask) == value) << i;
+    for (size_t i = 0; i < kKeys; ++i)
+      bits |= static_cast<uint64_t>((column[i] & mask) == value) << i;
     return bits;
   }
 #if defined(__x86_64__)
-  __attribute__((target("avx2"))) static uint64_t equal_avx2(const uint64_t* column, uint64_t mask, uint64_t value) {
+  __attribute__((target("avx2"))) static uint64_t equal_avx2(const uint64_t* column, uint64_t mask,
+                                                             uint64_t value) {
     const __m256i masks = _mm256_set1_epi64x(static_cast<long long>(mask));
     const __m256i values = _mm256_set1_epi64x(static_cast<long long>(value));
     uint64_t bits = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads `flow` lines from standard input and says of each what the parser makes of it, for tests in other languages:
-// "ok TAB canonical text" or "err TAB column TAB token TAB message TAB expected". With --reference: prints docs/rules.md.
+// Reads `flow` lines from standard input and says of each what the parser makes of it, for tests in
+// other languages: "ok TAB canonical text" or "err TAB column TAB token TAB message TAB expected".
+// With --reference: prints docs/rules.md.
 #include <iostream>
 #include <string>
 #include <string_view>
@@ -20,8 +21,8 @@ int main(int argc, char** argv) {
       std::cout << "ok\t" << to_text(*parsed) << '\n';
     } else {
       const godwit::Error& error = parsed.error();
-      std::cout << "err\t" << error.column << '\t' << error.token << '\t' << error.message << '\t' << error.expected
-                << '\n';
+      std::cout << "err\t" << error.column << '\t' << error.token << '\t' << error.message << '\t'
+                << error.expected << '\n';
     }
   }
   return 0;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A slow, separate reading of well-formed frames: are all their checksums right? The oracle for rewrites.
+// A slow, separate reading of well-formed frames: are all their checksums right? The oracle for
+// rewrites.
 //
-// Tunnels are not looked into. Bytes that are not there throw std::out_of_range, which fails the test.
+// Tunnels are not looked into. Bytes that are not there throw std::out_of_range, which fails the
+// test.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +29,8 @@ inline uint32_t at16(const Frame& frame, size_t at) {
 
 inline uint32_t sum_range(const Frame& frame, size_t from, size_t bytes, uint32_t sum = 0) {
   for (size_t i = 0; i < bytes; i += 2) {
-    sum += static_cast<uint32_t>(frame.at(from + i) << 8 | (i + 1 < bytes ? frame.at(from + i + 1) : 0));
+    sum += static_cast<uint32_t>(frame.at(from + i) << 8 |
+                                 (i + 1 < bytes ? frame.at(from + i + 1) : 0));
     sum = (sum & 0xffff) + (sum >> 16);
   }
   return sum;
@@ -59,7 +62,8 @@ inline L4Place find_l4(const Frame& frame) {
     size_t destination = l3 + 24;
     for (;;) {
       size_t bytes = 0;
-      if (place.proto == 0 || place.proto == 43 || place.proto == 60) bytes = (frame.at(at + 1) + 1u) * 8;
+      if (place.proto == 0 || place.proto == 43 || place.proto == 60)
+        bytes = (frame.at(at + 1) + 1u) * 8;
       if (place.proto == 44) bytes = 8;
       if (place.proto == 51) bytes = (frame.at(at + 1) + 2u) * 4;
       if (bytes == 0) break;
@@ -90,7 +94,8 @@ inline L4Place find_l4(const Frame& frame) {
 // What is wrong, empty when all is right. A fragment's L4 checksum is not its own to verify.
 inline std::string wrong_checksum(const Frame& frame) {
   const size_t l3 = l3_offset_of(frame);
-  if (at16(frame, l3 - 2) == 0x0800 && sum_range(frame, l3, (frame.at(l3) & 15u) * 4) != 0xffff) return "IPv4 header";
+  if (at16(frame, l3 - 2) == 0x0800 && sum_range(frame, l3, (frame.at(l3) & 15u) * 4) != 0xffff)
+    return "IPv4 header";
   const L4Place place = find_l4(frame);
   if (place.checksum_at == 0 || place.fragment) return {};
   if (place.proto == 17 && at16(frame, place.checksum_at) == 0) return {};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The slow, obviously right classifier: every entry compared with every key, the lowest in Order wins. What the fast
-// one is tested against. One thread.
+// The slow, obviously right classifier: every entry compared with every key, the lowest in Order
+// wins. What the fast one is tested against. One thread.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,8 @@ class LinearClassifier {
   void insert(const dataplane::RuleEntry& entry) { entries_.push_back(&entry); }
   void remove(const dataplane::RuleEntry& entry) { std::erase(entries_, &entry); }
 
-  [[nodiscard]] const dataplane::RuleEntry* lookup(const dataplane::FlowKey& key, uint64_t generation,
+  [[nodiscard]] const dataplane::RuleEntry* lookup(const dataplane::FlowKey& key,
+                                                   uint64_t generation,
                                                    const dataplane::Order* after = nullptr) const {
     const dataplane::RuleEntry* best = nullptr;
     for (const dataplane::RuleEntry* entry : entries_) {
@@ -28,12 +29,14 @@ class LinearClassifier {
   }
 
   // Every visible match, in Order: what a run of lookups with `after` must give.
-  [[nodiscard]] std::vector<const dataplane::RuleEntry*> all(const dataplane::FlowKey& key, uint64_t generation) const {
+  [[nodiscard]] std::vector<const dataplane::RuleEntry*> all(const dataplane::FlowKey& key,
+                                                             uint64_t generation) const {
     std::vector<const dataplane::RuleEntry*> matches;
     for (const dataplane::RuleEntry* entry : entries_) {
       if (entry->visible(generation) && entry->match.matches(key)) matches.push_back(entry);
     }
-    std::sort(matches.begin(), matches.end(), [](const auto* a, const auto* b) { return a->order < b->order; });
+    std::sort(matches.begin(), matches.end(),
+              [](const auto* a, const auto* b) { return a->order < b->order; });
     return matches;
   }
 

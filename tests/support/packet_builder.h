@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Frames for tests, layer by layer: PacketBuilder().eth().vlan(5).ipv4("10.0.0.1", "10.0.0.2").udp(1,
-// 2).payload(10).build().
+// Frames for tests, layer by layer: PacketBuilder().eth().vlan(5).ipv4("10.0.0.1",
+// "10.0.0.2").udp(1, 2).payload(10).build().
 //
-// build() fills in what follows from the layers (types, next headers, lengths), then applies what set8/set16 said,
-// then the checksums, innermost first, then what corrupt8/corrupt16 said. set and corrupt are about the layer added
-// last; offsets are from its first byte. Addresses that do not parse are the test's mistake (assert).
+// build() fills in what follows from the layers (types, next headers, lengths), then applies what
+// set8/set16 said, then the checksums, innermost first, then what corrupt8/corrupt16 said. set and
+// corrupt are about the layer added last; offsets are from its first byte. Addresses that do not
+// parse are the test's mistake (assert).
 //
-// TestPacket is a Packet in a buffer of exactly its headroom and its readable bytes, so that AddressSanitizer sees
-// any access beyond them.
+// TestPacket is a Packet in a buffer of exactly its headroom and its readable bytes, so that
+// AddressSanitizer sees any access beyond them.
 #pragma once
 
 #include <cassert>
@@ -46,9 +47,10 @@ class PacketBuilder {
     layers_.back().tpid = tpid;
     return *this;
   }
-  PacketBuilder& arp(uint16_t opcode, std::string_view sha, std::string_view spa, std::string_view tha,
-                     std::string_view tpa) {
-    Frame bytes = {0, 1, 8, 0, 6, 4, static_cast<uint8_t>(opcode >> 8), static_cast<uint8_t>(opcode)};
+  PacketBuilder& arp(uint16_t opcode, std::string_view sha, std::string_view spa,
+                     std::string_view tha, std::string_view tpa) {
+    Frame bytes = {
+        0, 1, 8, 0, 6, 4, static_cast<uint8_t>(opcode >> 8), static_cast<uint8_t>(opcode)};
     append(bytes, parse_mac(sha).value().bytes);
     append(bytes, parse_ipv4(spa).value().bytes);
     append(bytes, parse_mac(tha).value().bytes);
@@ -56,9 +58,20 @@ class PacketBuilder {
     return add(Kind::kArp, std::move(bytes));
   }
   // `option_words`: 32-bit words of no-operation options.
-  PacketBuilder& ipv4(std::string_view src = "10.0.0.1", std::string_view dst = "10.0.0.2", uint8_t ttl = 64,
-                      uint8_t option_words = 0) {
-    Frame bytes = {static_cast<uint8_t>(0x45 + option_words), 0x2e, 0, 0, 0x12, 0x34, 0, 0, ttl, kExperimental, 0, 0};
+  PacketBuilder& ipv4(std::string_view src = "10.0.0.1", std::string_view dst = "10.0.0.2",
+                      uint8_t ttl = 64, uint8_t option_words = 0) {
+    Frame bytes = {static_cast<uint8_t>(0x45 + option_words),
+                   0x2e,
+                   0,
+                   0,
+                   0x12,
+                   0x34,
+                   0,
+                   0,
+                   ttl,
+                   kExperimental,
+                   0,
+                   0};
     append(bytes, parse_ipv4(src).value().bytes);
     append(bytes, parse_ipv4(dst).value().bytes);
     bytes.resize(bytes.size() + option_words * 4u, 1);
@@ -68,8 +81,9 @@ class PacketBuilder {
   PacketBuilder& fragment4(uint16_t offset, bool more) {
     return set16(6, static_cast<uint16_t>((more ? 0x2000 : 0) | offset));
   }
-  PacketBuilder& ipv6(std::string_view src = "fd00::1", std::string_view dst = "fd00::2", uint8_t hop_limit = 64,
-                      uint8_t traffic_class = 0x2e, uint32_t flow_label = 0xabcde) {
+  PacketBuilder& ipv6(std::string_view src = "fd00::1", std::string_view dst = "fd00::2",
+                      uint8_t hop_limit = 64, uint8_t traffic_class = 0x2e,
+                      uint32_t flow_label = 0xabcde) {
     Frame bytes(8);
     put16(bytes, 0, static_cast<uint16_t>(0x6000 | traffic_class << 4 | flow_label >> 16));
     put16(bytes, 2, static_cast<uint16_t>(flow_label));
@@ -82,7 +96,8 @@ class PacketBuilder {
   // `words`: 8-byte words beyond the first.
   PacketBuilder& hop_by_hop(uint8_t words = 0) { return options(0, words); }
   PacketBuilder& dest_options(uint8_t words = 0) { return options(60, words); }
-  // Segment routing (RFC 8754) with one segment: where the packet goes in the end while segments are left.
+  // Segment routing (RFC 8754) with one segment: where the packet goes in the end while segments
+  // are left.
   PacketBuilder& routing(uint8_t segments_left, std::string_view segment) {
     Frame bytes = {kExperimental, 2, 4, segments_left, 0, 0, 0, 0};
     append(bytes, parse_ipv6(segment).value().bytes);
@@ -95,10 +110,13 @@ class PacketBuilder {
     return extension(44, std::move(bytes));
   }
   PacketBuilder& auth() {
-    return extension(51, {kExperimental, 4, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
+    return extension(
+        51,
+        {kExperimental, 4, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
   }
   // `option_words`: 32-bit words of no-operation options.
-  PacketBuilder& tcp(uint16_t source, uint16_t destination, uint8_t flags = 0x10, uint8_t option_words = 0) {
+  PacketBuilder& tcp(uint16_t source, uint16_t destination, uint8_t flags = 0x10,
+                     uint8_t option_words = 0) {
     Frame bytes(20);
     put16(bytes, 0, source);
     put16(bytes, 2, destination);
@@ -110,14 +128,18 @@ class PacketBuilder {
     bytes.resize(bytes.size() + option_words * 4u, 1);
     return transport(6, 16, std::move(bytes));
   }
-  PacketBuilder& udp(uint16_t source, uint16_t destination) { return datagram(17, source, destination); }
+  PacketBuilder& udp(uint16_t source, uint16_t destination) {
+    return datagram(17, source, destination);
+  }
   // UDP that leaves its checksum zero.
   PacketBuilder& udp_unsummed(uint16_t source, uint16_t destination) {
     udp(source, destination);
     layers_.back().checksum_at = 0;
     return *this;
   }
-  PacketBuilder& udp_lite(uint16_t source, uint16_t destination) { return datagram(136, source, destination); }
+  PacketBuilder& udp_lite(uint16_t source, uint16_t destination) {
+    return datagram(136, source, destination);
+  }
   PacketBuilder& icmp(uint8_t type, uint8_t code, uint16_t ident = 0, uint16_t seq = 0) {
     return transport(1, 2, echo(type, code, ident, seq));
   }
@@ -133,8 +155,8 @@ class PacketBuilder {
     return transport(132, 0, std::move(bytes));
   }
   PacketBuilder& vxlan(uint32_t vni) {
-    return add(Kind::kVxlan, {8, 0, 0, 0, static_cast<uint8_t>(vni >> 16), static_cast<uint8_t>(vni >> 8),
-                              static_cast<uint8_t>(vni), 0});
+    return add(Kind::kVxlan, {8, 0, 0, 0, static_cast<uint8_t>(vni >> 16),
+                              static_cast<uint8_t>(vni >> 8), static_cast<uint8_t>(vni), 0});
   }
   PacketBuilder& payload(size_t bytes, uint8_t first = 1) {
     Frame data(bytes);
@@ -148,10 +170,18 @@ class PacketBuilder {
     return *this;
   }
 
-  PacketBuilder& set8(size_t offset, uint8_t value) { return patch(layers_.back().sets, offset, {value}); }
-  PacketBuilder& set16(size_t offset, uint16_t value) { return patch(layers_.back().sets, offset, two(value)); }
-  PacketBuilder& corrupt8(size_t offset, uint8_t value) { return patch(layers_.back().corrupts, offset, {value}); }
-  PacketBuilder& corrupt16(size_t offset, uint16_t value) { return patch(layers_.back().corrupts, offset, two(value)); }
+  PacketBuilder& set8(size_t offset, uint8_t value) {
+    return patch(layers_.back().sets, offset, {value});
+  }
+  PacketBuilder& set16(size_t offset, uint16_t value) {
+    return patch(layers_.back().sets, offset, two(value));
+  }
+  PacketBuilder& corrupt8(size_t offset, uint8_t value) {
+    return patch(layers_.back().corrupts, offset, {value});
+  }
+  PacketBuilder& corrupt16(size_t offset, uint16_t value) {
+    return patch(layers_.back().corrupts, offset, two(value));
+  }
 
   [[nodiscard]] Frame build() const {
     std::vector<Layer> layers = layers_;
@@ -172,7 +202,17 @@ class PacketBuilder {
   }
 
  private:
-  enum class Kind : uint8_t { kEth, kVlan, kArp, kIpv4, kIpv6, kExtension, kTransport, kVxlan, kPayload };
+  enum class Kind : uint8_t {
+    kEth,
+    kVlan,
+    kArp,
+    kIpv4,
+    kIpv6,
+    kExtension,
+    kTransport,
+    kVxlan,
+    kPayload
+  };
   static constexpr uint8_t kExperimental = 253;  // RFC 3692: no protocol of anybody's
 
   struct Patch {
@@ -193,7 +233,9 @@ class PacketBuilder {
     bytes.at(at) = static_cast<uint8_t>(value >> 8);
     bytes.at(at + 1) = static_cast<uint8_t>(value);
   }
-  static Frame two(uint16_t value) { return {static_cast<uint8_t>(value >> 8), static_cast<uint8_t>(value)}; }
+  static Frame two(uint16_t value) {
+    return {static_cast<uint8_t>(value >> 8), static_cast<uint8_t>(value)};
+  }
   template <typename Bytes>
   static void append(Frame& out, const Bytes& bytes) {
     for (const uint8_t byte : bytes) out.push_back(byte);
@@ -248,28 +290,20 @@ class PacketBuilder {
   static uint16_t ether_type(const Layer* layer) {
     if (layer == nullptr) return 0x88b5;  // local experiments
     switch (layer->kind) {
-      case Kind::kVlan:
-        return layer->tpid;
-      case Kind::kArp:
-        return 0x0806;
-      case Kind::kIpv4:
-        return 0x0800;
-      case Kind::kIpv6:
-        return 0x86dd;
-      default:
-        return 0x88b5;
+      case Kind::kVlan: return layer->tpid;
+      case Kind::kArp: return 0x0806;
+      case Kind::kIpv4: return 0x0800;
+      case Kind::kIpv6: return 0x86dd;
+      default: return 0x88b5;
     }
   }
   static void fill_in(Layer& layer, const Layer* next, size_t behind) {
-    const bool next_has_number = next != nullptr && (next->kind == Kind::kExtension || next->kind == Kind::kTransport);
+    const bool next_has_number =
+        next != nullptr && (next->kind == Kind::kExtension || next->kind == Kind::kTransport);
     Frame& bytes = layer.bytes;
     switch (layer.kind) {
-      case Kind::kEth:
-        put16(bytes, 12, ether_type(next));
-        break;
-      case Kind::kVlan:
-        put16(bytes, 2, ether_type(next));
-        break;
+      case Kind::kEth: put16(bytes, 12, ether_type(next)); break;
+      case Kind::kVlan: put16(bytes, 2, ether_type(next)); break;
       case Kind::kIpv4:
         put16(bytes, 2, static_cast<uint16_t>(bytes.size() + behind));
         if (next_has_number) bytes[9] = next->proto;
@@ -282,10 +316,10 @@ class PacketBuilder {
         if (next_has_number) bytes[0] = next->proto;
         break;
       case Kind::kTransport:
-        if (layer.proto == 17 || layer.proto == 136) put16(bytes, 4, static_cast<uint16_t>(bytes.size() + behind));
+        if (layer.proto == 17 || layer.proto == 136)
+          put16(bytes, 4, static_cast<uint16_t>(bytes.size() + behind));
         break;
-      default:
-        break;
+      default: break;
     }
   }
 
@@ -323,7 +357,8 @@ class PacketBuilder {
       }
       if (layers[k].kind == Kind::kIpv6) {
         pseudo.insert(pseudo.begin(), bytes.begin() + 8, bytes.begin() + 24);
-        if (pseudo.size() == 16) pseudo.insert(pseudo.end(), bytes.begin() + 24, bytes.begin() + 40);
+        if (pseudo.size() == 16)
+          pseudo.insert(pseudo.end(), bytes.begin() + 24, bytes.begin() + 40);
         break;
       }
       // While segments are left, the last one is where the packet goes (RFC 8200, 8.1).
@@ -344,7 +379,8 @@ class TestPacket {
  public:
   static constexpr uint16_t kHeadroom = 64;
 
-  explicit TestPacket(const Frame& frame, uint16_t headroom = kHeadroom) : TestPacket(frame, frame.size(), headroom) {}
+  explicit TestPacket(const Frame& frame, uint16_t headroom = kHeadroom)
+      : TestPacket(frame, frame.size(), headroom) {}
   // Only the first `head_len` bytes can be read.
   TestPacket(const Frame& frame, size_t head_len, uint16_t headroom)
       : buffer_(std::make_unique<uint8_t[]>(headroom + head_len)) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random rules in normal form (rule.h), for round trips and for comparing matches. The same seed gives the same rules.
+// Random rules in normal form (rule.h), for round trips and for comparing matches. The same seed
+// gives the same rules.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +17,9 @@ class RandomRule {
  public:
   explicit RandomRule(uint64_t seed) : random_(seed) {}
 
-  uint64_t below(uint64_t bound) { return std::uniform_int_distribution<uint64_t>(0, bound - 1)(random_); }
+  uint64_t below(uint64_t bound) {
+    return std::uniform_int_distribution<uint64_t>(0, bound - 1)(random_);
+  }
 
   dataplane::FieldBytes bytes(uint8_t width) {
     dataplane::FieldBytes value{};
@@ -31,12 +34,16 @@ class RandomRule {
     return kNames[below(std::size(kNames))];
   }
 
-  dataplane::FieldMatch field(const dataplane::FieldInfo& info, uint16_t index, bool ordered_ranges) {
+  dataplane::FieldMatch field(const dataplane::FieldInfo& info, uint16_t index,
+                              bool ordered_ranges) {
     dataplane::FieldMatch match;
     match.field = index;
     switch (below(4)) {
       case 0: match.mask = bytes(info.width); break;
-      case 1: match.mask = dataplane::prefix_mask(static_cast<uint8_t>(below(info.width) + 1), info.width); break;
+      case 1:
+        match.mask =
+            dataplane::prefix_mask(static_cast<uint8_t>(below(info.width) + 1), info.width);
+        break;
       default: match.mask = dataplane::full_mask(info);
     }
     if (match.mask == dataplane::FieldBytes{}) match.mask = dataplane::full_mask(info);
@@ -92,7 +99,8 @@ class RandomRule {
   }
 
  private:
-  static dataplane::FieldBytes masked(dataplane::FieldBytes value, const dataplane::FieldBytes& mask) {
+  static dataplane::FieldBytes masked(dataplane::FieldBytes value,
+                                      const dataplane::FieldBytes& mask) {
     for (size_t i = 0; i < value.size(); ++i) value[i] = static_cast<uint8_t>(value[i] & mask[i]);
     return value;
   }

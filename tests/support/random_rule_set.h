@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Rules as the classifier sees them, and keys that hit them, by seed. Two worlds:
-//   random_entry, random_key  every kind of field there is, from few values, so that rules overlap and keys hit: IPv4 and
+//   random_entry, random_key  every kind of field there is, from few values, so that rules overlap
+//   and keys hit: IPv4 and
 //                             IPv6 prefixes, ranges of any size, holed masks, VLAN, MAC, mark
-//   access_list, list_key     access lists: IPv4 addresses from a tree of networks, ports that are one value, a range, or any
-// The same seed gives the same on each platform: nothing here depends on the library's distributions.
+//   access_list, list_key     access lists: IPv4 addresses from a tree of networks, ports that are
+//   one value, a range, or any
+// The same seed gives the same on each platform: nothing here depends on the library's
+// distributions.
 //
 // Thread safety: none needed; a Random belongs to its thread.
 #pragma once
@@ -34,14 +37,17 @@ using dataplane::Match;
 using dataplane::RuleEntry;
 using Random = std::mt19937_64;
 
-inline uint32_t pick(Random& random, uint32_t below) { return static_cast<uint32_t>(random() % below); }
+inline uint32_t pick(Random& random, uint32_t below) {
+  return static_cast<uint32_t>(random() % below);
+}
 
 inline void mask_bytes(FlowKey& key, const FlowKey& mask) {
   for (size_t i = 0; i < kFlowKeyWords; ++i) key.set_word(i, key.word(i) & mask.word(i));
 }
 
 inline void prefix(uint8_t* bytes, size_t bits) {
-  for (size_t i = 0; i < bits; ++i) bytes[i / 8] = static_cast<uint8_t>(bytes[i / 8] | (0x80u >> (i % 8)));
+  for (size_t i = 0; i < bits; ++i)
+    bytes[i / 8] = static_cast<uint8_t>(bytes[i / 8] | (0x80u >> (i % 8)));
 }
 
 // A packet from a small world, so that rules overlap and keys hit.
@@ -51,13 +57,15 @@ inline FlowKey random_key(Random& random) {
   key.eth_src.bytes = {2, 0, 0, 0, 1, static_cast<uint8_t>(pick(random, 4))};
   const bool six = pick(random, 3) == 0;
   uint16_t layers = kLayerEth | (six ? kLayerIpv6 : kLayerIpv4);
-  const uint32_t address[2] = {0x0a000000u | pick(random, 4) << 16 | pick(random, 3) << 8 | pick(random, 5),
-                               0xc0a80000u | pick(random, 3) << 12 | pick(random, 9)};
+  const uint32_t address[2] = {
+      0x0a000000u | pick(random, 4) << 16 | pick(random, 3) << 8 | pick(random, 5),
+      0xc0a80000u | pick(random, 3) << 12 | pick(random, 9)};
   if (six) {
     for (size_t i = 0; i < 2; ++i) {
       auto& bytes = (i == 0 ? key.ipv6_src : key.ipv6_dst).bytes;
       bytes[0] = 0xfd;
-      for (size_t b = 0; b < 4; ++b) bytes[12 + b] = bytes[4 + b] = static_cast<uint8_t>(address[i] >> (24 - 8 * b));
+      for (size_t b = 0; b < 4; ++b)
+        bytes[12 + b] = bytes[4 + b] = static_cast<uint8_t>(address[i] >> (24 - 8 * b));
     }
   } else {
     key.ipv4_src = to_be32(address[0]);
@@ -67,7 +75,8 @@ inline FlowKey random_key(Random& random) {
   layers = static_cast<uint16_t>(layers | (tcp ? kLayerTcp : kLayerUdp));
   key.ip_proto = tcp ? 6 : 17;
   key.ip_ttl = static_cast<uint8_t>(pick(random, 3) + 62);
-  key.l4_src = to_be16(static_cast<uint16_t>(pick(random, 4) == 0 ? pick(random, 65536) : 1020 + pick(random, 8)));
+  key.l4_src = to_be16(
+      static_cast<uint16_t>(pick(random, 4) == 0 ? pick(random, 65536) : 1020 + pick(random, 8)));
   key.l4_dst = to_be16(static_cast<uint16_t>(pick(random, 12) + 76));
   key.layers = to_be16(layers);
   if (pick(random, 5) == 0) {
@@ -78,7 +87,8 @@ inline FlowKey random_key(Random& random) {
   return key;
 }
 
-inline void random_range(Random& random, Match& match, const FlowKey& key, size_t offset, size_t size, uint32_t spread) {
+inline void random_range(Random& random, Match& match, const FlowKey& key, size_t offset,
+                         size_t size, uint32_t spread) {
   KeyRange range;
   range.offset = static_cast<uint8_t>(offset);
   range.size = static_cast<uint8_t>(size);
@@ -89,7 +99,8 @@ inline void random_range(Random& random, Match& match, const FlowKey& key, size_
   }
   uint8_t& low = range.low[size - 1];
   uint8_t& high = range.high[size - 1];
-  low = static_cast<uint8_t>((low - std::min<uint32_t>(low, pick(random, spread))) & range.mask[size - 1]);
+  low = static_cast<uint8_t>((low - std::min<uint32_t>(low, pick(random, spread))) &
+                             range.mask[size - 1]);
   if (pick(random, 3) == 0) high = range.mask[size - 1];
   if (pick(random, 4) == 0) range.low[0] = 0;
   match.ranges.push_back(range);
@@ -127,8 +138,8 @@ inline void random_match(Random& random, Match& match) {
 inline std::unique_ptr<RuleEntry> random_entry(Random& random, uint64_t sequence) {
   auto entry = std::make_unique<RuleEntry>();
   random_match(random, entry->match);
-  entry->order = {pick(random, 2) == 0 ? pick(random, 4) : pick(random, 1000), static_cast<uint8_t>(pick(random, 2)),
-                  sequence};
+  entry->order = {pick(random, 2) == 0 ? pick(random, 4) : pick(random, 1000),
+                  static_cast<uint8_t>(pick(random, 2)), sequence};
   entry->id = RuleId{static_cast<uint32_t>(sequence)};
   return entry;
 }
@@ -138,19 +149,21 @@ inline void make_visible(RuleEntry& entry, uint64_t from, uint64_t until = kNeve
   entry.visible_from.store(from, std::memory_order_relaxed);
 }
 
-
-// Addresses of an access list: `depth` of 4 says how far down the tree of networks, 8 bits a step, 12 branches each.
+// Addresses of an access list: `depth` of 4 says how far down the tree of networks, 8 bits a step,
+// 12 branches each.
 inline uint32_t list_address(Random& random, uint32_t depth) {
   uint32_t address = 0;
   for (uint32_t level = 0; level < 4; ++level) {
-    const uint32_t branch = level < depth ? pick(random, level == 3 ? 256 : 12) * (level == 3 ? 1 : 37) + level : 0;
+    const uint32_t branch =
+        level < depth ? pick(random, level == 3 ? 256 : 12) * (level == 3 ? 1 : 37) + level : 0;
     address = address << 8 | (branch & 0xff);
   }
   return address;
 }
 
 inline void list_port(Random& random, Match& match, be16 FlowKey::*field, size_t offset) {
-  static constexpr uint16_t kServices[] = {20, 21, 22, 25, 53, 80, 110, 123, 143, 161, 389, 443, 993, 1521, 3306, 8080};
+  static constexpr uint16_t kServices[] = {20,  21,  22,  25,  53,  80,   110,  123,
+                                           143, 161, 389, 443, 993, 1521, 3306, 8080};
   const uint32_t kind = pick(random, 10);
   if (kind < 4) return;
   if (kind < 8) {
@@ -211,7 +224,8 @@ inline FlowKey list_key(Random& random, const RuleEntry& rule) {
   key.l4_src = to_be16(static_cast<uint16_t>(32768 + pick(random, 28000)));
   key.l4_dst = to_be16(static_cast<uint16_t>(pick(random, 65536)));
   const Match& match = rule.match;
-  for (size_t i = 0; i < kFlowKeyWords; ++i) key.set_word(i, (key.word(i) & ~match.mask.word(i)) | match.value.word(i));
+  for (size_t i = 0; i < kFlowKeyWords; ++i)
+    key.set_word(i, (key.word(i) & ~match.mask.word(i)) | match.value.word(i));
   for (const KeyRange& range : match.ranges) {
     const auto low = static_cast<uint32_t>(range.low[0] << 8 | range.low[1]);
     const auto high = static_cast<uint32_t>(range.high[0] << 8 | range.high[1]);
@@ -219,7 +233,8 @@ inline FlowKey list_key(Random& random, const RuleEntry& rule) {
     key.bytes()[range.offset] = static_cast<uint8_t>(port >> 8);
     key.bytes()[range.offset + 1] = static_cast<uint8_t>(port);
   }
-  key.layers = to_be16(static_cast<uint16_t>(kLayerEth | kLayerIpv4 | (key.ip_proto == 17 ? kLayerUdp : kLayerTcp)));
+  key.layers = to_be16(
+      static_cast<uint16_t>(kLayerEth | kLayerIpv4 | (key.ip_proto == 17 ? kLayerUdp : kLayerTcp)));
   return key;
 }
 

@@ -18,8 +18,8 @@
 namespace godwit::support {
 
 struct CertificateOptions {
-  std::string names = "";           // subjectAltName, such as "DNS:host-a"; empty: "DNS:" and its name
-  long from_s = -3600;              // from now on
+  std::string names = "";  // subjectAltName, such as "DNS:host-a"; empty: "DNS:" and its name
+  long from_s = -3600;     // from now on
   long to_s = 3600;
   std::string usage = "serverAuth,clientAuth";
 };
@@ -72,20 +72,24 @@ class TestAuthority {
     X509_add_ext(certificate, extension, -1);
     X509_EXTENSION_free(extension);
   }
-  X509* make(const std::string& name, EVP_PKEY* key, const CertificateOptions& options, bool authority) {
+  X509* make(const std::string& name, EVP_PKEY* key, const CertificateOptions& options,
+             bool authority) {
     X509* made = X509_new();
     X509_set_version(made, 2);
     ASN1_INTEGER_set(X509_get_serialNumber(made), ++serial_);
     X509_gmtime_adj(X509_getm_notBefore(made), options.from_s);
     X509_gmtime_adj(X509_getm_notAfter(made), options.to_s);
     X509_set_pubkey(made, key);
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(made), "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0);
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(made), "CN", MBSTRING_ASC,
+                               reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0);
     X509* issuer = authority ? made : certificate_;
     X509_set_issuer_name(made, X509_get_subject_name(issuer));
     extend(made, issuer, NID_basic_constraints, authority ? "critical,CA:TRUE" : "CA:FALSE");
-    extend(made, issuer, NID_key_usage, authority ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
+    extend(made, issuer, NID_key_usage,
+           authority ? "critical,keyCertSign,cRLSign" : "critical,digitalSignature");
     if (!authority) {
-      extend(made, issuer, NID_subject_alt_name, options.names.empty() ? "DNS:" + name : options.names);
+      extend(made, issuer, NID_subject_alt_name,
+             options.names.empty() ? "DNS:" + name : options.names);
       extend(made, issuer, NID_ext_key_usage, options.usage);
     }
     X509_sign(made, key_, EVP_sha256());

@@ -50,7 +50,8 @@ class TestHost final : public dataplane::PipelineHost {
   }
   void transmit(std::span<const dataplane::Output> outputs) override {
     for (const dataplane::Output& output : outputs) {
-      sent[output.port.value].push_back({output.packet->data, output.packet->data + output.packet->len});
+      sent[output.port.value].push_back(
+          {output.packet->data, output.packet->data + output.packet->len});
       ++transmitted;
       ASSERT_EQ(live_.erase(output.packet), 1u) << "sent twice";
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A small, correct QSBR for tests with threads, without DPDK: each reader owns a counter that it sets to the writer's
-// clock when it holds no reference, and to kOffline when it stops reading.
+// A small, correct QSBR for tests with threads, without DPDK: each reader owns a counter that it
+// sets to the writer's clock when it holds no reference, and to kOffline when it stops reading.
 //
-// Thread safety: register_reader() before the readers start; quiescent() and offline() by the reader that owns the
-// slot; the rest by the writer.
+// Thread safety: register_reader() before the readers start; quiescent() and offline() by the
+// reader that owns the slot; the rest by the writer.
 #pragma once
 
 #include <array>

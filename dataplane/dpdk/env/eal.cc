@@ -20,7 +20,8 @@
 namespace godwit::dataplane {
 namespace {
 
-constexpr const char* kUnusedPciAddress = "ffff:ff:1f.7";  // allow-list that allows nothing until a device is asked for
+constexpr const char* kUnusedPciAddress =
+    "ffff:ff:1f.7";  // allow-list that allows nothing until a device is asked for
 
 std::string join(const auto& numbers) {
   std::string out;
@@ -28,9 +29,10 @@ std::string join(const auto& numbers) {
   return out;
 }
 
-// Where control may run. All that the workers leave it; when that is one CPU, which another process may well be
-// polling on, all there are: the kernel then finds it the idlest.
-std::vector<uint16_t> control_cpus(const std::vector<uint16_t>& workers, const std::vector<uint16_t>& allowed) {
+// Where control may run. All that the workers leave it; when that is one CPU, which another process
+// may well be polling on, all there are: the kernel then finds it the idlest.
+std::vector<uint16_t> control_cpus(const std::vector<uint16_t>& workers,
+                                   const std::vector<uint16_t>& allowed) {
   std::vector<uint16_t> left;
   for (const uint16_t cpu : allowed) {
     if (std::find(workers.begin(), workers.end(), cpu) == workers.end()) left.push_back(cpu);
@@ -52,7 +54,8 @@ uint64_t free_huge_mb(int node) {
     const size_t dash = name.find('-');
     uint64_t pages = 0;
     std::ifstream(entry.path() / "free_hugepages") >> pages;
-    if (dash != std::string::npos) total_kb += pages * std::strtoull(name.c_str() + dash + 1, nullptr, 10);
+    if (dash != std::string::npos)
+      total_kb += pages * std::strtoull(name.c_str() + dash + 1, nullptr, 10);
   }
   return total_kb / 1024;
 }
@@ -61,9 +64,10 @@ Result<void> check_hugepages(const RuntimeOptions& options, const std::set<int>&
   for (const int node : nodes) {
     const uint64_t free_mb = free_huge_mb(node);
     if (free_mb >= options.socket_mb) continue;
-    return fail("NUMA node " + std::to_string(node) + " has " + std::to_string(free_mb) + " MB of free huge pages and " +
-                std::to_string(options.socket_mb) +
-                " are asked for (memory.socket_mb): raise /proc/sys/vm/nr_hugepages, or set memory.hugepages to false");
+    return fail("NUMA node " + std::to_string(node) + " has " + std::to_string(free_mb) +
+                " MB of free huge pages and " + std::to_string(options.socket_mb) +
+                " are asked for (memory.socket_mb): raise /proc/sys/vm/nr_hugepages, or set "
+                "memory.hugepages to false");
   }
   return {};
 }
@@ -95,7 +99,7 @@ struct Eal::LogSink {
   std::function<void(RuntimeLogLevel, std::string_view)> callback;
   FILE* stream = nullptr;
   std::mutex mutex;
-  std::string partial;     // protected by mutex
+  std::string partial;      // protected by mutex
   std::string first_error;  // protected by mutex
 
   void line(RuntimeLogLevel level, std::string_view text) const {
@@ -111,12 +115,14 @@ struct Eal::LogSink {
     const RuntimeLogLevel level = level_of(rte_log_cur_msg_loglevel());
     const std::lock_guard lock(self->mutex);
     self->partial.append(bytes, size);
-    for (size_t end = self->partial.find('\n'); end != std::string::npos; end = self->partial.find('\n')) {
+    for (size_t end = self->partial.find('\n'); end != std::string::npos;
+         end = self->partial.find('\n')) {
       const std::string text = self->partial.substr(0, end);
       self->partial.erase(0, end + 1);
       if (text.empty()) continue;
       // librte_vhost calls it an error when a front-end goes away or is turned away.
-      const bool peer_went = level == RuntimeLogLevel::kError && text.find("VHOST_CONFIG") != text.npos;
+      const bool peer_went =
+          level == RuntimeLogLevel::kError && text.find("VHOST_CONFIG") != text.npos;
       if (level == RuntimeLogLevel::kError && self->first_error.empty()) self->first_error = text;
       self->line(peer_went ? RuntimeLogLevel::kWarning : level, text);
     }
@@ -126,22 +132,27 @@ struct Eal::LogSink {
 
 Eal::Eal() : sink_(std::make_unique<LogSink>()) {}
 
-std::vector<std::string> eal_arguments(const RuntimeOptions& options, const std::vector<uint16_t>& worker_cpus,
+std::vector<std::string> eal_arguments(const RuntimeOptions& options,
+                                       const std::vector<uint16_t>& worker_cpus,
                                        const std::vector<uint16_t>& allowed) {
   std::string lcores = "0@(" + join(control_cpus(worker_cpus, allowed)) + ")";
   std::set<int> nodes;
   for (uint16_t worker = 0; worker < worker_cpus.size(); ++worker) {
-    lcores += "," + std::to_string(Eal::lcore_of(worker)) + "@" + std::to_string(worker_cpus[worker]);
+    lcores +=
+        "," + std::to_string(Eal::lcore_of(worker)) + "@" + std::to_string(worker_cpus[worker]);
     nodes.insert(node_of_cpu(worker_cpus[worker]));
   }
-  std::vector<std::string> args{"godwit", "--lcores", lcores, "--main-lcore", "0", "--no-telemetry"};
+  std::vector<std::string> args{"godwit",       "--lcores", lcores,
+                                "--main-lcore", "0",        "--no-telemetry"};
   args.insert(args.end(), {"--file-prefix", file_prefix(options)});
   if (options.hugepages) {
     std::vector<uint32_t> per_node;
-    for (int node = 0; node <= *nodes.rbegin(); ++node) per_node.push_back(nodes.contains(node) ? options.socket_mb : 0);
+    for (int node = 0; node <= *nodes.rbegin(); ++node)
+      per_node.push_back(nodes.contains(node) ? options.socket_mb : 0);
     args.insert(args.end(), {"--in-memory", "--socket-mem", join(per_node)});
   } else {
-    args.insert(args.end(), {"--no-huge", "--no-shconf", "-m", std::to_string(options.socket_mb * nodes.size())});
+    args.insert(args.end(), {"--no-huge", "--no-shconf", "-m",
+                             std::to_string(options.socket_mb * nodes.size())});
   }
   if (options.pci) {
     args.insert(args.end(), {"--allow", kUnusedPciAddress});
@@ -151,7 +162,8 @@ std::vector<std::string> eal_arguments(const RuntimeOptions& options, const std:
   return args;
 }
 
-Result<std::unique_ptr<Eal>> Eal::start(const RuntimeOptions& options, const std::vector<uint16_t>& worker_cpus) {
+Result<std::unique_ptr<Eal>> Eal::start(const RuntimeOptions& options,
+                                        const std::vector<uint16_t>& worker_cpus) {
   if (worker_cpus.size() + 1 > RTE_MAX_LCORE) {
     return fail("DPDK here has room for " + std::to_string(RTE_MAX_LCORE - 1) + " workers");
   }
@@ -164,14 +176,17 @@ Result<std::unique_ptr<Eal>> Eal::start(const RuntimeOptions& options, const std
   std::unique_ptr<Eal> eal(new Eal);
   LogSink& sink = *eal->sink_;
   sink.callback = options.log;
-  sink.stream = fopencookie(&sink, "w", {.read = nullptr, .write = LogSink::write, .seek = nullptr, .close = nullptr});
+  sink.stream = fopencookie(
+      &sink, "w", {.read = nullptr, .write = LogSink::write, .seek = nullptr, .close = nullptr});
   if (sink.stream == nullptr) return fail("no memory for the log stream");
   setvbuf(sink.stream, nullptr, _IOLBF, 1024);
   rte_openlog_stream(sink.stream);
   rte_log_set_global_level(RTE_LOG_WARNING);
-  // librte_vhost says each message and each attempt to connect; what matters of it comes as port events.
+  // librte_vhost says each message and each attempt to connect; what matters of it comes as port
+  // events.
   rte_log_set_level_pattern("lib.vhost.*", RTE_LOG_ERR);
-  rte_log_set_level_pattern("lib.eal", RTE_LOG_ERR);  // it warns of page sizes that nobody asked for
+  rte_log_set_level_pattern("lib.eal",
+                            RTE_LOG_ERR);  // it warns of page sizes that nobody asked for
 
   const std::vector<std::string> args = eal_arguments(options, worker_cpus, allowed_cpus());
   std::vector<char*> argv;
@@ -179,7 +194,8 @@ Result<std::unique_ptr<Eal>> Eal::start(const RuntimeOptions& options, const std
   argv.push_back(nullptr);
   if (rte_eal_init(static_cast<int>(args.size()), argv.data()) < 0) {
     const std::string why = eal->first_error();
-    return fail(std::string("DPDK cannot start: ") + rte_strerror(rte_errno) + (why.empty() ? "" : " (" + why + ")"));
+    return fail(std::string("DPDK cannot start: ") + rte_strerror(rte_errno) +
+                (why.empty() ? "" : " (" + why + ")"));
   }
   eal->runtime_dir_ = runtime_dir(options);
   return eal;

@@ -2,8 +2,8 @@
 //
 // Port events on their way to the control thread.
 //
-// Thread safety: post() by any thread but the workers; take() by the control thread. The lock is held for a push or a
-// swap, so it may be taken while librte_vhost holds its queue locks.
+// Thread safety: post() by any thread but the workers; take() by the control thread. The lock is
+// held for a push or a swap, so it may be taken while librte_vhost holds its queue locks.
 #pragma once
 
 #include <functional>

@@ -37,20 +37,16 @@ uint32_t l2_length(const Packet& packet, uint32_t limit, uint16_t& ether_type) {
 }  // namespace
 
 void find_partial_checksum(const rte_mbuf& mbuf, Packet& packet) {
-  // librte_vhost has seen a TCP or UDP header where the guest said (and has summed everything else itself), but
-  // keeps its lengths to itself.
+  // librte_vhost has seen a TCP or UDP header where the guest said (and has summed everything else
+  // itself), but keeps its lengths to itself.
   rte_net_hdr_lens lengths{};
-  const uint32_t type = rte_net_get_ptype(&mbuf, &lengths, RTE_PTYPE_L2_MASK | RTE_PTYPE_L3_MASK | RTE_PTYPE_L4_MASK);
+  const uint32_t type =
+      rte_net_get_ptype(&mbuf, &lengths, RTE_PTYPE_L2_MASK | RTE_PTYPE_L3_MASK | RTE_PTYPE_L4_MASK);
   uint16_t offset = 0;
   switch (type & RTE_PTYPE_L4_MASK) {
-    case RTE_PTYPE_L4_TCP:
-      offset = kTcpChecksumOffset;
-      break;
-    case RTE_PTYPE_L4_UDP:
-      offset = kUdpChecksumOffset;
-      break;
-    default:
-      return;
+    case RTE_PTYPE_L4_TCP: offset = kTcpChecksumOffset; break;
+    case RTE_PTYPE_L4_UDP: offset = kUdpChecksumOffset; break;
+    default: return;
   }
   packet.flags |= Packet::kPartialChecksum;
   packet.csum_start = static_cast<uint16_t>(lengths.l2_len + lengths.l3_len);

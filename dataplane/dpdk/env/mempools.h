@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Buffers: for each NUMA node that has a worker a pool for frames of the common size, and, once a port's MTU
-// asks for it, a smaller pool of buffers that hold the largest frame. A frame is always one segment: a guest cannot
-// make the switch chain buffers until a pool is empty.
+// Buffers: for each NUMA node that has a worker a pool for frames of the common size, and, once a
+// port's MTU asks for it, a smaller pool of buffers that hold the largest frame. A frame is always
+// one segment: a guest cannot make the switch chain buffers until a pool is empty.
 //
 // Thread safety: made and grown by the control thread. small()/large() by any thread.
 #pragma once
@@ -38,9 +38,13 @@ class Mempools {
   // Of the node, or of any where the node has none.
   [[nodiscard]] rte_mempool* small(int node) const { return of(node).small; }
   // nullptr until need_large().
-  [[nodiscard]] rte_mempool* large(int node) const { return of(node).large.load(std::memory_order_acquire); }
+  [[nodiscard]] rte_mempool* large(int node) const {
+    return of(node).large.load(std::memory_order_acquire);
+  }
   [[nodiscard]] rte_mempool* for_frame(int node, uint32_t bytes) const {
-    return bytes <= kSmallFrameBytes ? small(node) : bytes <= kLargeFrameBytes ? large(node) : nullptr;
+    return bytes <= kSmallFrameBytes   ? small(node)
+           : bytes <= kLargeFrameBytes ? large(node)
+                                       : nullptr;
   }
 
   // A buffer holding a copy of the bytes, with headroom, and a fresh Packet; nullptr: none free.

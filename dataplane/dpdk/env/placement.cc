@@ -41,7 +41,8 @@ int node_of_cpu(uint16_t cpu) {
 }
 
 WorkerId place_queue(const std::vector<WorkerLoad>& loads, int node) {
-  const bool there = std::any_of(loads.begin(), loads.end(), [&](const WorkerLoad& load) { return load.node == node; });
+  const bool there = std::any_of(loads.begin(), loads.end(),
+                                 [&](const WorkerLoad& load) { return load.node == node; });
   const WorkerLoad* best = nullptr;
   for (const WorkerLoad& load : loads) {
     if (there && load.node != node) continue;

@@ -25,7 +25,8 @@ struct WorkerLoad {
   int node = 0;
   uint32_t queues = 0;
 };
-// The least loaded worker of `node`, or of all where the node (-1: unknown) has no worker. `loads` is not empty.
+// The least loaded worker of `node`, or of all where the node (-1: unknown) has no worker. `loads`
+// is not empty.
 WorkerId place_queue(const std::vector<WorkerLoad>& loads, int node);
 
 }  // namespace godwit::dataplane

@@ -12,9 +12,11 @@ Result<std::unique_ptr<QsbrGrace>> QsbrGrace::create(uint16_t workers) {
   auto* qsbr = static_cast<rte_rcu_qsbr*>(rte_zmalloc("godwit_qsbr", bytes, RTE_CACHE_LINE_SIZE));
   if (qsbr == nullptr) return fail("no memory for the workers' grace periods");
   std::unique_ptr<QsbrGrace> grace(new QsbrGrace(qsbr));
-  if (rte_rcu_qsbr_init(qsbr, workers) != 0) return fail("rte_rcu_qsbr_init refused " + std::to_string(workers) + " workers");
+  if (rte_rcu_qsbr_init(qsbr, workers) != 0)
+    return fail("rte_rcu_qsbr_init refused " + std::to_string(workers) + " workers");
   for (uint16_t worker = 0; worker < workers; ++worker) {
-    if (rte_rcu_qsbr_thread_register(qsbr, worker) != 0) return fail("rte_rcu_qsbr cannot register a worker");
+    if (rte_rcu_qsbr_thread_register(qsbr, worker) != 0)
+      return fail("rte_rcu_qsbr cannot register a worker");
   }
   return grace;
 }
@@ -22,7 +24,8 @@ Result<std::unique_ptr<QsbrGrace>> QsbrGrace::create(uint16_t workers) {
 QsbrGrace::~QsbrGrace() { rte_free(qsbr_); }
 
 void QsbrGrace::wait(uint64_t token) {
-  // A worker's loop is a few microseconds when it has a CPU; where it shares one, spinning here would keep it from it.
+  // A worker's loop is a few microseconds when it has a CPU; where it shares one, spinning here
+  // would keep it from it.
   for (int spins = 0; spins < 64; ++spins) {
     if (elapsed(token)) return;
     rte_pause();

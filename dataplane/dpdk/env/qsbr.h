@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Grace periods by rte_rcu_qsbr: each worker is one reader, online while it may hold a pointer to something
-// published, offline while it sleeps and before and after it runs.
+// Grace periods by rte_rcu_qsbr: each worker is one reader, online while it may hold a pointer to
+// something published, offline while it sleeps and before and after it runs.
 //
-// Thread safety: the GracePeriod methods by any thread but the workers (the control thread, and librte_vhost's thread in
-// destroy_device). enter/leave/quiescent by the worker of that id.
+// Thread safety: the GracePeriod methods by any thread but the workers (the control thread, and
+// librte_vhost's thread in destroy_device). enter/leave/quiescent by the worker of that id.
 #pragma once
 
 #include <rte_rcu_qsbr.h>
@@ -13,8 +13,8 @@
 #include <memory>
 
 #include "base/ids.h"
-#include "base/result.h"
 #include "base/rcu.h"
+#include "base/result.h"
 
 namespace godwit::dataplane {
 
@@ -26,7 +26,9 @@ class QsbrGrace final : public GracePeriod {
   QsbrGrace& operator=(const QsbrGrace&) = delete;
 
   [[nodiscard]] uint64_t start() override { return rte_rcu_qsbr_start(qsbr_); }
-  [[nodiscard]] bool elapsed(uint64_t token) override { return rte_rcu_qsbr_check(qsbr_, token, false) == 1; }
+  [[nodiscard]] bool elapsed(uint64_t token) override {
+    return rte_rcu_qsbr_check(qsbr_, token, false) == 1;
+  }
   void wait(uint64_t token) override;
 
   void enter(WorkerId worker) { rte_rcu_qsbr_thread_online(qsbr_, worker.value); }

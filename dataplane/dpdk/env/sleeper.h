@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How one worker sleeps, and who wakes it: kicks of guests and frames of kernel interfaces by their descriptors, other
-// threads by wake().
+// How one worker sleeps, and who wakes it: kicks of guests and frames of kernel interfaces by their
+// descriptors, other threads by wake().
 //
-// No wake-up is lost. The worker says that it will sleep (begin()), then looks once more at everything that wake() is called
-// for, then sleeps; who changes something does so first and calls wake() after. Descriptors are watched by
-// edges: what was signalled since they were last reported ends the next sleep at once. Nobody reads them.
+// No wake-up is lost. The worker says that it will sleep (begin()), then looks once more at
+// everything that wake() is called for, then sleeps; who changes something does so first and calls
+// wake() after. Descriptors are watched by edges: what was signalled since they were last reported
+// ends the next sleep at once. Nobody reads them.
 //
 // Thread safety: wake() and attend() by any thread; the rest by the worker.
 #pragma once
@@ -38,7 +39,8 @@ class Sleeper {
   [[nodiscard]] bool attention() const { return attention_.load(std::memory_order_relaxed); }
   // Once true after an attend().
   bool take_attention() { return attention() && attention_.exchange(false); }
-  // Reports `tag` when the descriptor is signalled from now on, or was already. False: it can't be watched.
+  // Reports `tag` when the descriptor is signalled from now on, or was already. False: it can't be
+  // watched.
   bool watch(int fd, uint32_t tag);
   // Nothing is watched any more.
   void forget();

@@ -24,14 +24,19 @@ constexpr uint16_t kDescriptors = 512;
 constexpr uint16_t kMaxRxQueues = 64;
 
 // Their rx queues are those that the devargs make, each fed by the kernel or a peer.
-constexpr std::array<std::string_view, 4> kQueuesByDevargs{"net_af_packet", "net_af_xdp", "net_pcap", "net_ring"};
+constexpr std::array<std::string_view, 4> kQueuesByDevargs{"net_af_packet", "net_af_xdp",
+                                                           "net_pcap", "net_ring"};
 // Their other end decides how many of our tx queues lead anywhere.
 constexpr std::array<std::string_view, 2> kOneTxQueue{"net_memif", "net_virtio_user"};
 
 // -1 is a driver's "no", not EPERM.
-std::string reason(int error) { return error == -1 ? "refused" : rte_strerror(error < 0 ? -error : error); }
+std::string reason(int error) {
+  return error == -1 ? "refused" : rte_strerror(error < 0 ? -error : error);
+}
 
-bool among(std::string_view name, const auto& names) { return std::find(names.begin(), names.end(), name) != names.end(); }
+bool among(std::string_view name, const auto& names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 // The packet socket that is bound to the interface. The device keeps it to itself.
 int packet_socket(int interface) {
@@ -56,7 +61,8 @@ std::vector<uint16_t> matching(const std::string& devargs) {
   std::vector<uint16_t> found;
   rte_dev_iterator iterator{};
   if (rte_eth_iterator_init(&iterator, devargs.c_str()) != 0) return found;
-  for (uint16_t device = rte_eth_iterator_next(&iterator); device != RTE_MAX_ETHPORTS; device = rte_eth_iterator_next(&iterator)) {
+  for (uint16_t device = rte_eth_iterator_next(&iterator); device != RTE_MAX_ETHPORTS;
+       device = rte_eth_iterator_next(&iterator)) {
     found.push_back(device);
   }
   return found;
@@ -64,14 +70,20 @@ std::vector<uint16_t> matching(const std::string& devargs) {
 
 Result<uint16_t> probe(const std::string& devargs, bool pci_available) {
   if (is_pci_devargs(devargs) && !pci_available) {
-    return fail("PCI devices were not asked for when the switch started: name one of them in the configuration's uplinks");
+    return fail(
+        "PCI devices were not asked for when the switch started: name one of them in the "
+        "configuration's uplinks");
   }
-  if (devargs.find("net_virtio_user") != std::string::npos && devargs.find("server=1") != std::string::npos) {
-    return fail("net_virtio_user with server=1 would halt the switch until its peer connects: let the peer be the server");
+  if (devargs.find("net_virtio_user") != std::string::npos &&
+      devargs.find("server=1") != std::string::npos) {
+    return fail(
+        "net_virtio_user with server=1 would halt the switch until its peer connects: let the peer "
+        "be the server");
   }
   if (!matching(devargs).empty()) return fail("device " + devargs + " is there already");
   if (rte_eth_dev_count_avail() >= RTE_MAX_ETHPORTS) {
-    return fail("DPDK here has room for " + std::to_string(RTE_MAX_ETHPORTS) + " devices, all taken");
+    return fail("DPDK here has room for " + std::to_string(RTE_MAX_ETHPORTS) +
+                " devices, all taken");
   }
   const int error = rte_dev_probe(devargs.c_str());
   if (error == -EEXIST) return fail("a device of that name is there already: " + devargs);
@@ -83,8 +95,9 @@ Result<uint16_t> probe(const std::string& devargs, bool pci_available) {
 
 }  // namespace
 
-Result<std::unique_ptr<EthdevPort>> EthdevPort::open(PortId port, const EthdevPortSpec& spec, uint16_t workers,
-                                                     Mempools& pools, bool pci_available) {
+Result<std::unique_ptr<EthdevPort>> EthdevPort::open(PortId port, const EthdevPortSpec& spec,
+                                                     uint16_t workers, Mempools& pools,
+                                                     bool pci_available) {
   auto device = probe(spec.devargs, pci_available);
   if (!device) return fail(device.error());
   std::unique_ptr<EthdevPort> opened(new EthdevPort(port, spec, workers, *device, pools));
@@ -94,14 +107,18 @@ Result<std::unique_ptr<EthdevPort>> EthdevPort::open(PortId port, const EthdevPo
   return opened;
 }
 
-EthdevPort::EthdevPort(PortId port, const EthdevPortSpec& spec, uint16_t workers, uint16_t device, Mempools& pools)
-    : Port(port, PortKind::kEthdev, spec.name, spec.devargs, spec.mtu, workers), device_(device), pools_(pools) {}
+EthdevPort::EthdevPort(PortId port, const EthdevPortSpec& spec, uint16_t workers, uint16_t device,
+                       Mempools& pools)
+    : Port(port, PortKind::kEthdev, spec.name, spec.devargs, spec.mtu, workers),
+      device_(device),
+      pools_(pools) {}
 
 EthdevPort::~EthdevPort() { EthdevPort::close(); }
 
 Result<void> EthdevPort::configure(uint16_t workers) {
   rte_eth_dev_info info{};
-  if (const int error = rte_eth_dev_info_get(device_, &info); error != 0) return fail("no device info: " + reason(error));
+  if (const int error = rte_eth_dev_info_get(device_, &info); error != 0)
+    return fail("no device info: " + reason(error));
   driver_ = info.driver_name;
   numa_node_ = rte_eth_dev_socket_id(device_);
   if (rte_ether_addr address{}; rte_eth_macaddr_get(device_, &address) == 0) {
@@ -109,33 +126,40 @@ Result<void> EthdevPort::configure(uint16_t workers) {
   }
   const uint16_t rx_limit = std::min(info.max_rx_queues, kMaxRxQueues);
   const bool rss = info.flow_type_rss_offloads != 0;
-  const auto rx_queues = among(driver_, kQueuesByDevargs) ? rx_limit : std::min(rx_limit, rss ? workers : uint16_t{1});
+  const auto rx_queues =
+      among(driver_, kQueuesByDevargs) ? rx_limit : std::min(rx_limit, rss ? workers : uint16_t{1});
   const bool each = !among(driver_, kOneTxQueue) && info.max_tx_queues >= workers;
   const uint16_t tx_queues = each ? workers : uint16_t{1};
-  if (rx_queues == 0 || info.max_tx_queues == 0) return fail("the device has no queues to receive from or send to");
+  if (rx_queues == 0 || info.max_tx_queues == 0)
+    return fail("the device has no queues to receive from or send to");
 
   rte_eth_conf conf{};
   if (rss && rx_queues > 1) {
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
-    conf.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+    conf.rx_adv_conf.rss_conf.rss_hf =
+        info.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
   }
   if (info.max_mtu == 0 || mtu() <= info.max_mtu) conf.rxmode.mtu = mtu();
   if (const int error = rte_eth_dev_configure(device_, rx_queues, tx_queues, &conf); error != 0) {
-    return fail("cannot configure " + std::to_string(rx_queues) + " rx and " + std::to_string(tx_queues) +
-                " tx queues: " + reason(error));
+    return fail("cannot configure " + std::to_string(rx_queues) + " rx and " +
+                std::to_string(tx_queues) + " tx queues: " + reason(error));
   }
   if (auto done = set_mtu(); !done) return done;
   if (auto done = set_up_queues(rx_queues, tx_queues); !done) return done;
-  if (const int error = rte_eth_dev_start(device_); error != 0) return fail("cannot start: " + reason(error));
+  if (const int error = rte_eth_dev_start(device_); error != 0)
+    return fail("cannot start: " + reason(error));
   const int promiscuous = rte_eth_promiscuous_enable(device_);
-  if (promiscuous != 0 && promiscuous != -ENOTSUP) return fail("cannot become promiscuous: " + reason(promiscuous));
+  if (promiscuous != 0 && promiscuous != -ENOTSUP)
+    return fail("cannot become promiscuous: " + reason(promiscuous));
   set_queues(rx_queues, tx_queues, each);
-  if (driver_ == "net_af_packet" && rx_queues == 1 && info.if_index != 0) wait_fd_ = packet_socket(static_cast<int>(info.if_index));
+  if (driver_ == "net_af_packet" && rx_queues == 1 && info.if_index != 0)
+    wait_fd_ = packet_socket(static_cast<int>(info.if_index));
   tx_mask_.store(1);
   return {};
 }
 
-// Before the queues: some devices size them by it. A device that cannot be asked is taken at its word.
+// Before the queues: some devices size them by it. A device that cannot be asked is taken at its
+// word.
 Result<void> EthdevPort::set_mtu() {
   uint16_t current = 0;
   if (rte_eth_dev_get_mtu(device_, &current) == 0 && current == mtu()) return {};
@@ -147,19 +171,23 @@ Result<void> EthdevPort::set_mtu() {
 Result<void> EthdevPort::set_up_queues(uint16_t rx_queues, uint16_t tx_queues) {
   uint16_t rx_descriptors = kDescriptors;
   uint16_t tx_descriptors = kDescriptors;
-  if (const int error = rte_eth_dev_adjust_nb_rx_tx_desc(device_, &rx_descriptors, &tx_descriptors); error != 0) {
+  if (const int error = rte_eth_dev_adjust_nb_rx_tx_desc(device_, &rx_descriptors, &tx_descriptors);
+      error != 0) {
     return fail("no number of descriptors suits it: " + reason(error));
   }
   rte_mempool* pool = pools_.for_frame(numa_node_, mtu() + kEthernetBytes + 2 * kVlanTagBytes);
   if (pool == nullptr) return fail("no buffers for MTU " + std::to_string(mtu()));
   const auto socket = static_cast<unsigned>(numa_node_);
   for (uint16_t queue = 0; queue < rx_queues; ++queue) {
-    if (const int error = rte_eth_rx_queue_setup(device_, queue, rx_descriptors, socket, nullptr, pool); error != 0) {
+    if (const int error =
+            rte_eth_rx_queue_setup(device_, queue, rx_descriptors, socket, nullptr, pool);
+        error != 0) {
       return fail("rx queue " + std::to_string(queue) + ": " + reason(error));
     }
   }
   for (uint16_t queue = 0; queue < tx_queues; ++queue) {
-    if (const int error = rte_eth_tx_queue_setup(device_, queue, tx_descriptors, socket, nullptr); error != 0) {
+    if (const int error = rte_eth_tx_queue_setup(device_, queue, tx_descriptors, socket, nullptr);
+        error != 0) {
       return fail("tx queue " + std::to_string(queue) + ": " + reason(error));
     }
   }
@@ -175,7 +203,8 @@ uint16_t EthdevPort::receive(uint16_t queue, rte_mempool*, rte_mbuf** out, uint1
   return count;
 }
 
-// Some devices chain buffers where a frame is longer than one. Unchanged: there is no buffer that long.
+// Some devices chain buffers where a frame is longer than one. Unchanged: there is no buffer that
+// long.
 rte_mbuf* EthdevPort::linear(rte_mbuf* mbuf) {
   rte_mempool* pool = pools_.for_frame(numa_node_, mbuf->pkt_len);
   rte_mbuf* whole = pool == nullptr ? nullptr : rte_pktmbuf_alloc(pool);
@@ -206,7 +235,8 @@ void EthdevPort::describe(PortInfo& info) const {
   info.driver = driver_;
   info.mac = mac_;
   rte_eth_link link{};
-  info.link_up = open_ && rte_eth_link_get_nowait(device_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+  info.link_up =
+      open_ && rte_eth_link_get_nowait(device_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
   info.rings_running = info.link_up;
 }
 

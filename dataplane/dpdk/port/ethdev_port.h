@@ -2,12 +2,12 @@
 //
 // A DPDK device as a port, from devargs: what EAL's --vdev or --allow take.
 //
-// Queues: a NIC with RSS gets as many rx queues as there are workers; devices whose queues come from their devargs get all
-// of those, since each that is not polled loses frames. A device with a tx queue for each worker is sent to without
-// mailboxes; on others one worker writes the one queue.
+// Queues: a NIC with RSS gets as many rx queues as there are workers; devices whose queues come
+// from their devargs get all of those, since each that is not polled loses frames. A device with a
+// tx queue for each worker is sent to without mailboxes; on others one worker writes the one queue.
 //
-// Waiting: a kernel interface (net_af_packet) with one queue is waited for by its packet socket. What else there is has to be
-// polled: net_memif asks its peer not to interrupt.
+// Waiting: a kernel interface (net_af_packet) with one queue is waited for by its packet socket.
+// What else there is has to be polled: net_memif asks its peer not to interrupt.
 //
 // Thread safety: as Port's.
 #pragma once
@@ -24,7 +24,8 @@ namespace godwit::dataplane {
 class EthdevPort final : public Port {
  public:
   // Probes, configures and starts the device. Errors say which step failed and why.
-  static Result<std::unique_ptr<EthdevPort>> open(PortId id, const EthdevPortSpec& spec, uint16_t workers, Mempools& pools,
+  static Result<std::unique_ptr<EthdevPort>> open(PortId id, const EthdevPortSpec& spec,
+                                                  uint16_t workers, Mempools& pools,
                                                   bool pci_available);
   ~EthdevPort() override;
 
@@ -37,7 +38,8 @@ class EthdevPort final : public Port {
   void close() override;
 
  private:
-  EthdevPort(PortId id, const EthdevPortSpec& spec, uint16_t workers, uint16_t device, Mempools& pools);
+  EthdevPort(PortId id, const EthdevPortSpec& spec, uint16_t workers, uint16_t device,
+             Mempools& pools);
   Result<void> configure(uint16_t workers);
   Result<void> set_up_queues(uint16_t rx_queues, uint16_t tx_queues);
   Result<void> set_mtu();

@@ -16,7 +16,8 @@ uint32_t next_serial() {
 
 }  // namespace
 
-Port::Port(PortId port_id, PortKind port_kind, std::string port_name, std::string port_detail, uint16_t mtu, uint16_t workers)
+Port::Port(PortId port_id, PortKind port_kind, std::string port_name, std::string port_detail,
+           uint16_t mtu, uint16_t workers)
     : id(port_id),
       kind(port_kind),
       serial(next_serial()),
@@ -34,6 +35,8 @@ void Port::set_queues(uint16_t rx_queues, uint16_t tx_queues, bool queue_per_wor
   batches_ = std::vector<TxBatch>(size_t{workers_} * batch_stride_);
 }
 
-void Port::first_delivery_now() { first_delivery_ns_.store(monotonic_ns(), std::memory_order_relaxed); }
+void Port::first_delivery_now() {
+  first_delivery_ns_.store(monotonic_ns(), std::memory_order_relaxed);
+}
 
 }  // namespace godwit::dataplane

@@ -25,7 +25,8 @@ namespace godwit::dataplane {
 namespace {
 
 constexpr int kHangUpLimitMs = 1000;
-constexpr uint64_t kSettleMs = 20;  // from destroy_connection to the end of the event thread's handler, by far
+constexpr uint64_t kSettleMs =
+    20;  // from destroy_connection to the end of the event thread's handler, by far
 
 // librte_vhost's callbacks carry no context, so what they find their port by is the process's.
 struct Registry {
@@ -40,11 +41,13 @@ Registry& registry() {
 }
 
 VhostPort* port_of(int vid) {
-  return vid >= 0 && vid < RTE_MAX_VHOST_DEVICE ? registry().by_vid[static_cast<size_t>(vid)].load() : nullptr;
+  return vid >= 0 && vid < RTE_MAX_VHOST_DEVICE ? registry().by_vid[static_cast<size_t>(vid)].load()
+                                                : nullptr;
 }
 
 void set_port_of(int vid, VhostPort* port) {
-  if (vid >= 0 && vid < RTE_MAX_VHOST_DEVICE) registry().by_vid[static_cast<size_t>(vid)].store(port);
+  if (vid >= 0 && vid < RTE_MAX_VHOST_DEVICE)
+    registry().by_vid[static_cast<size_t>(vid)].store(port);
 }
 
 VhostPort* port_by_path(int vid) {
@@ -75,25 +78,22 @@ rte_vhost_msg_result after_message(int vid, void* context) {
     case VhostRequest::kSetFeatures:
       if (message->size >= sizeof(uint64_t)) port->on_features(message->payload.u64);
       break;
-    case VhostRequest::kSetLogBase:
-      port->on_rings_locked();
-      break;
+    case VhostRequest::kSetLogBase: port->on_rings_locked(); break;
     case VhostRequest::kGetVringBase:
-      if (message->size >= sizeof(VhostVringState)) port->on_ring_base(message->payload.state.index);
+      if (message->size >= sizeof(VhostVringState))
+        port->on_ring_base(message->payload.state.index);
       break;
-    case VhostRequest::kResetOwner:
-      port->on_reset_owner();
-      break;
+    case VhostRequest::kResetOwner: port->on_reset_owner(); break;
     case VhostRequest::kInvalid:
     case VhostRequest::kGetQueueNum:
-    default:
-      break;
+    default: break;
   }
   return RTE_VHOST_MSG_RESULT_NOT_HANDLED;  // librte_vhost's own answer stands
 }
 
 int new_connection(int vid) {
-  static constexpr rte_vhost_user_extern_ops kHooks{.pre_msg_handle = before_message, .post_msg_handle = after_message};
+  static constexpr rte_vhost_user_extern_ops kHooks{.pre_msg_handle = before_message,
+                                                    .post_msg_handle = after_message};
   VhostPort* port = port_by_path(vid);
   if (port == nullptr || !port->on_connection(vid)) return -1;
   set_port_of(vid, port);
@@ -136,24 +136,28 @@ constexpr rte_vhost_device_ops kDeviceOps{
 
 // A server's socket that a killed process left behind would keep us from listening.
 void remove_stale_socket(const std::string& path) {
-  struct stat status{};
+  struct stat status {};
   if (lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return;
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.c_str(), path.size());
-  const bool refused = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 && errno == ECONNREFUSED;
+  const bool refused = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 &&
+                       errno == ECONNREFUSED;
   ::close(fd);
   if (refused) unlink(path.c_str());
 }
 
 Result<void> configure(VhostPort& port, const char* path) {
-  if (rte_vhost_driver_disable_features(path, kFeaturesNotOffered) != 0) return fail("cannot mask virtio features");
+  if (rte_vhost_driver_disable_features(path, kFeaturesNotOffered) != 0)
+    return fail("cannot mask virtio features");
   uint64_t offered = 0;
-  if (rte_vhost_driver_get_features(path, &offered) != 0) return fail("cannot tell which virtio features are offered");
+  if (rte_vhost_driver_get_features(path, &offered) != 0)
+    return fail("cannot tell which virtio features are offered");
   port.set_offered_features(offered);
-  if (rte_vhost_driver_callback_register(path, &kDeviceOps) != 0) return fail("cannot register vhost callbacks");
+  if (rte_vhost_driver_callback_register(path, &kDeviceOps) != 0)
+    return fail("cannot register vhost callbacks");
   if (rte_vhost_driver_start(path) != 0) {
     return fail(port.spec().server ? "cannot listen on " + port.spec().socket_path
                                    : "cannot connect to " + port.spec().socket_path);
@@ -172,8 +176,8 @@ void forget(VhostPort& port) {
   }
 }
 
-// Ends the connections of a client port from our side. librte_vhost keeps their descriptors to itself; a socket
-// connected to a server bears the server's path as its peer's name.
+// Ends the connections of a client port from our side. librte_vhost keeps their descriptors to
+// itself; a socket connected to a server bears the server's path as its peer's name.
 void hang_up(const std::string& path) {
   DIR* directory = opendir("/proc/self/fd");
   if (directory == nullptr) return;
@@ -181,7 +185,9 @@ void hang_up(const std::string& path) {
     const int fd = std::atoi(entry->d_name);
     sockaddr_un peer{};
     socklen_t size = sizeof peer;
-    if (fd <= 2 || getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0 || peer.sun_family != AF_UNIX) continue;
+    if (fd <= 2 || getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0 ||
+        peer.sun_family != AF_UNIX)
+      continue;
     if (path == peer.sun_path) shutdown(fd, SHUT_RDWR);
   }
   closedir(directory);
@@ -193,11 +199,13 @@ Result<void> register_vhost(VhostPort& port) {
   const std::string& path = port.spec().socket_path;
   {
     const std::lock_guard lock(registry().mutex);
-    if (!registry().by_path.emplace(path, &port).second) return fail("socket " + path + " is another port's");
+    if (!registry().by_path.emplace(path, &port).second)
+      return fail("socket " + path + " is another port's");
   }
-  // Linear buffers: a frame is one segment or it is not received; what is larger than the pool's buffers goes to a
-  // buffer of its own (64 KB at most) and meets the MTU check like any other.
-  uint64_t flags = RTE_VHOST_USER_NET_COMPLIANT_OL_FLAGS | RTE_VHOST_USER_LINEARBUF_SUPPORT | RTE_VHOST_USER_EXTBUF_SUPPORT;
+  // Linear buffers: a frame is one segment or it is not received; what is larger than the pool's
+  // buffers goes to a buffer of its own (64 KB at most) and meets the MTU check like any other.
+  uint64_t flags = RTE_VHOST_USER_NET_COMPLIANT_OL_FLAGS | RTE_VHOST_USER_LINEARBUF_SUPPORT |
+                   RTE_VHOST_USER_EXTBUF_SUPPORT;
   if (port.spec().server) {
     remove_stale_socket(path);
   } else {
@@ -205,7 +213,8 @@ Result<void> register_vhost(VhostPort& port) {
   }
   if (rte_vhost_driver_register(path.c_str(), flags) != 0) {
     forget(port);
-    return fail("librte_vhost cannot take socket " + path + (port.spec().server ? ": is the directory there and writable?" : ""));
+    return fail("librte_vhost cannot take socket " + path +
+                (port.spec().server ? ": is the directory there and writable?" : ""));
   }
   if (auto configured = configure(port, path.c_str()); !configured) {
     rte_vhost_driver_unregister(path.c_str());
@@ -215,14 +224,16 @@ Result<void> register_vhost(VhostPort& port) {
   return {};
 }
 
-// librte_vhost 22.11 may not forget a client that disconnects in this very moment: its event thread puts the socket
-// back on the reconnect list after it was taken off, and then the socket is freed. So the connection is ended first, and
-// what the event thread does about that is over before the socket goes. A new connection is refused meanwhile.
+// librte_vhost 22.11 may not forget a client that disconnects in this very moment: its event thread
+// puts the socket back on the reconnect list after it was taken off, and then the socket is freed.
+// So the connection is ended first, and what the event thread does about that is over before the
+// socket goes. A new connection is refused meanwhile.
 void unregister_vhost(VhostPort& port) {
   if (!port.spec().server) {
     port.refuse_connections();
     hang_up(port.spec().socket_path);
-    for (int waited_ms = 0; port.connected() && waited_ms < kHangUpLimitMs; ++waited_ms) usleep(1000);
+    for (int waited_ms = 0; port.connected() && waited_ms < kHangUpLimitMs; ++waited_ms)
+      usleep(1000);
     while (monotonic_ns() - port.last_disconnect_ns() < kSettleMs * 1'000'000) usleep(1000);
   }
   rte_vhost_driver_unregister(port.spec().socket_path.c_str());

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// librte_vhost's callbacks, which know a path or a device number, brought to the port that they are about.
+// librte_vhost's callbacks, which know a path or a device number, brought to the port that they are
+// about.
 //
-// Thread safety: register/unregister by the control thread. The callbacks come from librte_vhost's threads, and from
-// the control thread inside register (a client that connects at once) and unregister (its device is destroyed).
+// Thread safety: register/unregister by the control thread. The callbacks come from librte_vhost's
+// threads, and from the control thread inside register (a client that connects at once) and
+// unregister (its device is destroyed).
 #pragma once
 
 #include "base/result.h"

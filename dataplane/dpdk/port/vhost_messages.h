@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The few vhost-user messages that the switch looks at beside librte_vhost, laid out as QEMU's vhost-user
-// specification says ("Message Specification"): 32-bit request, flags and size, host byte order, then the payload.
-// librte_vhost hands its message hooks a pointer to one.
+// The few vhost-user messages that the switch looks at beside librte_vhost, laid out as QEMU's
+// vhost-user specification says ("Message Specification"): 32-bit request, flags and size, host
+// byte order, then the payload. librte_vhost hands its message hooks a pointer to one.
 //
 // The payload is valid up to `size` bytes; a front-end chooses that, so check it first.
 #pragma once
@@ -55,8 +55,8 @@ inline constexpr uint64_t kFeatureMq = feature(22);
 inline constexpr uint64_t kFeatureLogAll = feature(26);
 
 // Segmentation: nothing here cuts a large frame or joins small ones.
-inline constexpr uint64_t kFeaturesNotOffered = kFeatureGso | kFeatureGuestTso4 | kFeatureGuestTso6 | kFeatureGuestEcn |
-                                                kFeatureGuestUfo | kFeatureHostTso4 | kFeatureHostTso6 |
-                                                kFeatureHostEcn | kFeatureHostUfo;
+inline constexpr uint64_t kFeaturesNotOffered =
+    kFeatureGso | kFeatureGuestTso4 | kFeatureGuestTso6 | kFeatureGuestEcn | kFeatureGuestUfo |
+    kFeatureHostTso4 | kFeatureHostTso6 | kFeatureHostEcn | kFeatureHostUfo;
 
 }  // namespace godwit::dataplane

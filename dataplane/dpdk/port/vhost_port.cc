@@ -17,13 +17,15 @@
 namespace godwit::dataplane {
 namespace {
 
-constexpr uint16_t rx_ring(uint16_t queue) { return static_cast<uint16_t>(queue * 2 + 1); }  // the guest sends by it
+constexpr uint16_t rx_ring(uint16_t queue) {
+  return static_cast<uint16_t>(queue * 2 + 1);
+}  // the guest sends by it
 constexpr uint16_t tx_ring(uint16_t queue) { return static_cast<uint16_t>(queue * 2); }
 
 }  // namespace
 
-VhostPort::VhostPort(PortId port, const VhostPortSpec& spec, uint16_t workers, EventQueue& events, GracePeriod& grace,
-                     std::function<void()> attend)
+VhostPort::VhostPort(PortId port, const VhostPortSpec& spec, uint16_t workers, EventQueue& events,
+                     GracePeriod& grace, std::function<void()> attend)
     : Port(port, PortKind::kVhost, spec.name, spec.socket_path, spec.mtu, workers),
       spec_(spec),
       events_(events),
@@ -108,10 +110,13 @@ void VhostPort::on_ring(uint16_t ring, bool ready) {
 // Under librte_vhost's locks, so its descriptor does not go meanwhile.
 void VhostPort::keep_kick(uint16_t queue) {
   rte_vhost_vring vring{};
-  if (rte_vhost_get_vhost_vring(connection_.load(), rx_ring(queue), &vring) != 0 || vring.kickfd < 0) return;
+  if (rte_vhost_get_vhost_vring(connection_.load(), rx_ring(queue), &vring) != 0 ||
+      vring.kickfd < 0)
+    return;
   Kick& kick = kicks_[queue];
   const int mine = kick.fd.load();
-  const int kept = mine < 0 ? fcntl(vring.kickfd, F_DUPFD_CLOEXEC, 0) : dup3(vring.kickfd, mine, O_CLOEXEC);
+  const int kept =
+      mine < 0 ? fcntl(vring.kickfd, F_DUPFD_CLOEXEC, 0) : dup3(vring.kickfd, mine, O_CLOEXEC);
   if (kept < 0) return;
   kick.fd.store(kept);
   kick.version.fetch_add(1);
@@ -160,7 +165,8 @@ void VhostPort::on_features(uint64_t features) {
   // librte_vhost drops all rings but the first pair when multi-queue was not negotiated.
   if ((features & kFeatureMq) == 0) ran_rings_ &= 3;
   const uint64_t before = features_.exchange(features);
-  if (((before ^ features) & ~kFeatureLogAll) != 0) events_.post(PortEventKind::kFeaturesChanged, id);
+  if (((before ^ features) & ~kFeatureLogAll) != 0)
+    events_.post(PortEventKind::kFeaturesChanged, id);
   const bool logging = (features & kFeatureLogAll) != 0;
   if (logging_.exchange(logging) != logging) {
     on_rings_locked();
@@ -172,11 +178,13 @@ void VhostPort::on_rings_locked() {
   if (rings_running_.load()) hold_at_least(kCatchUpNs);
 }
 
-// Never shortens: a ring stops for an instant whenever QEMU gives it another descriptor to be told by, also just after its start.
+// Never shortens: a ring stops for an instant whenever QEMU gives it another descriptor to be told
+// by, also just after its start.
 void VhostPort::hold_at_least(uint64_t ns) {
   const uint64_t until = monotonic_ns() + ns;
   uint64_t now = hold_until_ns_.load(std::memory_order_relaxed);
-  while (now < until && !hold_until_ns_.compare_exchange_weak(now, until, std::memory_order_release, std::memory_order_relaxed)) {
+  while (now < until && !hold_until_ns_.compare_exchange_weak(now, until, std::memory_order_release,
+                                                              std::memory_order_relaxed)) {
   }
 }
 
@@ -188,7 +196,8 @@ void VhostPort::publish_tx_mask() {
   }
   const uint32_t before = tx_mask_.load(std::memory_order_relaxed);
   const bool up = vid_.load() != -1 && mask != 0;
-  // While it is down, flows stay with the queues, and so the workers, that they had: order survives a stop.
+  // While it is down, flows stay with the queues, and so the workers, that they had: order survives
+  // a stop.
   tx_mask_.store(up ? mask : (before | kDownBit), std::memory_order_release);
 }
 
@@ -202,7 +211,8 @@ uint16_t VhostPort::receive(uint16_t queue, rte_mempool* pool, rte_mbuf** out, u
   const int vid = vid_.load(std::memory_order_acquire);
   const uint16_t ring = rx_ring(queue);
   if (vid < 0 || (ready_rings_.load(std::memory_order_relaxed) >> ring & 1) == 0) return 0;
-  const uint64_t quiet = silenced_rings_.load(std::memory_order_relaxed) | armed_rings_.load(std::memory_order_relaxed);
+  const uint64_t quiet = silenced_rings_.load(std::memory_order_relaxed) |
+                         armed_rings_.load(std::memory_order_relaxed);
   if ((quiet >> ring & 1) == 0) silence_kicks(vid, ring);
   const uint16_t count = rte_vhost_dequeue_burst(vid, ring, pool, out, most);
   for (uint16_t i = 0; i < count; ++i) {

@@ -12,8 +12,10 @@ constexpr unsigned kControlFrames = 4095;  // from the control thread
 }  // namespace
 
 Result<RingPtr> make_ring(const char* name, unsigned capacity, int node) {
-  RingPtr ring(rte_ring_create(name, capacity, node, RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ));
-  if (!ring) return fail(std::string("no memory for ring ") + name + " (" + rte_strerror(rte_errno) + ")");
+  RingPtr ring(
+      rte_ring_create(name, capacity, node, RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ));
+  if (!ring)
+    return fail(std::string("no memory for ring ") + name + " (" + rte_strerror(rte_errno) + ")");
   return ring;
 }
 
@@ -28,7 +30,8 @@ Result<std::unique_ptr<Mailboxes>> Mailboxes::create(const std::vector<int>& wor
         continue;
       }
       const std::string name = "mail_" + std::to_string(sender) + "_" + std::to_string(to);
-      auto ring = make_ring(name.c_str(), sender == workers ? kControlFrames : kWorkerFrames, worker_nodes[to]);
+      auto ring = make_ring(name.c_str(), sender == workers ? kControlFrames : kWorkerFrames,
+                            worker_nodes[to]);
       if (!ring) return fail(ring.error());
       boxes->rings_.push_back(std::move(*ring));
     }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Frames from one thread to another: for each pair (sender, worker) a ring with one producer and one consumer, so nobody
-// ever waits for a thread that was preempted half-way. Senders are the workers and, last, the control thread.
+// Frames from one thread to another: for each pair (sender, worker) a ring with one producer and
+// one consumer, so nobody ever waits for a thread that was preempted half-way. Senders are the
+// workers and, last, the control thread.
 //
 // A worker that sleeps is woken by its Sleeper.
 //
-// Bounded and in order for each pair. A frame in a ring is the ring's; its MbufPriv says what it is for.
+// Bounded and in order for each pair. A frame in a ring is the ring's; its MbufPriv says what it is
+// for.
 //
 // Thread safety: send() by the sender named; receive() by the worker named.
 #pragma once
@@ -44,12 +46,15 @@ class Mailboxes {
     return rte_ring_sp_enqueue(ring(sender, to), mbuf) == 0;
   }
   unsigned receive(uint16_t sender, WorkerId to, rte_mbuf** out, unsigned most) {
-    return rte_ring_sc_dequeue_burst(ring(sender, to), reinterpret_cast<void**>(out), most, nullptr);
+    return rte_ring_sc_dequeue_burst(ring(sender, to), reinterpret_cast<void**>(out), most,
+                                     nullptr);
   }
   // After send(): the worker may sleep. Once for many frames.
   void wake(WorkerId to) { dozes_[to.value]->wake(); }
   [[nodiscard]] Sleeper& sleeper(WorkerId worker) { return *dozes_[worker.value]; }
-  [[nodiscard]] bool waiting(uint16_t sender, WorkerId to) const { return rte_ring_empty(ring(sender, to)) == 0; }
+  [[nodiscard]] bool waiting(uint16_t sender, WorkerId to) const {
+    return rte_ring_empty(ring(sender, to)) == 0;
+  }
 
  private:
   explicit Mailboxes(uint16_t workers) : workers_(workers) {}

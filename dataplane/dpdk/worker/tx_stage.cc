@@ -7,13 +7,14 @@
 #include <utility>
 
 #include "base/bytes.h"
-#include "dataplane/packet/checksum.h"
 #include "dataplane/dpdk/env/mbuf_packet.h"
+#include "dataplane/packet/checksum.h"
 
 namespace godwit::dataplane {
 namespace {
 
-// A guest that is running empties its ring within a few microseconds; one that is not would cost this each time.
+// A guest that is running empties its ring within a few microseconds; one that is not would cost
+// this each time.
 constexpr unsigned kRetries = 8;
 constexpr unsigned kRetryPauseUs = 1;
 
@@ -44,12 +45,14 @@ void TxStage::add(std::span<const Output> outputs) {
     while (length < outputs.size() && outputs[length].port == outputs[0].port) ++length;
     Port* port = ports_.find(outputs[0].port);
     const size_t done = port == nullptr ? 0 : add_run(*port, outputs.first(length));
-    for (size_t i = done; i < length; ++i) add_one(outputs[i].packet, outputs[i].port, outputs[i].origin);
+    for (size_t i = done; i < length; ++i)
+      add_one(outputs[i].packet, outputs[i].port, outputs[i].origin);
     outputs = outputs.subspan(length);
   }
 }
 
-// Frames that all go to the port's one queue, which is ours, while nothing is held. How many of the first it took.
+// Frames that all go to the port's one queue, which is ours, while nothing is held. How many of the
+// first it took.
 size_t TxStage::add_run(Port& port, std::span<const Output> run) {
   uint16_t queue = 0;
   if (!holds_.empty() || !port.one_way(self_, queue) || port.owner(queue, self_) != self_) return 0;
@@ -84,7 +87,8 @@ void TxStage::add_one(Packet* packet, PortId to, PortId origin) {
   priv.kind = MailKind::kTransmit;
   priv.target = to.value;
   priv.serial = port->serial;
-  if (!mail_.send(self_.value, owner, mbuf_of(*packet))) return drop(packet, to, Drop::k_tx_ring_full);
+  if (!mail_.send(self_.value, owner, mbuf_of(*packet)))
+    return drop(packet, to, Drop::k_tx_ring_full);
   if (std::find(mailed_.begin(), mailed_.end(), owner) == mailed_.end()) mailed_.push_back(owner);
 }
 
@@ -92,7 +96,8 @@ void TxStage::add_mail(Packet* packet, PortId to, uint32_t serial) {
   Port* port = ports_.find(to);
   if (port == nullptr || port->serial != serial) return drop(packet, to, Drop::k_tx_down);
   const Port::Route route = port->route(self_, packet->flow_hash);
-  // Ours even if the queue's owner changed since: a second writer for an instant waits for a lock, that is all.
+  // Ours even if the queue's owner changed since: a second writer for an instant waits for a lock,
+  // that is all.
   enqueue(*port, route.queue, route.up, packet);
 }
 
@@ -100,9 +105,11 @@ void TxStage::enqueue(Port& port, uint16_t queue, bool up, Packet* packet) {
   if (!up || (!holds_.empty() && find_hold(port) != nullptr)) {
     const bool patient = priv_of(mbuf_of(*packet)).patient;
     // By then a hold only empties: one that a guest fills faster than it takes would never end.
-    if (up && !patient && port.settled(now_ns_)) return drop(packet, port.id, Drop::k_tx_queue_full);
+    if (up && !patient && port.settled(now_ns_))
+      return drop(packet, port.id, Drop::k_tx_queue_full);
     const uint64_t until_ns = std::max(port.hold_until_ns(), patient ? now_ns_ + kHoldNs : 0);
-    if (!try_hold(port, packet, until_ns > now_ns_, until_ns)) drop(packet, port.id, up ? Drop::k_tx_queue_full : Drop::k_tx_down);
+    if (!try_hold(port, packet, until_ns > now_ns_, until_ns))
+      drop(packet, port.id, up ? Drop::k_tx_queue_full : Drop::k_tx_down);
     return;
   }
   rte_mbuf* mbuf = to_mbuf(*packet);
@@ -131,7 +138,8 @@ void TxStage::send_batch(Port& port, uint16_t queue) {
   for (uint16_t i = 0; i < count; ++i) lengths[i] = batch.mbufs[i]->pkt_len;
   uint16_t done = 0;
   for (unsigned tries = 0;;) {
-    const uint16_t sent = port.send(queue, batch.mbufs.data() + done, static_cast<uint16_t>(count - done));
+    const uint16_t sent =
+        port.send(queue, batch.mbufs.data() + done, static_cast<uint16_t>(count - done));
     done = static_cast<uint16_t>(done + sent);
     if (sent > 0) batch.stalled = false;
     if (done == count) break;
@@ -156,7 +164,8 @@ void TxStage::send_batch(Port& port, uint16_t queue) {
   for (uint16_t i = done; i < count; ++i) {
     Packet* packet = packet_of(batch.mbufs[i]);
     const bool may_begin = down || settling || priv_of(batch.mbufs[i]).patient;
-    if (!try_hold(port, packet, may_begin, until_ns)) drop(packet, port.id, down ? Drop::k_tx_down : Drop::k_tx_queue_full);
+    if (!try_hold(port, packet, may_begin, until_ns))
+      drop(packet, port.id, down ? Drop::k_tx_down : Drop::k_tx_queue_full);
   }
 }
 
@@ -168,7 +177,8 @@ TxStage::Hold* TxStage::find_hold(const Port& port) {
 }
 
 bool TxStage::holds(EndpointId endpoint) const {
-  return std::any_of(holds_.begin(), holds_.end(), [&](const Hold& hold) { return hold.endpoint == endpoint; });
+  return std::any_of(holds_.begin(), holds_.end(),
+                     [&](const Hold& hold) { return hold.endpoint == endpoint; });
 }
 
 void TxStage::list_holds(std::vector<EndpointId>& out) const {
@@ -184,7 +194,10 @@ bool TxStage::try_hold(Port& port, Packet* packet, bool may_begin, uint64_t unti
     hold = find_hold(port);
   }
   if (hold == nullptr) {
-    hold = &holds_.emplace_back(Hold{.port = port.id, .serial = port.serial, .endpoint = state_->owner(port.id), .until_ns = until_ns});
+    hold = &holds_.emplace_back(Hold{.port = port.id,
+                                     .serial = port.serial,
+                                     .endpoint = state_->owner(port.id),
+                                     .until_ns = until_ns});
   }
   const size_t most = std::min<size_t>(limits_.packets, mbuf_of(*packet)->pool->size / 2);
   if (hold->packets.size() >= most || hold->bytes + packet->len > limits_.bytes) return false;
@@ -230,7 +243,8 @@ bool TxStage::release(Hold& hold) {
   switch (kind) {
     case LocationKind::kPort:
     case LocationKind::kParked:
-      if (kind == LocationKind::kPort && entry->location.port != hold.port) return follow(hold, false);
+      if (kind == LocationKind::kPort && entry->location.port != hold.port)
+        return follow(hold, false);
       if (port != nullptr && entry->location.port == hold.port) {
         up = port->route(self_, 0).up;
         if (up && now_ns_ < hold.until_ns) {
@@ -242,18 +256,16 @@ bool TxStage::release(Hold& hold) {
       if (kind == LocationKind::kParked) hold.until_ns = now_ns_ + kHoldNs;
       if (port != nullptr && now_ns_ < hold.until_ns) return false;
       break;
-    case LocationKind::kRedirect:
-      return redirect(hold);
-    case LocationKind::kUplink:
-      return follow(hold, entry->location.redirect_late);
-    case LocationKind::kNone:
-      break;
+    case LocationKind::kRedirect: return redirect(hold);
+    case LocationKind::kUplink: return follow(hold, entry->location.redirect_late);
+    case LocationKind::kNone: break;
   }
   drop_all(hold, up ? Drop::k_tx_queue_full : Drop::k_tx_down);
   return true;
 }
 
-// Gives the port a burst after the other as long as it takes them. What it does not take stays, and keeps its time unless some went.
+// Gives the port a burst after the other as long as it takes them. What it does not take stays, and
+// keeps its time unless some went.
 void TxStage::refill(Port& port, Hold& hold) {
   const uint64_t sent_before = sent_;
   size_t tried = 0;
@@ -271,7 +283,8 @@ void TxStage::refill(Port& port, Hold& hold) {
   }
   if (left == nullptr) return;
   // It goes before those that were not tried, which stay where they are.
-  const auto from = hold.packets.begin() + static_cast<std::ptrdiff_t>(tried - left->packets.size());
+  const auto from =
+      hold.packets.begin() + static_cast<std::ptrdiff_t>(tried - left->packets.size());
   std::ranges::copy(left->packets, from);
   hold.packets.erase(hold.packets.begin(), from);
   hold.bytes += left->bytes;
@@ -287,17 +300,19 @@ bool TxStage::redirect(Hold& hold) {
     hold.bytes -= length;
   }
   redirected_.store(redirected_.load(std::memory_order_relaxed) + done, std::memory_order_relaxed);
-  hold.packets.erase(hold.packets.begin(), hold.packets.begin() + static_cast<std::ptrdiff_t>(done));
+  hold.packets.erase(hold.packets.begin(),
+                     hold.packets.begin() + static_cast<std::ptrdiff_t>(done));
   return hold.packets.empty();
 }
 
-// To where the endpoint is now. What an uplink brought, or what was flooded, cannot go out by one: it takes the peers' session while
-// that is open.
+// To where the endpoint is now. What an uplink brought, or what was flooded, cannot go out by one:
+// it takes the peers' session while that is open.
 bool TxStage::follow(Hold& hold, bool redirect_late) {
   const bool leaves = state_->endpoint(hold.endpoint)->location.kind == LocationKind::kUplink;
   std::vector<Packet*> waiting;
   for (Packet* packet : hold.packets) {
-    const EndpointEntry* from = state_->endpoint(state_->owner(PortId(priv_of(mbuf_of(*packet)).origin)));
+    const EndpointEntry* from =
+        state_->endpoint(state_->owner(PortId(priv_of(mbuf_of(*packet)).origin)));
     const bool from_uplink = from != nullptr && from->kind == EndpointKind::kUplink;
     const bool flooded = (packet->flags & Packet::kFlooded) != 0;  // has left by the uplink
     if (!leaves || (!from_uplink && !flooded)) {

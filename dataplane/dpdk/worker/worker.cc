@@ -19,7 +19,8 @@ namespace {
 
 constexpr uint32_t kSilentVisits = 256;  // without a frame, then a queue is left alone
 constexpr uint32_t kKickLookUs = 50;
-constexpr uint32_t kHeldNapUs = 100;     // sleep while frames are held: what they wait for may not wake us
+constexpr uint32_t kHeldNapUs =
+    100;  // sleep while frames are held: what they wait for may not wake us
 
 void bump(std::atomic<uint64_t>& count, uint64_t by) {
   count.store(count.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
@@ -30,7 +31,8 @@ uint64_t secret() {
   return uint64_t{chance()} << 32 | chance();
 }
 
-// Whether a burst's buffers can be had. Then they are in this thread's cache of the pool, and its next receive gets them.
+// Whether a burst's buffers can be had. Then they are in this thread's cache of the pool, and its
+// next receive gets them.
 bool can_receive(rte_mempool* pool) {
   std::array<rte_mbuf*, kBurst> buffers;
   if (rte_pktmbuf_alloc_bulk(pool, buffers.data(), kBurst) != 0) return false;
@@ -43,9 +45,10 @@ bool can_receive(rte_mempool* pool) {
 Worker::Worker(const Config& config, const WorkerDeps& deps)
     : config_(config),
       deps_(deps),
-      pipeline_(std::make_unique<Pipeline>(config.id, *this, deps.fdb, deps.counters, deps.dedupe, config.park,
-                                           FlowCacheOptions{.seed = secret()})),
-      tx_(std::make_unique<TxStage>(config.id, deps.ports, deps.mail, deps.gate, *pipeline_, *this, config.park)),
+      pipeline_(std::make_unique<Pipeline>(config.id, *this, deps.fdb, deps.counters, deps.dedupe,
+                                           config.park, FlowCacheOptions{.seed = secret()})),
+      tx_(std::make_unique<TxStage>(config.id, deps.ports, deps.mail, deps.gate, *pipeline_, *this,
+                                    config.park)),
       plan_(new WorkerPlan),
       sleeper_(deps.mail.sleeper(config.id)) {
   mail_.reserve(size_t{deps.mail.workers() + 1u} * Mailboxes::kBurstFrames);
@@ -92,8 +95,8 @@ void Worker::run() {
   running_.store(false);
 }
 
-// All queues are left alone, or nothing could be told of their frames; announces the sleep, and then nothing has changed that
-// wake() is called for. Else it does not sleep.
+// All queues are left alone, or nothing could be told of their frames; announces the sleep, and
+// then nothing has changed that wake() is called for. Else it does not sleep.
 bool Worker::may_sleep() const {
   if (active_.size() != always_) return false;
   sleeper_.begin();
@@ -133,8 +136,8 @@ void Worker::sleep() {
 
 // True: there was something to do.
 bool Worker::loop_once() {
-  // One state for the whole loop: what is held or parked and what arrives now must agree on where it goes, or newer
-  // frames would overtake older ones.
+  // One state for the whole loop: what is held or parked and what arrives now must agree on where
+  // it goes, or newer frames would overtake older ones.
   collect_mail();  // before the state: what was sent after a publication is judged by it
   const ForwardingState* state = deps_.state.load();
   if (state == nullptr) return false;
@@ -167,7 +170,8 @@ void Worker::collect_mail() {
     if (sender == config_.id.value || !deps_.mail.waiting(sender, config_.id)) continue;
     const size_t before = mail_.size();
     mail_.resize(before + Mailboxes::kBurstFrames);
-    mail_.resize(before + deps_.mail.receive(sender, config_.id, mail_.data() + before, Mailboxes::kBurstFrames));
+    mail_.resize(before + deps_.mail.receive(sender, config_.id, mail_.data() + before,
+                                             Mailboxes::kBurstFrames));
   }
 }
 
@@ -206,7 +210,8 @@ void Worker::handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigne
   }
 }
 
-// After a change of the plan all queues are polled; after a change of rings or endpoints each is looked at once, at least.
+// After a change of the plan all queues are polled; after a change of rings or endpoints each is
+// looked at once, at least.
 void Worker::note_changes(const ForwardingState& state, WorkerPlan& plan) {
   const bool attend = sleeper_.take_attention();
   const bool other_plan = plan.serial != plan_serial_;
@@ -242,19 +247,19 @@ void Worker::activate(const WorkerPlan& plan, size_t count, const Sleeper::Tags&
 }
 
 // A silent queue: true if it need not be polled any more. `frames`: what came by it meanwhile.
-bool Worker::leave_alone(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t index, uint32_t now_s, unsigned& frames) {
+bool Worker::leave_alone(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t index,
+                         uint32_t now_s, unsigned& frames) {
   if (!state.polled(rx.port->id)) return true;
   switch (rx.port->arm(rx.queue, sleeper_, index, rx.watched)) {
-    case Port::Arm::kDormant:
-      return true;
+    case Port::Arm::kDormant: return true;
     case Port::Arm::kPolled:
       rx.always = true;
       ++always_;
       return false;
-    case Port::Arm::kArmed:
-      break;
+    case Port::Arm::kArmed: break;
   }
-  // Without buffers nothing comes by a full ring either, and its guest would have nothing to kick for, ever.
+  // Without buffers nothing comes by a full ring either, and its guest would have nothing to kick
+  // for, ever.
   if (can_receive(rx.pool)) {
     frames = poll_queue(state, rx, now_s);
     if (frames == 0) return true;
@@ -266,7 +271,8 @@ bool Worker::leave_alone(const ForwardingState& state, WorkerPlan::RxQueue& rx, 
 unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t now_s) {
   busy_before_ = std::exchange(busy_, {});
   note_changes(state, plan);
-  if (active_.size() < plan.queues.size() && now_cycles_ - looked_cycles_ > rte_get_tsc_hz() / 1'000'000 * kKickLookUs) {
+  if (active_.size() < plan.queues.size() &&
+      now_cycles_ - looked_cycles_ > rte_get_tsc_hz() / 1'000'000 * kKickLookUs) {
     looked_cycles_ = now_cycles_;
     Sleeper::Tags kicked;
     activate(plan, sleeper_.sleep(0, kicked), kicked);
@@ -276,7 +282,8 @@ unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t n
     const uint32_t index = active_[k];
     WorkerPlan::RxQueue& rx = plan.queues[index];
     if (in_debt(*rx.port)) {
-      ++k;  // not looked at, and so not silent either: left alone now, it would have nobody to kick for what waits there
+      ++k;  // not looked at, and so not silent either: left alone now, it would have nobody to kick
+            // for what waits there
       continue;
     }
     const unsigned count = poll_queue(state, rx, now_s);
@@ -298,8 +305,10 @@ unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t n
 
 // Its packets' misses have cost more than its share, and others have packets, too.
 bool Worker::in_debt(Port& port) {
-  const uint64_t share = port.kind == PortKind::kVhost ? MissBudget::kVmShare : MissBudget::kUplinkShare;
-  return !port.cell(config_.id).misses.may_poll(now_cycles_, share, busy_before_.other_than(port.id));
+  const uint64_t share =
+      port.kind == PortKind::kVhost ? MissBudget::kVmShare : MissBudget::kUplinkShare;
+  return !port.cell(config_.id)
+              .misses.may_poll(now_cycles_, share, busy_before_.other_than(port.id));
 }
 
 unsigned Worker::poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t now_s) {
@@ -307,7 +316,8 @@ unsigned Worker::poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& r
   std::array<rte_mbuf*, kBurst> mbufs;
   PortCell& cell = port.cell(config_.id);
   // A port whose policy is not in place waits: its frames stay in the guest's ring.
-  const uint16_t count = state.polled(port.id) ? port.receive(rx.queue, rx.pool, mbufs.data(), kBurst) : uint16_t{0};
+  const uint16_t count =
+      state.polled(port.id) ? port.receive(rx.queue, rx.pool, mbufs.data(), kBurst) : uint16_t{0};
   if (count == 0) {
     if (rx.silent < kSilentVisits) ++rx.silent;
     return 0;

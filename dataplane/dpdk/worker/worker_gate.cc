@@ -10,9 +10,11 @@
 
 namespace godwit::dataplane {
 
-Result<std::unique_ptr<WorkerGate>> WorkerGate::create(const std::vector<int>& worker_nodes, Mempools& pools, Mailboxes& mail,
-                                           const PortDirectory& ports, const StateCell& state,
-                                           std::function<void()> wake) {
+Result<std::unique_ptr<WorkerGate>> WorkerGate::create(const std::vector<int>& worker_nodes,
+                                                       Mempools& pools, Mailboxes& mail,
+                                                       const PortDirectory& ports,
+                                                       const StateCell& state,
+                                                       std::function<void()> wake) {
   std::unique_ptr<WorkerGate> gate(new WorkerGate(pools, mail, ports, state, std::move(wake)));
   for (size_t worker = 0; worker < worker_nodes.size(); ++worker) {
     auto lane = std::make_unique<Lane>();
@@ -42,7 +44,8 @@ size_t WorkerGate::take(rte_ring* ring, std::vector<Frame>& out, size_t most) {
   size_t taken = 0;
   while (taken < most) {
     const auto want = static_cast<unsigned>(std::min(most - taken, mbufs.size()));
-    const unsigned count = rte_ring_sc_dequeue_burst(ring, reinterpret_cast<void**>(mbufs.data()), want, nullptr);
+    const unsigned count =
+        rte_ring_sc_dequeue_burst(ring, reinterpret_cast<void**>(mbufs.data()), want, nullptr);
     if (count == 0) break;
     for (unsigned i = 0; i < count; ++i) {
       const Packet& packet = *packet_of(mbufs[i]);
@@ -80,17 +83,20 @@ size_t WorkerGate::take_announcements(std::vector<Frame>& out) {
 WorkerId WorkerGate::worker_for(EndpointId endpoint) const {
   const ForwardingState* state = state_.load();
   const EndpointEntry* entry = state == nullptr ? nullptr : state->endpoint(endpoint);
-  if (entry != nullptr && entry->location.kind == LocationKind::kUplink) entry = state->endpoint(entry->location.uplink);
+  if (entry != nullptr && entry->location.kind == LocationKind::kUplink)
+    entry = state->endpoint(entry->location.uplink);
   const Port* port = entry == nullptr ? nullptr : ports_.find(entry->location.port);
   return port == nullptr ? WorkerId(0) : port->owner(0, WorkerId(0));
 }
 
 bool WorkerGate::send(const Frame& frame, MailKind kind) {
   const WorkerId worker = worker_for(frame.endpoint);
-  // A frame of impossible size is the sender's defect: take it, so that the caller does not try for ever.
+  // A frame of impossible size is the sender's defect: take it, so that the caller does not try for
+  // ever.
   if (frame.bytes.size() < kEthernetBytes || frame.bytes.size() > kMaxFrameBytes) return true;
   if (frame.bytes.size() > kSmallFrameBytes && !pools_.need_large()) return false;
-  Packet* packet = pools_.copy_of(lanes_[worker.value]->node, frame.bytes.data(), static_cast<uint32_t>(frame.bytes.size()));
+  Packet* packet = pools_.copy_of(lanes_[worker.value]->node, frame.bytes.data(),
+                                  static_cast<uint32_t>(frame.bytes.size()));
   if (packet == nullptr) return false;
   packet->csum_start = frame.csum_start;
   packet->csum_offset = frame.csum_offset;
@@ -138,7 +144,8 @@ void WorkerGate::abandon() {
   std::array<rte_mbuf*, kBurst> mbufs;
   for (const auto& lane : lanes_) {
     for (rte_ring* ring : {lane->redirected.get(), lane->announced.get()}) {
-      while (const unsigned count = rte_ring_sc_dequeue_burst(ring, reinterpret_cast<void**>(mbufs.data()), kBurst, nullptr)) {
+      while (const unsigned count = rte_ring_sc_dequeue_burst(
+                 ring, reinterpret_cast<void**>(mbufs.data()), kBurst, nullptr)) {
         rte_pktmbuf_free_bulk(mbufs.data(), count);
       }
     }

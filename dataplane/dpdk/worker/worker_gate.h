@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// PacketGate by rings: for each worker one ring of frames that it redirected and one of announcements it saw; what
-// goes the other way lands in the worker's mailbox.
+// PacketGate by rings: for each worker one ring of frames that it redirected and one of
+// announcements it saw; what goes the other way lands in the worker's mailbox.
 //
-// Bounded: kRedirectFrames for each worker, then push_redirected() says no and the worker keeps the frame; 256
-// announcements, then new ones are not shown. `wake` is called at most once between two visits of the control thread.
+// Bounded: kRedirectFrames for each worker, then push_redirected() says no and the worker keeps the
+// frame; 256 announcements, then new ones are not shown. `wake` is called at most once between two
+// visits of the control thread.
 //
 // Thread safety: push_*() and notify() by the worker named; the rest by the control thread.
 #pragma once
@@ -14,12 +15,12 @@
 #include <memory>
 #include <vector>
 
-#include "dataplane/dpdk/worker/mailboxes.h"
 #include "dataplane/dpdk/env/mbuf_packet.h"
 #include "dataplane/dpdk/env/mempools.h"
 #include "dataplane/dpdk/port/port.h"
-#include "dataplane/state/forwarding_state.h"
+#include "dataplane/dpdk/worker/mailboxes.h"
 #include "dataplane/packet_gate.h"
+#include "dataplane/state/forwarding_state.h"
 
 namespace godwit::dataplane {
 
@@ -30,9 +31,11 @@ class WorkerGate final : public PacketGate {
   static constexpr unsigned kRedirectFrames = 4095;
   static constexpr unsigned kAnnouncements = 255;
 
-  static Result<std::unique_ptr<WorkerGate>> create(const std::vector<int>& worker_nodes, Mempools& pools, Mailboxes& mail,
-                                              const PortDirectory& ports, const StateCell& state,
-                                              std::function<void()> wake);
+  static Result<std::unique_ptr<WorkerGate>> create(const std::vector<int>& worker_nodes,
+                                                    Mempools& pools, Mailboxes& mail,
+                                                    const PortDirectory& ports,
+                                                    const StateCell& state,
+                                                    std::function<void()> wake);
 
   // Workers. False: full, the packet stays the caller's.
   bool push_redirected(WorkerId worker, EndpointId endpoint, Packet* packet) {
@@ -71,7 +74,8 @@ class WorkerGate final : public PacketGate {
     RingPtr redirected;
     RingPtr announced;
   };
-  WorkerGate(Mempools& pools, Mailboxes& mail, const PortDirectory& ports, const StateCell& state, std::function<void()> wake)
+  WorkerGate(Mempools& pools, Mailboxes& mail, const PortDirectory& ports, const StateCell& state,
+             std::function<void()> wake)
       : pools_(pools), mail_(mail), ports_(ports), state_(state), wake_(std::move(wake)) {}
   static bool push(Lane& lane, rte_ring* ring, EndpointId endpoint, Packet* packet);
   static size_t take(rte_ring* ring, std::vector<Frame>& out, size_t most);

@@ -16,16 +16,16 @@ struct WorkerInfo {
   uint16_t cpu = 0;
   int numa_node = -1;
   bool running = false;
-  uint32_t rx_queues = 0;       // that it polls
+  uint32_t rx_queues = 0;  // that it polls
   uint64_t loops = 0;
   uint64_t rx_packets = 0;
   uint64_t tx_packets = 0;
-  uint64_t busy_cycles = 0;     // of loops that had something to do
-  uint64_t idle_cycles = 0;     // of those that had not, sleeps left out
+  uint64_t busy_cycles = 0;  // of loops that had something to do
+  uint64_t idle_cycles = 0;  // of those that had not, sleeps left out
   uint64_t sleeps = 0;
   uint64_t slept_ns = 0;
   uint64_t cycles_per_second = 0;
-  uint32_t held = 0;            // packets parked now
+  uint32_t held = 0;  // packets parked now
 };
 
 }  // namespace godwit::dataplane

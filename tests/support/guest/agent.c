@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The workload of a test guest, and its first and only process: brings up eth0, pings, sends probes, counts, reports.
+// The workload of a test guest, and its first and only process: brings up eth0, pings, sends
+// probes, counts, reports.
 //
 // The kernel's command line configures it:
 //   godwit.ip=10.0.0.7/24            eth0's address; the kernel answers pings to it
 //   godwit.mtu=1500
 //   godwit.ping=10.0.0.1,10.0.0.2    whom to ping
 //   godwit.rate=100                  pings a second to each
-//   godwit.forbidden=LIST            probes that must not arrive (see probes.h), from the first moment on
-//   godwit.permitted=LIST            probes that must
-//   godwit.probe_rate=50             of each a second
-//   godwit.permitted_rate=50         of each permitted one, if that is to be another rate
-//   godwit.report_ms=1000            a report every so often
+//   godwit.forbidden=LIST            probes that must not arrive (see probes.h), from the first
+//   moment on godwit.permitted=LIST            probes that must godwit.probe_rate=50             of
+//   each a second godwit.permitted_rate=50         of each permitted one, if that is to be another
+//   rate godwit.report_ms=1000            a report every so often
 //
 // Commands on the serial console, each answered by a report whose `id` is the command's:
 //   report ID | zero ID | gaps ID | stop ID | start ID | sh ID COMMAND...
-// `zero` forgets all counts, `gaps` answers the longest gaps and then forgets them, `stop` and `start` are for pings
-// and probes, `sh` runs a busybox command and answers {"id":..,"sh":{"status":..,"output":..}} when it has ended.
-// A command repeated with its id is not done again; its answer is repeated.
+// `zero` forgets all counts, `gaps` answers the longest gaps and then forgets them, `stop` and
+// `start` are for pings and probes, `sh` runs a busybox command and answers
+// {"id":..,"sh":{"status":..,"output":..}} when it has ended. A command repeated with its id is not
+// done again; its answer is repeated.
 #define _GNU_SOURCE
 #include "agent.h"
 
@@ -46,10 +47,12 @@ static const uint64_t kNanosecondsPerSecond = 1000000000;
 enum {
   kShellOutputSize = 4096,
   kCommandIdSize = 32,
-  // Permitted probes at a higher rate go several at a time: an emulated guest's time is spent on ticks, not on packets.
+  // Permitted probes at a higher rate go several at a time: an emulated guest's time is spent on
+  // ticks, not on packets.
   kPermittedTicks = 250,
 };
-// Permitted probes that are late by more are left out: a longer burst would say nothing about the network.
+// Permitted probes that are late by more are left out: a longer burst would say nothing about the
+// network.
 static const uint64_t kCatchUpNs = 100000000;
 
 // A `sh` command on its way.
@@ -135,7 +138,8 @@ static unsigned number_option(const struct agent* agent, const char* name, unsig
 
 static void read_options(struct agent* agent) {
   const int file = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
-  if (file < 0 || read(file, agent->command_line, sizeof agent->command_line - 1) < 0) fatal("/proc/cmdline");
+  if (file < 0 || read(file, agent->command_line, sizeof agent->command_line - 1) < 0)
+    fatal("/proc/cmdline");
   close(file);
   agent->mtu = number_option(agent, "godwit.mtu", 1500);
   agent->ping_rate = number_option(agent, "godwit.rate", 100);
@@ -147,13 +151,14 @@ static void read_options(struct agent* agent) {
   if (agent->probe_rate > 10000 || agent->permitted_rate > 10000) fatal("godwit.probe_rate");
   agent->tick_rate = agent->ping_rate;
   if (agent->probe_rate > agent->tick_rate) agent->tick_rate = agent->probe_rate;
-  const unsigned permitted_ticks = agent->permitted_rate < kPermittedTicks ? agent->permitted_rate : kPermittedTicks;
+  const unsigned permitted_ticks =
+      agent->permitted_rate < kPermittedTicks ? agent->permitted_rate : kPermittedTicks;
   if (permitted_ticks > agent->tick_rate) agent->tick_rate = permitted_ticks;
   const char* text = option(agent, "godwit.ip");
   if (text != NULL) {
     char address[INET_ADDRSTRLEN] = "";
-    if (sscanf(text, "%15[0-9.]/%u", address, &agent->prefix_length) != 2 || agent->prefix_length > 32 ||
-        inet_pton(AF_INET, address, &agent->address) != 1)
+    if (sscanf(text, "%15[0-9.]/%u", address, &agent->prefix_length) != 2 ||
+        agent->prefix_length > 32 || inet_pton(AF_INET, address, &agent->address) != 1)
       fatal("godwit.ip");
   }
   text = option(agent, "godwit.ping");
@@ -220,16 +225,20 @@ static void add_targets(struct line* line, const struct pinger* pinger, uint64_t
   line_add(line, "\"targets\":[");
   for (unsigned i = 0; i < pinger->targets_count; ++i) {
     const struct ping_target* target = &pinger->targets[i];
-    const uint64_t open_gap_ns = target->last_receive_ns == 0 ? 0 : now_ns - target->last_receive_ns;
-    line_add(line, "%s{\"ip\":\"%s\",\"sent\":%llu,\"received\":%llu,\"duplicated\":%llu,\"reordered\":%llu,",
-             i == 0 ? "" : ",", inet_ntoa(target->address), (unsigned long long)target->next_sequence,
-             (unsigned long long)target->received, (unsigned long long)target->duplicated,
-             (unsigned long long)target->reordered);
-    line_add(line, "\"send_failed\":%llu,\"gap_ms\":%.3f,\"gap_sequence\":%llu,\"open_gap_ms\":%.3f,",
+    const uint64_t open_gap_ns =
+        target->last_receive_ns == 0 ? 0 : now_ns - target->last_receive_ns;
+    line_add(
+        line,
+        "%s{\"ip\":\"%s\",\"sent\":%llu,\"received\":%llu,\"duplicated\":%llu,\"reordered\":%llu,",
+        i == 0 ? "" : ",", inet_ntoa(target->address), (unsigned long long)target->next_sequence,
+        (unsigned long long)target->received, (unsigned long long)target->duplicated,
+        (unsigned long long)target->reordered);
+    line_add(line,
+             "\"send_failed\":%llu,\"gap_ms\":%.3f,\"gap_sequence\":%llu,\"open_gap_ms\":%.3f,",
              (unsigned long long)target->send_failed, milliseconds(target->longest_gap_ns),
              (unsigned long long)target->longest_gap_sequence, milliseconds(open_gap_ns));
-    line_add(line, "\"jump\":%llu,\"round_trip_ms\":%.3f}", (unsigned long long)target->longest_jump,
-             milliseconds(target->longest_round_trip_ns));
+    line_add(line, "\"jump\":%llu,\"round_trip_ms\":%.3f}",
+             (unsigned long long)target->longest_jump, milliseconds(target->longest_round_trip_ns));
   }
   line_add(line, "]");
 }
@@ -238,17 +247,19 @@ static void add_probes(struct line* line, const struct prober* prober) {
   line_add(line, "\"probes\":[");
   for (unsigned i = 0; i < prober->probes_count; ++i) {
     const struct probe* probe = &prober->probes[i];
-    line_add(line, "%s{\"kind\":%u,\"permitted\":%s,\"sent\":%llu,\"send_failed\":%llu}", i == 0 ? "" : ",", i,
-             probe->permitted ? "true" : "false", (unsigned long long)probe->sent,
-             (unsigned long long)probe->send_failed);
+    line_add(line, "%s{\"kind\":%u,\"permitted\":%s,\"sent\":%llu,\"send_failed\":%llu}",
+             i == 0 ? "" : ",", i, probe->permitted ? "true" : "false",
+             (unsigned long long)probe->sent, (unsigned long long)probe->send_failed);
   }
   line_add(line, "],\"heard\":[");
   for (unsigned i = 0; i < prober->heard_count; ++i) {
     const struct heard* heard = &prober->heard[i];
-    line_add(line, "%s{\"from\":\"%s\",\"kind\":%u,\"permitted\":%s,\"received\":%llu,\"duplicated\":%llu,\"reordered\":%llu}", i == 0 ? "" : ",",
-             inet_ntoa(heard->sender), heard->kind, heard->permitted ? "true" : "false",
-             (unsigned long long)heard->received, (unsigned long long)heard->duplicated,
-             (unsigned long long)heard->reordered);
+    line_add(line,
+             "%s{\"from\":\"%s\",\"kind\":%u,\"permitted\":%s,\"received\":%llu,\"duplicated\":%"
+             "llu,\"reordered\":%llu}",
+             i == 0 ? "" : ",", inet_ntoa(heard->sender), heard->kind,
+             heard->permitted ? "true" : "false", (unsigned long long)heard->received,
+             (unsigned long long)heard->duplicated, (unsigned long long)heard->reordered);
   }
   line_add(line, "],\"heard_overflow\":%llu", (unsigned long long)prober->heard_overflow);
 }
@@ -264,7 +275,8 @@ static void report(struct agent* agent, const char* id) {
   } else {
     line_add_string(&line, id, strlen(id));
   }
-  line_add(&line, ",\"time_ms\":%.3f,\"run\":%u,\"ticks\":%llu,\"ticks_missed\":%llu,\"stall_ms\":%.3f,",
+  line_add(&line,
+           ",\"time_ms\":%.3f,\"run\":%u,\"ticks\":%llu,\"ticks_missed\":%llu,\"stall_ms\":%.3f,",
            milliseconds(now_ns), agent->pinger.run, (unsigned long long)agent->ticks,
            (unsigned long long)agent->ticks_missed, milliseconds(agent->pinger.longest_stall_ns));
   add_targets(&line, &agent->pinger, now_ns);
@@ -322,7 +334,8 @@ static void receive_shell(struct agent* agent) {
   line_clear(line);
   line_add(line, "{\"id\":");
   line_add_string(line, shell->id, strlen(shell->id));
-  line_add(line, ",\"sh\":{\"status\":%d,\"output\":", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+  line_add(line,
+           ",\"sh\":{\"status\":%d,\"output\":", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
   line_add_string(line, shell->text, shell->size);
   line_add(line, "}}");
   console_send(&agent->console, line);
@@ -359,7 +372,8 @@ static void on_command(void* context, char* text) {
 
 static int start_timer(unsigned rate) {
   const int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-  const struct timespec period = {.tv_sec = rate == 1, .tv_nsec = rate == 1 ? 0 : (long)(kNanosecondsPerSecond / rate)};
+  const struct timespec period = {.tv_sec = rate == 1,
+                                  .tv_nsec = rate == 1 ? 0 : (long)(kNanosecondsPerSecond / rate)};
   const struct itimerspec setting = {.it_interval = period, .it_value = period};
   if (timer < 0 || timerfd_settime(timer, 0, &setting, NULL) != 0) fatal("timer");
   return timer;
@@ -402,7 +416,8 @@ static void run(struct agent* agent) {
         {.fd = timer, .events = POLLIN},
         {.fd = agent->pinger.socket, .events = POLLIN},
         {.fd = agent->prober.socket, .events = POLLIN},
-        {.fd = agent->console.descriptor, .events = (short)(POLLIN | (more_to_write ? POLLOUT : 0))},
+        {.fd = agent->console.descriptor,
+         .events = (short)(POLLIN | (more_to_write ? POLLOUT : 0))},
         {.fd = agent->shell.process == 0 ? -1 : agent->shell.output, .events = POLLIN},
     };
     if (poll(waits, sizeof waits / sizeof waits[0], 1000) < 0) continue;

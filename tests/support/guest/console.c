@@ -68,7 +68,8 @@ void console_send(struct console* console, const struct line* line) {
 bool console_flush(struct console* console) {
   size_t done = 0;
   while (done < console->out_size) {
-    const ssize_t written = write(console->descriptor, console->out + done, console->out_size - done);
+    const ssize_t written =
+        write(console->descriptor, console->out + done, console->out_size - done);
     if (written < 0 && errno == EINTR) continue;
     if (written <= 0) break;
     done += (size_t)written;
@@ -78,7 +79,8 @@ bool console_flush(struct console* console) {
   return console->out_size != 0;
 }
 
-void console_receive(struct console* console, void (*command)(void* context, char* text), void* context) {
+void console_receive(struct console* console, void (*command)(void* context, char* text),
+                     void* context) {
   for (;;) {
     const size_t room = sizeof console->in - console->in_size;
     const ssize_t got = read(console->descriptor, console->in + console->in_size, room);
@@ -87,7 +89,8 @@ void console_receive(struct console* console, void (*command)(void* context, cha
     console->in_size += (size_t)got;
     char* start = console->in;
     char* end = console->in + console->in_size;
-    for (char* newline; (newline = memchr(start, '\n', (size_t)(end - start))) != NULL; start = newline + 1) {
+    for (char* newline; (newline = memchr(start, '\n', (size_t)(end - start))) != NULL;
+         start = newline + 1) {
       *newline = '\0';
       if (newline != start && newline[-1] == '\r') newline[-1] = '\0';
       if (!console->in_overlong && *start != '\0') command(context, start);

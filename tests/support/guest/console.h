@@ -2,9 +2,10 @@
 //
 // The agent's talk with the host over the serial console: lines of commands in, lines of JSON out.
 //
-// Each line out is "@godwit {...}", so that the kernel's own messages can be told apart. Whole lines are dropped when
-// the host does not read; every number in them is absolute, so nothing is lost by it. The console survives a live
-// migration: the line that was on its way then may arrive torn, and the next is whole.
+// Each line out is "@godwit {...}", so that the kernel's own messages can be told apart. Whole
+// lines are dropped when the host does not read; every number in them is absolute, so nothing is
+// lost by it. The console survives a live migration: the line that was on its way then may arrive
+// torn, and the next is whole.
 #pragma once
 
 #include <stdbool.h>
@@ -46,4 +47,5 @@ void console_send(struct console* console, const struct line* line);
 bool console_flush(struct console* console);
 
 // Reads what is there and calls `command` for each line.
-void console_receive(struct console* console, void (*command)(void* context, char* text), void* context);
+void console_receive(struct console* console, void (*command)(void* context, char* text),
+                     void* context);

@@ -34,7 +34,8 @@ bool pinger_open(struct pinger* pinger) {
   struct icmp_filter filter = {.data = ~(1U << ICMP_ECHOREPLY)};
   if (setsockopt(pinger->socket, SOL_RAW, ICMP_FILTER, &filter, sizeof filter) != 0) return false;
   int receive_bytes = 4 << 20;
-  return setsockopt(pinger->socket, SOL_SOCKET, SO_RCVBUFFORCE, &receive_bytes, sizeof receive_bytes) == 0;
+  return setsockopt(pinger->socket, SOL_SOCKET, SO_RCVBUFFORCE, &receive_bytes,
+                    sizeof receive_bytes) == 0;
 }
 
 void pinger_zero(struct pinger* pinger) {
@@ -73,7 +74,8 @@ static void send_request(struct pinger* pinger, unsigned index, uint64_t now_ns)
   };
   packet.icmp.checksum = internet_checksum(0, &packet, sizeof packet);
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = target->address};
-  ssize_t sent = sendto(pinger->socket, &packet, sizeof packet, MSG_DONTWAIT, (struct sockaddr*)&to, sizeof to);
+  ssize_t sent = sendto(pinger->socket, &packet, sizeof packet, MSG_DONTWAIT, (struct sockaddr*)&to,
+                        sizeof to);
   if (sent != (ssize_t)sizeof packet) {
     ++target->send_failed;
     return;
@@ -94,7 +96,8 @@ void pinger_tick(struct pinger* pinger, uint64_t now_ns) {
   for (unsigned i = 0; i < pinger->targets_count; ++i) send_request(pinger, i, now_ns);
 }
 
-static void count_reply(struct ping_target* target, const struct ping_payload* payload, uint64_t now_ns) {
+static void count_reply(struct ping_target* target, const struct ping_payload* payload,
+                        uint64_t now_ns) {
   if (payload->sequence >= target->next_sequence) return;
   if (target->next_sequence - payload->sequence > kPingWindow) return;
   uint64_t slot = payload->sequence % kPingWindow;
@@ -128,7 +131,8 @@ void pinger_receive(struct pinger* pinger) {
     uint8_t packet[2048];
     struct sockaddr_in from;
     socklen_t from_size = sizeof from;
-    ssize_t got = recvfrom(pinger->socket, packet, sizeof packet, 0, (struct sockaddr*)&from, &from_size);
+    ssize_t got =
+        recvfrom(pinger->socket, packet, sizeof packet, 0, (struct sockaddr*)&from, &from_size);
     if (got < 0) {
       if (errno == EINTR) continue;
       return;

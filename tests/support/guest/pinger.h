@@ -2,11 +2,13 @@
 //
 // Pings a list of addresses at a fixed rate and keeps account of what comes back.
 //
-// Each echo request carries the run's number, the target's index and a 64-bit sequence number in its payload, so that
-// no reply is ever counted for the wrong request: neither after 16 bits of sequence, nor after a restart of the
-// count. All times are nanoseconds of this guest's CLOCK_MONOTONIC. Counters are absolute since pinger_zero().
+// Each echo request carries the run's number, the target's index and a 64-bit sequence number in
+// its payload, so that no reply is ever counted for the wrong request: neither after 16 bits of
+// sequence, nor after a restart of the count. All times are nanoseconds of this guest's
+// CLOCK_MONOTONIC. Counters are absolute since pinger_zero().
 //
-// lost = sent - received, once replies had time to arrive; duplicated counts replies to requests already replied.
+// lost = sent - received, once replies had time to arrive; duplicated counts replies to requests
+// already replied.
 #pragma once
 
 #include <netinet/in.h>
@@ -30,7 +32,8 @@ struct ping_target {
   uint64_t last_receive_ns;  // 0: none yet
   uint64_t longest_gap_ns;   // between successive replies as they arrived
   uint64_t longest_gap_sequence;
-  uint64_t longest_jump;  // in sequence numbers, between successive replies; 1: none missing, all in order
+  uint64_t longest_jump;  // in sequence numbers, between successive replies; 1: none missing, all
+                          // in order
   uint64_t longest_round_trip_ns;
   uint8_t replied[kPingWindow / 8];
 };

@@ -39,8 +39,8 @@ enum {
 static bool parse_mac(const char* text, uint8_t* mac) {
   unsigned byte[ETHER_ADDR_LEN];
   char rest;
-  if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &byte[0], &byte[1], &byte[2], &byte[3], &byte[4], &byte[5], &rest) !=
-      ETHER_ADDR_LEN)
+  if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &byte[0], &byte[1], &byte[2], &byte[3], &byte[4],
+             &byte[5], &rest) != ETHER_ADDR_LEN)
     return false;
   for (int i = 0; i < ETHER_ADDR_LEN; ++i) mac[i] = (uint8_t)byte[i];
   return true;
@@ -90,14 +90,16 @@ bool prober_add(struct prober* prober, const char* text, bool permitted) {
   return good;
 }
 
-// Keeps out what needs no look, so that a guest under emulation is not woken for it: frames it sends itself, and ICMP.
+// Keeps out what needs no look, so that a guest under emulation is not woken for it: frames it
+// sends itself, and ICMP.
 static bool filter_frames(int socket) {
   struct sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_B | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 5, 0),
       BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(struct ether_header, ether_type)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETHERTYPE_IP, 0, 2),
-      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, sizeof(struct ether_header) + offsetof(struct iphdr, protocol)),
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS,
+               sizeof(struct ether_header) + offsetof(struct iphdr, protocol)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_ICMP, 1, 0),
       BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
       BPF_STMT(BPF_RET | BPF_K, 0),
@@ -114,20 +116,24 @@ bool prober_open(struct prober* prober, const char* interface) {
   int receive_bytes = 4 << 20;
   setsockopt(prober->socket, SOL_SOCKET, SO_RCVBUFFORCE, &receive_bytes, sizeof receive_bytes);
   struct packet_mreq all = {.mr_ifindex = prober->interface_index, .mr_type = PACKET_MR_PROMISC};
-  if (setsockopt(prober->socket, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) != 0) return false;
-  struct sockaddr_ll here = {
-      .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = prober->interface_index};
+  if (setsockopt(prober->socket, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) != 0)
+    return false;
+  struct sockaddr_ll here = {.sll_family = AF_PACKET,
+                             .sll_protocol = htons(ETH_P_ALL),
+                             .sll_ifindex = prober->interface_index};
   return bind(prober->socket, (struct sockaddr*)&here, sizeof here) == 0;
 }
 
 void prober_zero(struct prober* prober) {
-  for (unsigned i = 0; i < prober->probes_count; ++i) prober->probes[i].sent = prober->probes[i].send_failed = 0;
+  for (unsigned i = 0; i < prober->probes_count; ++i)
+    prober->probes[i].sent = prober->probes[i].send_failed = 0;
   prober->heard_count = 0;
   prober->heard_overflow = 0;
 }
 
 // The transport header and payload of a probe at `at`; returns their size.
-static size_t write_transport(const struct prober* prober, unsigned kind, uint64_t sequence, uint8_t* at) {
+static size_t write_transport(const struct prober* prober, unsigned kind, uint64_t sequence,
+                              uint8_t* at) {
   const struct probe* probe = &prober->probes[kind];
   struct probe_payload payload = {.verdict = probe->permitted ? 'p' : 'f',
                                   .kind = (uint8_t)kind,
@@ -138,7 +144,8 @@ static size_t write_transport(const struct prober* prober, unsigned kind, uint64
     struct in_addr source, destination;
     uint8_t zero, protocol;
     uint16_t size;
-  } __attribute__((packed)) pseudo = {probe->source_ip, probe->destination_ip, 0, probe->protocol, 0};
+  } __attribute__((packed))
+  pseudo = {probe->source_ip, probe->destination_ip, 0, probe->protocol, 0};
   if (probe->protocol == IPPROTO_UDP) {
     struct udphdr udp = {.source = htons(kProbeSourcePort), .dest = htons(probe->destination_port)};
     const size_t size = sizeof udp + sizeof payload;
@@ -166,14 +173,16 @@ static size_t write_transport(const struct prober* prober, unsigned kind, uint64
 }
 
 // The whole frame; returns its size.
-static size_t write_probe(const struct prober* prober, unsigned kind, uint64_t sequence, uint8_t* frame) {
+static size_t write_probe(const struct prober* prober, unsigned kind, uint64_t sequence,
+                          uint8_t* frame) {
   const struct probe* probe = &prober->probes[kind];
   struct ether_header ethernet = {.ether_type = htons(ETHERTYPE_IP)};
   memcpy(ethernet.ether_dhost, probe->destination_mac, ETHER_ADDR_LEN);
   memcpy(ethernet.ether_shost, probe->source_mac, ETHER_ADDR_LEN);
   memcpy(frame, &ethernet, sizeof ethernet);
   const size_t ip_at = sizeof ethernet;
-  const size_t transport_size = write_transport(prober, kind, sequence, frame + ip_at + sizeof(struct iphdr));
+  const size_t transport_size =
+      write_transport(prober, kind, sequence, frame + ip_at + sizeof(struct iphdr));
   struct iphdr ip = {.version = 4,
                      .ihl = 5,
                      .tot_len = htons((uint16_t)(sizeof ip + transport_size)),
@@ -199,13 +208,18 @@ void prober_send(struct prober* prober, bool permitted, unsigned each) {
   for (unsigned kind = 0; kind < prober->probes_count; ++kind) {
     const struct probe* probe = &prober->probes[kind];
     if (probe->permitted != permitted) continue;
-    to[kind] = (struct sockaddr_ll){.sll_family = AF_PACKET, .sll_ifindex = prober->interface_index, .sll_halen = ETHER_ADDR_LEN};
+    to[kind] = (struct sockaddr_ll){.sll_family = AF_PACKET,
+                                    .sll_ifindex = prober->interface_index,
+                                    .sll_halen = ETHER_ADDR_LEN};
     memcpy(to[kind].sll_addr, probe->destination_mac, ETHER_ADDR_LEN);
     for (unsigned i = 0; i < each; ++i, ++count) {
       kinds[count] = kind;
-      parts[count] = (struct iovec){frames[count], write_probe(prober, kind, probe->sent + i, frames[count])};
-      messages[count].msg_hdr = (struct msghdr){
-          .msg_name = &to[kind], .msg_namelen = sizeof to[kind], .msg_iov = &parts[count], .msg_iovlen = 1};
+      parts[count] =
+          (struct iovec){frames[count], write_probe(prober, kind, probe->sent + i, frames[count])};
+      messages[count].msg_hdr = (struct msghdr){.msg_name = &to[kind],
+                                                .msg_namelen = sizeof to[kind],
+                                                .msg_iov = &parts[count],
+                                                .msg_iovlen = 1};
     }
   }
   int sent = count == 0 ? 0 : sendmmsg(prober->socket, messages, count, MSG_DONTWAIT);
@@ -226,9 +240,11 @@ static void take_sequence(struct heard* heard, uint64_t sequence) {
     // Places of numbers that left the window are used again.
     uint64_t from = heard->next;
     if (sequence - from >= kHeardWindow) from = sequence - kHeardWindow + 1;
-    for (uint64_t i = from; i <= sequence; ++i) heard->seen[i % kHeardWindow / 8] &= (uint8_t)~(1u << i % 8);
+    for (uint64_t i = from; i <= sequence; ++i)
+      heard->seen[i % kHeardWindow / 8] &= (uint8_t) ~(1u << i % 8);
     heard->next = sequence + 1;
-  } else if (heard->next - sequence <= kHeardWindow && (heard->seen[sequence % kHeardWindow / 8] >> sequence % 8 & 1) != 0) {
+  } else if (heard->next - sequence <= kHeardWindow &&
+             (heard->seen[sequence % kHeardWindow / 8] >> sequence % 8 & 1) != 0) {
     ++heard->duplicated;
     return;
   } else {
@@ -277,12 +293,15 @@ void prober_receive(struct prober* prober) {
   do {
     for (unsigned i = 0; i < kReceiveBatch; ++i) {
       parts[i] = (struct iovec){frames[i], kReceiveSize};
-      messages[i].msg_hdr =
-          (struct msghdr){.msg_name = &from[i], .msg_namelen = sizeof from[i], .msg_iov = &parts[i], .msg_iovlen = 1};
+      messages[i].msg_hdr = (struct msghdr){.msg_name = &from[i],
+                                            .msg_namelen = sizeof from[i],
+                                            .msg_iov = &parts[i],
+                                            .msg_iovlen = 1};
     }
     got = recvmmsg(prober->socket, messages, kReceiveBatch, MSG_DONTWAIT, NULL);
     for (int i = 0; i < got; ++i) {
-      if (from[i].sll_pkttype != PACKET_OUTGOING) take_frame(prober, frames[i], messages[i].msg_len);
+      if (from[i].sll_pkttype != PACKET_OUTGOING)
+        take_frame(prober, frames[i], messages[i].msg_len);
     }
   } while (got == kReceiveBatch || (got < 0 && errno == EINTR));
 }

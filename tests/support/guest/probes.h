@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Marked packets that tell whether policy holds: `forbidden` ones must be dropped by the switch's rules on their way,
-// `permitted` ones must arrive, which shows that the ear that listens for the forbidden ones is not deaf.
+// Marked packets that tell whether policy holds: `forbidden` ones must be dropped by the switch's
+// rules on their way, `permitted` ones must arrive, which shows that the ear that listens for the
+// forbidden ones is not deaf.
 //
-// Probes go out as raw frames with addresses given by the host, without ARP, so that they can be sent from a guest's
-// first instruction on and with spoofed sources. A guest hears every frame that reaches its NIC, addressed to it or
-// not, and counts the marked ones by the sender's address and kind (the probe's index in the sender's list).
+// Probes go out as raw frames with addresses given by the host, without ARP, so that they can be
+// sent from a guest's first instruction on and with spoofed sources. A guest hears every frame that
+// reaches its NIC, addressed to it or not, and counts the marked ones by the sender's address and
+// kind (the probe's index in the sender's list).
 #pragma once
 
 #include <net/ethernet.h>
@@ -60,7 +62,8 @@ struct prober {
 
 // Adds the probes of a text such as
 //   udp,10.0.0.1,6666,02:00:00:00:00:01;tcp,10.0.0.2,23,02:00:00:00:00:02,10.9.9.9,02:00:00:00:09:09
-// each PROTOCOL,DESTINATION_IP,PORT,DESTINATION_MAC[,SOURCE_IP[,SOURCE_MAC]]. False if it can't be read.
+// each PROTOCOL,DESTINATION_IP,PORT,DESTINATION_MAC[,SOURCE_IP[,SOURCE_MAC]]. False if it can't be
+// read.
 bool prober_add(struct prober* prober, const char* text, bool permitted);
 
 // Listens and sends on the interface; own_ip and own_mac are set before.

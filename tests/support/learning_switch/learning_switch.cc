@@ -44,7 +44,8 @@ bool is_announcement(std::span<const uint8_t> frame) {
     return body.size() >= 28 && std::equal(body.begin() + 14, body.begin() + 18, body.begin() + 24);
   }
   // ICMPv6 neighbour advertisement without the flag `solicited`.
-  return type == 0x86dd && body.size() >= 64 && body[6] == 58 && body[40] == 136 && (body[44] & 0x40) == 0;
+  return type == 0x86dd && body.size() >= 64 && body[6] == 58 && body[40] == 136 &&
+         (body[44] & 0x40) == 0;
 }
 
 // What has waited long enough is believed; what was not heard for too long is not any more.
@@ -94,7 +95,8 @@ int LearningSwitch::where(uint16_t vlan, uint64_t mac, int64_t now_ns) {
   return found->second.known ? found->second.port : -1;
 }
 
-LearningSwitch::PortMask LearningSwitch::forward(size_t in, std::span<const uint8_t> frame, int64_t now_ns) {
+LearningSwitch::PortMask LearningSwitch::forward(size_t in, std::span<const uint8_t> frame,
+                                                 int64_t now_ns) {
   ++counts_.frames;
   if (frame.size() < kHeader) {
     ++counts_.runts;

@@ -36,7 +36,9 @@ TEST(LearningSwitch, KnowsWhereAnAddressIsFromItsFirstFrame) {
   EXPECT_EQ(fabric.forward(1, frame(kAll, 2), 0), kP0 | kP2);
   EXPECT_EQ(fabric.forward(1, frame(2, 3), 0), 0u) << "its destination is behind the same port";
   EXPECT_EQ(fabric.counts().frames, 5u);
-  EXPECT_EQ(fabric.counts().flooded + fabric.counts().known + fabric.counts().groups + fabric.counts().hairpin_dropped, 5u);
+  EXPECT_EQ(fabric.counts().flooded + fabric.counts().known + fabric.counts().groups +
+                fabric.counts().hairpin_dropped,
+            5u);
 }
 
 TEST(LearningSwitch, FollowsAnAddressThatMoves) {
@@ -95,7 +97,7 @@ TEST(LearningSwitch, WhereDeafLearnsNothingByAnnouncements) {
   EXPECT_EQ(fabric.forward(1, na, 0), 0u);
   EXPECT_EQ(fabric.counts().announcement_dropped, 4u);
   EXPECT_EQ(fabric.forward(2, frame(1, 3), 0), kP0);
-  arp[14 + 27] = 8;  // a request for somebody else
+  arp[14 + 27] = 8;    // a request for somebody else
   na[18 + 44] = 0x60;  // solicited
   EXPECT_FALSE(is_announcement(arp));
   EXPECT_FALSE(is_announcement(na));

@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `learning-switch`: the network between hosts for tests, on DPDK devices. See learning_switch.h for its habits.
+// `learning-switch`: the network between hosts for tests, on DPDK devices. See learning_switch.h
+// for its habits.
 //
-//   learning-switch --port net_memif0,role=server,id=0,socket=/tmp/f.sock --port net_vhost0,iface=/tmp/c.sock,client=1
+//   learning-switch --port net_memif0,role=server,id=0,socket=/tmp/f.sock --port
+//   net_vhost0,iface=/tmp/c.sock,client=1
 //                   [--file-prefix NAME] [--cpu N] [--lifetime SECONDS]
 //
 // Commands come on standard input, a line each, and are answered by a line of JSON with "ok":
-//   set [learn_ms=0] [age_ms=0] [never_flood=0] [deaf=0] [latency_us=0] [vlans=10,20]   what is left out is as by default
-//   forget | stats | where MAC [VLAN] | quit
+//   set [learn_ms=0] [age_ms=0] [never_flood=0] [deaf=0] [latency_us=0] [vlans=10,20]   what is
+//   left out is as by default forget | stats | where MAC [VLAN] | quit
 //
-// It polls while frames come and sleeps kNapNs when none do. Ends with `quit`, with its input, by SIGTERM, or after its lifetime.
+// It polls while frames come and sleeps kNapNs when none do. Ends with `quit`, with its input, by
+// SIGTERM, or after its lifetime.
 #include <fcntl.h>
 #include <poll.h>
 #include <rte_eal.h>
@@ -76,11 +79,12 @@ json set_habits(SwitchPorts& ports, std::istringstream& words) {
   }
   SwitchHabits habits;
   uint64_t learn_ms = 0, age_ms = 0, latency_us = 0, never_flood = 0, deaf = 0;
-  const std::map<std::string, std::pair<uint64_t*, uint64_t>> known = {{"learn_ms", {&learn_ms, kMaxMs}},
-                                                                       {"age_ms", {&age_ms, kMaxMs}},
-                                                                       {"latency_us", {&latency_us, 1'000'000}},
-                                                                       {"never_flood", {&never_flood, 1}},
-                                                                       {"deaf", {&deaf, 1}}};
+  const std::map<std::string, std::pair<uint64_t*, uint64_t>> known = {
+      {"learn_ms", {&learn_ms, kMaxMs}},
+      {"age_ms", {&age_ms, kMaxMs}},
+      {"latency_us", {&latency_us, 1'000'000}},
+      {"never_flood", {&never_flood, 1}},
+      {"deaf", {&deaf, 1}}};
   for (const auto& [key, text] : given) {
     if (key == "vlans") {
       std::istringstream list(text);
@@ -99,7 +103,8 @@ json set_habits(SwitchPorts& ports, std::istringstream& words) {
     }
     const auto value = to_number(text, option->second.second);
     if (!value) {
-      return refused(key + ": a number up to " + std::to_string(option->second.second) + " is expected, not '" + text + "'");
+      return refused(key + ": a number up to " + std::to_string(option->second.second) +
+                     " is expected, not '" + text + "'");
     }
     *option->second.first = *value;
   }
@@ -131,13 +136,29 @@ json stats(SwitchPorts& ports) {
   json each = json::array();
   for (size_t i = 0; i < ports.size(); ++i) {
     const SwitchPortCounts& one = ports.counts(i);
-    each.push_back({{"name", ports.name(i)}, {"up", ports.up(i)}, {"rx", one.rx}, {"tx", one.tx}, {"tx_overflow", one.tx_overflow},
-                    {"tx_down", one.tx_down}, {"no_copy", one.no_copy}, {"most_queued", one.most_queued}});
+    each.push_back({{"name", ports.name(i)},
+                    {"up", ports.up(i)},
+                    {"rx", one.rx},
+                    {"tx", one.tx},
+                    {"tx_overflow", one.tx_overflow},
+                    {"tx_down", one.tx_down},
+                    {"no_copy", one.no_copy},
+                    {"most_queued", one.most_queued}});
   }
-  return {{"ok", true}, {"ports", each}, {"addresses", ports.logic().addresses()}, {"frames", all.frames}, {"known", all.known},
-          {"flooded", all.flooded}, {"groups", all.groups}, {"unknown_dropped", all.unknown_dropped},
-          {"announcement_dropped", all.announcement_dropped}, {"vlan_dropped", all.vlan_dropped},
-          {"hairpin_dropped", all.hairpin_dropped}, {"runts", all.runts}, {"table_full", all.table_full}, {"moved", all.moved}};
+  return {{"ok", true},
+          {"ports", each},
+          {"addresses", ports.logic().addresses()},
+          {"frames", all.frames},
+          {"known", all.known},
+          {"flooded", all.flooded},
+          {"groups", all.groups},
+          {"unknown_dropped", all.unknown_dropped},
+          {"announcement_dropped", all.announcement_dropped},
+          {"vlan_dropped", all.vlan_dropped},
+          {"hairpin_dropped", all.hairpin_dropped},
+          {"runts", all.runts},
+          {"table_full", all.table_full},
+          {"moved", all.moved}};
 }
 
 json answer(SwitchPorts& ports, const std::string& line) {
@@ -225,13 +246,24 @@ bool parse_options(int argc, char** argv, Options* options) {
       return false;
     }
   }
-  return argc % 2 == 1 && !options->ports.empty() && options->ports.size() <= LearningSwitch::kMaxPorts && options->lifetime_s > 0;
+  return argc % 2 == 1 && !options->ports.empty() &&
+         options->ports.size() <= LearningSwitch::kMaxPorts && options->lifetime_s > 0;
 }
 
 bool start_eal(const Options& options) {
-  std::vector<std::string> words = {"learning-switch", "--no-huge",  "--no-shconf", "--no-pci",     "-m",
-                                    "512",             "--lcores",   "0@" + options.cpu, "--no-telemetry", "--log-level",
-                                    "error",           "--file-prefix", options.file_prefix};
+  std::vector<std::string> words = {"learning-switch",
+                                    "--no-huge",
+                                    "--no-shconf",
+                                    "--no-pci",
+                                    "-m",
+                                    "512",
+                                    "--lcores",
+                                    "0@" + options.cpu,
+                                    "--no-telemetry",
+                                    "--log-level",
+                                    "error",
+                                    "--file-prefix",
+                                    options.file_prefix};
   for (const std::string& port : options.ports) {
     words.push_back("--vdev");
     words.push_back(port);
@@ -259,7 +291,8 @@ int start(const Options& options) {
     return 1;
   }
   prctl(PR_SET_TIMERSLACK, 1UL);
-  // Buffers that are touched for the first time when more frames than ever are on their way cost time just then.
+  // Buffers that are touched for the first time when more frames than ever are on their way cost
+  // time just then.
   mlockall(MCL_CURRENT | MCL_FUTURE);
   run(*ports, now() + static_cast<int64_t>(options.lifetime_s) * 1'000'000'000);
   ports.reset();
@@ -273,7 +306,9 @@ int start(const Options& options) {
 int main(int argc, char** argv) {
   godwit::support::Options options;
   if (!godwit::support::parse_options(argc, argv, &options)) {
-    std::fprintf(stderr, "usage: learning-switch --port DEVARGS [--port DEVARGS ...] [--file-prefix NAME] [--cpu N] [--lifetime SECONDS]\n");
+    std::fprintf(stderr,
+                 "usage: learning-switch --port DEVARGS [--port DEVARGS ...] [--file-prefix NAME] "
+                 "[--cpu N] [--lifetime SECONDS]\n");
     return 2;
   }
   std::signal(SIGTERM, [](int) { godwit::support::g_ended = 1; });

@@ -16,9 +16,11 @@ constexpr uint16_t kDescriptors = 1024;
 
 }  // namespace
 
-std::unique_ptr<SwitchPorts> SwitchPorts::open(const std::vector<std::string>& devices, Status* why) {
+std::unique_ptr<SwitchPorts> SwitchPorts::open(const std::vector<std::string>& devices,
+                                               Status* why) {
   std::unique_ptr<SwitchPorts> made(new SwitchPorts(devices.size()));
-  made->pool_ = rte_pktmbuf_pool_create("frames", kBuffers, 512, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+  made->pool_ =
+      rte_pktmbuf_pool_create("frames", kBuffers, 512, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
   if (made->pool_ == nullptr) {
     *why = Status::error(std::string("no memory for frames: ") + rte_strerror(rte_errno));
     return nullptr;
@@ -40,7 +42,8 @@ Status SwitchPorts::add(const std::string& device) {
   rte_eth_conf conf{};
   const bool started = rte_eth_dev_configure(id, 1, 1, &conf) == 0 &&
                        rte_eth_rx_queue_setup(id, 0, kDescriptors, 0, nullptr, pool_) == 0 &&
-                       rte_eth_tx_queue_setup(id, 0, kDescriptors, 0, nullptr) == 0 && rte_eth_dev_start(id) == 0;
+                       rte_eth_tx_queue_setup(id, 0, kDescriptors, 0, nullptr) == 0 &&
+                       rte_eth_dev_start(id) == 0;
   if (!started) {
     return Status::error("cannot start " + device);
   }
@@ -60,7 +63,8 @@ SwitchPorts::~SwitchPorts() {
 
 bool SwitchPorts::up(size_t port) const {
   rte_eth_link link{};
-  return rte_eth_link_get_nowait(ports_[port].device, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
+  return rte_eth_link_get_nowait(ports_[port].device, &link) == 0 &&
+         link.link_status == RTE_ETH_LINK_UP;
 }
 
 void SwitchPorts::pass(size_t in, rte_mbuf* mbuf, int64_t now_ns) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A LearningSwitch on DPDK devices, in one thread: takes bursts from every port, holds each frame for the fabric's
-// latency, sends it. A device that takes no more leaves its frames waiting here, in order and bounded; what comes beyond
-// is `tx_overflow`, so that the fabric's own loss is never taken for somebody else's.
+// A LearningSwitch on DPDK devices, in one thread: takes bursts from every port, holds each frame
+// for the fabric's latency, sends it. A device that takes no more leaves its frames waiting here,
+// in order and bounded; what comes beyond is `tx_overflow`, so that the fabric's own loss is never
+// taken for somebody else's.
 //
 // Not thread safe. Times are CLOCK_MONOTONIC nanoseconds.
 #pragma once
@@ -25,14 +26,15 @@ struct SwitchPortCounts {
   uint64_t rx = 0;
   uint64_t tx = 0;
   uint64_t tx_overflow = 0;
-  uint64_t tx_down = 0;     // nobody at the other end
-  uint64_t no_copy = 0;     // no buffer for a copy
+  uint64_t tx_down = 0;  // nobody at the other end
+  uint64_t no_copy = 0;  // no buffer for a copy
   uint64_t most_queued = 0;
 };
 
 class SwitchPorts {
  public:
-  static constexpr size_t kMaxQueued = 16384;  // for each port, those that wait for the latency included
+  static constexpr size_t kMaxQueued =
+      16384;  // for each port, those that wait for the latency included
   static constexpr unsigned kBuffers = 65535;
 
   // One port for each of the devices' names, which EAL has made.

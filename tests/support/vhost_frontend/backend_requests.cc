@@ -38,7 +38,8 @@ bool BackendRequests::answer(const MessageHeader& request) {
   if ((request.flags & vhost_user::kFlagNeedReply) == 0) {
     return true;
   }
-  reply.header = {request.request, vhost_user::kVersion | vhost_user::kFlagReply, sizeof(reply.result)};
+  reply.header = {request.request, vhost_user::kVersion | vhost_user::kFlagReply,
+                  sizeof(reply.result)};
   return send(fd_.get(), &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(reply);
 }
 
@@ -59,7 +60,8 @@ bool BackendRequests::pump() {
       continue;
     }
     std::memcpy(&header, in_.data(), sizeof(header));
-    if (header.size > vhost_user::kMaxPayload || (header.flags & vhost_user::kVersionMask) != vhost_user::kVersion) {
+    if (header.size > vhost_user::kMaxPayload ||
+        (header.flags & vhost_user::kVersionMask) != vhost_user::kVersion) {
       return false;
     }
     if (in_bytes_ == sizeof(header) + header.size) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The second channel of a vhost-user connection, on which the back-end asks and the front-end answers (IOTLB misses,
-// configuration changes, host notifiers). A front-end without IOMMU or doorbell pages has nothing to do for any of
-// them: they are counted, acknowledged where that is asked for, and the descriptors that came along are closed.
-// Not thread safe.
+// The second channel of a vhost-user connection, on which the back-end asks and the front-end
+// answers (IOTLB misses, configuration changes, host notifiers). A front-end without IOMMU or
+// doorbell pages has nothing to do for any of them: they are counted, acknowledged where that is
+// asked for, and the descriptors that came along are closed. Not thread safe.
 #pragma once
 
 #include <array>

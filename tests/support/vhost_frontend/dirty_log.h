@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The bitmap in which a back-end marks the guest pages that it wrote, one bit for each 4096 bytes of guest address from
-// 0 on, in memory shared with it. Not thread safe here; the back-end sets bits at any time, so reading is by copy.
+// The bitmap in which a back-end marks the guest pages that it wrote, one bit for each 4096 bytes
+// of guest address from 0 on, in memory shared with it. Not thread safe here; the back-end sets
+// bits at any time, so reading is by copy.
 #pragma once
 
 #include <cstddef>

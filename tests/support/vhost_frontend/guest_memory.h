@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The memory of the guest that a front-end plays: one memfd, mapped once, that the back-end is shown as one to eight
-// regions with holes between their guest addresses, as a PC's memory has. Places in it are offsets from the start of
-// the memfd; the back-end reads guest addresses.
+// The memory of the guest that a front-end plays: one memfd, mapped once, that the back-end is
+// shown as one to eight regions with holes between their guest addresses, as a PC's memory has.
+// Places in it are offsets from the start of the memfd; the back-end reads guest addresses.
 //
-// Areas are page aligned, never cross a region, and say who writes them. That makes a dirty log checkable: whatever
-// changes in an area of the device must be in the device's log.
+// Areas are page aligned, never cross a region, and say who writes them. That makes a dirty log
+// checkable: whatever changes in an area of the device must be in the device's log.
 //
 // Not thread safe. Sizes are in bytes.
 #pragma once

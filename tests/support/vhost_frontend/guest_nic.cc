@@ -26,9 +26,9 @@ uint32_t buffer_bytes(const NicOptions& options) {
 
 uint64_t NicOptions::default_features() {
   return virtio::kVersion1 | virtio::kRingEventIdx | virtio::kNetMrgRxbuf | virtio::kNetCsum |
-         virtio::kNetGuestCsum | virtio::kNetHostTso4 | virtio::kNetHostTso6 | virtio::kNetGuestTso4 |
-         virtio::kNetGuestTso6 | virtio::kNetMtu | virtio::kNetMac | virtio::kNetStatus | virtio::kNetCtrlVq |
-         virtio::kNetGuestAnnounce | virtio::kNetMq;
+         virtio::kNetGuestCsum | virtio::kNetHostTso4 | virtio::kNetHostTso6 |
+         virtio::kNetGuestTso4 | virtio::kNetGuestTso6 | virtio::kNetMtu | virtio::kNetMac |
+         virtio::kNetStatus | virtio::kNetCtrlVq | virtio::kNetGuestAnnounce | virtio::kNetMq;
 }
 
 std::unique_ptr<GuestNic> GuestNic::create(const NicOptions& options, Status* why) {
@@ -45,14 +45,16 @@ std::unique_ptr<GuestNic> GuestNic::create(const NicOptions& options, Status* wh
     nic->options_.features &= ~virtio::kNetMq;
   }
   const uint32_t buffer = buffer_bytes(options);
-  if (options.queue_size == 0 || options.queue_size > SplitRing::kMaxSize || buffer > kMaxFrame + 64) {
+  if (options.queue_size == 0 || options.queue_size > SplitRing::kMaxSize ||
+      buffer > kMaxFrame + 64) {
     *why = Status::error("queue or buffer size out of bounds");
     return nullptr;
   }
   // Twice over for several regions, since what doesn't fit into the rest of one goes into the next.
-  const size_t needed = SplitRing::bytes_needed(options.queue_size, buffer) * options.queue_pairs * 2 *
-                        (options.regions > 1 ? 2 : 1);
-  nic->memory_ = GuestMemory::create(std::max(needed, options.memory_mb << 20), options.regions, why);
+  const size_t needed = SplitRing::bytes_needed(options.queue_size, buffer) * options.queue_pairs *
+                        2 * (options.regions > 1 ? 2 : 1);
+  nic->memory_ =
+      GuestMemory::create(std::max(needed, options.memory_mb << 20), options.regions, why);
   if (nic->memory_ == nullptr) {
     return nullptr;
   }
@@ -62,7 +64,8 @@ std::unique_ptr<GuestNic> GuestNic::create(const NicOptions& options, Status* wh
   for (unsigned pair = 0; pair < options.queue_pairs; ++pair) {
     if (!nic->receive_[pair].place(*nic->memory_, options.queue_size, buffer) ||
         !nic->transmit_[pair].place(*nic->memory_, options.queue_size, buffer)) {
-      *why = Status::error("the rings don't fit into the guest's memory, or their size is no power of two");
+      *why = Status::error(
+          "the rings don't fit into the guest's memory, or their size is no power of two");
       return nullptr;
     }
   }
@@ -90,7 +93,9 @@ SplitRing& GuestNic::ring(unsigned index) {
   return index % 2 == 0 ? static_cast<SplitRing&>(receive_[pair]) : transmit_[pair];
 }
 
-const SplitRing& GuestNic::ring(unsigned index) const { return const_cast<GuestNic*>(this)->ring(index); }
+const SplitRing& GuestNic::ring(unsigned index) const {
+  return const_cast<GuestNic*>(this)->ring(index);
+}
 
 void GuestNic::bases_from_used_rings() {
   for (unsigned i = 0; i < ring_count(); ++i) {
@@ -176,7 +181,8 @@ bool GuestNic::device_page_differs(const GuestNic& copy, size_t offset) const {
   uint8_t there[GuestMemory::kPage];
   std::memcpy(here, memory_->base() + offset, sizeof(here));
   std::memcpy(there, copy.memory_->base() + offset, sizeof(there));
-  // Notification hints of a used ring aren't logged by devices, nor needed: the next device writes its own.
+  // Notification hints of a used ring aren't logged by devices, nor needed: the next device writes
+  // its own.
   for (unsigned i = 0; i < ring_count(); ++i) {
     const size_t used = ring(i).used_offset();
     const size_t event = used + ring(i).used_bytes() - 2;
@@ -209,7 +215,8 @@ GuestNic::CopyResult GuestNic::finish_copy(GuestNic& copy, std::span<const uint8
     }
   }
   for (const GuestMemory::Area& area : memory_->areas()) {
-    for (size_t offset = area.offset; offset < area.offset + area.bytes; offset += GuestMemory::kPage) {
+    for (size_t offset = area.offset; offset < area.offset + area.bytes;
+         offset += GuestMemory::kPage) {
       if (area.writer == GuestMemory::Writer::kGuest) {
         copy_page(offset);
       } else if (device_page_differs(copy, offset)) {

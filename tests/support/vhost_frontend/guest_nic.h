@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The guest's half: one virtio-net NIC with its memory, its rings and its driver. It knows nothing of sockets, and it
-// is what moves in a live migration: handed over whole (the memory shared by both front-ends) or as a copy.
+// The guest's half: one virtio-net NIC with its memory, its rings and its driver. It knows nothing
+// of sockets, and it is what moves in a live migration: handed over whole (the memory shared by
+// both front-ends) or as a copy.
 //
-// A copy can be made as QEMU makes it: everything once while the NIC runs, then only the pages that the device's dirty
-// log names, plus what the guest itself wrote. `finish_copy` then compares, so a page that the device wrote and didn't
-// log is found.
+// A copy can be made as QEMU makes it: everything once while the NIC runs, then only the pages that
+// the device's dirty log names, plus what the guest itself wrote. `finish_copy` then compares, so a
+// page that the device wrote and didn't log is found.
 //
 // Rings are numbered as in vhost-user: 2 * pair is receive, 2 * pair + 1 transmit. Not thread safe.
 #pragma once
@@ -28,7 +29,7 @@ struct NicOptions {
   uint32_t buffer_bytes = 0;  // 0: 2048, or what the MTU needs where buffers aren't mergeable
   size_t memory_mb = 0;       // 0: as much as the rings need
   unsigned regions = 1;
-  uint64_t features = 0;      // what the driver wants, of what the device offers
+  uint64_t features = 0;  // what the driver wants, of what the device offers
   uint16_t mtu = 1500;
   std::array<uint8_t, 6> mac{2, 0, 0, 0, 0, 1};
 
@@ -53,7 +54,8 @@ class GuestNic {
   SplitRing& ring(unsigned index);
   const SplitRing& ring(unsigned index) const;
 
-  // What SET_VRING_BASE is to say: from GET_VRING_BASE after a stop, else the used index, as after a lost back-end.
+  // What SET_VRING_BASE is to say: from GET_VRING_BASE after a stop, else the used index, as after
+  // a lost back-end.
   uint16_t base(unsigned index) const { return bases_[index]; }
   void set_base(unsigned index, uint16_t base) { bases_[index] = base; }
   void bases_from_used_rings();
@@ -69,14 +71,16 @@ class GuestNic {
 
   // A whole copy, running or not.
   std::unique_ptr<GuestNic> clone(Status* why) const;
-  // Of a NIC that is running, by another thread if you like: its memory, which changes meanwhile. finish_copy() makes it whole.
+  // Of a NIC that is running, by another thread if you like: its memory, which changes meanwhile.
+  // finish_copy() makes it whole.
   std::unique_ptr<GuestNic> begin_copy(Status* why) const;
   struct CopyResult {
     size_t pages_logged = 0;
     size_t pages_copied = 0;
     size_t pages_missed = 0;  // written by the device, not in its log
   };
-  // Brings a copy, begun after logging began, up to date with this stopped NIC, from the log of dirty pages.
+  // Brings a copy, begun after logging began, up to date with this stopped NIC, from the log of
+  // dirty pages.
   CopyResult finish_copy(GuestNic& copy, std::span<const uint8_t> log) const;
 
  private:

@@ -57,7 +57,8 @@ ssize_t receive_bytes(int fd, void* to, size_t length) {
   if (got < 0) {
     return got;
   }
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
+       part = CMSG_NXTHDR(&message, part)) {
     if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) {
       continue;
     }
@@ -87,7 +88,8 @@ void MessageChannel::close() {
 MessageChannel::Outgoing MessageChannel::make(Request request, std::span<const uint8_t> payload,
                                               std::span<const int> fds, bool ack) {
   const uint32_t flags = vhost_user::kVersion | (ack ? vhost_user::kFlagNeedReply : 0);
-  const MessageHeader header{static_cast<uint32_t>(request), flags, static_cast<uint32_t>(payload.size())};
+  const MessageHeader header{static_cast<uint32_t>(request), flags,
+                             static_cast<uint32_t>(payload.size())};
   Outgoing out;
   out.bytes.resize(sizeof(header) + payload.size());
   std::memcpy(out.bytes.data(), &header, sizeof(header));
@@ -97,11 +99,12 @@ MessageChannel::Outgoing MessageChannel::make(Request request, std::span<const u
   return out;
 }
 
-void MessageChannel::request(Request request, std::span<const uint8_t> payload, std::span<const int> fds, bool ack,
-                             std::function<Status()> then) {
+void MessageChannel::request(Request request, std::span<const uint8_t> payload,
+                             std::span<const int> fds, bool ack, std::function<Status()> then) {
   const bool acknowledged = ack && reply_ack_;
   Outgoing out = make(request, payload, fds, acknowledged);
-  out.done = [request, acknowledged, then = std::move(then)](std::span<const uint8_t> reply) -> Status {
+  out.done = [request, acknowledged,
+              then = std::move(then)](std::span<const uint8_t> reply) -> Status {
     if (acknowledged) {
       uint64_t result = 1;
       if (reply.size() != sizeof(result)) {
@@ -144,8 +147,9 @@ Status MessageChannel::send_front(int64_t now_ns, bool* progress) {
   }
   const ssize_t sent = sendmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0) {
-    return errno == EAGAIN || errno == EINTR ? Status()
-                                             : Status::error(std::string("send: ") + std::strerror(errno));
+    return errno == EAGAIN || errno == EINTR
+               ? Status()
+               : Status::error(std::string("send: ") + std::strerror(errno));
   }
   *progress = true;
   out.sent += static_cast<size_t>(sent);
@@ -179,8 +183,9 @@ Status MessageChannel::receive(bool* progress) {
     return Status::error("closed by the back-end");
   }
   if (got < 0) {
-    return errno == EAGAIN || errno == EINTR ? Status()
-                                             : Status::error(std::string("receive: ") + std::strerror(errno));
+    return errno == EAGAIN || errno == EINTR
+               ? Status()
+               : Status::error(std::string("receive: ") + std::strerror(errno));
   }
   *progress = true;
   in_bytes_ += static_cast<size_t>(got);
@@ -200,7 +205,8 @@ Status MessageChannel::receive(bool* progress) {
   if (in_bytes_ < sizeof(header) + header.size) {
     return {};
   }
-  std::vector<uint8_t> payload(in_.begin() + sizeof(header), in_.begin() + sizeof(header) + header.size);
+  std::vector<uint8_t> payload(in_.begin() + sizeof(header),
+                               in_.begin() + sizeof(header) + header.size);
   in_bytes_ = 0;
   awaiting_ = false;
   return finish_front(payload);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One vhost-user connection as a queue of requests, sent one after the other, each of them after the reply of the one
-// before where it has one. Nothing blocks: a front-end of hundreds of devices must not stand still for one switch.
+// One vhost-user connection as a queue of requests, sent one after the other, each of them after
+// the reply of the one before where it has one. Nothing blocks: a front-end of hundreds of devices
+// must not stand still for one switch.
 //
-// A reply that is not the one awaited, is too long or too late closes the connection. So does a request that the
-// back-end refused (a REPLY_ACK that isn't zero), unless the requester looks at that itself.
+// A reply that is not the one awaited, is too long or too late closes the connection. So does a
+// request that the back-end refused (a REPLY_ACK that isn't zero), unless the requester looks at
+// that itself.
 //
 // Not thread safe. File descriptors that are sent are borrowed until the queue is empty or cleared.
 #pragma once
@@ -38,15 +40,16 @@ class MessageChannel {
   void use_reply_ack(bool on) { reply_ack_ = on; }
   bool uses_reply_ack() const { return reply_ack_; }
 
-  // A request without a reply of its own; acknowledged where `ack` and the back-end can. `then` runs once it is sent,
-  // or acknowledged.
-  void request(vhost_user::Request request, std::span<const uint8_t> payload, std::span<const int> fds, bool ack,
-               std::function<Status()> then = nullptr);
+  // A request without a reply of its own; acknowledged where `ack` and the back-end can. `then`
+  // runs once it is sent, or acknowledged.
+  void request(vhost_user::Request request, std::span<const uint8_t> payload,
+               std::span<const int> fds, bool ack, std::function<Status()> then = nullptr);
   // A request that always has a reply.
   void query(vhost_user::Request request, std::span<const uint8_t> payload, ReplyFn reply,
              std::span<const int> fds = {});
 
-  // Sends and receives what can be without waiting. An error means that the connection is to be closed.
+  // Sends and receives what can be without waiting. An error means that the connection is to be
+  // closed.
   Status pump(int64_t now_ns);
 
  private:
@@ -58,7 +61,8 @@ class MessageChannel {
     ReplyFn done;  // of the reply; of nothing where there is none
   };
 
-  Outgoing make(vhost_user::Request request, std::span<const uint8_t> payload, std::span<const int> fds, bool ack);
+  Outgoing make(vhost_user::Request request, std::span<const uint8_t> payload,
+                std::span<const int> fds, bool ack);
   Status send_front(int64_t now_ns, bool* progress);
   Status receive(bool* progress);
   Status finish_front(std::span<const uint8_t> payload);

@@ -54,7 +54,8 @@ struct Layers {
   bool ipv6 = false;
 };
 
-// The places of the headers of a whole TCP or UDP packet without IPv6 extensions; false for anything else.
+// The places of the headers of a whole TCP or UDP packet without IPv6 extensions; false for
+// anything else.
 bool find_layers(std::span<const uint8_t> frame, Layers* layers) {
   size_t at = 12;
   uint64_t type = 0;
@@ -89,8 +90,8 @@ bool find_layers(std::span<const uint8_t> frame, Layers* layers) {
     return false;
   }
   const size_t least = layers->protocol == kProtocolTcp ? 20 : kUdp;
-  return (layers->protocol == kProtocolTcp || layers->protocol == kProtocolUdp) && layers->end <= frame.size() &&
-         layers->end >= layers->transport + least;
+  return (layers->protocol == kProtocolTcp || layers->protocol == kProtocolUdp) &&
+         layers->end <= frame.size() && layers->end >= layers->transport + least;
 }
 
 uint32_t pseudo_sum(std::span<const uint8_t> frame, const Layers& layers) {
@@ -150,9 +151,11 @@ std::span<const uint8_t> NumberedBuilder::build(uint64_t sequence, int64_t now_n
   put(payload + 2, shape_.stream, 4);
   put(payload + 6, sequence, 8);
   put(payload + 14, static_cast<uint64_t>(now_ns), 8);
-  std::memset(payload + kPayload, static_cast<int>(sequence & 0xff), frame_.size() - udp_ - kUdp - kPayload);
+  std::memset(payload + kPayload, static_cast<int>(sequence & 0xff),
+              frame_.size() - udp_ - kUdp - kPayload);
   put(udp + 6, 0, 2);
-  const uint16_t checksum = static_cast<uint16_t>(~fold(sum_words(udp, frame_.size() - udp_, pseudo_)));
+  const uint16_t checksum =
+      static_cast<uint16_t>(~fold(sum_words(udp, frame_.size() - udp_, pseudo_)));
   put(udp + 6, checksum == 0 ? 0xffff : checksum, 2);
   return frame_;
 }

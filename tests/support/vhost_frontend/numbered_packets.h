@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packets that count themselves: UDP over IPv4 or IPv6, whose payload carries the stream's id, a sequence number from 0
-// on and the time it was sent, followed by bytes that follow from the sequence number. From them a receiver knows
-// exactly what was lost, repeated, reordered or damaged, and how long nothing came.
+// Packets that count themselves: UDP over IPv4 or IPv6, whose payload carries the stream's id, a
+// sequence number from 0 on and the time it was sent, followed by bytes that follow from the
+// sequence number. From them a receiver knows exactly what was lost, repeated, reordered or
+// damaged, and how long nothing came.
 //
-// Payload, big endian: magic (2), stream (4), sequence (8), CLOCK_MONOTONIC ns (8), filler. A frame of 64 bytes (without
-// FCS) holds it over IPv4 without a tag.
+// Payload, big endian: magic (2), stream (4), sequence (8), CLOCK_MONOTONIC ns (8), filler. A frame
+// of 64 bytes (without FCS) holds it over IPv4 without a tag.
 //
 // Not thread safe. Times are nanoseconds.
 #pragma once
@@ -31,7 +32,7 @@ struct NumberedTemplate {
   uint16_t flows = 1;  // source ports source_port .. source_port + flows - 1, in turn
   int vlan = -1;       // -1: no tag
   uint8_t ttl = 64;
-  size_t bytes = 64;   // of the frame, without FCS
+  size_t bytes = 64;  // of the frame, without FCS
 };
 
 // The shortest frame that a template can make.
@@ -68,16 +69,17 @@ class StreamAccount {
   static constexpr uint64_t kMaxSequence = uint64_t{1} << 27;
 
   // Sequence numbers below `start` belong to an account before this one.
-  explicit StreamAccount(uint64_t start_sequence = 0) : start(start_sequence), highest(start_sequence) {}
+  explicit StreamAccount(uint64_t start_sequence = 0)
+      : start(start_sequence), highest(start_sequence) {}
 
   void add(const NumberedPacket& packet, int64_t now_ns);
 
   uint64_t start = 0;
-  uint64_t received = 0;      // different ones
+  uint64_t received = 0;  // different ones
   uint64_t duplicates = 0;
   uint64_t out_of_order = 0;  // came after a later one; across flows of a stream that isn't wrong
   uint64_t corrupt = 0;
-  uint64_t beyond = 0;        // sequence numbers too high to account for
+  uint64_t beyond = 0;  // sequence numbers too high to account for
   uint64_t before_start = 0;
   uint64_t highest = 0;
   int64_t first_ns = 0;
@@ -99,7 +101,8 @@ class StreamAccount {
   bool seen_any_ = false;
 };
 
-// Fills in the pseudo header's sum, the way a guest leaves a checksum to its NIC. False when the frame is no TCP or UDP.
+// Fills in the pseudo header's sum, the way a guest leaves a checksum to its NIC. False when the
+// frame is no TCP or UDP.
 bool make_partial_checksum(std::span<uint8_t> frame, uint16_t* start, uint16_t* offset);
 
 }  // namespace godwit::support

@@ -39,13 +39,16 @@ Engine::Move parse_move(const std::string& text) {
 }
 
 uint64_t parse_features(CommandWords& words, bool several_queues) {
-  const auto without = [](uint64_t features, bool keep, uint64_t bits) { return keep ? features : features & ~bits; };
+  const auto without = [](uint64_t features, bool keep, uint64_t bits) {
+    return keep ? features : features & ~bits;
+  };
   uint64_t features = words.number_or("features", NicOptions::default_features(), 0, UINT64_MAX);
   features = without(features, words.flag_or("mrg", true), virtio::kNetMrgRxbuf);
   features = without(features, words.flag_or("event_idx", true), virtio::kRingEventIdx);
   features = without(features, words.flag_or("v1", true), virtio::kVersion1);
   features = without(features, several_queues, virtio::kNetMq);
-  const uint64_t tso = virtio::kNetHostTso4 | virtio::kNetHostTso6 | virtio::kNetGuestTso4 | virtio::kNetGuestTso6;
+  const uint64_t tso =
+      virtio::kNetHostTso4 | virtio::kNetHostTso6 | virtio::kNetGuestTso4 | virtio::kNetGuestTso6;
   const bool csum = words.flag_or("csum", true);
   features = without(features, csum, virtio::kNetCsum | virtio::kNetGuestCsum);
   return without(features, words.flag_or("tso", true) && csum, tso);
@@ -75,10 +78,12 @@ std::vector<Device*> CommandInterpreter::devices(const std::string& names) {
   return found;
 }
 
-void CommandInterpreter::wait_for(uint64_t timeout_ms, const std::vector<Device*>& waited, const char* what,
+void CommandInterpreter::wait_for(uint64_t timeout_ms, const std::vector<Device*>& waited,
+                                  const char* what,
                                   const std::function<bool(const VhostFrontend&)>& done) {
   const bool finished = engine_.run_until(deadline_in(timeout_ms), [&] {
-    return std::all_of(waited.begin(), waited.end(), [&](const Device* one) { return done(*one->frontend); });
+    return std::all_of(waited.begin(), waited.end(),
+                       [&](const Device* one) { return done(*one->frontend); });
   });
   if (finished) {
     return;
@@ -86,8 +91,8 @@ void CommandInterpreter::wait_for(uint64_t timeout_ms, const std::vector<Device*
   for (const Device* one : waited) {
     if (!done(*one->frontend)) {
       const std::string& error = one->frontend->error();
-      throw CommandError("'" + one->name + "' is not " + what + " but " + state_name(one->frontend->state()) +
-                         (error.empty() ? "" : ": " + error));
+      throw CommandError("'" + one->name + "' is not " + what + " but " +
+                         state_name(one->frontend->state()) + (error.empty() ? "" : ": " + error));
     }
   }
 }
@@ -179,7 +184,8 @@ json CommandInterpreter::send(CommandWords& words) {
   header.gso_type = static_cast<uint8_t>(words.number_or("gso_type", 0, 0, 255));
   header.gso_size = static_cast<uint16_t>(words.number_or("gso_size", 0, 0, UINT16_MAX));
   header.header_length = static_cast<uint16_t>(words.number_or("header_length", 0, 0, UINT16_MAX));
-  const uint16_t pair = static_cast<uint16_t>(words.number_or("queue", 0, 0, NicOptions::kMaxPairs - 1));
+  const uint16_t pair =
+      static_cast<uint16_t>(words.number_or("queue", 0, 0, NicOptions::kMaxPairs - 1));
   words.finish();
   for (std::vector<uint8_t>& one : bytes) {
     if (csum == "partial") {
@@ -235,15 +241,19 @@ json CommandInterpreter::stream(CommandWords& words) {
   Device& from = device(words.text("from"));
   const bool bounded = words.has("count") || words.has("seconds");
   made.from = from.name;
-  made.queue_pair = static_cast<uint16_t>(words.number_or("queue", 0, 0, NicOptions::kMaxPairs - 1));
+  made.queue_pair =
+      static_cast<uint16_t>(words.number_or("queue", 0, 0, NicOptions::kMaxPairs - 1));
   made.pps = words.number("pps", 1, kMaxPps);
-  made.count = words.number_or("count", StreamAccount::kMaxSequence, 1, StreamAccount::kMaxSequence);
+  made.count =
+      words.number_or("count", StreamAccount::kMaxSequence, 1, StreamAccount::kMaxSequence);
   const uint64_t seconds = words.number_or("seconds", kMaxSeconds, 1, kMaxSeconds);
   shape.destination_mac = parse_mac(words.text("dst"));
   const GuestNic* guest = from.frontend->guest();
-  shape.source_mac = words.has("src") || guest == nullptr ? parse_mac(words.text("src")) : guest->options().mac;
+  shape.source_mac =
+      words.has("src") || guest == nullptr ? parse_mac(words.text("src")) : guest->options().mac;
   shape.ipv6 = parse_ip(words.text_or("dip", "10.0.0.2"), &shape.destination_ip);
-  if (parse_ip(words.text_or("sip", shape.ipv6 ? "fd00::1" : "10.0.0.1"), &shape.source_ip) != shape.ipv6) {
+  if (parse_ip(words.text_or("sip", shape.ipv6 ? "fd00::1" : "10.0.0.1"), &shape.source_ip) !=
+      shape.ipv6) {
     throw CommandError("sip and dip must be of one family");
   }
   shape.source_port = static_cast<uint16_t>(words.number_or("sport", 40000, 0, UINT16_MAX));
@@ -367,11 +377,12 @@ json CommandInterpreter::stats(CommandWords& words) {
         account = StreamAccount(account.any() ? account.highest + 1 : account.start);
       }
     }
-    all[one->name] = {{"streams", accounts},
-                      {"other_frames", one->side->other_frames},
-                      {"rx_frames", one->side->rx_frames},
-                      {"tx_frames", one->side->tx_frames},
-                      {"broken", one->frontend->guest() != nullptr ? one->frontend->guest()->broken() : ""}};
+    all[one->name] = {
+        {"streams", accounts},
+        {"other_frames", one->side->other_frames},
+        {"rx_frames", one->side->rx_frames},
+        {"tx_frames", one->side->tx_frames},
+        {"broken", one->frontend->guest() != nullptr ? one->frontend->guest()->broken() : ""}};
   }
   return {{"devices", all}, {"time_ns", monotonic_ns()}};
 }
@@ -403,7 +414,8 @@ json CommandInterpreter::stop(CommandWords& words) {
   return stop_devices(stopped, timeout_ms);
 }
 
-json CommandInterpreter::move_and_start(Device& from, Device& to, Engine::Move how, uint64_t timeout_ms) {
+json CommandInterpreter::move_and_start(Device& from, Device& to, Engine::Move how,
+                                        uint64_t timeout_ms) {
   check(engine_.move_guest(from, to, how));
   const int64_t asked_ns = monotonic_ns();
   to.frontend->start();
@@ -440,15 +452,19 @@ json CommandInterpreter::resume(CommandWords& words) {
 
 void CommandInterpreter::begin_log(Device& logged, bool copy) {
   check(logged.frontend->set_logging(true));
-  wait_for(kDefaultTimeoutMs, {&logged}, "logging", [](const VhostFrontend& one) { return one.logging_settled(); });
+  wait_for(kDefaultTimeoutMs, {&logged}, "logging",
+           [](const VhostFrontend& one) { return one.logging_settled(); });
   if (!logged.frontend->logging()) {
     throw CommandError("the back-end went away: " + logged.frontend->error());
   }
   if (copy) {
     // As QEMU does: guests run on meanwhile. What is written under the copying is in the log.
     Status status;
-    auto copying = std::async(std::launch::async, [&] { return logged.frontend->guest()->begin_copy(&status); });
-    engine_.run_until(deadline_in(kMaxWaitMs), [&] { return copying.wait_for(std::chrono::seconds(0)) == std::future_status::ready; });
+    auto copying = std::async(std::launch::async,
+                              [&] { return logged.frontend->guest()->begin_copy(&status); });
+    engine_.run_until(deadline_in(kMaxWaitMs), [&] {
+      return copying.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+    });
     logged.copy = copying.get();
     check(status);
   }
@@ -476,7 +492,8 @@ json CommandInterpreter::reset(CommandWords& words) {
   for (const Device* one : which) {
     one->frontend->reset_driver();
   }
-  wait_for(timeout_ms, which, "running", [](const VhostFrontend& one) { return one.running() && !one.wants_tick(); });
+  wait_for(timeout_ms, which, "running",
+           [](const VhostFrontend& one) { return one.running() && !one.wants_tick(); });
   return {{"running_ns", monotonic_ns()}};
 }
 
@@ -507,7 +524,8 @@ json CommandInterpreter::log(CommandWords& words) {
     begin_log(logged, true);
   } else if (what == "off") {
     check(logged.frontend->set_logging(false));
-    wait_for(kDefaultTimeoutMs, {&logged}, "settled", [](const VhostFrontend& one) { return one.logging_settled(); });
+    wait_for(kDefaultTimeoutMs, {&logged}, "settled",
+             [](const VhostFrontend& one) { return one.logging_settled(); });
     logged.copy.reset();
   } else if (what != "show" && what != "clear") {
     throw CommandError("on, off, show or clear");
@@ -530,7 +548,8 @@ json CommandInterpreter::arp_responder(CommandWords& words) {
     if (parse_ip(text, &ip)) {
       throw CommandError("ARP is for IPv4");
     }
-    at.side->arp_addresses.insert(uint32_t{ip[0]} << 24 | uint32_t{ip[1]} << 16 | uint32_t{ip[2]} << 8 | ip[3]);
+    at.side->arp_addresses.insert(uint32_t{ip[0]} << 24 | uint32_t{ip[1]} << 16 |
+                                  uint32_t{ip[2]} << 8 | ip[3]);
   }
   return {{"addresses", at.side->arp_addresses.size()}};
 }
@@ -570,29 +589,35 @@ const std::vector<CommandInterpreter::Command>& CommandInterpreter::commands() {
   using Self = CommandInterpreter;
   static const std::vector<Command> kCommands = {
       {"open", &Self::open,
-       "NAME path=SOCKET [server=1] [incoming=0] [queues=1] [size=256] [mac=] [mtu=1500] [mem=MB] [regions=1] "
-       "[buffer=BYTES] [features=MASK] [mrg=1] [csum=1] [tso=1] [event_idx=1] [v1=1] [protocol=MASK]"},
+       "NAME path=SOCKET [server=1] [incoming=0] [queues=1] [size=256] [mac=] [mtu=1500] [mem=MB] "
+       "[regions=1] "
+       "[buffer=BYTES] [features=MASK] [mrg=1] [csum=1] [tso=1] [event_idx=1] [v1=1] "
+       "[protocol=MASK]"},
       {"close", &Self::close, "NAMES|all"},
       {"list", &Self::list, "[NAMES|all]"},
       {"wait", &Self::wait, "NAMES|all [TIMEOUT_MS] [state=running|stopped|ready|down]"},
       {"run", &Self::run_for, "[MS]   let things run for that long"},
       {"send", &Self::send,
-       "NAME hex=FRAME[,FRAME] [count=1] [queue=0] [csum=full|partial] [gso_type=] [gso_size=] [header_length=] "
+       "NAME hex=FRAME[,FRAME] [count=1] [queue=0] [csum=full|partial] [gso_type=] [gso_size=] "
+       "[header_length=] "
        "[timeout_ms=1000]"},
       {"recv", &Self::recv, "NAME [COUNT] [TIMEOUT_MS]"},
       {"stream", &Self::stream,
-       "ID from=NAME dst=MAC pps=N count=N|seconds=S [src=MAC] [dip=] [sip=] [sport=] [dport=] [flows=1] [vlan=TCI] "
+       "ID from=NAME dst=MAC pps=N count=N|seconds=S [src=MAC] [dip=] [sip=] [sport=] [dport=] "
+       "[flows=1] [vlan=TCI] "
        "[ttl=64] [size=64] [queue=0]"},
       {"streams", &Self::streams, ""},
       {"stream-wait", &Self::stream_wait, "ID|all [TIMEOUT_MS]"},
       {"stream-stop", &Self::stream_stop, "ID|all"},
       {"sink", &Self::sink, "NAMES|all [on|off]"},
-      {"sink-wait", &Self::sink_wait, "NAMES|all ID COUNT [TIMEOUT_MS]   until so many came, together"},
+      {"sink-wait", &Self::sink_wait,
+       "NAMES|all ID COUNT [TIMEOUT_MS]   until so many came, together"},
       {"stats", &Self::stats, "[NAMES|all] [reset]"},
       {"stop", &Self::stop, "NAMES|all [timeout_ms=5000]   rings stop, as in a paused VM"},
       {"resume", &Self::resume, "NAMES|all [on=NAME2] [mode=shared|copy|dirty] [timeout_ms=5000]"},
       {"migrate", &Self::migrate, "NAME on=NAME2 [mode=dirty] [precopy_ms=50] [pause_ms=100]"},
-      {"reset", &Self::reset, "NAMES|all [timeout_ms=5000]   the driver starts anew, as in a reboot"},
+      {"reset", &Self::reset,
+       "NAMES|all [timeout_ms=5000]   the driver starts anew, as in a reboot"},
       {"pause", &Self::pause, "NAMES|all   rings go on, the guest does nothing"},
       {"unpause", &Self::unpause, "NAMES|all"},
       {"log", &Self::log, "NAME [on|off|show|clear]   dirty page logging"},
@@ -610,7 +635,8 @@ json CommandInterpreter::run(const std::string& line) {
   try {
     CommandWords words(line);
     const auto& all = commands();
-    const auto at = std::find_if(all.begin(), all.end(), [&](const Command& one) { return one.verb == words.verb(); });
+    const auto at = std::find_if(all.begin(), all.end(),
+                                 [&](const Command& one) { return one.verb == words.verb(); });
     if (at == all.end()) {
       throw CommandError("no command '" + words.verb() + "'; help lists them");
     }

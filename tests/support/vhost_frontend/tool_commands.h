@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The command language of the `vhost-frontend` tool: a line in, a JSON object out. `help` lists it. A line is a verb,
-// then words and key=value pairs in any order. Each reply has "ok"; where that is false, "error" says why. Commands run
-// one after the other; streams, sinks and responders go on while one waits.
+// The command language of the `vhost-frontend` tool: a line in, a JSON object out. `help` lists it.
+// A line is a verb, then words and key=value pairs in any order. Each reply has "ok"; where that is
+// false, "error" says why. Commands run one after the other; streams, sinks and responders go on
+// while one waits.
 //
 // Not thread safe. Times in replies are CLOCK_MONOTONIC nanoseconds.
 #pragma once

@@ -14,7 +14,8 @@ namespace {
 constexpr int64_t kTickNs = 1'000'000;
 constexpr int64_t kIdleNs = 100'000'000;
 constexpr uint64_t kSecond = 1'000'000'000;
-// A stream that fell behind by more than this (a hundredth of a second, or a batch) starts its clock anew.
+// A stream that fell behind by more than this (a hundredth of a second, or a batch) starts its
+// clock anew.
 constexpr uint64_t kBacklogDivisor = 100;
 
 }  // namespace
@@ -36,7 +37,8 @@ Status Engine::watch_input(int fd) {
 
 Status Engine::add_device(const std::string& name, const FrontendOptions& options) {
   if (name.empty() || by_name_.contains(name) || devices_.size() >= kMaxDevices) {
-    return Status::error("the name '" + name + "' is taken or empty, or there are too many devices");
+    return Status::error("the name '" + name +
+                         "' is taken or empty, or there are too many devices");
   }
   Status status;
   auto device = std::make_unique<Device>();
@@ -60,7 +62,8 @@ Status Engine::add_device(const std::string& name, const FrontendOptions& option
 void Engine::remove_device(const std::string& name) {
   std::erase_if(streams_, [&](const Stream& stream) { return stream.from == name; });
   by_name_.erase(name);
-  std::erase_if(devices_, [&](const std::unique_ptr<Device>& device) { return device->name == name; });
+  std::erase_if(devices_,
+                [&](const std::unique_ptr<Device>& device) { return device->name == name; });
 }
 
 Device* Engine::find(const std::string& name) {
@@ -134,7 +137,8 @@ void Engine::answer_arp(Device& device, std::span<const uint8_t> frame) {
     return;
   }
   const uint8_t* asked = &frame[at + 26];
-  const uint32_t address = uint32_t{asked[0]} << 24 | uint32_t{asked[1]} << 16 | uint32_t{asked[2]} << 8 | asked[3];
+  const uint32_t address =
+      uint32_t{asked[0]} << 24 | uint32_t{asked[1]} << 16 | uint32_t{asked[2]} << 8 | asked[3];
   if (!device.side->arp_addresses.contains(address) || device.side->answers.size() >= kSendBatch) {
     return;
   }
@@ -174,7 +178,8 @@ void Engine::take_frame(Device& device, const Frame& frame, int64_t now_ns) {
     return;
   }
   side.captured_bytes += frame.data.size();
-  side.captured.push_back({{frame.data.begin(), frame.data.end()}, frame.header, frame.queue_pair, now_ns});
+  side.captured.push_back(
+      {{frame.data.begin(), frame.data.end()}, frame.header, frame.queue_pair, now_ns});
 }
 
 size_t Engine::receive_device(Device& device, int64_t now_ns) {
@@ -253,7 +258,8 @@ bool Engine::send_streams(int64_t now_ns, int64_t* next_ns) {
     }
     more |= send_stream(stream, now_ns);
     const int64_t due_ns =
-        stream.base_ns + static_cast<int64_t>((stream.sent - stream.base_sent + 1) * kSecond / stream.pps);
+        stream.base_ns +
+        static_cast<int64_t>((stream.sent - stream.base_sent + 1) * kSecond / stream.pps);
     *next_ns = std::min(*next_ns, std::max(due_ns, now_ns + kPollNs));
   }
   return more;
@@ -261,7 +267,8 @@ bool Engine::send_streams(int64_t now_ns, int64_t* next_ns) {
 
 bool Engine::wait_for_events(int64_t timeout_ns) {
   epoll_event ready[64];
-  const timespec timeout{timeout_ns / static_cast<int64_t>(kSecond), timeout_ns % static_cast<int64_t>(kSecond)};
+  const timespec timeout{timeout_ns / static_cast<int64_t>(kSecond),
+                         timeout_ns % static_cast<int64_t>(kSecond)};
   const int count = epoll_pwait2(epoll_.get(), ready, 64, &timeout, nullptr);
   const int64_t now_ns = monotonic_ns();
   bool input = false;
@@ -301,7 +308,8 @@ bool Engine::turn(int64_t max_sleep_ns) {
   now_ns = monotonic_ns();
   int64_t next_ns = now_ns + std::min(max_sleep_ns, tick ? kTickNs : kIdleNs);
   const bool more = send_streams(now_ns, &next_ns);
-  const bool hot = std::any_of(devices_.begin(), devices_.end(), [](const auto& device) { return device->hot; });
+  const bool hot =
+      std::any_of(devices_.begin(), devices_.end(), [](const auto& device) { return device->hot; });
   if (hot) {
     next_ns = std::min(next_ns, now_ns + kPollNs);
   }
@@ -315,7 +323,8 @@ bool Engine::run_until(int64_t deadline_ns, const std::function<bool()>& done) {
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, input_, nullptr);
   }
   bool finished = done();
-  for (int64_t now_ns = monotonic_ns(); !finished && now_ns < deadline_ns; now_ns = monotonic_ns()) {
+  for (int64_t now_ns = monotonic_ns(); !finished && now_ns < deadline_ns;
+       now_ns = monotonic_ns()) {
     turn(deadline_ns - now_ns);
     finished = done();
   }

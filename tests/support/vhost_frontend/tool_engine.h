@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the `vhost-frontend` tool runs: devices by name, numbered streams between them, and the one loop that serves
-// all of them and standard input.
+// What the `vhost-frontend` tool runs: devices by name, numbered streams between them, and the one
+// loop that serves all of them and standard input.
 //
-// A device is a front-end and what its guest does with frames (`GuestSide`). The guest side goes with the guest when
-// that moves to another front-end, so streams, accounts and captured frames go on under the new name.
+// A device is a front-end and what its guest does with frames (`GuestSide`). The guest side goes
+// with the guest when that moves to another front-end, so streams, accounts and captured frames go
+// on under the new name.
 //
-// The loop sleeps whenever it can: a receive ring that was quiet for `kQuietNs` is armed and left to its eventfd;
-// busy ones are polled each `kPollNs`. Not thread safe. Times are CLOCK_MONOTONIC nanoseconds.
+// The loop sleeps whenever it can: a receive ring that was quiet for `kQuietNs` is armed and left
+// to its eventfd; busy ones are polled each `kPollNs`. Not thread safe. Times are CLOCK_MONOTONIC
+// nanoseconds.
 #pragma once
 
 #include <cstdint>
@@ -100,7 +102,8 @@ class Engine {
   void remove_stream(uint32_t id);
   const std::vector<Stream>& streams() const { return streams_; }
 
-  // One turn: serve everything, then sleep for at most `max_sleep_ns`. True when the input became readable.
+  // One turn: serve everything, then sleep for at most `max_sleep_ns`. True when the input became
+  // readable.
   bool turn(int64_t max_sleep_ns);
   // Turns until `done` or the time is up; returns done().
   bool run_until(int64_t deadline_ns, const std::function<bool()>& done);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// vhost-frontend: front-ends for tests, driven by lines on standard input. See tool_commands.h for the language and
-// vhost_frontend.h for what it drives. Ends with `quit`, with its input, or after --lifetime seconds (default 3600).
+// vhost-frontend: front-ends for tests, driven by lines on standard input. See tool_commands.h for
+// the language and vhost_frontend.h for what it drives. Ends with `quit`, with its input, or after
+// --lifetime seconds (default 3600).
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -35,7 +36,8 @@ bool read_input(std::string* buffer) {
 }
 
 void run_lines(CommandInterpreter& interpreter, std::string* buffer) {
-  for (size_t end = buffer->find('\n'); end != std::string::npos && !interpreter.quit(); end = buffer->find('\n')) {
+  for (size_t end = buffer->find('\n'); end != std::string::npos && !interpreter.quit();
+       end = buffer->find('\n')) {
     const std::string line = buffer->substr(0, end);
     buffer->erase(0, end + 1);
     if (line.find_first_not_of(" \t\r") != std::string::npos) {
@@ -69,7 +71,8 @@ void raise_descriptor_limit() {
 int main(int argc, char** argv) {
   int64_t lifetime_s = 3600;
   if (!parse_lifetime(argc, argv, &lifetime_s)) {
-    std::cerr << "usage: vhost-frontend [--lifetime SECONDS]   commands on standard input; try `help`\n";
+    std::cerr
+        << "usage: vhost-frontend [--lifetime SECONDS]   commands on standard input; try `help`\n";
     return 2;
   }
   raise_descriptor_limit();

@@ -12,7 +12,8 @@
 namespace godwit::support {
 namespace {
 
-uint64_t parse_number(const std::string& what, const std::string& text, uint64_t least, uint64_t most) {
+uint64_t parse_number(const std::string& what, const std::string& text, uint64_t least,
+                      uint64_t most) {
   const bool hex = text.starts_with("0x");
   const char* begin = text.data() + (hex ? 2 : 0);
   const char* end = text.data() + text.size();
@@ -22,7 +23,8 @@ uint64_t parse_number(const std::string& what, const std::string& text, uint64_t
     throw CommandError(what + ": '" + text + "' is no number");
   }
   if (value < least || value > most) {
-    throw CommandError(what + " must lie between " + std::to_string(least) + " and " + std::to_string(most));
+    throw CommandError(what + " must lie between " + std::to_string(least) + " and " +
+                       std::to_string(most));
   }
   return value;
 }
@@ -67,7 +69,8 @@ std::string CommandWords::word_or(const std::string& fallback) {
 }
 
 uint64_t CommandWords::number_or(uint64_t fallback, uint64_t least, uint64_t most) {
-  return next_word_ == words_.size() ? fallback : parse_number("number", words_[next_word_++], least, most);
+  return next_word_ == words_.size() ? fallback
+                                     : parse_number("number", words_[next_word_++], least, most);
 }
 
 std::string CommandWords::text(const std::string& key) {
@@ -88,11 +91,14 @@ uint64_t CommandWords::number(const std::string& key, uint64_t least, uint64_t m
   return parse_number(key, text(key), least, most);
 }
 
-uint64_t CommandWords::number_or(const std::string& key, uint64_t fallback, uint64_t least, uint64_t most) {
+uint64_t CommandWords::number_or(const std::string& key, uint64_t fallback, uint64_t least,
+                                 uint64_t most) {
   return has(key) ? number(key, least, most) : fallback;
 }
 
-bool CommandWords::flag_or(const std::string& key, bool fallback) { return number_or(key, fallback, 0, 1) != 0; }
+bool CommandWords::flag_or(const std::string& key, bool fallback) {
+  return number_or(key, fallback, 0, 1) != 0;
+}
 
 void CommandWords::finish() const {
   if (next_word_ < words_.size()) {
@@ -117,7 +123,8 @@ std::string to_hex(std::span<const uint8_t> bytes) {
 std::vector<uint8_t> from_hex(const std::string& text) {
   std::vector<uint8_t> bytes(text.size() / 2);
   if (text.empty() || text.size() % 2 != 0 || bytes.size() > kMaxFrame) {
-    throw CommandError("hex: an even number of digits, at most " + std::to_string(kMaxFrame) + " bytes");
+    throw CommandError("hex: an even number of digits, at most " + std::to_string(kMaxFrame) +
+                       " bytes");
   }
   for (size_t i = 0; i < bytes.size(); ++i) {
     const char* at = text.data() + 2 * i;
@@ -222,13 +229,19 @@ nlohmann::json describe_account(const StreamAccount& account) {
       {"longest_gap_before", account.longest_gap_before},
       {"longest_gap_end_ns", account.longest_gap_end_ns},
       {"max_latency_ns", account.max_latency_ns},
-      {"mean_latency_ns", account.received == 0 ? 0 : account.sum_latency_ns / static_cast<int64_t>(account.received)},
+      {"mean_latency_ns",
+       account.received == 0 ? 0 : account.sum_latency_ns / static_cast<int64_t>(account.received)},
   };
 }
 
 nlohmann::json describe_stream(const Stream& stream) {
-  return {{"id", stream.id},       {"from", stream.from}, {"sent", stream.sent}, {"count", stream.count},
-          {"pps", stream.pps},     {"done", stream.done}, {"ring_full", stream.ring_full}};
+  return {{"id", stream.id},
+          {"from", stream.from},
+          {"sent", stream.sent},
+          {"count", stream.count},
+          {"pps", stream.pps},
+          {"done", stream.done},
+          {"ring_full", stream.ring_full}};
 }
 
 }  // namespace godwit::support

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The life of a front-end: its socket, its connection, its data path. What is said on the connection is in
-// vhost_negotiation.cc.
+// The life of a front-end: its socket, its connection, its data path. What is said on the
+// connection is in vhost_negotiation.cc.
 #include "tests/support/vhost_frontend/vhost_frontend.h"
 
 #include <cerrno>
@@ -21,7 +21,9 @@ namespace {
 constexpr int64_t kConnectRetryNs = 50'000'000;
 constexpr size_t kMaxEvents = 256;
 
-Status system_error(const std::string& what) { return Status::error(what + ": " + std::strerror(errno)); }
+Status system_error(const std::string& what) {
+  return Status::error(what + ": " + std::strerror(errno));
+}
 
 bool fill_address(const std::string& path, sockaddr_un* address) {
   *address = {};
@@ -43,18 +45,12 @@ int64_t monotonic_ns() {
 
 const char* state_name(VhostFrontend::State state) {
   switch (state) {
-    case VhostFrontend::State::kDown:
-      return "down";
-    case VhostFrontend::State::kNegotiating:
-      return "negotiating";
-    case VhostFrontend::State::kReady:
-      return "ready";
-    case VhostFrontend::State::kStarting:
-      return "starting";
-    case VhostFrontend::State::kRunning:
-      return "running";
-    case VhostFrontend::State::kStopping:
-      return "stopping";
+    case VhostFrontend::State::kDown: return "down";
+    case VhostFrontend::State::kNegotiating: return "negotiating";
+    case VhostFrontend::State::kReady: return "ready";
+    case VhostFrontend::State::kStarting: return "starting";
+    case VhostFrontend::State::kRunning: return "running";
+    case VhostFrontend::State::kStopping: return "stopping";
   }
   return "unknown";
 }
@@ -167,7 +163,8 @@ void VhostFrontend::connected(UniqueFd fd) {
     return;
   }
   if (options_.server) {
-    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(), nullptr);  // the next one waits its turn
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(),
+              nullptr);  // the next one waits its turn
   }
   channel_.open(std::move(fd));
   state_ = State::kNegotiating;
@@ -178,7 +175,8 @@ void VhostFrontend::disconnected(const std::string& why) {
   if (state_ != State::kStopping || wanted_running_) {
     fail(why);
   }
-  const bool had_rings = state_ == State::kStarting || state_ == State::kRunning || state_ == State::kStopping;
+  const bool had_rings =
+      state_ == State::kStarting || state_ == State::kRunning || state_ == State::kStopping;
   if (had_rings && guest_ != nullptr && guest_->initialised()) {
     guest_->bases_from_used_rings();
   }
@@ -202,7 +200,8 @@ void VhostFrontend::process(int64_t now_ns) {
   for (int i = 0; i < count; ++i) {
     for (const RingEvents& ring : events_of_rings_) {
       uint64_t value = 0;
-      if (ready[i].data.fd == ring.call.get() && read(ring.call.get(), &value, sizeof(value)) == sizeof(value)) {
+      if (ready[i].data.fd == ring.call.get() &&
+          read(ring.call.get(), &value, sizeof(value)) == sizeof(value)) {
         calls_ += value;
       }
     }
@@ -253,14 +252,10 @@ void VhostFrontend::advance() {
 
 bool VhostFrontend::wants_tick() const {
   switch (state_) {
-    case State::kDown:
-      return !options_.server;
-    case State::kReady:
-      return wanted_running_ || reset_wanted_ || !channel_.idle();
-    case State::kRunning:
-      return !wanted_running_ || reset_wanted_ || !channel_.idle();
-    default:
-      return true;
+    case State::kDown: return !options_.server;
+    case State::kReady: return wanted_running_ || reset_wanted_ || !channel_.idle();
+    case State::kRunning: return !wanted_running_ || reset_wanted_ || !channel_.idle();
+    default: return true;
   }
 }
 
@@ -338,7 +333,8 @@ void VhostFrontend::disarm_receive() {
 void VhostFrontend::kick_where_wanted() {
   for (unsigned i = 0; i < guest_->ring_count(); ++i) {
     const uint64_t one = 1;
-    if (guest_->ring(i).take_kick() && write(events_of_rings_[i].kick.get(), &one, sizeof(one)) == sizeof(one)) {
+    if (guest_->ring(i).take_kick() &&
+        write(events_of_rings_[i].kick.get(), &one, sizeof(one)) == sizeof(one)) {
       ++kicks_;
     }
   }

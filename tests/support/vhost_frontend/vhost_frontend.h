@@ -1,35 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A vhost-user front-end for tests: what QEMU and a guest's virtio-net driver are to a switch, in one object and
-// without a guest. It connects to a back-end (or waits for it), negotiates, shows it memory and rings, and sends and
-// receives Ethernet frames. Rings can be stopped and started again here, or on another switch with the state they had,
-// which is what a live migration is to a switch. QEMU's vhost-user specification is what it follows; orders of
-// messages are those of QEMU 7.2.
+// A vhost-user front-end for tests: what QEMU and a guest's virtio-net driver are to a switch, in
+// one object and without a guest. It connects to a back-end (or waits for it), negotiates, shows it
+// memory and rings, and sends and receives Ethernet frames. Rings can be stopped and started again
+// here, or on another switch with the state they had, which is what a live migration is to a
+// switch. QEMU's vhost-user specification is what it follows; orders of messages are those of
+// QEMU 7.2.
 //
-//   auto frontend = VhostFrontend::create({.path = "/tmp/vm1.sock"}, &status);     // listens; start() is implied
-//   while (!frontend->running()) { frontend->process(monotonic_ns()); }             // never blocks
-//   frontend->send({{Frame{.data = bytes}}}, 0);
-//   frontend->receive(64, [](const Frame& frame) { ... });
+//   auto frontend = VhostFrontend::create({.path = "/tmp/vm1.sock"}, &status);     // listens;
+//   start() is implied while (!frontend->running()) { frontend->process(monotonic_ns()); } // never
+//   blocks frontend->send({{Frame{.data = bytes}}}, 0); frontend->receive(64, [](const Frame&
+//   frame) { ... });
 //
-//   // live migration: a second front-end, created with .incoming = true, is connected to the destination switch
-//   frontend->stop();                       // GET_VRING_BASE on each ring; until stopped()
-//   destination->attach_guest(frontend->detach_guest());   // memory, driver and ring indices go over
-//   destination->start();                   // SET_VRING_BASE with them; until running()
+//   // live migration: a second front-end, created with .incoming = true, is connected to the
+//   destination switch frontend->stop();                       // GET_VRING_BASE on each ring;
+//   until stopped() destination->attach_guest(frontend->detach_guest());   // memory, driver and
+//   ring indices go over destination->start();                   // SET_VRING_BASE with them; until
+//   running()
 //
 // States
-//   down         no connection: listening, or about to connect. A lost back-end leads here, and back up by itself.
-//   negotiating  features, protocol features, owner
-//   ready        negotiated, rings stopped; what an incoming front-end stays in
-//   starting     memory table and rings are being given
-//   running      rings run, by the back-end's acknowledgement
-//   stopping     GET_VRING_BASE is under way
+//   down         no connection: listening, or about to connect. A lost back-end leads here, and
+//   back up by itself. negotiating  features, protocol features, owner ready        negotiated,
+//   rings stopped; what an incoming front-end stays in starting     memory table and rings are
+//   being given running      rings run, by the back-end's acknowledgement stopping GET_VRING_BASE
+//   is under way
 //
 // Invariants
-// - The guest's rings are touched only while running and not paused; nothing is sent or received otherwise.
-// - After a back-end was lost, SET_VRING_BASE is the used index, as in QEMU. After a stop it is what GET_VRING_BASE gave.
-// - Nothing waits: a request is answered in a later process(). No answer for five seconds closes the connection.
+// - The guest's rings are touched only while running and not paused; nothing is sent or received
+// otherwise.
+// - After a back-end was lost, SET_VRING_BASE is the used index, as in QEMU. After a stop it is
+// what GET_VRING_BASE gave.
+// - Nothing waits: a request is answered in a later process(). No answer for five seconds closes
+// the connection.
 //
-// Thread safety: none; one thread owns a front-end, and may own hundreds. Times are CLOCK_MONOTONIC nanoseconds.
+// Thread safety: none; one thread owns a front-end, and may own hundreds. Times are CLOCK_MONOTONIC
+// nanoseconds.
 #pragma once
 
 #include <cstdint>
@@ -73,17 +78,20 @@ class VhostFrontend {
   VhostFrontend(const VhostFrontend&) = delete;
   VhostFrontend& operator=(const VhostFrontend&) = delete;
 
-  // An epoll descriptor: readable when process() has something to do or an armed receive ring has frames.
+  // An epoll descriptor: readable when process() has something to do or an armed receive ring has
+  // frames.
   int event_fd() const { return epoll_.get(); }
-  // Does what can be done without waiting. To be called when event_fd() is readable and, while wants_tick(), each few
-  // milliseconds.
+  // Does what can be done without waiting. To be called when event_fd() is readable and, while
+  // wants_tick(), each few milliseconds.
   void process(int64_t now_ns);
   bool wants_tick() const;
 
   State state() const { return state_; }
   bool running() const { return state_ == State::kRunning; }
   // Rings are stopped and stay so until start().
-  bool stopped() const { return !wanted_running_ && (state_ == State::kReady || state_ == State::kDown); }
+  bool stopped() const {
+    return !wanted_running_ && (state_ == State::kReady || state_ == State::kDown);
+  }
   // The last thing that went wrong, or empty.
   const std::string& error() const { return error_; }
   const std::deque<Event>& events() const { return events_; }
@@ -100,13 +108,15 @@ class VhostFrontend {
   std::unique_ptr<GuestNic> detach_guest();
   Status attach_guest(std::unique_ptr<GuestNic> guest);
 
-  // Dirty logging, before or while rings run: SET_LOG_BASE, VHOST_F_LOG_ALL and the rings' log flag.
+  // Dirty logging, before or while rings run: SET_LOG_BASE, VHOST_F_LOG_ALL and the rings' log
+  // flag.
   Status set_logging(bool on);
   bool logging() const { return log_ != nullptr && log_on_; }
   // The logging that was asked for is in force at the back-end.
   bool logging_settled() const { return channel_.idle(); }
   DirtyLog* log() { return log_.get(); }
-  // SEND_RARP, the hint that QEMU gives at a migration's end for guests that don't announce themselves.
+  // SEND_RARP, the hint that QEMU gives at a migration's end for guests that don't announce
+  // themselves.
   Status send_rarp();
 
   // Frames put, in order; 0 while not running or where the ring is full.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What no well-behaved back-end shows: rings that are written wrongly, replies that are wrong, packets that went
-// astray. The front-end against a real back-end is in testpmd_test.py.
+// What no well-behaved back-end shows: rings that are written wrongly, replies that are wrong,
+// packets that went astray. The front-end against a real back-end is in testpmd_test.py.
 #include <array>
 #include <cstring>
 #include <functional>
@@ -39,7 +39,8 @@ struct Device {
 
   void put_used(const SplitRing& ring, uint16_t position, uint32_t id, uint32_t length) {
     const virtio::UsedElement element{id, length};
-    std::memcpy(memory->base() + ring.used_offset() + 4 + 8 * (position % kSize), &element, sizeof(element));
+    std::memcpy(memory->base() + ring.used_offset() + 4 + 8 * (position % kSize), &element,
+                sizeof(element));
   }
   void set_used_index(const SplitRing& ring, uint16_t index) {
     std::memcpy(memory->base() + ring.used_offset() + 2, &index, sizeof(index));
@@ -64,7 +65,9 @@ struct Device {
   }
   std::vector<std::vector<uint8_t>> poll() {
     std::vector<std::vector<uint8_t>> frames;
-    receive.poll(64, 0, [&](const Frame& frame) { frames.emplace_back(frame.data.begin(), frame.data.end()); });
+    receive.poll(64, 0, [&](const Frame& frame) {
+      frames.emplace_back(frame.data.begin(), frame.data.end());
+    });
     return frames;
   }
 
@@ -96,17 +99,42 @@ TEST(ReceiveRing, BreaksOnWhateverADeviceMayNotWrite) {
     std::function<void(Device&)> write;
   };
   const std::vector<Case> cases = {
-      {"id out of range", [](Device& d) { d.put_used(d.receive, 0, Device::kSize, 64); d.set_used_index(d.receive, 1); }},
-      {"length beyond the buffer", [](Device& d) { d.put_used(d.receive, 0, 0, 257); d.set_used_index(d.receive, 1); }},
-      {"length below the header", [](Device& d) { d.put_used(d.receive, 0, 0, 11); d.set_used_index(d.receive, 1); }},
+      {"id out of range",
+       [](Device& d) {
+         d.put_used(d.receive, 0, Device::kSize, 64);
+         d.set_used_index(d.receive, 1);
+       }},
+      {"length beyond the buffer",
+       [](Device& d) {
+         d.put_used(d.receive, 0, 0, 257);
+         d.set_used_index(d.receive, 1);
+       }},
+      {"length below the header",
+       [](Device& d) {
+         d.put_used(d.receive, 0, 0, 11);
+         d.set_used_index(d.receive, 1);
+       }},
       {"index ahead", [](Device& d) { d.set_used_index(d.receive, Device::kSize + 1); }},
       {"index behind", [](Device& d) { d.set_used_index(d.receive, 0xffff); }},
-      {"no buffers", [](Device& d) { d.write_frame(0, 0, 1, 64); d.put_used(d.receive, 0, 0, 76);
-                                     d.set_used_index(d.receive, 1); }},
-      {"buffers that didn't come", [](Device& d) { d.write_frame(0, 2, 1, 64); d.put_used(d.receive, 0, 0, 76);
-                                                   d.set_used_index(d.receive, 1); }},
-      {"the same buffer twice", [](Device& d) { d.write_frame(0, 2, 1, 64); d.put_used(d.receive, 0, 0, 76);
-                                                d.put_used(d.receive, 1, 0, 76); d.set_used_index(d.receive, 2); }},
+      {"no buffers",
+       [](Device& d) {
+         d.write_frame(0, 0, 1, 64);
+         d.put_used(d.receive, 0, 0, 76);
+         d.set_used_index(d.receive, 1);
+       }},
+      {"buffers that didn't come",
+       [](Device& d) {
+         d.write_frame(0, 2, 1, 64);
+         d.put_used(d.receive, 0, 0, 76);
+         d.set_used_index(d.receive, 1);
+       }},
+      {"the same buffer twice",
+       [](Device& d) {
+         d.write_frame(0, 2, 1, 64);
+         d.put_used(d.receive, 0, 0, 76);
+         d.put_used(d.receive, 1, 0, 76);
+         d.set_used_index(d.receive, 2);
+       }},
   };
   for (const Case& one : cases) {
     Device device(kMergeable);
@@ -166,7 +194,8 @@ TEST(Rings, KeepTheirPlaceInACopyOfTheMemory) {
   const uint16_t one = 1;
   std::memcpy(copy->base() + moved.used_offset() + 4 + 8, &element, sizeof(element));
   std::memcpy(copy->base() + moved.used_offset() + 2, &two, sizeof(two));
-  uint8_t* header = copy->base() + (device.at(device.descriptor(device.receive, 1).address) - device.memory->base());
+  uint8_t* header = copy->base() + (device.at(device.descriptor(device.receive, 1).address) -
+                                    device.memory->base());
   std::memcpy(header + 10, &one, sizeof(one));
   EXPECT_EQ(moved.poll(64, 0, [](const Frame&) {}), 1u) << moved.broken();
   EXPECT_FALSE(device.receive.pending());
@@ -182,11 +211,14 @@ class ChannelTest : public ::testing::Test {
     channel_.use_reply_ack(true);
   }
 
-  Status answer(Request request, uint32_t flags, uint32_t size, const std::vector<uint8_t>& payload) {
+  Status answer(Request request, uint32_t flags, uint32_t size,
+                const std::vector<uint8_t>& payload) {
     const MessageHeader header{static_cast<uint32_t>(request), flags, size};
-    EXPECT_EQ(::send(back_end_.get(), &header, sizeof(header), 0), static_cast<ssize_t>(sizeof(header)));
+    EXPECT_EQ(::send(back_end_.get(), &header, sizeof(header), 0),
+              static_cast<ssize_t>(sizeof(header)));
     if (!payload.empty()) {
-      EXPECT_EQ(::send(back_end_.get(), payload.data(), payload.size(), 0), static_cast<ssize_t>(payload.size()));
+      EXPECT_EQ(::send(back_end_.get(), payload.data(), payload.size(), 0),
+                static_cast<ssize_t>(payload.size()));
     }
     return channel_.pump(0);
   }
@@ -294,7 +326,8 @@ TEST(StreamAccount, StartsAnewWithoutCallingWhatCameBeforeLost) {
   account.add({.stream = 1, .sequence = 101, .sent_ns = 0, .intact = true}, 2);
   EXPECT_EQ(account.before_start, 1u);
   EXPECT_EQ(account.lost(), 1u);
-  account.add({.stream = 1, .sequence = StreamAccount::kMaxSequence, .sent_ns = 0, .intact = true}, 3);
+  account.add({.stream = 1, .sequence = StreamAccount::kMaxSequence, .sent_ns = 0, .intact = true},
+              3);
   EXPECT_EQ(account.beyond, 1u);
 }
 

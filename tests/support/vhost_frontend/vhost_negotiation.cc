@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a front-end says: the sequences of messages that negotiate, start, stop and log, each queued as a whole and
-// finished by the answer to its last one.
+// What a front-end says: the sequences of messages that negotiate, start, stop and log, each queued
+// as a whole and finished by the answer to its last one.
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -42,7 +42,8 @@ uint64_t FrontendOptions::default_protocol_features() {
 }
 
 void VhostFrontend::negotiate() {
-  channel_.query(Request::kGetFeatures, {}, [this](std::span<const uint8_t> reply) { return offer_received(reply); });
+  channel_.query(Request::kGetFeatures, {},
+                 [this](std::span<const uint8_t> reply) { return offer_received(reply); });
 }
 
 Status VhostFrontend::offer_received(std::span<const uint8_t> payload) {
@@ -70,7 +71,9 @@ Status VhostFrontend::protocol_offer_received(std::span<const uint8_t> payload) 
   channel_.use_reply_ack(has_protocol(vhost_user::kProtocolReplyAck));
   if (has_protocol(vhost_user::kProtocolMq)) {
     channel_.query(Request::kGetQueueNum, {}, [this](std::span<const uint8_t> reply) {
-      return read_payload(reply, &max_pairs_) ? Status() : Status::error("GET_QUEUE_NUM: reply of a wrong length");
+      return read_payload(reply, &max_pairs_)
+                 ? Status()
+                 : Status::error("GET_QUEUE_NUM: reply of a wrong length");
     });
   }
   if (has_protocol(vhost_user::kProtocolBackendReq)) {
@@ -116,8 +119,8 @@ void VhostFrontend::give_status(uint8_t status) {
 Status VhostFrontend::begin_start() {
   GuestNic& guest = *guest_;
   if (guest.options().queue_pairs > max_pairs_) {
-    return Status::error("the back-end has " + std::to_string(max_pairs_) + " queue pairs, the guest " +
-                         std::to_string(guest.options().queue_pairs));
+    return Status::error("the back-end has " + std::to_string(max_pairs_) +
+                         " queue pairs, the guest " + std::to_string(guest.options().queue_pairs));
   }
   if (!guest.initialised()) {
     const Status status = guest.initialise(guest.options().features & offered_);
@@ -125,7 +128,8 @@ Status VhostFrontend::begin_start() {
       return status;
     }
   } else if ((guest.features() & ~offered_) != 0) {
-    return Status::error("the back-end lacks features that the guest uses: " + hex(guest.features() & ~offered_));
+    return Status::error("the back-end lacks features that the guest uses: " +
+                         hex(guest.features() & ~offered_));
   }
   state_ = State::kStarting;
   note("starting");
@@ -144,7 +148,8 @@ Status VhostFrontend::begin_start() {
   const vhost_user::MemoryTable table = guest.memory().table();
   int fds[vhost_user::kMaxRegions];
   std::fill(fds, fds + table.count, guest.memory().fd());
-  const size_t bytes = offsetof(vhost_user::MemoryTable, regions) + table.count * sizeof(vhost_user::MemoryRegion);
+  const size_t bytes =
+      offsetof(vhost_user::MemoryTable, regions) + table.count * sizeof(vhost_user::MemoryRegion);
   channel_.request(Request::kSetMemTable, bytes_of(table).first(bytes), {fds, table.count}, true);
   for (unsigned i = 0; i < guest.ring_count(); ++i) {
     give_ring(i);
@@ -177,7 +182,9 @@ void VhostFrontend::give_ring(unsigned index) {
 void VhostFrontend::give_ring_address(unsigned index) {
   const SplitRing& ring = guest_->ring(index);
   const GuestMemory& memory = guest_->memory();
-  const auto address = [&](size_t offset) { return reinterpret_cast<uint64_t>(memory.base() + offset); };
+  const auto address = [&](size_t offset) {
+    return reinterpret_cast<uint64_t>(memory.base() + offset);
+  };
   const vhost_user::VringAddr payload{index,
                                       log_on_ ? vhost_user::kVringAddrLog : 0,
                                       address(ring.desc_offset()),
@@ -191,8 +198,8 @@ void VhostFrontend::give_log() {
   const vhost_user::LogDescription payload{log_->bytes(), 0};
   const int fd = log_->fd();
   if (has_protocol(vhost_user::kProtocolLogShmFd)) {
-    channel_.query(Request::kSetLogBase, bytes_of(payload), [](std::span<const uint8_t>) { return Status(); },
-                   {&fd, 1});
+    channel_.query(Request::kSetLogBase, bytes_of(payload),
+                   [](std::span<const uint8_t>) { return Status(); }, {&fd, 1});
   }
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The vhost-user messages that a front-end for virtio-net needs, as the vhost-user specification (published with
-// QEMU) lays them out, and the split virtqueue and virtio-net header of the VIRTIO 1.2 specification (2.7, 5.1.6).
+// The vhost-user messages that a front-end for virtio-net needs, as the vhost-user specification
+// (published with QEMU) lays them out, and the split virtqueue and virtio-net header of the
+// VIRTIO 1.2 specification (2.7, 5.1.6).
 //
-// A message is a 12 byte header and `size` bytes of payload, in the host's byte order, with file descriptors in the
-// ancillary data of its first byte. Sizes are asserted here, since they are the contract with the other process.
-// Virtqueue fields are little endian; this code runs on little-endian hosts only, which is asserted too.
+// A message is a 12 byte header and `size` bytes of payload, in the host's byte order, with file
+// descriptors in the ancillary data of its first byte. Sizes are asserted here, since they are the
+// contract with the other process. Virtqueue fields are little endian; this code runs on
+// little-endian hosts only, which is asserted too.
 #pragma once
 
 #include <bit>
@@ -81,10 +83,10 @@ inline constexpr uint32_t kVringAddrLog = 1u << 0;
 struct VringAddr {
   uint32_t index;
   uint32_t flags;
-  uint64_t desc;   // addresses of this process, found through the memory table
+  uint64_t desc;  // addresses of this process, found through the memory table
   uint64_t used;
   uint64_t avail;
-  uint64_t log;    // guest address of the used ring, for the dirty log
+  uint64_t log;  // guest address of the used ring, for the dirty log
 };
 static_assert(sizeof(VringAddr) == 40);
 

@@ -24,7 +24,8 @@ bool SplitRing::place(GuestMemory& memory, uint16_t size, uint32_t buffer_bytes,
   memory_ = &memory;
   size_ = size;
   buffer_bytes_ = buffer_bytes;
-  const GuestMemory::Writer payload = receive ? GuestMemory::Writer::kDevice : GuestMemory::Writer::kGuest;
+  const GuestMemory::Writer payload =
+      receive ? GuestMemory::Writer::kDevice : GuestMemory::Writer::kGuest;
   const size_t avail_bytes = 4 + 2 * size_t{size} + 2;
   return memory.allocate(sizeof(virtio::Desc) * size, GuestMemory::Writer::kGuest, &desc_) &&
          memory.allocate(avail_bytes, GuestMemory::Writer::kGuest, &avail_) &&
@@ -77,7 +78,8 @@ void SplitRing::set_interrupts(bool on) {
   std::atomic_ref<uint16_t> used_event(word(avail_ + 4 + 2 * size_t{size_}));
   if (event_idx_) {
     // The event furthest in the past is the one that is passed last.
-    used_event.store(on ? last_used_ : static_cast<uint16_t>(last_used_ - 1), std::memory_order_relaxed);
+    used_event.store(on ? last_used_ : static_cast<uint16_t>(last_used_ - 1),
+                     std::memory_order_relaxed);
   } else {
     flags.store(on ? uint16_t{0} : virtio::kAvailNoInterrupt, std::memory_order_relaxed);
   }
@@ -98,8 +100,9 @@ void SplitRing::publish() {
   std::atomic_ref<uint16_t>(word(avail_ + 2)).store(avail_index_, std::memory_order_release);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (event_idx_) {
-    const uint16_t event = std::atomic_ref<uint16_t>(word(used_ + 4 + sizeof(virtio::UsedElement) * size_))
-                               .load(std::memory_order_relaxed);
+    const uint16_t event =
+        std::atomic_ref<uint16_t>(word(used_ + 4 + sizeof(virtio::UsedElement) * size_))
+            .load(std::memory_order_relaxed);
     kick_wanted_ |= passes_event(event, avail_index_, published_index_);
   } else {
     const uint16_t flags = std::atomic_ref<uint16_t>(word(used_)).load(std::memory_order_relaxed);
@@ -196,7 +199,8 @@ uint16_t ReceiveRing::take_frame(uint16_t pending, uint16_t queue_pair, const Re
   std::memcpy(&frame.header, buffer(id), header_bytes_);
   const uint16_t buffers = mergeable_ ? frame.header.num_buffers : uint16_t{1};
   if (buffers == 0 || buffers > pending) {
-    break_ring("a frame of " + std::to_string(buffers) + " buffers, of which " + std::to_string(pending) + " came");
+    break_ring("a frame of " + std::to_string(buffers) + " buffers, of which " +
+               std::to_string(pending) + " came");
     return 0;
   }
   frame.data = {buffer(id) + header_bytes_, length - header_bytes_};
@@ -274,7 +278,8 @@ bool TransmitRing::put(const Frame& frame) {
     const bool last = i + 1 == needed;
     chain_next_[id] = last ? uint16_t{0} : free_.back();
     const uint32_t length = static_cast<uint32_t>(part + (i == 0 ? header_bytes_ : 0));
-    descriptors()[id] = {buffer_address(id), length, last ? uint16_t{0} : virtio::kDescNext, chain_next_[id]};
+    descriptors()[id] = {buffer_address(id), length, last ? uint16_t{0} : virtio::kDescNext,
+                         chain_next_[id]};
   }
   chain_left_[head] = static_cast<uint16_t>(needed);
   put_avail(head);

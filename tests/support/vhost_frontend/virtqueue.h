@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The driver's side of split virtqueues (VIRTIO 1.2, 2.7): a receive ring and a transmit ring, with a fixed buffer for
-// each descriptor. A frame longer than a buffer is chained on transmit and, with mergeable buffers, gathered on
-// receive.
+// The driver's side of split virtqueues (VIRTIO 1.2, 2.7): a receive ring and a transmit ring, with
+// a fixed buffer for each descriptor. A frame longer than a buffer is chained on transmit and, with
+// mergeable buffers, gathered on receive.
 //
 // Invariants
-// - A descriptor is either the driver's (free) or the device's (posted); what the device returns must be posted.
-// - Nothing read from the used ring is believed: ids, lengths and counts are checked, and the first that is wrong
+// - A descriptor is either the driver's (free) or the device's (posted); what the device returns
+// must be posted.
+// - Nothing read from the used ring is believed: ids, lengths and counts are checked, and the first
+// that is wrong
 //   breaks the ring for good (`broken()` says why).
-// - The driver's own state is in this object, not in guest memory, so that a copy of the object and of the memory is
+// - The driver's own state is in this object, not in guest memory, so that a copy of the object and
+// of the memory is
 //   a copy of the driver.
 //
 // Not thread safe. The device is another process; indices are exchanged with acquire and release.
@@ -46,7 +49,8 @@ class SplitRing {
   // The same ring in another memory with the same layout.
   void rebind(const GuestMemory& memory) { memory_ = &memory; }
 
-  // Empties the ring, as a driver does at its start. Features decide the header's length and the notifications.
+  // Empties the ring, as a driver does at its start. Features decide the header's length and the
+  // notifications.
   void initialise(uint64_t features);
 
   uint16_t size() const { return size_; }
@@ -67,8 +71,12 @@ class SplitRing {
 
  protected:
   virtio::Desc* descriptors() const;
-  uint8_t* buffer(uint16_t id) const { return memory_->base() + buffers_ + size_t{id} * buffer_bytes_; }
-  uint64_t buffer_address(uint16_t id) const { return memory_->guest_address(buffers_ + size_t{id} * buffer_bytes_); }
+  uint8_t* buffer(uint16_t id) const {
+    return memory_->base() + buffers_ + size_t{id} * buffer_bytes_;
+  }
+  uint64_t buffer_address(uint16_t id) const {
+    return memory_->guest_address(buffers_ + size_t{id} * buffer_bytes_);
+  }
   uint16_t& word(size_t offset) const;
   virtio::UsedElement used_element(uint16_t index) const;
   void put_avail(uint16_t id);
@@ -104,7 +112,8 @@ class ReceiveRing : public SplitRing {
   size_t poll(size_t max, uint16_t queue_pair, const ReceiveFn& fn);
 
  private:
-  // Takes one frame, of one or more of the `pending` returned buffers; zero when the ring broke, else the buffers.
+  // Takes one frame, of one or more of the `pending` returned buffers; zero when the ring broke,
+  // else the buffers.
   uint16_t take_frame(uint16_t pending, uint16_t queue_pair, const ReceiveFn& fn);
   bool take_buffer(uint16_t position, uint16_t* id, uint32_t* length);
 
@@ -119,7 +128,8 @@ class TransmitRing : public SplitRing {
     return SplitRing::place(memory, size, buffer_bytes, false);
   }
   void initialise(uint64_t features);
-  // Puts as many frames as fit, in order, and returns how many. A frame longer than kMaxFrame stops the batch.
+  // Puts as many frames as fit, in order, and returns how many. A frame longer than kMaxFrame stops
+  // the batch.
   size_t send(std::span<const Frame> frames);
   // Takes back what the device has sent. Returns how many descriptors are free.
   size_t reclaim();
@@ -131,7 +141,8 @@ class TransmitRing : public SplitRing {
 
   std::vector<uint16_t> free_;
   std::vector<uint16_t> chain_next_;  // per descriptor, the next of its chain
-  std::vector<uint16_t> chain_left_;  // per head, descriptors in its chain; 0 where it is no posted head
+  std::vector<uint16_t>
+      chain_left_;  // per head, descriptors in its chain; 0 where it is no posted head
   size_t in_flight_ = 0;
 };
 

@@ -20,8 +20,8 @@ TEST(Mac, RoundTripsAndKnowsGroups) {
 }
 
 TEST(Mac, RefusesWhatIsNotOneAndSaysWhatIs) {
-  for (const char* text : {"", "02:ab:00:ff:10", "02:ab:00:ff:10:0g", "02-ab-00-ff-10-01", "02:ab:00:ff:10:011",
-                           "2:ab:00:ff:10:01", " 02:ab:00:ff:10:01"}) {
+  for (const char* text : {"", "02:ab:00:ff:10", "02:ab:00:ff:10:0g", "02-ab-00-ff-10-01",
+                           "02:ab:00:ff:10:011", "2:ab:00:ff:10:01", " 02:ab:00:ff:10:01"}) {
     const auto mac = parse_mac(text);
     ASSERT_FALSE(mac) << text;
     EXPECT_EQ(mac.error().token, text);
@@ -36,8 +36,10 @@ TEST(Ip, RoundTripsInCanonicalForm) {
 }
 
 TEST(Ip, RefusesWhatIsNotOne) {
-  for (const char* text : {"", "10.0.0", "10.0.0.256", "10.0.0.1 ", "1.2.3.4.5", "0x10.0.0.1"}) EXPECT_FALSE(parse_ipv4(text)) << text;
-  for (const char* text : {"", "fd00::1::2", "fd00:::1", "g::1", "1.2.3.4", "fd00::1%eth0"}) EXPECT_FALSE(parse_ipv6(text)) << text;
+  for (const char* text : {"", "10.0.0", "10.0.0.256", "10.0.0.1 ", "1.2.3.4.5", "0x10.0.0.1"})
+    EXPECT_FALSE(parse_ipv4(text)) << text;
+  for (const char* text : {"", "fd00::1::2", "fd00:::1", "g::1", "1.2.3.4", "fd00::1%eth0"})
+    EXPECT_FALSE(parse_ipv6(text)) << text;
   EXPECT_FALSE(parse_ipv4(std::string(100000, '1')));
   EXPECT_FALSE(parse_ipv4(std::string_view("10.0.0.1\0", 9)));
 }

@@ -24,7 +24,8 @@ TEST(Text, AColumnIsThatOfAWholeWord) {
 
 TEST(Text, NumbersAreDigitsOnly) {
   EXPECT_EQ(to_number("65535", 65535), 65535u);
-  for (const char* bad : {"", "65536", "-1", "+1", " 1", "1 ", "0x1", "99999999999999999999999"}) EXPECT_FALSE(to_number(bad, 65535)) << bad;
+  for (const char* bad : {"", "65536", "-1", "+1", " 1", "1 ", "0x1", "99999999999999999999999"})
+    EXPECT_FALSE(to_number(bad, 65535)) << bad;
 }
 
 TEST(Text, PrintableIsShortAndHarmless) {

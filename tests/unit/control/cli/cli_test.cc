@@ -32,7 +32,8 @@ Result<Arguments> parse(std::vector<const char*> words) {
 }
 
 TEST(CliArguments, WordsAreTheCommandAndOptionsMayStandAnywhere) {
-  const auto arguments = parse({"--timeout", "0.5", "show", "port", "--json", "stats", "all", "--socket", "/s"});
+  const auto arguments =
+      parse({"--timeout", "0.5", "show", "port", "--json", "stats", "all", "--socket", "/s"});
   ASSERT_TRUE(arguments) << arguments.error().message;
   EXPECT_EQ(join_words(arguments->words), "show port stats all");
   EXPECT_TRUE(arguments->json);
@@ -68,10 +69,14 @@ json refusal(uint32_t column) {
 }
 
 TEST(CliRender, TheCaretStandsUnderTheColumn) {
-  EXPECT_EQ(error_text(refusal(6), "flow etj"), "unknown item\n  flow etj\n       ^\n  expected: eth, ipv4\n");
-  EXPECT_EQ(error_text(refusal(9), "flow etj"), "unknown item\n  flow etj\n          ^\n  expected: eth, ipv4\n");
-  EXPECT_EQ(error_text(refusal(3), "\tflow"), "unknown item\n  \tflow\n  \t ^\n  expected: eth, ipv4\n");
-  EXPECT_EQ(error_text(refusal(4), "\xc3\xa9 x"), "unknown item\n  \xc3\xa9 x\n    ^\n  expected: eth, ipv4\n");
+  EXPECT_EQ(error_text(refusal(6), "flow etj"),
+            "unknown item\n  flow etj\n       ^\n  expected: eth, ipv4\n");
+  EXPECT_EQ(error_text(refusal(9), "flow etj"),
+            "unknown item\n  flow etj\n          ^\n  expected: eth, ipv4\n");
+  EXPECT_EQ(error_text(refusal(3), "\tflow"),
+            "unknown item\n  \tflow\n  \t ^\n  expected: eth, ipv4\n");
+  EXPECT_EQ(error_text(refusal(4), "\xc3\xa9 x"),
+            "unknown item\n  \xc3\xa9 x\n    ^\n  expected: eth, ipv4\n");
 }
 
 TEST(CliRender, AColumnOutsideTheLineShowsNoCaret) {
@@ -80,8 +85,9 @@ TEST(CliRender, AColumnOutsideTheLineShowsNoCaret) {
 }
 
 TEST(CliRender, AnyErrorHasAMessage) {
-  for (const json& error : {json(), json(3), json::object(), json{{"message", 4}}, json{{"data", "x"}},
-                            json{{"data", {{"column", "x"}, {"expected", 7}}}}, json{{"data", {{"column", -4}}}}}) {
+  for (const json& error :
+       {json(), json(3), json::object(), json{{"message", 4}}, json{{"data", "x"}},
+        json{{"data", {{"column", "x"}, {"expected", 7}}}}, json{{"data", {{"column", -4}}}}}) {
     EXPECT_EQ(error_text(error, "line"), "refused without a reason\n") << error;
   }
   EXPECT_EQ(error_text({{"message", "no"}}, "line", "a:3"), "a:3: no\n");
@@ -92,7 +98,8 @@ TEST(CliRender, AResultIsItsTextOrAsJsonItsData) {
   EXPECT_EQ(result_text(result, false), "two lines\nof text\n");
   EXPECT_EQ(result_text(result, true), "{\n  \"a\": 1\n}\n");
   EXPECT_EQ(result_text({{"text", ""}}, false), "");
-  EXPECT_EQ(result_text({{"a", 1}}, false), "{\n  \"a\": 1\n}\n");  // of a method that is no command
+  EXPECT_EQ(result_text({{"a", 1}}, false),
+            "{\n  \"a\": 1\n}\n");  // of a method that is no command
 }
 
 TEST(CliRender, CompletionPutsInWhatAllCandidatesShare) {
@@ -104,8 +111,10 @@ TEST(CliRender, CompletionPutsInWhatAllCandidatesShare) {
   EXPECT_EQ(put("flow ", {"create", "list"}).text, "");
   EXPECT_EQ(put("flow ", {"create", "list"}).choices, (std::vector<std::string>{"create", "list"}));
   EXPECT_EQ(put("flow x", {"create"}).text, "");
-  EXPECT_EQ(complete("sh endpoints", 2, {{"candidates", {{{"word", "show"}, {"help", "?"}}}}}).text, "ow ");
-  EXPECT_EQ(complete("ttl ", 4, {{"candidates", json::array()}, {"value", "a number"}}).choices, (std::vector<std::string>{"<a number>"}));
+  EXPECT_EQ(complete("sh endpoints", 2, {{"candidates", {{{"word", "show"}, {"help", "?"}}}}}).text,
+            "ow ");
+  EXPECT_EQ(complete("ttl ", 4, {{"candidates", json::array()}, {"value", "a number"}}).choices,
+            (std::vector<std::string>{"<a number>"}));
   EXPECT_TRUE(complete("a", 99, {{"candidates", {1, nullptr, json::object()}}}).choices.empty());
   EXPECT_TRUE(complete("a", 0, "rubbish").text.empty());
 }
@@ -118,7 +127,8 @@ Result<Plan> plan_line(const std::string& line) {
 }
 
 TEST(CliPlan, MostLinesGoAsTheyAre) {
-  for (const char* line : {"show endpoints", "migration rewrite vm1", "migration", "migrate start vm1 host-b", "flow list 0"}) {
+  for (const char* line : {"show endpoints", "migration rewrite vm1", "migration",
+                           "migrate start vm1 host-b", "flow list 0"}) {
     const auto made = plan_line(line);
     ASSERT_TRUE(made);
     EXPECT_EQ(made->method, "command");
@@ -142,11 +152,13 @@ TEST(CliPlan, AnImportsBindingsAreRead) {
   ASSERT_TRUE(made);
   EXPECT_EQ(made->method, "migration.import");
   EXPECT_EQ(made->read_from, "in.json");
-  EXPECT_EQ(made->params["bind"], (json{{"vm1/net0", {{"socket", "/a/b.sock"}}}, {"vm1/net1", {{"port", 7}}}}));
+  EXPECT_EQ(made->params["bind"],
+            (json{{"vm1/net0", {{"socket", "/a/b.sock"}}}, {"vm1/net1", {{"port", 7}}}}));
 }
 
 TEST(CliPlan, ABindingThatIsNoneIsRefusedWithItsColumn) {
-  for (const char* bind : {"vm1/net0", "=port:1", "a=", "a=port:", "a=port:x", "a=port:65536", "a=socket:", "a=x:1"}) {
+  for (const char* bind :
+       {"vm1/net0", "=port:1", "a=", "a=port:", "a=port:x", "a=port:65536", "a=socket:", "a=x:1"}) {
     const auto made = plan_line(std::string("migration import in.json ") + bind);
     ASSERT_FALSE(made) << bind;
     EXPECT_EQ(made.error().column, 26u) << bind;
@@ -173,7 +185,9 @@ class Folder : public testing::Test {
   }
   ~Folder() override { std::filesystem::remove_all(folder_); }
   [[nodiscard]] std::string path(const std::string& name) const { return folder_ + "/" + name; }
-  void put(const std::string& name, const std::string& text) const { std::ofstream(path(name)) << text; }
+  void put(const std::string& name, const std::string& text) const {
+    std::ofstream(path(name)) << text;
+  }
   [[nodiscard]] std::string get(const std::string& name) const {
     std::ostringstream text;
     text << std::ifstream(path(name)).rdbuf();
@@ -206,7 +220,8 @@ TEST_F(CliDocument, WhatIsNoDocumentIsRefused) {
   put("empty", "");
   put("list", "[1]");
   put("cut", "{\"vm\": \"vm");
-  for (const char* name : {"empty", "list", "cut", "missing", "."}) EXPECT_FALSE(read_document(path(name))) << name;
+  for (const char* name : {"empty", "list", "cut", "missing", "."})
+    EXPECT_FALSE(read_document(path(name))) << name;
 }
 
 // A daemon that answers each line with what `handler` makes of it; empty: it closes the connection.
@@ -246,7 +261,8 @@ class FakeDaemon {
         line.clear();
         if (answer.empty()) break;
         for (size_t at = 0; at < answer.size();) {  // in pieces, as a socket may
-          const ssize_t wrote = send(one, answer.data() + at, std::min<size_t>(answer.size() - at, 7), MSG_NOSIGNAL);
+          const ssize_t wrote =
+              send(one, answer.data() + at, std::min<size_t>(answer.size() - at, 7), MSG_NOSIGNAL);
           if (wrote <= 0) break;
           at += static_cast<size_t>(wrote);
         }
@@ -270,7 +286,8 @@ std::string echo(const std::string& line) {
   if (text.starts_with("bad")) {
     answer["error"] = {{"code", -32000}, {"message", "no such thing"}, {"data", {{"column", 1}}}};
   } else {
-    answer["result"] = {{"text", text}, {"data", {{"method", request["method"]}, {"params", params}}}};
+    answer["result"] = {{"text", text},
+                        {"data", {{"method", request["method"]}, {"params", params}}}};
   }
   return answer.dump() + "\n";
 }
@@ -345,7 +362,8 @@ TEST_F(CliSession, ADocumentGoesToAFileAndComesBack) {
   EXPECT_EQ(session.run_words({"migration", "export", "vm1", path("a file")}), ExitCode::kDone);
   EXPECT_EQ(json::parse(get("a file"))["params"]["line"], "migration export vm1");
   out_.str("");
-  EXPECT_EQ(session.run_words({"migration", "import", path("a file"), "vm1/net0=port:3"}), ExitCode::kDone);
+  EXPECT_EQ(session.run_words({"migration", "import", path("a file"), "vm1/net0=port:3"}),
+            ExitCode::kDone);
   const json said = json::parse(out_.str());
   EXPECT_EQ(said["method"], "migration.import");
   EXPECT_EQ(said["params"]["document"], json::parse(get("a file")));
@@ -354,7 +372,8 @@ TEST_F(CliSession, ADocumentGoesToAFileAndComesBack) {
 
 TEST_F(CliSession, AnExportThatIsRefusedLeavesNoFile) {
   FakeDaemon daemon(socket(), [](const std::string& line) {
-    return json{{"id", json::parse(line)["id"]}, {"error", {{"message", "no VM vm9"}}}}.dump() + "\n";
+    return json{{"id", json::parse(line)["id"]}, {"error", {{"message", "no VM vm9"}}}}.dump() +
+           "\n";
   });
   Client client(socket(), 5);
   Session session(client, false, out_, err_);
@@ -382,7 +401,8 @@ TEST_F(CliClient, WithoutADaemonItSaysSo) {
 }
 
 TEST_F(CliClient, AnAnswerThatNeverComesIsUnreachable) {
-  FakeDaemon daemon(socket(), [](const std::string&) { return std::string("{\"id\""); });  // and no end of line
+  FakeDaemon daemon(
+      socket(), [](const std::string&) { return std::string("{\"id\""); });  // and no end of line
   Client client(socket(), 0.2);
   const Answer answer = client.call("version", json::object());
   EXPECT_EQ(answer.code, ExitCode::kUnreachable);
@@ -400,8 +420,16 @@ TEST_F(CliClient, ConnectsAgainAfterARestart) {
 }
 
 TEST_F(CliClient, AnyRubbishIsUnreachableAndNothingWorse) {
-  const char* const answers[] = {"", "\n", "[]\n", "3\n", "{}\n", "{\"id\":1}\n", "{\"id\":7,\"result\":1}\n",
-                                 "{\"id\":\"1\",\"result\":1}\n", "{\"id\":1,\"error\":3}\n", "\xff\xfe\n"};
+  const char* const answers[] = {"",
+                                 "\n",
+                                 "[]\n",
+                                 "3\n",
+                                 "{}\n",
+                                 "{\"id\":1}\n",
+                                 "{\"id\":7,\"result\":1}\n",
+                                 "{\"id\":\"1\",\"result\":1}\n",
+                                 "{\"id\":1,\"error\":3}\n",
+                                 "\xff\xfe\n"};
   for (const char* said : answers) {
     FakeDaemon daemon(socket(), [said](const std::string&) { return std::string(said); });
     Client client(socket(), 5);
@@ -415,7 +443,8 @@ TEST_F(CliClient, ALargeAnswerComesWhole) {
     return json{{"id", json::parse(line)["id"]}, {"result", {{"text", large}}}}.dump() + "\n";
   });
   Client client(socket(), 30);
-  EXPECT_EQ(client.call("x", json::object()).result["text"].get<std::string>().size(), large.size());
+  EXPECT_EQ(client.call("x", json::object()).result["text"].get<std::string>().size(),
+            large.size());
 }
 
 TEST_F(CliClient, BytesThatAreNoUtf8AreSentAsJson) {

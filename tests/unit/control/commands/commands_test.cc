@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every command on a switch without workers: what it does, that words and methods say the same, and that whatever
-// stands in a line is refused without harm.
+// Every command on a switch without workers: what it does, that words and methods say the same, and
+// that whatever stands in a line is refused without harm.
 #include "control/commands/commands.h"
 
 #include <gtest/gtest.h>
@@ -13,8 +13,8 @@
 
 #include "base/text.h"
 #include "dataplane/state/fdb.h"
-#include "migration/link/asio_network.h"
 #include "migration/engine/engine.h"
+#include "migration/link/asio_network.h"
 #include "tests/support/fake_switch.h"
 
 namespace godwit::control {
@@ -36,13 +36,17 @@ class CommandsTest : public ::testing::Test {
     run("port attach vhost vm1/net0 socket=/tmp/1,mac=02:00:00:00:00:01,ip=10.0.0.1");
     run("port attach vhost vm2/net0 socket=/tmp/2,mode=server,ip=fd00::2");
     run("endpoint add vm7/net0 location uplink:physnet1 mac 02:00:00:00:00:07");
-    run("flow create vm1/net0 ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
+    run("flow create vm1/net0 ingress pattern eth / end actions represented_port ethdev_port_id "
+        "vm7/net0 / end");
   }
   json ask(const std::string& method, const json& params) {
     json result;
     RpcError error;
     if (call(context, method, params, result, error)) return result;
-    return {{"code", error.code}, {"message", error.error.message}, {"column", error.error.column}, {"token", error.error.token},
+    return {{"code", error.code},
+            {"message", error.error.message},
+            {"column", error.error.column},
+            {"token", error.error.token},
             {"expected", error.error.expected}};
   }
   std::string run(const std::string& line) {
@@ -57,8 +61,10 @@ class CommandsTest : public ::testing::Test {
   }
   // All that can be seen, to compare before and after.
   std::string picture() {
-    std::string out = ask("show.endpoints", json::object()).dump() + ask("show.port.info", {{"port", "all"}}).dump();
-    for (const auto* endpoint : host.store.endpoints()) out += ask("flow.list", {{"port", endpoint->profile.name}}).dump();
+    std::string out = ask("show.endpoints", json::object()).dump() +
+                      ask("show.port.info", {{"port", "all"}}).dump();
+    for (const auto* endpoint : host.store.endpoints())
+      out += ask("flow.list", {{"port", endpoint->profile.name}}).dump();
     return out;
   }
 
@@ -67,18 +73,26 @@ class CommandsTest : public ::testing::Test {
   SteadyClock clock;
   dataplane::Fdb fdb{1024, 300};
   migration::AsioNetwork network{io};
-  migration::Engine engine{network, options(), host.store, host.ports, host.gate, clock, [](const std::string&) {}};
-  Context context{"host-t",
-                  "1.2.3",
-                  host.store,
-                  host.ports,
-                  fdb,
-                  engine,
-                  nullptr,
-                  [] { return 7u; },
-                  [] { return json{{"drops", {{"no_rule", 3}}}, {"unpoliced_packets", 0}}; },
-                  [] { return json{{"workers", json::array()}}; },
-                  [] { return json{{"hugepages", false}, {"pools", json::array()}, {"heaps", json::array()}}; }};
+  migration::Engine engine{
+      network, options(), host.store, host.ports, host.gate, clock, [](const std::string&) {}};
+  Context context{
+      "host-t",
+      "1.2.3",
+      host.store,
+      host.ports,
+      fdb,
+      engine,
+      nullptr,
+      [] { return 7u; },
+      [] {
+        return json{{"drops", {{"no_rule", 3}}}, {"unpoliced_packets", 0}};
+      },
+      [] {
+        return json{{"workers", json::array()}};
+      },
+      [] {
+        return json{{"hugepages", false}, {"pools", json::array()}, {"heaps", json::array()}};
+      }};
 };
 
 TEST_F(CommandsTest, TheTableHasEachWordAndMethodOnce) {
@@ -96,7 +110,8 @@ TEST_F(CommandsTest, TheTableHasEachWordAndMethodOnce) {
 TEST_F(CommandsTest, NoCommandsWordsBeginAnothers) {
   for (const Command& one : commands()) {
     for (const Command& other : commands()) {
-      EXPECT_FALSE(other.words.starts_with(std::string(one.words) + " ")) << one.words << " hides " << other.words;
+      EXPECT_FALSE(other.words.starts_with(std::string(one.words) + " "))
+          << one.words << " hides " << other.words;
     }
   }
 }
@@ -139,8 +154,8 @@ TEST_F(CommandsTest, APortIsPolledOnlyWithItsPolicyAndUnboundBeforeItGoes) {
 
 TEST_F(CommandsTest, AFailedAttachLeavesNothing) {
   const std::string before = picture();
-  refused("port attach vhost vm9/net0 socket=/tmp/1");                         // the socket is taken
-  refused("port attach vhost vm9/net0 socket=/tmp/9,mac=02:00:00:00:00:01");   // the MAC is vm1's
+  refused("port attach vhost vm9/net0 socket=/tmp/1");                        // the socket is taken
+  refused("port attach vhost vm9/net0 socket=/tmp/9,mac=02:00:00:00:00:01");  // the MAC is vm1's
   refused("port attach vhost vm1/net0 socket=/tmp/9");
   refused("port attach vhost vm9/net0 mode=server");
   refused("port attach ethdev vm7/net0 net_null1");
@@ -148,15 +163,18 @@ TEST_F(CommandsTest, AFailedAttachLeavesNothing) {
 }
 
 TEST_F(CommandsTest, AListCanBeTypedAgain) {
-  run("flow create 1 group 2 priority 9 ingress pattern eth / ipv4 src is 10.0.0.0 / end actions count / represented_port ethdev_port_id 2 / end");
+  run("flow create 1 group 2 priority 9 ingress pattern eth / ipv4 src is 10.0.0.0 / end actions "
+      "count / represented_port ethdev_port_id 2 / end");
   const std::string listed = run("flow list vm1/net0");
   run("flow flush vm1/net0");
   EXPECT_EQ(run("flow list vm1/net0"), "");
   size_t begin = 0;
-  for (size_t end; (end = listed.find('\n', begin)) != std::string::npos; begin = end + 1) run(listed.substr(begin, end - begin));
+  for (size_t end; (end = listed.find('\n', begin)) != std::string::npos; begin = end + 1)
+    run(listed.substr(begin, end - begin));
   const auto without_comments = [](const std::string& text) {
     std::string out;
-    for (size_t at = 0; at < text.size(); at = text.find('\n', at) + 1) out += text.substr(at, text.find(" #", at) - at) + "\n";
+    for (size_t at = 0; at < text.size(); at = text.find('\n', at) + 1)
+      out += text.substr(at, text.find(" #", at) - at) + "\n";
     return out;
   };
   EXPECT_EQ(without_comments(run("flow list vm1/net0")), without_comments(listed));
@@ -215,15 +233,28 @@ TEST_F(CommandsTest, AlteredLinesAreAnsweredAndReadingOnesChangeNothing) {
   constexpr uint32_t kSeed = 23;
   SCOPED_TRACE(kSeed);
   std::mt19937 random(kSeed);
-  const std::vector<std::string> lines = {"show port stats all", "flow list vm1/net0 group 1", "flow query vm1/net0 0 count", "migration export vm1 f",
-                                          "migrate show 1", "flow validate 1 ingress pattern eth / vlan vid is 4 / end actions drop / end", "flow dump 1 all",
-                                          "help show port", "migrate status vm1", "show fdb", "show workers", "show memory"};
+  const std::vector<std::string> lines = {
+      "show port stats all",
+      "flow list vm1/net0 group 1",
+      "flow query vm1/net0 0 count",
+      "migration export vm1 f",
+      "migrate show 1",
+      "flow validate 1 ingress pattern eth / vlan vid is 4 / end actions drop / end",
+      "flow dump 1 all",
+      "help show port",
+      "migrate status vm1",
+      "show fdb",
+      "show workers",
+      "show memory"};
   for (int i = 0; i < 3000; ++i) {
     std::string line = lines[random() % lines.size()];
-    for (size_t n = random() % 3; n > 0; --n) line[random() % line.size()] = static_cast<char>(random() % 256);
+    for (size_t n = random() % 3; n > 0; --n)
+      line[random() % line.size()] = static_cast<char>(random() % 256);
     line.resize(1 + random() % line.size());
     const json answer = ask("command", {{"line", line}});
-    EXPECT_TRUE(answer.contains("text") || !answer["message"].get<std::string>().starts_with("internal")) << line << answer.dump();
+    EXPECT_TRUE(answer.contains("text") ||
+                !answer["message"].get<std::string>().starts_with("internal"))
+        << line << answer.dump();
     ask("complete", {{"line", line}, {"cursor", random() % 100}});
   }
   EXPECT_EQ(picture(), before);
@@ -233,16 +264,38 @@ TEST_F(CommandsTest, AnyMethodTakesAnyParametersWithoutAnInternalError) {
   constexpr uint32_t kSeed = 29;
   SCOPED_TRACE(kSeed);
   std::mt19937 random(kSeed);
-  const std::vector<json> values = {nullptr, true, -1, 0, 1, 70000, 1.5, "", "all", "vm1/net0", "vm7", "1", "99999999999999999999", json::array(),
-                                    json::array({1}), json::array({"x"}), json::object(), "uplink:physnet1", "/tmp/x", "host-b"};
-  const std::vector<std::string> names = {"port", "text", "vm", "peer", "name", "socket", "mode", "location", "macs", "ips", "vlans", "mtu", "queues",
-                                          "miss", "rule", "rules", "groups", "document", "bind", "file", "devargs", "line", "cursor", "command", "all", "from", "id"};
+  const std::vector<json> values = {nullptr,
+                                    true,
+                                    -1,
+                                    0,
+                                    1,
+                                    70000,
+                                    1.5,
+                                    "",
+                                    "all",
+                                    "vm1/net0",
+                                    "vm7",
+                                    "1",
+                                    "99999999999999999999",
+                                    json::array(),
+                                    json::array({1}),
+                                    json::array({"x"}),
+                                    json::object(),
+                                    "uplink:physnet1",
+                                    "/tmp/x",
+                                    "host-b"};
+  const std::vector<std::string> names = {
+      "port", "text",  "vm",      "peer",   "name",   "socket",  "mode",  "location", "macs",
+      "ips",  "vlans", "mtu",     "queues", "miss",   "rule",    "rules", "groups",   "document",
+      "bind", "file",  "devargs", "line",   "cursor", "command", "all",   "from",     "id"};
   for (const Command& command : commands()) {
     for (int i = 0; i < 300; ++i) {
       json params = json::object();
-      for (size_t n = random() % 4; n > 0; --n) params[names[random() % names.size()]] = values[random() % values.size()];
+      for (size_t n = random() % 4; n > 0; --n)
+        params[names[random() % names.size()]] = values[random() % values.size()];
       const json answer = ask(std::string(command.method), params);
-      EXPECT_FALSE(answer.contains("code") && answer["message"].get<std::string>().starts_with("internal"))
+      EXPECT_FALSE(answer.contains("code") &&
+                   answer["message"].get<std::string>().starts_with("internal"))
           << command.method << " " << params.dump() << answer.dump();
     }
   }

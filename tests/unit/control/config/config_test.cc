@@ -143,42 +143,70 @@ TEST(Config, RefusesWithThePlace) {
       {"list for a word", "host: [a]\n", "1:7", "this host's name"},
       {"bad host", "host: a b\n", "1:7", "no host's name"},
       {"state without a directory", "host: a\nstate: {sync_ms: 5}\n", "2:8", "the key directory"},
-      {"state in a relative directory", "host: a\nstate: {directory: var}\n", "2:20", "an absolute path"},
+      {"state in a relative directory", "host: a\nstate: {directory: var}\n", "2:20",
+       "an absolute path"},
       {"unknown key of state", "host: a\nstate: {dir: /x}\n", "2:9", "one of directory, sync_ms"},
       {"sync too late", "host: a\nstate: {directory: /x, sync_ms: 60001}\n", "2:33", "0 to 60000"},
-      {"no fault point", "host: a\nfaults: [{before: source lunch}]\n", "2:19", "`source lunch` is no fault point"},
-      {"fault at two points", "host: a\nfaults: [{before: source park, after: source park}]\n", "2:39", "not both"},
+      {"no fault point", "host: a\nfaults: [{before: source lunch}]\n", "2:19",
+       "`source lunch` is no fault point"},
+      {"fault at two points", "host: a\nfaults: [{before: source park, after: source park}]\n",
+       "2:39", "not both"},
       {"fault nowhere", "host: a\nfaults: [{skip: 1}]\n", "2:10", "before or after"},
       {"cpu twice", "host: a\nworkers: {cpus: [1, 1]}\n", "2:21", "twice"},
       {"no cpus", "host: a\nworkers: {cpus: []}\n", "2:17", "at least one"},
       {"uplink without devargs", "host: a\nuplinks:\n  - name: up\n", "3:5", "devargs"},
-      {"uplink twice", "host: a\nuplinks:\n  - {name: up, devargs: x}\n  - {name: up, devargs: y}\n", "4:12", "in line 3"},
+      {"uplink twice",
+       "host: a\nuplinks:\n  - {name: up, devargs: x}\n  - {name: up, devargs: y}\n", "4:12",
+       "in line 3"},
       {"endpoint's bad name", "host: a\nendpoints:\n  - name: 1vm\n", "3:11", "no endpoint's name"},
       {"endpoint twice", "host: a\nendpoints:\n  - name: v\n  - name: v\n", "4:11", "in line 3"},
-      {"endpoint named as an uplink", "host: a\nuplinks: [{name: v, devargs: x}]\nendpoints:\n  - name: v\n", "4:11", "uplink's name"},
+      {"endpoint named as an uplink",
+       "host: a\nuplinks: [{name: v, devargs: x}]\nendpoints:\n  - name: v\n", "4:11",
+       "uplink's name"},
       {"bad mac", "host: a\nendpoints:\n  - {name: v, macs: [\"02:00\"]}\n", "3:22", "MAC"},
-      {"group mac", "host: a\nendpoints:\n  - {name: v, macs: [\"01:00:00:00:00:01\"]}\n", "3:22", "station"},
+      {"group mac", "host: a\nendpoints:\n  - {name: v, macs: [\"01:00:00:00:00:01\"]}\n", "3:22",
+       "station"},
       {"bad ip", "host: a\nendpoints:\n  - {name: v, ips: [10.0.0.300]}\n", "3:21", "address"},
       {"vlan", "host: a\nendpoints:\n  - {name: v, vlans: [4095]}\n", "3:23", "0 to 4094"},
       {"mtu", "host: a\nendpoints:\n  - {name: v, mtu: 67}\n", "3:20", "68 to 9216"},
       {"miss", "host: a\nendpoints:\n  - {name: v, miss: maybe}\n", "3:21", "normal or drop"},
       {"location", "host: a\nendpoints:\n  - {name: v, location: here}\n", "3:25", "uplink:NAME"},
-      {"location of no uplink", "host: a\nendpoints:\n  - {name: v, location: uplink:x}\n", "3:25", "no uplink `x`"},
-      {"location of an empty uplink", "host: a\nendpoints:\n  - {name: v, location: \"uplink:\"}\n", "3:25", "no uplink"},
-      {"location port without one", "host: a\nendpoints:\n  - {name: v, location: port}\n", "3:25", "has no port"},
-      {"elsewhere with a port", "host: a\nendpoints:\n  - {name: v, vhost: {socket: /s}, location: none}\n", "3:46", "vhost port"},
-      {"vhost mode", "host: a\nendpoints:\n  - {name: v, vhost: {socket: /s, mode: both}}\n", "3:41", "client or server"},
-      {"one socket for two", "host: a\nendpoints:\n  - {name: v, vhost: {socket: /s}}\n  - {name: w, vhost: {socket: /s}}\n", "4:22", "socket of v"},
-      {"long socket", "host: a\ncontrol: {socket: /" + std::string(107, 'x') + "}\n", "2:19", "107"},
+      {"location of no uplink", "host: a\nendpoints:\n  - {name: v, location: uplink:x}\n", "3:25",
+       "no uplink `x`"},
+      {"location of an empty uplink", "host: a\nendpoints:\n  - {name: v, location: \"uplink:\"}\n",
+       "3:25", "no uplink"},
+      {"location port without one", "host: a\nendpoints:\n  - {name: v, location: port}\n", "3:25",
+       "has no port"},
+      {"elsewhere with a port",
+       "host: a\nendpoints:\n  - {name: v, vhost: {socket: /s}, location: none}\n", "3:46",
+       "vhost port"},
+      {"vhost mode", "host: a\nendpoints:\n  - {name: v, vhost: {socket: /s, mode: both}}\n",
+       "3:41", "client or server"},
+      {"one socket for two",
+       "host: a\nendpoints:\n  - {name: v, vhost: {socket: /s}}\n  - {name: w, vhost: {socket: "
+       "/s}}\n",
+       "4:22", "socket of v"},
+      {"long socket", "host: a\ncontrol: {socket: /" + std::string(107, 'x') + "}\n", "2:19",
+       "107"},
       {"rule is a map", "host: a\nrules:\n  - a: b\n", "3:5", "flow create"},
-      {"peer is this host", "host: a\nmigration: {peers: {a: \"127.0.0.1:1\"}}\n", "2:21", "this host"},
-      {"peer without port", "host: a\nmigration: {peers: {b: 127.0.0.1}}\n", "2:24", "ADDRESS:PORT"},
-      {"plain text to a peer", "host: a\nmigration: {peers: {b: \"10.0.0.1:1\"}}\n", "2:24", "loopback"},
-      {"plain text and TLS", "host: a\nmigration: {plaintext: anywhere, tls: {certificate: c, key: k, ca: a}}\n", "2:24", "one of them"},
-      {"TLS without a key", "host: a\nmigration: {tls: {certificate: c, ca: a}}\n", "2:18", "the key key"},
-      {"a key of TLS that is not known", "host: a\nmigration: {tls: {certificate: c, crl: a}}\n", "2:35", "certificate, key, ca"},
-      {"who may come is no peer", "host: a\nmigration: {peers: {b: \"127.0.0.1:1\"}, allow_in: [b, c]}\n", "2:54", "migration.peers"},
-      {"who may come is there twice", "host: a\nmigration: {peers: {b: \"127.0.0.1:1\"}, allow_out: [b, b]}\n", "2:55", "twice"},
+      {"peer is this host", "host: a\nmigration: {peers: {a: \"127.0.0.1:1\"}}\n", "2:21",
+       "this host"},
+      {"peer without port", "host: a\nmigration: {peers: {b: 127.0.0.1}}\n", "2:24",
+       "ADDRESS:PORT"},
+      {"plain text to a peer", "host: a\nmigration: {peers: {b: \"10.0.0.1:1\"}}\n", "2:24",
+       "loopback"},
+      {"plain text and TLS",
+       "host: a\nmigration: {plaintext: anywhere, tls: {certificate: c, key: k, ca: a}}\n", "2:24",
+       "one of them"},
+      {"TLS without a key", "host: a\nmigration: {tls: {certificate: c, ca: a}}\n", "2:18",
+       "the key key"},
+      {"a key of TLS that is not known", "host: a\nmigration: {tls: {certificate: c, crl: a}}\n",
+       "2:35", "certificate, key, ca"},
+      {"who may come is no peer",
+       "host: a\nmigration: {peers: {b: \"127.0.0.1:1\"}, allow_in: [b, c]}\n", "2:54",
+       "migration.peers"},
+      {"who may come is there twice",
+       "host: a\nmigration: {peers: {b: \"127.0.0.1:1\"}, allow_out: [b, b]}\n", "2:55", "twice"},
       {"no time for a handshake", "host: a\nmigration: {handshake_timeout_ms: 1}\n", "2:35", "100"},
       {"plain text to all", "host: a\nmigration: {listen: \"0.0.0.0:7400\"}\n", "2:21", "loopback"},
       {"template", "host: a\nmigration: {vhost_template: /tmp/x.sock}\n", "2:29", "{vm} and {nic}"},
@@ -191,7 +219,9 @@ TEST(Config, RefusesWithThePlace) {
     SCOPED_TRACE(file.name);
     const auto config = parse_config(file.text, "dir/bad.yaml");
     ASSERT_FALSE(config);
-    EXPECT_TRUE(config.error().message.starts_with(std::string("dir/bad.yaml:") + file.place + ": ")) << config.error().message;
+    EXPECT_TRUE(
+        config.error().message.starts_with(std::string("dir/bad.yaml:") + file.place + ": "))
+        << config.error().message;
     EXPECT_NE(config.error().message.find(file.says), std::string::npos) << config.error().message;
   }
 }
@@ -230,7 +260,8 @@ TEST(Config, DeepNestingIsRefused) {
 }
 
 TEST(RulesFile, SkipsCommentsAndKeepsLines) {
-  const auto rules = parse_rules("# head\n\n  flow create a ingress\r\nflow create b egress", "r.flow");
+  const auto rules =
+      parse_rules("# head\n\n  flow create a ingress\r\nflow create b egress", "r.flow");
   ASSERT_TRUE(rules);
   ASSERT_EQ(rules->size(), 2u);
   EXPECT_EQ((*rules)[0].text, "flow create a ingress");
@@ -275,7 +306,8 @@ TEST_F(Policy, ABadRuleIsPlacedAndChangesNothing) {
   } rules[] = {
       {"\"flow create v ingress pattern ethh / end actions drop / end\"", "4:36", "ethh"},
       {"'flow create w ingress pattern eth / end actions drop / end'", "4:18", "no such endpoint"},
-      {"flow create v ingress pattern eth / end actions represented_port ethdev_port_id w / end", "4:85", "no such endpoint"},
+      {"flow create v ingress pattern eth / end actions represented_port ethdev_port_id w / end",
+       "4:85", "no such endpoint"},
       {"flow flush v", "4:5", "flow create"},
       {"rubbish", "4:5", "flow command"},
       {"flow create 0 ingress pattern eth / end actions drop / end", "4:17", "no such endpoint"},
@@ -284,7 +316,8 @@ TEST_F(Policy, ABadRuleIsPlacedAndChangesNothing) {
     SCOPED_TRACE(rule.rule);
     auto done = put(head + "  - " + rule.rule + "\n");
     ASSERT_FALSE(done);
-    EXPECT_TRUE(done.error().message.starts_with(std::string("a.yaml:") + rule.place + ": ")) << done.error().message;
+    EXPECT_TRUE(done.error().message.starts_with(std::string("a.yaml:") + rule.place + ": "))
+        << done.error().message;
     EXPECT_NE(done.error().message.find(rule.says), std::string::npos) << done.error().message;
     EXPECT_TRUE(store.endpoints().empty());
     EXPECT_EQ(store.rule_count(), 0u);
@@ -292,7 +325,9 @@ TEST_F(Policy, ABadRuleIsPlacedAndChangesNothing) {
 }
 
 TEST_F(Policy, TwoEndpointsWithOneMacAreRefused) {
-  auto done = put("host: a\nendpoints:\n  - {name: v, macs: [\"02:00:00:00:00:01\"]}\n  - {name: w, macs: [\"02:00:00:00:00:01\"]}\n");
+  auto done =
+      put("host: a\nendpoints:\n  - {name: v, macs: [\"02:00:00:00:00:01\"]}\n  - {name: w, macs: "
+          "[\"02:00:00:00:00:01\"]}\n");
   ASSERT_FALSE(done);
   EXPECT_TRUE(done.error().message.starts_with("a.yaml:4:12: ")) << done.error().message;
 }
@@ -306,7 +341,8 @@ migration:
   allow_in: []
   allow_out: [c]
   max_strangers: 9
-)", "/etc/godwit/host.yaml");
+)",
+                                   "/etc/godwit/host.yaml");
   ASSERT_TRUE(config) << config.error().message;
   ASSERT_TRUE(config->migration.tls);
   EXPECT_EQ(config->migration.tls->certificate.path, "/etc/godwit/a.crt");
@@ -324,7 +360,8 @@ TEST(HostAddress, ReadsBothFamilies) {
   EXPECT_FALSE(parse_host_address("10.0.0.1:7400")->loopback);
   EXPECT_TRUE(parse_host_address("[::1]:7400")->loopback);
   EXPECT_EQ(parse_host_address("[fd00::1]:9")->address, "fd00::1");
-  for (const char* bad : {"", ":", "1.2.3.4", "1.2.3.4:", "1.2.3.4:0", "1.2.3.4:65536", "1.2.3.4:x", "host:1", "[::1:1", "::1:1"}) {
+  for (const char* bad : {"", ":", "1.2.3.4", "1.2.3.4:", "1.2.3.4:0", "1.2.3.4:65536", "1.2.3.4:x",
+                          "host:1", "[::1:1", "::1:1"}) {
     EXPECT_FALSE(parse_host_address(bad)) << bad;
   }
 }

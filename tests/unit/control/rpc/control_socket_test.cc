@@ -46,7 +46,8 @@ class ControlSocketTest : public ::testing::Test {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof address.sun_path - 1);
-    EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0) << std::strerror(errno);
+    EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0)
+        << std::strerror(errno);
     clients.push_back(fd);
     return fd;
   }
@@ -120,7 +121,7 @@ TEST_F(ControlSocketTest, AnEmptyAnswerIsNotSent) {
 
 TEST_F(ControlSocketTest, TheFileIsForOwnerAndGroupOnly) {
   serve(echo);
-  struct stat status{};
+  struct stat status {};
   ASSERT_EQ(stat(path.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777, 0660u);
 }
@@ -186,7 +187,8 @@ TEST_F(ControlSocketTest, WhoDoesNotReadGetsNoMoreWorkDone) {
   const int quick = client();
   say(quick, "q\n");
   EXPECT_EQ(hear_lines(quick, 1).size(), (1u << 20) + 1);
-  EXPECT_LE(answered, 3u);  // the quick one's, the slow one's first, perhaps one that the socket took whole
+  EXPECT_LE(answered,
+            3u);  // the quick one's, the slow one's first, perhaps one that the socket took whole
 }
 
 TEST_F(ControlSocketTest, ClosingInTheMiddleOfEverythingIsFine) {

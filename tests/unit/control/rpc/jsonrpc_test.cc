@@ -34,7 +34,11 @@ TEST(JsonRpc, AnswersWithTheId) {
 
 TEST(JsonRpc, AnErrorCarriesWhatIsKnown) {
   const json error = ask(R"({"jsonrpc":"2.0","id":1,"method":"refuse"})")["error"];
-  EXPECT_EQ(error, (json{{"code", -32000}, {"message", "no"}, {"data", {{"line", 2}, {"column", 7}, {"token", "tok"}, {"expected", "another"}}}}));
+  EXPECT_EQ(
+      error,
+      (json{{"code", -32000},
+            {"message", "no"},
+            {"data", {{"line", 2}, {"column", 7}, {"token", "tok"}, {"expected", "another"}}}}));
   EXPECT_FALSE(ask(R"({"jsonrpc":"2.0","id":1,"method":"x"})")["error"].contains("data"));
 }
 
@@ -88,7 +92,8 @@ TEST(JsonRpc, AlteredRequestsAreAnsweredOrNotifications) {
   constexpr uint32_t kSeed = 11;
   SCOPED_TRACE(kSeed);
   std::mt19937 random(kSeed);
-  const std::string good = R"({"jsonrpc":"2.0","id":1,"method":"echo","params":{"a":"b\u00e9","c":[1,2.5,null]}})";
+  const std::string good =
+      R"({"jsonrpc":"2.0","id":1,"method":"echo","params":{"a":"b\u00e9","c":[1,2.5,null]}})";
   for (int i = 0; i < 20000; ++i) {
     std::string line = good.substr(0, 1 + random() % good.size());
     for (int n = 0; n < 2; ++n) line[random() % line.size()] = static_cast<char>(random() % 256);

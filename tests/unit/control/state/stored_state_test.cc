@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How the configuration file and what is stored make one policy: what changed in the file since it was last applied is
-// what changes, and what commands and moves did stays.
+// How the configuration file and what is stored make one policy: what changed in the file since it
+// was last applied is what changes, and what commands and moves did stays.
 #include "control/state/stored_state.h"
 
 #include <gtest/gtest.h>
@@ -28,14 +28,20 @@ const char* const kEndpoints = R"(endpoints:
   - {name: vm1/net0, vhost: {socket: /run/1.sock}, macs: ["02:00:00:00:00:01"]}
   - {name: vm2/net0, vhost: {socket: /run/2.sock, mode: server}}
 )";
-const std::string kDropUdp = "flow create vm1/net0 ingress priority 1 pattern eth / ipv4 / udp / end actions drop / end";
-const std::string kDropTcp = "flow create vm1/net0 ingress priority 2 pattern eth / ipv4 / tcp / end actions drop / end";
-const std::string kToVm2 = "flow create vm1/net0 ingress pattern eth / end actions represented_port ethdev_port_id vm2/net0 / end";
+const std::string kDropUdp =
+    "flow create vm1/net0 ingress priority 1 pattern eth / ipv4 / udp / end actions drop / end";
+const std::string kDropTcp =
+    "flow create vm1/net0 ingress priority 2 pattern eth / ipv4 / tcp / end actions drop / end";
+const std::string kToVm2 =
+    "flow create vm1/net0 ingress pattern eth / end actions represented_port ethdev_port_id "
+    "vm2/net0 / end";
 const std::string kOfVm2 = "flow create vm2/net0 egress pattern eth / end actions count / end";
 
 class StoredStateTest : public ::testing::Test {
  protected:
-  static std::string file_of(const std::vector<std::string>& rules, const std::string& endpoints = kEndpoints, const std::string& head = kHead) {
+  static std::string file_of(const std::vector<std::string>& rules,
+                             const std::string& endpoints = kEndpoints,
+                             const std::string& head = kHead) {
     std::string out = head + endpoints + (rules.empty() ? "" : "rules:\n");
     for (const std::string& rule : rules) out += "  - \"" + rule + "\"\n";
     return out;
@@ -63,7 +69,9 @@ class StoredStateTest : public ::testing::Test {
     std::vector<std::pair<uint64_t, std::string>> all;
     for (const auto* endpoint : scratch_->store.endpoints()) {
       for (const auto& [id, rule] : endpoint->rules) {
-        all.emplace_back(rule->entry->order.sequence, std::to_string(id) + " " + migration::stored_rule(scratch_->store, *rule).text);
+        all.emplace_back(
+            rule->entry->order.sequence,
+            std::to_string(id) + " " + migration::stored_rule(scratch_->store, *rule).text);
       }
     }
     std::ranges::sort(all);
@@ -88,7 +96,8 @@ class StoredStateTest : public ::testing::Test {
   }
   // vm2 to another host.
   void move_away() {
-    migration::JournalBatch batch = migration::moved_out(scratch_->store, "vm2", scratch_->store.find("physnet1")->id);
+    migration::JournalBatch batch =
+        migration::moved_out(scratch_->store, "vm2", scratch_->store.find("physnet1")->id);
     batch.epochs.emplace_back("vm2", migration::Epoch{1, "host-b"});
     ASSERT_TRUE(journal_->write(batch));
   }
@@ -123,10 +132,12 @@ TEST_F(StoredStateTest, WhatCommandsDidSurvivesARestartAndAnEditOfTheFile) {
   start(file_of({kDropUdp, kDropTcp}));
   create("vm1/net0", 7, "ingress priority 9 pattern eth / end actions count / end");
   destroy("vm1/net0", 0);
-  const Rules after{short_of(1, kDropTcp), "7 ingress priority 9 pattern eth / end actions count / end"};
+  const Rules after{short_of(1, kDropTcp),
+                    "7 ingress priority 9 pattern eth / end actions count / end"};
   EXPECT_EQ(start(file_of({kDropUdp, kDropTcp})), after);
   // Another rule is added: the destroyed one does not come back.
-  EXPECT_EQ(start(file_of({kDropUdp, kDropTcp, kToVm2})), (Rules{after[0], after[1], short_of(8, kToVm2)}));
+  EXPECT_EQ(start(file_of({kDropUdp, kDropTcp, kToVm2})),
+            (Rules{after[0], after[1], short_of(8, kToVm2)}));
   EXPECT_TRUE(changed_);
 }
 
@@ -146,7 +157,8 @@ TEST_F(StoredStateTest, EqualLinesOfTheFileAreAsManyRules) {
 TEST_F(StoredStateTest, ARuleOfTheFileThatIsInForceAlreadyIsAdopted) {
   start(file_of({kDropUdp}));
   create("vm1/net0", 4, kDropTcp.substr(kDropTcp.find("ingress")));
-  EXPECT_EQ(start(file_of({kDropUdp, kDropTcp})), (Rules{short_of(0, kDropUdp), short_of(4, kDropTcp)}));
+  EXPECT_EQ(start(file_of({kDropUdp, kDropTcp})),
+            (Rules{short_of(0, kDropUdp), short_of(4, kDropTcp)}));
   EXPECT_EQ(start(file_of({kDropUdp})), (Rules{short_of(0, kDropUdp)})) << "it is the file's since";
 }
 
@@ -155,7 +167,8 @@ TEST_F(StoredStateTest, AVmThatMovedAwayStaysAwayWhateverIsEdited) {
   move_away();
   EXPECT_EQ(start(file_of({kDropUdp, kOfVm2})), (Rules{short_of(0, kDropUdp)}));
   EXPECT_EQ(socket("vm2/net0"), "");
-  EXPECT_EQ(start(file_of({kDropTcp, kOfVm2})), (Rules{short_of(1, kDropTcp)})) << "vm1's rule was changed in the file";
+  EXPECT_EQ(start(file_of({kDropTcp, kOfVm2})), (Rules{short_of(1, kDropTcp)}))
+      << "vm1's rule was changed in the file";
   EXPECT_EQ(socket("vm2/net0"), "");
   EXPECT_TRUE(notes_.empty());
   // A new rule of its, and another socket: not here, and said where.
@@ -164,14 +177,18 @@ TEST_F(StoredStateTest, AVmThatMovedAwayStaysAwayWhateverIsEdited) {
   endpoints.replace(endpoints.find("/run/2.sock"), 11, "/run/x.sock");
   EXPECT_EQ(start(file_of({kDropTcp, kOfVm2, other}, endpoints)), (Rules{short_of(1, kDropTcp)}));
   ASSERT_EQ(notes_.size(), 2u);
-  EXPECT_NE(notes_[0].find("host.yaml:6:12: vm2/net0 has moved to another host"), std::string::npos) << notes_[0];
-  EXPECT_NE(notes_[1].find("host.yaml:10:6: vm2/net0 has moved to another host"), std::string::npos) << notes_[1];
+  EXPECT_NE(notes_[0].find("host.yaml:6:12: vm2/net0 has moved to another host"), std::string::npos)
+      << notes_[0];
+  EXPECT_NE(notes_[1].find("host.yaml:10:6: vm2/net0 has moved to another host"), std::string::npos)
+      << notes_[1];
   EXPECT_EQ(socket("vm2/net0"), "");
 }
 
 TEST_F(StoredStateTest, AnEndpointOfTheFileIsChangedAddedAndTakenOut) {
   start(file_of({kDropUdp}));
-  const std::string fewer = "endpoints:\n  - {name: vm1/net0, vhost: {socket: /run/new.sock}}\n  - {name: vm3/net0, vhost: {socket: /run/3.sock}}\n";
+  const std::string fewer =
+      "endpoints:\n  - {name: vm1/net0, vhost: {socket: /run/new.sock}}\n  - {name: vm3/net0, "
+      "vhost: {socket: /run/3.sock}}\n";
   EXPECT_EQ(start(file_of({kDropUdp}, fewer)), (Rules{short_of(0, kDropUdp)}));
   EXPECT_EQ(socket("vm1/net0"), "/run/new.sock");
   EXPECT_EQ(socket("vm3/net0"), "/run/3.sock");
@@ -189,14 +206,20 @@ TEST_F(StoredStateTest, AnEndpointThatIsTakenOutButHasRulesOfCommandsStaysWithou
 }
 
 TEST_F(StoredStateTest, ARuleWhoseUplinkIsGoneKeepsTheSwitchFromStartingUntilItIsForgotten) {
-  const std::string two = "host: host-a\nuplinks:\n  - {name: physnet1, devargs: net_null0}\n  - {name: physnet2, devargs: net_null1}\n";
+  const std::string two =
+      "host: host-a\nuplinks:\n  - {name: physnet1, devargs: net_null0}\n  - {name: physnet2, "
+      "devargs: net_null1}\n";
   std::string endpoints = kEndpoints;
   start(file_of({kDropUdp}, endpoints, two));
-  const std::string rule = "ingress priority 3 pattern eth / end actions represented_port ethdev_port_id physnet2 / end";
+  const std::string rule =
+      "ingress priority 3 pattern eth / end actions represented_port ethdev_port_id physnet2 / end";
   create("vm1/net0", 6, rule);
   EXPECT_EQ(start(file_of({kDropUdp}, endpoints, two)).size(), 2u);
   EXPECT_TRUE(start(file_of({kDropUdp}, endpoints)).empty());
-  EXPECT_NE(error_.find("rule 6 of vm1/net0: the uplink physnet2 is no longer in the file: `" + rule + "`"), std::string::npos) << error_;
+  EXPECT_NE(error_.find("rule 6 of vm1/net0: the uplink physnet2 is no longer in the file: `" +
+                        rule + "`"),
+            std::string::npos)
+      << error_;
   EXPECT_NE(error_.find("--forget-lost"), std::string::npos) << error_;
   EXPECT_EQ(disk_->rules.size(), 2u) << "nothing was forgotten yet";
   EXPECT_EQ(start(file_of({kDropUdp}, endpoints), true), (Rules{short_of(0, kDropUdp)}));
@@ -206,7 +229,10 @@ TEST_F(StoredStateTest, ARuleWhoseUplinkIsGoneKeepsTheSwitchFromStartingUntilItI
 
 TEST_F(StoredStateTest, AMistakeInTheFileIsPlacedAndNothingChanges) {
   start(file_of({kDropUdp}));
-  EXPECT_TRUE(start(file_of({kDropUdp, "flow create vm1/net0 ingress pattern eth / end actions teleport / end"})).empty());
+  EXPECT_TRUE(
+      start(file_of({kDropUdp,
+                     "flow create vm1/net0 ingress pattern eth / end actions teleport / end"}))
+          .empty());
   EXPECT_NE(error_.find("host.yaml:9:"), std::string::npos) << error_;
   EXPECT_EQ(start(file_of({kDropUdp})).size(), 1u);
 }
@@ -219,7 +245,8 @@ class StateDirectoryTest : public ::testing::Test {
   }
   ~StateDirectoryTest() override { std::filesystem::remove_all(folder_); }
   HostConfig config(const std::string& directory) {
-    auto made = parse_config(std::string(kHead) + kEndpoints + "state: {directory: " + directory + "}\n", "host.yaml");
+    auto made = parse_config(
+        std::string(kHead) + kEndpoints + "state: {directory: " + directory + "}\n", "host.yaml");
     EXPECT_TRUE(made) << made.error().message;
     return *made;
   }
@@ -232,8 +259,11 @@ TEST_F(StateDirectoryTest, IsMadeAndHeldByOneDaemonOnly) {
   ASSERT_TRUE(first) << first.error().message;
   auto second = StateDirectory::open(mine);
   ASSERT_FALSE(second);
-  EXPECT_NE(second.error().message.find("host.yaml:7:20"), std::string::npos) << second.error().message;
-  EXPECT_NE(second.error().message.find("another daemon's (pid " + std::to_string(getpid()) + ")"), std::string::npos) << second.error().message;
+  EXPECT_NE(second.error().message.find("host.yaml:7:20"), std::string::npos)
+      << second.error().message;
+  EXPECT_NE(second.error().message.find("another daemon's (pid " + std::to_string(getpid()) + ")"),
+            std::string::npos)
+      << second.error().message;
   EXPECT_TRUE(check_state(mine)) << "looking is allowed";
   first->reset();
   EXPECT_TRUE(StateDirectory::open(mine));
@@ -243,7 +273,9 @@ TEST_F(StateDirectoryTest, WhereItCannotBeIsSaidByThePlaceInTheFile) {
   for (const std::string& bad : {folder_ + "/not/there", std::string("/dev/null/state")}) {
     auto opened = StateDirectory::open(config(bad));
     ASSERT_FALSE(opened);
-    EXPECT_NE(opened.error().message.find("host.yaml:7:20: state directory " + bad), std::string::npos) << opened.error().message;
+    EXPECT_NE(opened.error().message.find("host.yaml:7:20: state directory " + bad),
+              std::string::npos)
+        << opened.error().message;
     EXPECT_FALSE(check_state(config(bad)));
   }
 }

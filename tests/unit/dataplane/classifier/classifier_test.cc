@@ -24,7 +24,6 @@ namespace godwit::dataplane {
 namespace {
 
 using testing::LinearClassifier;
-using testing::TestRcu;
 using testing::make_visible;
 using testing::mask_bytes;
 using testing::pick;
@@ -32,6 +31,7 @@ using testing::prefix;
 using testing::Random;
 using testing::random_entry;
 using testing::random_key;
+using testing::TestRcu;
 
 constexpr uint64_t kGeneration = 5;
 
@@ -71,7 +71,8 @@ std::vector<FlowKey> keys_for(Random& random, const Pair& pair, size_t count) {
   for (FlowKey& key : keys) {
     key = random_key(random);
     if (pair.entries.empty() || pick(random, 2) == 0) continue;
-    const Match& match = pair.entries[pick(random, static_cast<uint32_t>(pair.entries.size()))]->match;
+    const Match& match =
+        pair.entries[pick(random, static_cast<uint32_t>(pair.entries.size()))]->match;
     for (size_t i = 0; i < kFlowKeyWords; ++i) {
       key.set_word(i, (key.word(i) & ~match.mask.word(i)) | match.value.word(i));
     }
@@ -79,14 +80,16 @@ std::vector<FlowKey> keys_for(Random& random, const Pair& pair, size_t count) {
   return keys;
 }
 
-::testing::AssertionResult same(const Pair& pair, const std::vector<FlowKey>& keys, uint64_t generation) {
+::testing::AssertionResult same(const Pair& pair, const std::vector<FlowKey>& keys,
+                                uint64_t generation) {
   for (const FlowKey& key : keys) {
     const RuleEntry* got = pair.fast.lookup(key, generation);
     const RuleEntry* want = pair.slow.lookup(key, generation);
     if (got != want) {
-      return ::testing::AssertionFailure() << "of " << pair.slow.size() << " rules, found "
-                                           << (got == nullptr ? -1 : static_cast<int64_t>(got->id.value)) << ", not "
-                                           << (want == nullptr ? -1 : static_cast<int64_t>(want->id.value));
+      return ::testing::AssertionFailure()
+             << "of " << pair.slow.size() << " rules, found "
+             << (got == nullptr ? -1 : static_cast<int64_t>(got->id.value)) << ", not "
+             << (want == nullptr ? -1 : static_cast<int64_t>(want->id.value));
     }
   }
   for (size_t start = 0; start < keys.size(); start += 32) {
@@ -165,7 +168,8 @@ TEST_F(ClassifierTest, AnyMixOfInsertsRemovalsAndGenerationsAgreesWithTheOracle)
         if (growing || pair.entries.empty()) {
           RuleEntry& entry = pair.add(random_entry(random, sequence++));
           const uint64_t from = pick(random, 8);
-          if (pick(random, 8) != 0) make_visible(entry, from, pick(random, 2) == 0 ? kNever : from + pick(random, 8));
+          if (pick(random, 8) != 0)
+            make_visible(entry, from, pick(random, 2) == 0 ? kNever : from + pick(random, 8));
         } else {
           pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
         }
@@ -191,7 +195,8 @@ TEST_F(ClassifierTest, SteppingWithAfterGivesEveryMatchInOrder) {
     }
     for (const FlowKey& key : keys_for(random, pair, 60)) {
       std::vector<const RuleEntry*> got;
-      for (const RuleEntry* entry = pair.fast.lookup(key, kGeneration); entry != nullptr && got.size() <= 700;
+      for (const RuleEntry* entry = pair.fast.lookup(key, kGeneration);
+           entry != nullptr && got.size() <= 700;
            entry = pair.fast.lookup(key, kGeneration, &entry->order)) {
         got.push_back(entry);
       }
@@ -235,7 +240,8 @@ TEST_F(ClassifierTest, ManyEntriesOfOneMaskedValueKeepTheirOrder) {
     keys[i].l4_src = to_be16(static_cast<uint16_t>(i));
   }
   ASSERT_TRUE(same(pair, keys, kGeneration));
-  while (pair.entries.size() > 20) pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
+  while (pair.entries.size() > 20)
+    pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
   ASSERT_TRUE(same(pair, keys, kGeneration));
 }
 
@@ -282,7 +288,8 @@ TEST_F(ClassifierTest, ALargeTableAgreesWithTheOracleInBatchesAndOneByOne) {
   Pair pair(reclaimer_);
   for (size_t i = 0; i < 20000; ++i) make_visible(pair.add(random_entry(random, i)), 1);
   ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
-  for (size_t i = 0; i < 4000; ++i) pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
+  for (size_t i = 0; i < 4000; ++i)
+    pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
   for (size_t i = 0; i < 3000; ++i) make_visible(pair.add(random_entry(random, 20000 + i)), 1);
   ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
 }
@@ -295,14 +302,16 @@ TEST_F(ClassifierTest, InsertingAllAtOnceAgreesWithTheOracleAtEachSize) {
     pair.add_all(random, 0, rules);
     EXPECT_EQ(pair.fast.size(), rules);
     ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
-    pair.add_all(random, rules, rules + 5);      // more than there are: built anew
+    pair.add_all(random, rules, rules + 5);              // more than there are: built anew
     pair.add_all(random, 2 * rules + 5, 1 + rules / 9);  // few: one by one
-    for (size_t i = 0; i < rules / 2; ++i) pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
+    for (size_t i = 0; i < rules / 2; ++i)
+      pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
     ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
   }
 }
 
-// A new tree is built in steps as the old one changes: rules that come, go and come again meanwhile are in it once.
+// A new tree is built in steps as the old one changes: rules that come, go and come again meanwhile
+// are in it once.
 TEST_F(ClassifierTest, ChangesWhileTheTreeIsBuiltAnewAreInTheNewOne) {
   for (uint64_t seed = 900; seed < 906; ++seed) {
     SCOPED_TRACE(seed);
@@ -317,7 +326,8 @@ TEST_F(ClassifierTest, ChangesWhileTheTreeIsBuiltAnewAreInTheNewOne) {
         if (what < 6) {
           make_visible(pair.add(random_entry(random, sequence++)), 1);
         } else {
-          const size_t at = what == 6 ? pair.entries.size() - 1 : pick(random, static_cast<uint32_t>(pair.entries.size()));
+          const size_t at = what == 6 ? pair.entries.size() - 1
+                                      : pick(random, static_cast<uint32_t>(pair.entries.size()));
           if (what < 9) {
             pair.remove(at);
           } else {  // the same entry, out and in again
@@ -330,7 +340,8 @@ TEST_F(ClassifierTest, ChangesWhileTheTreeIsBuiltAnewAreInTheNewOne) {
       ASSERT_EQ(pair.fast.size(), pair.slow.size());
       ASSERT_TRUE(same(pair, keys_for(random, pair, 40), kGeneration)) << "round " << round;
     }
-    while (!pair.entries.empty()) pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
+    while (!pair.entries.empty())
+      pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
     EXPECT_EQ(pair.fast.lookup(random_key(random), kGeneration), nullptr);
   }
 }
@@ -357,7 +368,8 @@ TEST_F(ClassifierTest, WhatExceedsItsLimitsIsRefusedAndLeavesItAsItWas) {
   Classifier small(reclaimer_, {1, 2}, {.memory_bytes = size_t{1} << 20});
   std::deque<RuleEntry> list = testing::access_list(1, 30000);
   size_t taken = 0;
-  for (; taken < list.size() && small.insert(list[taken]).has_value(); ++taken) reclaimer_.collect();
+  for (; taken < list.size() && small.insert(list[taken]).has_value(); ++taken)
+    reclaimer_.collect();
   EXPECT_GT(taken, 2000u);
   EXPECT_LT(taken, 30000u);
   EXPECT_EQ(small.size(), taken);
@@ -380,7 +392,8 @@ TEST_F(ClassifierTest, ASequenceThatOrderCannotHoldIsRefused) {
 TEST(ClassifierVectors, EachFindsTheSameRecords) {
   Random random(800);
   classifier::Layout layout;
-  for (uint8_t byte : std::to_array<uint8_t>({22, 23, 28, 40, 41, 42, 43, 44, 45, 46, 47, 80, 81, 82, 83})) {
+  for (uint8_t byte :
+       std::to_array<uint8_t>({22, 23, 28, 40, 41, 42, 43, 44, 45, 46, 47, 80, 81, 82, 83})) {
     layout.add(byte);
   }
   for (const size_t size : {1, 2, 3, 7, 8, 9, 31, 63, 64, 65, 128, 200, 256}) {
@@ -405,7 +418,8 @@ TEST(ClassifierVectors, EachFindsTheSameRecords) {
         const uint64_t hits = searcher.leaf_hits({memory, count}, bits);
         for (size_t i = 0; i < size; ++i) {
           const bool accepts = (bits & records[i].mask) == records[i].value;
-          ASSERT_EQ(((columns[i / 64] >> (i % 64)) & 1) != 0, accepts) << searcher.name << ", of " << size;
+          ASSERT_EQ(((columns[i / 64] >> (i % 64)) & 1) != 0, accepts)
+              << searcher.name << ", of " << size;
           if (i < count) {
             ASSERT_EQ(((hits >> i) & 1) != 0, accepts) << searcher.name << ", of " << count;
           }
@@ -420,11 +434,13 @@ TEST(ClassifierVectors, EachOfTheSixteenBytesMayBeAnyOfTheKeys) {
   Random random(801);
   for (size_t round = 0; round < 500; ++round) {
     classifier::Layout layout;
-    for (uint8_t byte = 0; byte < kFlowKeyBytes && layout.used < classifier::kCompactBytes; ++byte) {
+    for (uint8_t byte = 0; byte < kFlowKeyBytes && layout.used < classifier::kCompactBytes;
+         ++byte) {
       if (pick(random, 8) < 2) layout.add(byte);
     }
     FlowKey key;
-    for (size_t i = 0; i < kFlowKeyBytes; ++i) key.bytes()[i] = static_cast<uint8_t>(pick(random, 256));
+    for (size_t i = 0; i < kFlowKeyBytes; ++i)
+      key.bytes()[i] = static_cast<uint8_t>(pick(random, 256));
     for (const classifier::Searcher& searcher : classifier::searchers()) {
       ASSERT_EQ(searcher.pick(layout, key), layout.compact(key)) << searcher.name;
     }
@@ -442,9 +458,12 @@ TEST(ClassifierVectors, EachLooksUpTheSame) {
       all.push_back(entries.back().get());
     }
     classifier::Layout layout;
-    for (uint8_t byte : std::to_array<uint8_t>({22, 23, 28, 40, 41, 42, 43, 44, 45, 46, 47, 80, 81, 82, 83})) layout.add(byte);
+    for (uint8_t byte :
+         std::to_array<uint8_t>({22, 23, 28, 40, 41, 42, 43, 44, 45, 46, 47, 80, 81, 82, 83}))
+      layout.add(byte);
     classifier::Builder builder(layout, {1, 2});
-    while (!builder.step(all, 1000)) {}
+    while (!builder.step(all, 1000)) {
+    }
     const std::shared_ptr<classifier::Root> root = builder.take();
     size_t hits = 0;
     for (size_t n = 0; n < 4000; n += 32) {
@@ -459,7 +478,8 @@ TEST(ClassifierVectors, EachLooksUpTheSame) {
         std::array<const RuleEntry*, 32> out;
         searcher.lookup_batch(*root, batch, generation, out);
         for (size_t i = 0; i < keys.size(); ++i) {
-          const RuleEntry* want = classifier::searchers().back().lookup(*root, keys[i], generation, nullptr);
+          const RuleEntry* want =
+              classifier::searchers().back().lookup(*root, keys[i], generation, nullptr);
           ASSERT_EQ(out[i], want) << searcher.name;
           ASSERT_EQ(searcher.lookup(*root, keys[i], generation, nullptr), want) << searcher.name;
           hits += want != nullptr;
@@ -470,8 +490,9 @@ TEST(ClassifierVectors, EachLooksUpTheSame) {
   }
 }
 
-// Readers look up while the writer inserts and removes. Each generation g shows exactly one of two rules for a key,
-// by the parity of g, at all times; besides, random rules of worse priority come and go.
+// Readers look up while the writer inserts and removes. Each generation g shows exactly one of two
+// rules for a key, by the parity of g, at all times; besides, random rules of worse priority come
+// and go.
 TEST(ClassifierThreads, ReadersSeeOneWholeGenerationWhileTheWriterWorks) {
   constexpr uint64_t kSeed = 600;
   constexpr size_t kReaders = 2;
@@ -508,10 +529,13 @@ TEST(ClassifierThreads, ReadersSeeOneWholeGenerationWhileTheWriterWorks) {
         classifier.lookup_batch(batch, generation, out);
         for (size_t i = 0; i < 32; ++i) {
           const RuleEntry* found = i % 3 == 0 ? classifier.lookup(keys[i], generation) : out[i];
-          if (found != nullptr && (!found->visible(generation) || !found->match.matches(keys[i]))) ++wrong;
+          if (found != nullptr && (!found->visible(generation) || !found->match.matches(keys[i])))
+            ++wrong;
           if (i % 2 == 0 && found != &steady[keys[i].l4_dst.host() - 40000u]) {
             // Only the moving rule of this generation may win over a steady one.
-            if (found == nullptr || found->order.priority != 0 || found->order.sequence != generation) ++wrong;
+            if (found == nullptr || found->order.priority != 0 ||
+                found->order.sequence != generation)
+              ++wrong;
           } else if (i % 2 == 0 && keys[i].l4_dst.host() == 40000 && generation > 1) {
             ++wrong;  // it should have won
           }

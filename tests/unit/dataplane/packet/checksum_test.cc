@@ -58,9 +58,11 @@ TEST(Checksum, AnUpdatedChecksumIsTheOneOfTheNewBytes) {
     const size_t at = random() % 16 * 2;
     const size_t length = (1 + random() % 4) * 2;
     Frame to = random_bytes(random, length);
-    if (round % 5 == 0) std::fill(to.begin(), to.end(), static_cast<uint8_t>(round % 2 == 0 ? 0 : 0xff));
+    if (round % 5 == 0)
+      std::fill(to.begin(), to.end(), static_cast<uint8_t>(round % 2 == 0 ? 0 : 0xff));
     const auto before = static_cast<uint16_t>(~support::sum_range(bytes, 0, bytes.size()));
-    const Frame from(bytes.begin() + static_cast<long>(at), bytes.begin() + static_cast<long>(at + length));
+    const Frame from(bytes.begin() + static_cast<long>(at),
+                     bytes.begin() + static_cast<long>(at + length));
     std::copy(to.begin(), to.end(), bytes.begin() + static_cast<long>(at));
     const uint32_t sum = support::sum_range(bytes, 0, bytes.size());
     const uint16_t after = checksum_update(before, from, to);
@@ -145,14 +147,20 @@ TEST(Checksum, AFrameInPiecesIsNotSummed) {
 }
 
 TEST(Checksum, BuiltFramesAreRightByTheSlowReading) {
-  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().vlan(1).vlan(2).ipv4().tcp(1, 2).payload(9).build()), "");
-  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv6().hop_by_hop().icmp6(128, 0, 1, 2).payload(9).build()),
+  EXPECT_EQ(support::wrong_checksum(
+                PacketBuilder().eth().vlan(1).vlan(2).ipv4().tcp(1, 2).payload(9).build()),
             "");
-  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv6().routing(1, "fd00::9").udp(1, 2).payload(9).build()),
+  EXPECT_EQ(support::wrong_checksum(
+                PacketBuilder().eth().ipv6().hop_by_hop().icmp6(128, 0, 1, 2).payload(9).build()),
             "");
-  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv4().udp(1, 2).corrupt16(6, 0x1111).build()),
-            "protocol 17");
-  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv4().corrupt8(8, 3).udp(1, 2).build()), "IPv4 header");
+  EXPECT_EQ(support::wrong_checksum(
+                PacketBuilder().eth().ipv6().routing(1, "fd00::9").udp(1, 2).payload(9).build()),
+            "");
+  EXPECT_EQ(
+      support::wrong_checksum(PacketBuilder().eth().ipv4().udp(1, 2).corrupt16(6, 0x1111).build()),
+      "protocol 17");
+  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv4().corrupt8(8, 3).udp(1, 2).build()),
+            "IPv4 header");
 }
 
 }  // namespace

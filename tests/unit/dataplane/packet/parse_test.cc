@@ -50,34 +50,42 @@ std::vector<Kind> kinds() {
   return {
       {"ethernet", eth().payload(50).build(), kLayerEth, 14},
       {"vlan", eth().vlan(5).payload(50).build(), kLayerEth | kLayerVlan, 18},
-      {"qinq", eth().vlan(5, 1, false, 0x88a8).vlan(6).payload(50).build(), kLayerEth | kLayerVlan | kLayerVlan2, 22},
-      {"arp", eth().arp(1, support::kMacOne, "10.0.0.1", "00:00:00:00:00:00", "10.0.0.2").padding(18).build(),
+      {"qinq", eth().vlan(5, 1, false, 0x88a8).vlan(6).payload(50).build(),
+       kLayerEth | kLayerVlan | kLayerVlan2, 22},
+      {"arp",
+       eth()
+           .arp(1, support::kMacOne, "10.0.0.1", "00:00:00:00:00:00", "10.0.0.2")
+           .padding(18)
+           .build(),
        kLayerEth | kLayerArp, 42},
       {"ipv4", eth().ipv4().payload(20).build(), k4, 54},
-      {"ipv4 options", eth().ipv4("10.0.0.1", "10.0.0.2", 64, 10).udp(1, 2).build(), k4 | kLayerUdp, 82},
+      {"ipv4 options", eth().ipv4("10.0.0.1", "10.0.0.2", 64, 10).udp(1, 2).build(), k4 | kLayerUdp,
+       82},
       {"tcp", eth().ipv4().tcp(1, 2).payload(20).build(), k4 | kLayerTcp, 74},
       {"tcp options", eth().ipv4().tcp(1, 2, 2, 10).build(), k4 | kLayerTcp, 94},
       {"udp", eth().ipv4().udp(1, 2).payload(3).padding(20).build(), k4 | kLayerUdp, 45},
       {"icmp", eth().ipv4().icmp(8, 0, 7, 9).payload(3).build(), k4 | kLayerIcmp, 45},
       {"sctp", eth().ipv4().sctp(1, 2).build(), k4 | kLayerSctp, 46},
-      {"vxlan", eth().ipv4().udp(1, 4789).vxlan(42).eth().ipv4().udp(3, 4).build(), k4 | kLayerUdp | kLayerVxlan,
-       14 + 36 + 42},
+      {"vxlan", eth().ipv4().udp(1, 4789).vxlan(42).eth().ipv4().udp(3, 4).build(),
+       k4 | kLayerUdp | kLayerVxlan, 14 + 36 + 42},
       {"ipv6", eth().ipv6().payload(20).build(), k6, 74},
       {"ipv6 tcp", eth().vlan(1).ipv6().tcp(1, 2).build(), k6 | kLayerVlan | kLayerTcp, 78},
       {"ipv6 udp", eth().ipv6().udp(1, 2).build(), k6 | kLayerUdp, 62},
       {"icmp6", eth().ipv6().icmp6(128, 0, 7, 9).build(), k6 | kLayerIcmp6, 62},
       {"ipv6 sctp", eth().ipv6().sctp(1, 2).build(), k6 | kLayerSctp, 66},
-      {"ipv6 extensions", eth().ipv6().hop_by_hop().dest_options(2).routing(0, "fd00::9").auth().tcp(1, 2).build(),
+      {"ipv6 extensions",
+       eth().ipv6().hop_by_hop().dest_options(2).routing(0, "fd00::9").auth().tcp(1, 2).build(),
        kExt | kLayerTcp, 54 + 8 + 24 + 24 + 24 + 20},
       {"ipv4 first fragment", eth().ipv4().fragment4(0, true).udp(1, 2).payload(8).build(),
        k4 | kLayerFragment | kLayerUdp, 50},
-      {"ipv4 later fragment", eth().ipv4().fragment4(9, true).set8(9, 17).payload(8).build(), k4 | kLayerFragment, 42},
+      {"ipv4 later fragment", eth().ipv4().fragment4(9, true).set8(9, 17).payload(8).build(),
+       k4 | kLayerFragment, 42},
       {"ipv6 first fragment", eth().ipv6().fragment6(0, true).udp(1, 2).payload(8).build(),
        kExt | kLayerFragment | kLayerUdp, 78},
-      {"ipv6 later fragment", eth().ipv6().fragment6(9, false).set8(0, 17).payload(8).build(), kExt | kLayerFragment,
-       70},
-      {"ipv6 atomic fragment", eth().ipv6().fragment6(0, false).tcp(1, 2).build(), kExt | kLayerFragment | kLayerTcp,
-       82},
+      {"ipv6 later fragment", eth().ipv6().fragment6(9, false).set8(0, 17).payload(8).build(),
+       kExt | kLayerFragment, 70},
+      {"ipv6 atomic fragment", eth().ipv6().fragment6(0, false).tcp(1, 2).build(),
+       kExt | kLayerFragment | kLayerTcp, 82},
   };
 }
 
@@ -102,7 +110,8 @@ TEST(Parse, EachKindOfFrameHasItsLayers) {
 }
 
 TEST(Parse, EthernetFieldsAreThoseOnTheWire) {
-  const Parsed parsed = parse_good(PacketBuilder().eth("02:aa:bb:cc:dd:01", "02:11:22:33:44:02").payload(46).build());
+  const Parsed parsed =
+      parse_good(PacketBuilder().eth("02:aa:bb:cc:dd:01", "02:11:22:33:44:02").payload(46).build());
   EXPECT_EQ(parsed.key.eth_dst, *parse_mac("02:aa:bb:cc:dd:01"));
   EXPECT_EQ(parsed.key.eth_src, *parse_mac("02:11:22:33:44:02"));
   EXPECT_EQ(parsed.key.eth_type, to_be16(0x88b5));
@@ -111,7 +120,8 @@ TEST(Parse, EthernetFieldsAreThoseOnTheWire) {
 }
 
 TEST(Parse, TwoTagsAreReadAndAThirdIsPayload) {
-  const Parsed two = parse_good(eth().vlan(100, 5, true, 0x88a8).vlan(200, 2).ipv4().udp(1, 2).build());
+  const Parsed two =
+      parse_good(eth().vlan(100, 5, true, 0x88a8).vlan(200, 2).ipv4().udp(1, 2).build());
   EXPECT_EQ(two.vlan_tags, 2);
   EXPECT_EQ(two.key.eth_type, to_be16(0x88a8));
   EXPECT_EQ(two.key.vlan_tci, to_be16(5 << 13 | 1 << 12 | 100));
@@ -129,7 +139,10 @@ TEST(Parse, TwoTagsAreReadAndAThirdIsPayload) {
 
 TEST(Parse, ArpFieldsAreThoseOnTheWire) {
   const Parsed parsed =
-      parse_good(eth().vlan(9).arp(2, "02:00:00:00:00:0a", "10.0.0.10", "02:00:00:00:00:0b", "10.0.0.11").build());
+      parse_good(eth()
+                     .vlan(9)
+                     .arp(2, "02:00:00:00:00:0a", "10.0.0.10", "02:00:00:00:00:0b", "10.0.0.11")
+                     .build());
   EXPECT_EQ(parsed.key.arp_opcode, to_be16(2));
   EXPECT_EQ(parsed.key.arp_sha, *parse_mac("02:00:00:00:00:0a"));
   EXPECT_EQ(parsed.key.arp_tha, *parse_mac("02:00:00:00:00:0b"));
@@ -140,8 +153,8 @@ TEST(Parse, ArpFieldsAreThoseOnTheWire) {
 }
 
 TEST(Parse, ArpOfOtherKindsIsGoodButHasNoArpLayer) {
-  const Parsed parsed =
-      parse_good(eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").set16(0, 6).build());
+  const Parsed parsed = parse_good(
+      eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").set16(0, 6).build());
   EXPECT_EQ(parsed.key.layers.host(), kLayerEth);
 }
 
@@ -169,8 +182,12 @@ TEST(Parse, Ipv4FieldsAreThoseOnTheWire) {
 }
 
 TEST(Parse, Ipv6FieldsAreThoseOnTheWire) {
-  const Parsed parsed = parse_good(
-      eth().ipv6("2001:db8::1", "2001:db8::2", 5, 0xb8, 0xfedcb).hop_by_hop(1).udp(5000, 53).payload(4).build());
+  const Parsed parsed = parse_good(eth()
+                                       .ipv6("2001:db8::1", "2001:db8::2", 5, 0xb8, 0xfedcb)
+                                       .hop_by_hop(1)
+                                       .udp(5000, 53)
+                                       .payload(4)
+                                       .build());
   EXPECT_EQ(parsed.key.ipv6_src, *parse_ipv6("2001:db8::1"));
   EXPECT_EQ(parsed.key.ipv6_dst, *parse_ipv6("2001:db8::2"));
   EXPECT_EQ(parsed.key.ip_ttl, 5);
@@ -187,20 +204,25 @@ TEST(Parse, FragmentsOtherThanTheFirstHaveNoPorts) {
   const Parsed first = parse_good(eth().ipv4().fragment4(0, true).udp(7, 8).payload(8).build());
   EXPECT_EQ(first.key.l4_dst, to_be16(8));
   EXPECT_EQ(first.key.ip_fragment, to_be16(0x2000));
-  const Parsed later = parse_good(eth().ipv4().fragment4(185, false).set8(9, 17).payload(8).build());
+  const Parsed later =
+      parse_good(eth().ipv4().fragment4(185, false).set8(9, 17).payload(8).build());
   EXPECT_EQ(later.key.l4_dst, be16{});
   EXPECT_EQ(later.key.ip_proto, 17);
   EXPECT_EQ(later.l4_offset, 0);
-  const Parsed later6 = parse_good(eth().ipv6().fragment6(185, true).set8(0, 60).payload(2).build());
+  const Parsed later6 =
+      parse_good(eth().ipv6().fragment6(185, true).set8(0, 60).payload(2).build());
   EXPECT_EQ(later6.key.ip_fragment, to_be16(185 << 3 | 1));
   EXPECT_EQ(later6.key.ip_proto, 60) << "its payload is no extension header to be read";
   EXPECT_EQ(later6.l4_offset, 0);
 }
 
 TEST(Parse, AFirstFragmentsUdpLengthMayExceedTheFragmentButAWholeDatagramsMayNot) {
-  EXPECT_EQ(verdict(eth().ipv4().fragment4(0, true).udp(7, 8).set16(4, 2000).payload(8).build()), "good");
-  EXPECT_EQ(verdict(eth().ipv6().fragment6(0, true).udp(7, 8).set16(4, 2000).payload(8).build()), "good");
-  EXPECT_EQ(verdict(eth().ipv6().fragment6(0, false).udp(7, 8).set16(4, 2000).payload(8).build()), "malformed_l4");
+  EXPECT_EQ(verdict(eth().ipv4().fragment4(0, true).udp(7, 8).set16(4, 2000).payload(8).build()),
+            "good");
+  EXPECT_EQ(verdict(eth().ipv6().fragment6(0, true).udp(7, 8).set16(4, 2000).payload(8).build()),
+            "good");
+  EXPECT_EQ(verdict(eth().ipv6().fragment6(0, false).udp(7, 8).set16(4, 2000).payload(8).build()),
+            "malformed_l4");
 }
 
 TEST(Parse, IcmpOnlyOverIpv4AndIcmp6OnlyOverIpv6) {
@@ -209,27 +231,36 @@ TEST(Parse, IcmpOnlyOverIpv4AndIcmp6OnlyOverIpv6) {
   EXPECT_EQ(echo.key.icmp_code, 1);
   EXPECT_EQ(echo.key.icmp_ident, to_be16(0x1234));
   EXPECT_EQ(echo.key.icmp_seq, to_be16(7));
-  EXPECT_EQ(parse_good(eth().ipv4().icmp(13, 0, 5, 6).payload(12).build()).key.icmp_ident, to_be16(5));
-  EXPECT_EQ(parse_good(eth().ipv4().icmp(3, 4, 5, 1400).build()).key.icmp_seq, be16{}) << "an error has no sequence";
+  EXPECT_EQ(parse_good(eth().ipv4().icmp(13, 0, 5, 6).payload(12).build()).key.icmp_ident,
+            to_be16(5));
+  EXPECT_EQ(parse_good(eth().ipv4().icmp(3, 4, 5, 1400).build()).key.icmp_seq, be16{})
+      << "an error has no sequence";
   const Parsed echo6 = parse_good(eth().ipv6().icmp6(129, 0, 1, 2).build());
   EXPECT_EQ(echo6.key.icmp_type, 129);
   EXPECT_EQ(echo6.key.icmp_ident, to_be16(1));
-  EXPECT_EQ(parse_good(eth().ipv6().icmp6(135, 0, 9, 9).payload(16).build()).key.icmp_ident, be16{});
-  EXPECT_EQ(parse_good(eth().ipv4().icmp6(128, 0, 1, 2).build()).key.layers.host(), kLayerEth | kLayerIpv4);
-  EXPECT_EQ(parse_good(eth().ipv6().icmp(8, 0, 1, 2).build()).key.layers.host(), kLayerEth | kLayerIpv6);
+  EXPECT_EQ(parse_good(eth().ipv6().icmp6(135, 0, 9, 9).payload(16).build()).key.icmp_ident,
+            be16{});
+  EXPECT_EQ(parse_good(eth().ipv4().icmp6(128, 0, 1, 2).build()).key.layers.host(),
+            kLayerEth | kLayerIpv4);
+  EXPECT_EQ(parse_good(eth().ipv6().icmp(8, 0, 1, 2).build()).key.layers.host(),
+            kLayerEth | kLayerIpv6);
 }
 
 TEST(Parse, VxlanIsItsHeaderAndNothingBehindIt) {
-  const Parsed parsed = parse_good(eth().ipv4().udp(9, 4789).vxlan(0x123456).eth().vlan(7).ipv6().tcp(1, 2).build());
+  const Parsed parsed =
+      parse_good(eth().ipv4().udp(9, 4789).vxlan(0x123456).eth().vlan(7).ipv6().tcp(1, 2).build());
   EXPECT_EQ(parsed.key.vxlan_vni, to_be32(0x12345600));
-  EXPECT_EQ(parse_good(eth().ipv4().udp(9, 4789).vxlan(5).set8(7, 0xff).build()).key.vxlan_vni, to_be32(5 << 8))
+  EXPECT_EQ(parse_good(eth().ipv4().udp(9, 4789).vxlan(5).set8(7, 0xff).build()).key.vxlan_vni,
+            to_be32(5 << 8))
       << "the reserved byte is not the VNI's";
   EXPECT_EQ(parsed.vlan_tags, 0);
   EXPECT_EQ(parsed.key.layers.host(), kLayerEth | kLayerIpv4 | kLayerUdp | kLayerVxlan);
-  const Parsed invalid = parse_good(eth().ipv4().udp(9, 4789).vxlan(5).set8(0, 0).payload(9).build());
+  const Parsed invalid =
+      parse_good(eth().ipv4().udp(9, 4789).vxlan(5).set8(0, 0).payload(9).build());
   EXPECT_EQ(invalid.key.vxlan_vni, be32{}) << "RFC 7348: I must be set";
   EXPECT_EQ(invalid.key.layers.host(), kLayerEth | kLayerIpv4 | kLayerUdp);
-  EXPECT_EQ(parse_good(eth().ipv4().udp(4789, 9).vxlan(5).build()).key.vxlan_vni, be32{}) << "by destination port";
+  EXPECT_EQ(parse_good(eth().ipv4().udp(4789, 9).vxlan(5).build()).key.vxlan_vni, be32{})
+      << "by destination port";
 }
 
 TEST(Parse, ARoutingHeaderWithSegmentsLeftIsNoted) {
@@ -269,7 +300,9 @@ TEST(Parse, EachMalformationHasItsDrop) {
     for (int i = 0; i < headers; ++i) builder.dest_options();
     return builder.udp(1, 2).build();
   };
-  const auto arp = [] { return eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2"); };
+  const auto arp = [] {
+    return eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2");
+  };
   const Malformed cases[] = {
       {"an empty frame", {}, "malformed_eth"},
       {"13 bytes", Frame(13, 2), "malformed_eth"},
@@ -290,51 +323,73 @@ TEST(Parse, EachMalformationHasItsDrop) {
        "malformed_eth"},
       {"ARP: MACs of 8 bytes", arp().set8(4, 8).build(), "malformed_arp"},
       {"ARP: IPv4 addresses of 16 bytes", arp().set8(5, 16).build(), "malformed_arp"},
-      {"ARP: another hardware's, cut short", arp().set16(0, 6).set8(4, 100).build(), "malformed_arp"},
+      {"ARP: another hardware's, cut short", arp().set16(0, 6).set8(4, 100).build(),
+       "malformed_arp"},
       {"IPv4: version 6", eth().ipv4().set8(0, 0x65).udp(1, 2).build(), "malformed_ipv4"},
       {"IPv4: header of 16 bytes", eth().ipv4().set8(0, 0x44).udp(1, 2).build(), "malformed_ipv4"},
-      {"IPv4: header of 60 bytes that are not there", eth().ipv4().set8(0, 0x4f).udp(1, 2).build(), "malformed_ipv4"},
-      {"IPv4: total length less than the header", eth().ipv4().set16(2, 19).udp(1, 2).build(), "malformed_ipv4"},
+      {"IPv4: header of 60 bytes that are not there", eth().ipv4().set8(0, 0x4f).udp(1, 2).build(),
+       "malformed_ipv4"},
+      {"IPv4: total length less than the header", eth().ipv4().set16(2, 19).udp(1, 2).build(),
+       "malformed_ipv4"},
       {"IPv4: total length zero", eth().ipv4().set16(2, 0).udp(1, 2).build(), "malformed_ipv4"},
-      {"IPv4: total length more than the frame", eth().ipv4().set16(2, 29).udp(1, 2).build(), "malformed_ipv4"},
+      {"IPv4: total length more than the frame", eth().ipv4().set16(2, 29).udp(1, 2).build(),
+       "malformed_ipv4"},
       {"IPv4: wrong checksum", eth().ipv4().corrupt8(8, 63).udp(1, 2).build(), "malformed_ipv4"},
       {"IPv4: checksum zero", eth().ipv4().corrupt16(10, 0).udp(1, 2).build(), "malformed_ipv4"},
-      {"IPv4: wrong byte in an option", eth().ipv4("10.0.0.1", "10.0.0.2", 9, 2).corrupt8(27, 9).build(),
-       "malformed_ipv4"},
+      {"IPv4: wrong byte in an option",
+       eth().ipv4("10.0.0.1", "10.0.0.2", 9, 2).corrupt8(27, 9).build(), "malformed_ipv4"},
       {"IPv6: version 4", eth().ipv6().set8(0, 0x40).udp(1, 2).build(), "malformed_ipv6"},
-      {"IPv6: payload length more than the frame", eth().ipv6().set16(4, 9).udp(1, 2).build(), "malformed_ipv6"},
-      {"IPv6: hop-by-hop longer than the payload", eth().ipv6().hop_by_hop().set8(1, 9).udp(1, 2).build(),
+      {"IPv6: payload length more than the frame", eth().ipv6().set16(4, 9).udp(1, 2).build(),
        "malformed_ipv6"},
-      {"IPv6: routing longer than the payload", eth().ipv6().routing(0, "::1").set8(1, 255).udp(1, 2).build(),
+      {"IPv6: hop-by-hop longer than the payload",
+       eth().ipv6().hop_by_hop().set8(1, 9).udp(1, 2).build(), "malformed_ipv6"},
+      {"IPv6: routing longer than the payload",
+       eth().ipv6().routing(0, "::1").set8(1, 255).udp(1, 2).build(), "malformed_ipv6"},
+      {"IPv6: AH longer than the payload", eth().ipv6().auth().set8(1, 255).udp(1, 2).build(),
        "malformed_ipv6"},
-      {"IPv6: AH longer than the payload", eth().ipv6().auth().set8(1, 255).udp(1, 2).build(), "malformed_ipv6"},
-      {"IPv6: AH with length zero is eight bytes", eth().ipv6().auth().set8(1, 0).set8(0, 59).build(), "good"},
-      {"IPv6: jumbogram", eth().ipv6().set16(4, 0).hop_by_hop().udp(1, 2).build(), "malformed_ipv6"},
-      {"IPv6: fragment header cut short", eth().ipv6().set8(6, 44).payload(7).build(), "malformed_ipv6"},
-      {"IPv6: two fragment headers", eth().ipv6().fragment6(0, true).fragment6(0, true).udp(1, 2).build(),
+      {"IPv6: AH with length zero is eight bytes",
+       eth().ipv6().auth().set8(1, 0).set8(0, 59).build(), "good"},
+      {"IPv6: jumbogram", eth().ipv6().set16(4, 0).hop_by_hop().udp(1, 2).build(),
        "malformed_ipv6"},
+      {"IPv6: fragment header cut short", eth().ipv6().set8(6, 44).payload(7).build(),
+       "malformed_ipv6"},
+      {"IPv6: two fragment headers",
+       eth().ipv6().fragment6(0, true).fragment6(0, true).udp(1, 2).build(), "malformed_ipv6"},
       {"IPv6: as many extension headers as allowed", deep(kMaxIpv6ExtHeaders), "good"},
       {"IPv6: one more", deep(kMaxIpv6ExtHeaders + 1), "malformed_ipv6"},
       {"IPv6: first fragment without all extension headers",
-       eth().ipv6().fragment6(0, true).dest_options().set8(1, 3).payload(4).build(), "malformed_ipv6"},
+       eth().ipv6().fragment6(0, true).dest_options().set8(1, 3).payload(4).build(),
+       "malformed_ipv6"},
       {"TCP: header of 16 bytes", eth().ipv4().tcp(1, 2).set8(12, 0x40).build(), "malformed_l4"},
-      {"TCP: options that are not there", eth().ipv4().tcp(1, 2).set8(12, 0x60).build(), "malformed_l4"},
-      {"TCP: options in the padding only", eth().ipv4().tcp(1, 2).set8(12, 0x60).padding(20).build(), "malformed_l4"},
-      {"TCP: cut short by the IP length", eth().ipv4().set16(2, 39).tcp(1, 2).build(), "malformed_l4"},
-      {"TCP: tiny first fragment", eth().ipv4().fragment4(0, true).set8(9, 6).payload(8).padding(20).build(),
+      {"TCP: options that are not there", eth().ipv4().tcp(1, 2).set8(12, 0x60).build(),
        "malformed_l4"},
-      {"TCP over IPv6: payload length zero", eth().ipv6().set16(4, 0).tcp(1, 2).build(), "malformed_l4"},
+      {"TCP: options in the padding only",
+       eth().ipv4().tcp(1, 2).set8(12, 0x60).padding(20).build(), "malformed_l4"},
+      {"TCP: cut short by the IP length", eth().ipv4().set16(2, 39).tcp(1, 2).build(),
+       "malformed_l4"},
+      {"TCP: tiny first fragment",
+       eth().ipv4().fragment4(0, true).set8(9, 6).payload(8).padding(20).build(), "malformed_l4"},
+      {"TCP over IPv6: payload length zero", eth().ipv6().set16(4, 0).tcp(1, 2).build(),
+       "malformed_l4"},
       {"UDP: seven bytes", eth().ipv4().set8(9, 17).payload(7).padding(20).build(), "malformed_l4"},
       {"UDP: length 7", eth().ipv4().udp(1, 2).set16(4, 7).build(), "malformed_l4"},
-      {"UDP: length beyond the IP length", eth().ipv4().udp(1, 2).set16(4, 9).padding(9).build(), "malformed_l4"},
-      {"UDP: length less than the IP length", eth().ipv4().udp(1, 2).set16(4, 10).payload(9).build(), "good"},
+      {"UDP: length beyond the IP length", eth().ipv4().udp(1, 2).set16(4, 9).padding(9).build(),
+       "malformed_l4"},
+      {"UDP: length less than the IP length",
+       eth().ipv4().udp(1, 2).set16(4, 10).payload(9).build(), "good"},
       {"ICMP: seven bytes", eth().ipv4().set8(9, 1).payload(7).padding(20).build(), "malformed_l4"},
-      {"ICMPv6: three bytes", eth().ipv6().set8(6, 58).payload(3).padding(20).build(), "malformed_l4"},
-      {"ICMPv6: echo of six bytes", eth().ipv6().set8(6, 58).payload({128, 0, 0, 0, 0, 0}).build(), "malformed_l4"},
-      {"ICMPv6: four bytes of another type", eth().ipv6().set8(6, 58).payload({1, 0, 0, 0}).build(), "good"},
-      {"SCTP: eleven bytes", eth().ipv4().set8(9, 132).payload(11).padding(20).build(), "malformed_l4"},
-      {"VXLAN: seven bytes", eth().ipv4().udp(1, 4789).payload(7).padding(20).build(), "malformed_l4"},
-      {"VXLAN: beyond the UDP length", eth().ipv4().udp(1, 4789).set16(4, 15).vxlan(4).build(), "malformed_l4"},
+      {"ICMPv6: three bytes", eth().ipv6().set8(6, 58).payload(3).padding(20).build(),
+       "malformed_l4"},
+      {"ICMPv6: echo of six bytes", eth().ipv6().set8(6, 58).payload({128, 0, 0, 0, 0, 0}).build(),
+       "malformed_l4"},
+      {"ICMPv6: four bytes of another type", eth().ipv6().set8(6, 58).payload({1, 0, 0, 0}).build(),
+       "good"},
+      {"SCTP: eleven bytes", eth().ipv4().set8(9, 132).payload(11).padding(20).build(),
+       "malformed_l4"},
+      {"VXLAN: seven bytes", eth().ipv4().udp(1, 4789).payload(7).padding(20).build(),
+       "malformed_l4"},
+      {"VXLAN: beyond the UDP length", eth().ipv4().udp(1, 4789).set16(4, 15).vxlan(4).build(),
+       "malformed_l4"},
   };
   for (const Malformed& one : cases) EXPECT_EQ(verdict(one.frame), one.drop) << one.what;
 }
@@ -345,7 +400,9 @@ TEST(Parse, FramesCutWithinTheirHeadersAreNeverTakenForGood) {
       const Frame cut(kind.frame.begin(), kind.frame.begin() + static_cast<long>(length));
       ASSERT_TRUE(verdict(cut).starts_with("malformed_")) << kind.name << " cut to " << length;
     }
-    EXPECT_EQ(verdict(Frame(kind.frame.begin(), kind.frame.begin() + static_cast<long>(kind.headers))), "good")
+    EXPECT_EQ(
+        verdict(Frame(kind.frame.begin(), kind.frame.begin() + static_cast<long>(kind.headers))),
+        "good")
         << kind.name;
   }
 }
@@ -370,7 +427,8 @@ TEST(Parse, AChecksumRequestMayOnlyBeForL4OrForWhatNobodyRead) {
   };
   const Frame tcp = eth().ipv4().tcp(1, 2, 2, 3).payload(20).build();
   const Frame tunnel = eth().ipv4().udp(1, 4789).vxlan(4).eth().ipv4().tcp(1, 2).build();
-  const Frame flagless = eth().ipv4().udp(1, 4789).payload(40, 0).build();  // VXLAN's port, but flag I is clear
+  const Frame flagless =
+      eth().ipv4().udp(1, 4789).payload(40, 0).build();  // VXLAN's port, but flag I is clear
   const auto size = static_cast<uint16_t>(tcp.size());
   const Request requests[] = {
       {"TCP's", tcp, 34, 16, "good"},
@@ -399,9 +457,12 @@ TEST(Parse, AChecksumRequestMayOnlyBeForL4OrForWhatNobodyRead) {
       {"the flags that say a VNI is there", flagless, 34, 8, "bad_offload"},
       {"a VNI that is not valid yet", flagless, 34, 12, "bad_offload"},
       {"behind a VXLAN header without a VNI", flagless, 34, 16, "good"},
-      {"an extension header's", eth().ipv6().dest_options().udp(1, 2).build(), 54, 4, "bad_offload"},
-      {"UDP's behind an extension header", eth().ipv6().dest_options().udp(1, 2).build(), 62, 6, "good"},
-      {"an ARP address", eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").padding(18).build(),
+      {"an extension header's", eth().ipv6().dest_options().udp(1, 2).build(), 54, 4,
+       "bad_offload"},
+      {"UDP's behind an extension header", eth().ipv6().dest_options().udp(1, 2).build(), 62, 6,
+       "good"},
+      {"an ARP address",
+       eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").padding(18).build(),
        14, 14, "bad_offload"},
       {"a tag", eth().vlan(1).payload(40).build(), 14, 0, "bad_offload"},
       {"an unknown protocol's", eth().ipv4().payload(40).build(), 34, 8, "good"},
@@ -426,12 +487,14 @@ TEST(Parse, MutatedFramesAreReadWithinTheirBoundsAndConsistently) {
   for (int round = 0; round < 60000; ++round) {
     Frame frame = all[random() % all.size()].frame;
     const unsigned changes = 1 + random() % 4;
-    for (unsigned i = 0; i < changes; ++i) frame[random() % frame.size()] = static_cast<uint8_t>(random());
+    for (unsigned i = 0; i < changes; ++i)
+      frame[random() % frame.size()] = static_cast<uint8_t>(random());
     if (random() % 3 == 0) frame.resize(random() % (frame.size() + 1));
     const size_t l3 = frame.size() > 34 ? 14 : 0;
     if (l3 != 0 && random() % 2 == 0 && (frame[l3] >> 4) == 4) {
       // A right header checksum, to get past it.
-      const size_t header = std::min<size_t>((frame[l3] & 15u) * 4u, frame.size() - l3) & ~size_t{1};
+      const size_t header =
+          std::min<size_t>((frame[l3] & 15u) * 4u, frame.size() - l3) & ~size_t{1};
       frame[l3 + 10] = frame[l3 + 11] = 0;
       const uint32_t sum = ~support::sum_range(frame, l3, header);
       frame[l3 + 10] = static_cast<uint8_t>(sum >> 8);
@@ -447,15 +510,17 @@ TEST(Parse, MutatedFramesAreReadWithinTheirBoundsAndConsistently) {
     Parsed parsed;
     if (parse(test.packet, parsed)) continue;
     ++good;
-    ASSERT_EQ(test.bytes(), Frame(frame.begin(), frame.begin() + static_cast<long>(head))) << "parse writes nothing";
+    ASSERT_EQ(test.bytes(), Frame(frame.begin(), frame.begin() + static_cast<long>(head)))
+        << "parse writes nothing";
     ASSERT_LE(parsed.l3_offset, head);
     ASSERT_LE(parsed.l4_offset, head);
     ASSERT_LE(parsed.l4_offset + parsed.l4_length, frame.size());
     ASSERT_TRUE(parsed.key.has(kLayerEth));
     const uint16_t layers = parsed.key.layers.host();
-    const int l3s = std::popcount(static_cast<unsigned>(layers & (kLayerArp | kLayerIpv4 | kLayerIpv6)));
-    const int l4s =
-        std::popcount(static_cast<unsigned>(layers & (kLayerTcp | kLayerUdp | kLayerIcmp | kLayerIcmp6 | kLayerSctp)));
+    const int l3s =
+        std::popcount(static_cast<unsigned>(layers & (kLayerArp | kLayerIpv4 | kLayerIpv6)));
+    const int l4s = std::popcount(static_cast<unsigned>(
+        layers & (kLayerTcp | kLayerUdp | kLayerIcmp | kLayerIcmp6 | kLayerSctp)));
     ASSERT_LE(l3s, 1);
     ASSERT_LE(l4s, 1);
     ASSERT_TRUE(l4s == 0 || parsed.l4_offset > parsed.l3_offset);
@@ -468,7 +533,8 @@ uint32_t hash_of(const Frame& frame) { return flow_hash(parse_good(frame).key); 
 
 TEST(FlowHash, IsTheSameForAFlowAndDiffersBetweenFlows) {
   const uint32_t flow = hash_of(eth().ipv4().tcp(1000, 80).build());
-  EXPECT_EQ(hash_of(eth().ipv4("10.0.0.1", "10.0.0.2", 3).tcp(1000, 80, 1).payload(99).build()), flow);
+  EXPECT_EQ(hash_of(eth().ipv4("10.0.0.1", "10.0.0.2", 3).tcp(1000, 80, 1).payload(99).build()),
+            flow);
   EXPECT_NE(hash_of(eth().ipv4().tcp(1001, 80).build()), flow);
   EXPECT_NE(hash_of(eth().ipv4("10.0.0.3").tcp(1000, 80).build()), flow);
   EXPECT_NE(hash_of(eth().ipv4().udp(1000, 80).build()), flow);
@@ -496,19 +562,22 @@ TEST(FlowHash, SpreadsFlowsEvenlyOverFewQueues) {
   }
 }
 
-// Common frames take a short cut: with any byte of theirs changed, and cut short anywhere, it says what the walk over all
-// headers says.
+// Common frames take a short cut: with any byte of theirs changed, and cut short anywhere, it says
+// what the walk over all headers says.
 TEST(ParseShortCut, AgreesWithTheWalkOverAllHeaders) {
   const uint64_t seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 random(seed);
-  const support::Frame frames[] = {eth().ipv4().udp(1000, 53).payload(30).build(), eth().ipv4().udp(1000, 4789).payload(30).build(),
+  const support::Frame frames[] = {eth().ipv4().udp(1000, 53).payload(30).build(),
+                                   eth().ipv4().udp(1000, 4789).payload(30).build(),
                                    eth().ipv4().tcp(1000, 53, 0x12, 2).payload(30).build(),
-                                   eth().ipv4().tcp(1000, 53).padding(9).build(), eth().ipv4().udp(1, 2).padding(20).build()};
+                                   eth().ipv4().tcp(1000, 53).padding(9).build(),
+                                   eth().ipv4().udp(1, 2).padding(20).build()};
   size_t parsed = 0;
   for (int n = 0; n < 200'000; ++n) {
     support::Frame frame = frames[random() % std::size(frames)];
-    for (uint64_t changes = random() % 3; changes > 0; --changes) frame[random() % frame.size()] ^= static_cast<uint8_t>(1u << random() % 8);
+    for (uint64_t changes = random() % 3; changes > 0; --changes)
+      frame[random() % frame.size()] ^= static_cast<uint8_t>(1u << random() % 8);
     if (random() % 2 == 0) {  // so that a change of the header is not refused by its checksum
       frame[24] = frame[25] = 0;
       const auto sum = static_cast<uint16_t>(~ones_sum({frame.data() + 14, 20}));

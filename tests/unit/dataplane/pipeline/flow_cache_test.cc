@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The flow cache by itself, and a pipeline with it held against one without, over random rules, packets and changes.
+// The flow cache by itself, and a pipeline with it held against one without, over random rules,
+// packets and changes.
 #include "dataplane/pipeline/flow_cache.h"
 
 #include <gtest/gtest.h>
@@ -9,10 +10,10 @@
 #include <random>
 #include <string>
 
-#include "dataplane/rules/flow_command.h"
 #include "dataplane/pipeline/miss_budget.h"
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/policy/policy_store.h"
+#include "dataplane/rules/flow_command.h"
 #include "tests/support/manual_grace.h"
 #include "tests/support/packet_builder.h"
 #include "tests/support/test_host.h"
@@ -54,7 +55,9 @@ FlowDecision output_to(uint32_t endpoint) {
 // The flow's output; none: not found.
 EndpointId found(const FlowCache& cache, const FlowPartition& partition, uint64_t flow) {
   FlowDecision decision;
-  return cache.find(probe_of(cache, partition, flow), partition.changed, decision) ? decision.endpoint : EndpointId{};
+  return cache.find(probe_of(cache, partition, flow), partition.changed, decision)
+             ? decision.endpoint
+             : EndpointId{};
 }
 
 TEST(FlowCache, FindsWhatWasInsertedUnderKeysOfAnyWidth) {
@@ -65,7 +68,8 @@ TEST(FlowCache, FindsWhatWasInsertedUnderKeysOfAnyWidth) {
     for (uint32_t flow = 1; flow <= flows; ++flow) {
       cache.insert(probe_of(cache, partition, flow), output_to(flow), 5, EndpointId{1});
     }
-    for (uint32_t flow = 1; flow <= flows; ++flow) EXPECT_EQ(found(cache, partition, flow), EndpointId{flow}) << int(words);
+    for (uint32_t flow = 1; flow <= flows; ++flow)
+      EXPECT_EQ(found(cache, partition, flow), EndpointId{flow}) << int(words);
     if (words > 0) {
       EXPECT_FALSE(found(cache, partition, flows + 1).valid());
     }
@@ -110,7 +114,8 @@ TEST(FlowCache, AFloodOfNewFlowsTakesNoEntryOfAnOwnerWithinItsShare) {
   const FlowPartition victim = partition_of(2, 4);
   const FlowPartition flooder = partition_of(4, 4);
   std::vector<uint64_t> kept;
-  for (uint64_t flow = 1; flow <= 256; ++flow) {  // half a way for each set: hardly a set has more than four
+  for (uint64_t flow = 1; flow <= 256;
+       ++flow) {  // half a way for each set: hardly a set has more than four
     cache.insert(probe_of(cache, victim, flow), output_to(1), 1, EndpointId{1});
   }
   for (uint64_t flow = 1; flow <= 256; ++flow) {
@@ -125,7 +130,8 @@ TEST(FlowCache, AFloodOfNewFlowsTakesNoEntryOfAnOwnerWithinItsShare) {
   EXPECT_GE(left, 250u) << "sets with more than four of the victim's flows may lose some";
   // And the flooder's entries are there, too: the rest of the cache is its to use.
   size_t floods = 0;
-  for (uint64_t flow = 90'000; flow <= 100'000; ++flow) floods += found(cache, flooder, flow).valid() ? 1 : 0;
+  for (uint64_t flow = 90'000; flow <= 100'000; ++flow)
+    floods += found(cache, flooder, flow).valid() ? 1 : 0;
   EXPECT_GE(floods, 3000u);
 }
 
@@ -134,14 +140,17 @@ TEST(FlowCache, TheSeedDecidesWhichFlowsMeetInASet) {
   const FlowPartition partition = partition_of(2, 4);
   size_t same = 0;
   for (uint64_t flow = 1; flow <= 1000; ++flow) {
-    same += probe_of(one, partition, flow).hash % 512 == probe_of(two, partition, flow).hash % 512 ? 1 : 0;
+    same += probe_of(one, partition, flow).hash % 512 == probe_of(two, partition, flow).hash % 512
+                ? 1
+                : 0;
   }
   EXPECT_LT(same, 20u);
 }
 
 TEST(FlowCache, WithoutEntriesItIsOff) { EXPECT_FALSE(FlowCache(0, 1).enabled()); }
 
-// A worker whose victim always has packets, which cost `cheap` cycles a burst, beside a port whose bursts cost `dear`.
+// A worker whose victim always has packets, which cost `cheap` cycles a burst, beside a port whose
+// bursts cost `dear`.
 double victims_part(uint64_t cheap, uint64_t dear, bool victim_is_there) {
   MissBudget budget;
   uint64_t now = 1;
@@ -160,7 +169,8 @@ double victims_part(uint64_t cheap, uint64_t dear, bool victim_is_there) {
       ++now;
     }
   }
-  return victim_is_there ? static_cast<double>(of_victim) / static_cast<double>(now) : static_cast<double>(floods * dear) / static_cast<double>(now);
+  return victim_is_there ? static_cast<double>(of_victim) / static_cast<double>(now)
+                         : static_cast<double>(floods * dear) / static_cast<double>(now);
 }
 
 TEST(MissBudget, AFloodCostsItsNeighboursLessThanATenthAndNothingIfThereAreNone) {
@@ -174,7 +184,8 @@ TEST(MissBudget, AFloodCostsItsNeighboursLessThanATenthAndNothingIfThereAreNone)
 class CacheOracle {
  public:
   static constexpr const char* kNames[] = {"physnet1", "a/net0", "b/net0", "c/net0"};
-  static constexpr std::string_view kMacs[] = {"02:00:00:00:00:0f", "02:00:00:00:00:0a", "02:00:00:00:00:0b", "02:00:00:00:00:0c",
+  static constexpr std::string_view kMacs[] = {"02:00:00:00:00:0f", "02:00:00:00:00:0a",
+                                               "02:00:00:00:00:0b", "02:00:00:00:00:0c",
                                                "ff:ff:ff:ff:ff:ff", "02:00:00:00:00:77"};
 
   explicit CacheOracle(uint64_t seed) : rng_(seed) {
@@ -213,9 +224,13 @@ class CacheOracle {
     Pipeline pipeline;
   };
 
-  uint64_t below(uint64_t bound) { return std::uniform_int_distribution<uint64_t>(0, bound - 1)(rng_); }
+  uint64_t below(uint64_t bound) {
+    return std::uniform_int_distribution<uint64_t>(0, bound - 1)(rng_);
+  }
   template <typename List>
-  auto pick(const List& list) { return list[below(std::size(list))]; }
+  auto pick(const List& list) {
+    return list[below(std::size(list))];
+  }
   std::string number(uint64_t bound) { return std::to_string(below(bound)); }
 
   std::string pattern() {
@@ -226,7 +241,9 @@ class CacheOracle {
     if (below(6) == 0) text += std::string(" src is ") + std::string(pick(kMacs));
     if (below(5) == 0) text += " / vlan vid is " + number(3);
     if (below(4) == 0) return text + " / end";
-    if (below(5) == 0) return text + (below(2) == 0 ? " / ipv6 hop is " + number(3) + " / end" : " / ipv6 / udp dst is " + number(4) + " / end");
+    if (below(5) == 0)
+      return text + (below(2) == 0 ? " / ipv6 hop is " + number(3) + " / end"
+                                   : " / ipv6 / udp dst is " + number(4) + " / end");
     text += " / ipv4";
     if (below(3) == 0) text += " src is 10.0.0." + number(4);
     if (below(4) == 0) text += " dst spec 10.0.0." + number(4) + " dst prefix 31";
@@ -243,11 +260,18 @@ class CacheOracle {
     std::string text;
     if (below(3) == 0) text += "count / ";
     if (below(4) == 0) text += "mark id " + number(3) + " / ";
-    static constexpr const char* kRewrites[] = {"dec_ttl", "of_pop_vlan", "of_push_vlan ethertype 0x8100", "of_set_vlan_vid vlan_vid 2",
-                                                "set_tp_dst port 2", "mac_swap", "set_ipv4_dst ipv4_addr 10.0.0.3"};
+    static constexpr const char* kRewrites[] = {"dec_ttl",
+                                                "of_pop_vlan",
+                                                "of_push_vlan ethertype 0x8100",
+                                                "of_set_vlan_vid vlan_vid 2",
+                                                "set_tp_dst port 2",
+                                                "mac_swap",
+                                                "set_ipv4_dst ipv4_addr 10.0.0.3"};
     while (below(4) == 0) text += std::string(pick(kRewrites)) + " / ";
     const auto to = [&] {
-      const size_t whose = direction == Direction::kEgress ? std::find(ids_.begin(), ids_.end(), owner) - ids_.begin() : below(4);
+      const size_t whose = direction == Direction::kEgress
+                               ? std::find(ids_.begin(), ids_.end(), owner) - ids_.begin()
+                               : below(4);
       return std::string("represented_port ethdev_port_id ") + kNames[whose] + " / ";
     };
     switch (below(8)) {
@@ -266,8 +290,8 @@ class CacheOracle {
     const auto direction = static_cast<Direction>(1 + below(3));
     const auto group = static_cast<uint32_t>(below(2) == 0 ? 0 : below(3));
     static constexpr const char* kDirections[] = {"", "ingress", "egress", "transfer"};
-    std::string text = std::string(kDirections[static_cast<size_t>(direction)]) + " group " + std::to_string(group) + " priority " +
-                       number(4) + " pattern ";
+    std::string text = std::string(kDirections[static_cast<size_t>(direction)]) + " group " +
+                       std::to_string(group) + " priority " + number(4) + " pattern ";
     if (direction == Direction::kTransfer && below(2) == 0) {
       text += std::string("represented_port ethdev_port_id is ") + pick(kNames) + " / ";
     }
@@ -291,13 +315,16 @@ class CacheOracle {
         if (auto made = t.create_rule(owner, rule(owner))) rules_.emplace_back(owner, *made);
       } else if (!rules_.empty()) {
         const size_t at = below(rules_.size());
-        if (t.destroy_rule(rules_[at].first, rules_[at].second)) rules_.erase(rules_.begin() + static_cast<std::ptrdiff_t>(at));
+        if (t.destroy_rule(rules_[at].first, rules_[at].second))
+          rules_.erase(rules_.begin() + static_cast<std::ptrdiff_t>(at));
       }
     }
     if (below(6) == 0) {
-      const LocationKind kinds[] = {LocationKind::kPort, LocationKind::kPort, LocationKind::kUplink, LocationKind::kParked, LocationKind::kNone};
+      const LocationKind kinds[] = {LocationKind::kPort, LocationKind::kPort, LocationKind::kUplink,
+                                    LocationKind::kParked, LocationKind::kNone};
       const size_t vm = 1 + below(3);
-      EXPECT_TRUE(t.set_location(ids_[vm], {pick(kinds), PortId{static_cast<uint16_t>(vm)}, ids_[0]}));
+      EXPECT_TRUE(
+          t.set_location(ids_[vm], {pick(kinds), PortId{static_cast<uint16_t>(vm)}, ids_[0]}));
     }
     if (below(10) == 0) {
       Profile profile = store_.endpoint(id)->profile;
@@ -311,7 +338,8 @@ class CacheOracle {
     std::vector<RuleSpec> specs;
     for (uint64_t n = below(6); n > 0; --n) {
       Rule made = rule(id);
-      if (made.attributes.direction != Direction::kTransfer) specs.push_back({store_.endpoint(id)->profile.name, RuleId{}, made});
+      if (made.attributes.direction != Direction::kTransfer)
+        specs.push_back({store_.endpoint(id)->profile.name, RuleId{}, made});
     }
     {
       Transaction t(store_);
@@ -330,23 +358,43 @@ class CacheOracle {
   void refresh_rules() {
     rules_.clear();
     for (const EndpointId id : ids_) {
-      for (const auto& [number, record] : store_.endpoint(id)->rules) rules_.emplace_back(id, record->id);
+      for (const auto& [number, record] : store_.endpoint(id)->rules)
+        rules_.emplace_back(id, record->id);
     }
   }
 
   support::Frame frame() {
     PacketBuilder b;
     b.eth(pick(kMacs), kMacs[below(4)]);
-    for (uint64_t tags = below(6) == 0 ? 1 + below(3) : 0; tags > 0; --tags) b.vlan(static_cast<uint16_t>(below(3)));
+    for (uint64_t tags = below(6) == 0 ? 1 + below(3) : 0; tags > 0; --tags)
+      b.vlan(static_cast<uint16_t>(below(3)));
     const std::string src = "10.0.0." + number(4), dst = "10.0.0." + number(4);
     const auto port = static_cast<uint16_t>(below(4));
     switch (below(8)) {
       case 0: return b.payload(46).build();
-      case 1: return b.ipv6("fd00::1", "fd00::2", static_cast<uint8_t>(below(3))).udp(1, port).payload(20).build();
-      case 2: return b.ipv4(src, dst, static_cast<uint8_t>(below(3))).fragment4(static_cast<uint16_t>(below(2)), true).udp(1, port).payload(20).build();
-      case 3: return b.ipv4(src, dst, static_cast<uint8_t>(below(3))).tcp(1, port, static_cast<uint8_t>(below(3))).payload(10).build();
-      case 4: return b.ipv4(src, dst).icmp(8, 0, port, static_cast<uint16_t>(below(100))).payload(20).build();
-      default: return b.ipv4(src, dst, static_cast<uint8_t>(below(3))).udp(1, port).payload(20).build();
+      case 1:
+        return b.ipv6("fd00::1", "fd00::2", static_cast<uint8_t>(below(3)))
+            .udp(1, port)
+            .payload(20)
+            .build();
+      case 2:
+        return b.ipv4(src, dst, static_cast<uint8_t>(below(3)))
+            .fragment4(static_cast<uint16_t>(below(2)), true)
+            .udp(1, port)
+            .payload(20)
+            .build();
+      case 3:
+        return b.ipv4(src, dst, static_cast<uint8_t>(below(3)))
+            .tcp(1, port, static_cast<uint8_t>(below(3)))
+            .payload(10)
+            .build();
+      case 4:
+        return b.ipv4(src, dst)
+            .icmp(8, 0, port, static_cast<uint16_t>(below(100)))
+            .payload(20)
+            .build();
+      default:
+        return b.ipv4(src, dst, static_cast<uint8_t>(below(3))).udp(1, port).payload(20).build();
     }
   }
 
@@ -361,14 +409,17 @@ class CacheOracle {
     feed(cached_, in, frames);
     const std::vector<Count> after = rule_counts();
     for (size_t i = 0; i < before.size(); ++i) {
-      EXPECT_EQ(after[i].packets - between[i].packets, between[i].packets - before[i].packets) << "rule " << i;
-      EXPECT_EQ(after[i].bytes - between[i].bytes, between[i].bytes - before[i].bytes) << "rule " << i;
+      EXPECT_EQ(after[i].packets - between[i].packets, between[i].packets - before[i].packets)
+          << "rule " << i;
+      EXPECT_EQ(after[i].bytes - between[i].bytes, between[i].bytes - before[i].bytes)
+          << "rule " << i;
     }
     EXPECT_EQ(cached_.host.sent, plain_.host.sent);
     for (uint16_t port = 0; port <= 4; ++port) {
       const PortId counted = port == 4 ? PortId{} : PortId{port};
       for (size_t d = 0; d < kDropCount; ++d) {
-        EXPECT_EQ(cached_.pipeline.drops(counted, static_cast<Drop>(d)), plain_.pipeline.drops(counted, static_cast<Drop>(d)))
+        EXPECT_EQ(cached_.pipeline.drops(counted, static_cast<Drop>(d)),
+                  plain_.pipeline.drops(counted, static_cast<Drop>(d)))
             << drop_name(static_cast<Drop>(d)) << " at port " << port;
       }
     }
@@ -407,11 +458,13 @@ class CacheOracle {
 
 TEST(FlowCacheOracle, APipelineWithTheCacheDoesWhatOneWithoutDoesThroughRandomChanges) {
   const char* given = std::getenv("GODWIT_SEED");
-  const uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+  const uint64_t seed =
+      given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
   uint64_t hits = 0;
   uint64_t walks = 0;
   for (uint64_t run = 0; run < 30 && !HasFailure(); ++run) {
-    SCOPED_TRACE("seed " + std::to_string(seed) + ", run " + std::to_string(run) + " (GODWIT_SEED repeats it)");
+    SCOPED_TRACE("seed " + std::to_string(seed) + ", run " + std::to_string(run) +
+                 " (GODWIT_SEED repeats it)");
     CacheOracle oracle(seed + run);
     oracle.run(300);
     hits += oracle.hits();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Each rewrite against the frame built anew with the field changed, and against a slow reading of all checksums.
+// Each rewrite against the frame built anew with the field changed, and against a slow reading of
+// all checksums.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -8,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/pipeline/packet_rewrite.h"
 #include "dataplane/packet/checksum.h"
 #include "dataplane/packet/parse.h"
+#include "dataplane/pipeline/packet_rewrite.h"
 #include "tests/support/frame_check.h"
 #include "tests/support/packet_builder.h"
 
@@ -48,14 +49,18 @@ const std::vector<Shape>& shapes() {
        },
        true},
       {"ipv4 options tcp options",
-       [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl, 3).tcp(f.sport, f.dport, 2, 5); },
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv4(f.src4, f.dst4, f.ttl, 3).tcp(f.sport, f.dport, 2, 5);
+       },
        true},
       {"ipv4 udp padded",
        [](const Fields& f, PacketBuilder b) {
          return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, f.dport).payload(1).padding(17);
        }},
       {"ipv4 udp",
-       [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, f.dport).payload(32); },
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, f.dport).payload(32);
+       },
        true},
       {"ipv4 udp without checksum",
        [](const Fields& f, PacketBuilder b) {
@@ -66,12 +71,19 @@ const std::vector<Shape>& shapes() {
          return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, 4789).vxlan(7).eth().ipv4().tcp(1, 2);
        }},
       {"ipv4 udp-lite",
-       [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).udp_lite(5, 6).payload(9); }},
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv4(f.src4, f.dst4, f.ttl).udp_lite(5, 6).payload(9);
+       }},
       {"ipv4 icmp",
-       [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).icmp(8, 0, 1, 2).payload(5); }},
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv4(f.src4, f.dst4, f.ttl).icmp(8, 0, 1, 2).payload(5);
+       }},
       {"ipv4 sctp",
-       [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).sctp(5, 6).payload(5); }},
-      {"ipv4 other", [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).payload(30); }},
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv4(f.src4, f.dst4, f.ttl).sctp(5, 6).payload(5);
+       }},
+      {"ipv4 other",
+       [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).payload(30); }},
       {"ipv4 first fragment",
        [](const Fields& f, PacketBuilder b) {
          return b.ipv4(f.src4, f.dst4, f.ttl).fragment4(0, true).udp(f.sport, f.dport).payload(16);
@@ -86,25 +98,40 @@ const std::vector<Shape>& shapes() {
        },
        true},
       {"ipv6 udp",
-       [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).udp(f.sport, f.dport).payload(33); },
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv6(f.src6, f.dst6, f.ttl).udp(f.sport, f.dport).payload(33);
+       },
        true},
       {"ipv6 extensions udp",
        [](const Fields& f, PacketBuilder b) {
-         return b.ipv6(f.src6, f.dst6, f.ttl).hop_by_hop().dest_options(1).udp(f.sport, f.dport).payload(33);
+         return b.ipv6(f.src6, f.dst6, f.ttl)
+             .hop_by_hop()
+             .dest_options(1)
+             .udp(f.sport, f.dport)
+             .payload(33);
        },
        true},
       {"ipv6 source-routed tcp",
        [](const Fields& f, PacketBuilder b) {
-         return b.ipv6(f.src6, f.dst6, f.ttl).routing(1, "fd00::99").tcp(f.sport, f.dport).payload(3);
+         return b.ipv6(f.src6, f.dst6, f.ttl)
+             .routing(1, "fd00::99")
+             .tcp(f.sport, f.dport)
+             .payload(3);
        },
        true},
       {"ipv6 arrived by routing tcp",
        [](const Fields& f, PacketBuilder b) {
-         return b.ipv6(f.src6, f.dst6, f.ttl).routing(0, "fd00::99").tcp(f.sport, f.dport).payload(3);
+         return b.ipv6(f.src6, f.dst6, f.ttl)
+             .routing(0, "fd00::99")
+             .tcp(f.sport, f.dport)
+             .payload(3);
        },
        true},
       {"ipv6 icmp6",
-       [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).icmp6(135, 0).payload(16); }, true},
+       [](const Fields& f, PacketBuilder b) {
+         return b.ipv6(f.src6, f.dst6, f.ttl).icmp6(135, 0).payload(16);
+       },
+       true},
       {"ipv6 first fragment",
        [](const Fields& f, PacketBuilder b) {
          return b.ipv6(f.src6, f.dst6, f.ttl).fragment6(0, true).tcp(f.sport, f.dport).payload(4);
@@ -113,10 +140,12 @@ const std::vector<Shape>& shapes() {
        [](const Fields& f, PacketBuilder b) {
          return b.ipv6(f.src6, f.dst6, f.ttl).fragment6(3, true).set8(0, 6).payload(24);
        }},
-      {"ipv6 other", [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).payload(30); }},
+      {"ipv6 other",
+       [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).payload(30); }},
       {"arp",
        [](const Fields&, PacketBuilder b) {
-         return b.arp(1, "02:00:00:00:00:01", "10.0.0.1", "00:00:00:00:00:00", "10.0.0.2").padding(18);
+         return b.arp(1, "02:00:00:00:00:01", "10.0.0.1", "00:00:00:00:00:00", "10.0.0.2")
+             .padding(18);
        }},
       {"other", [](const Fields&, PacketBuilder b) { return b.payload(46); }},
   };
@@ -145,7 +174,8 @@ Op value_op(OpCode code, const Result<Address>& address) {
 
 std::string run(const Op& op, TestPacket& test) {
   Parsed parsed;
-  if (const auto drop = parse(test.packet, parsed)) return "parse: " + std::string(drop_name(*drop));
+  if (const auto drop = parse(test.packet, parsed))
+    return "parse: " + std::string(drop_name(*drop));
   const auto drop = apply_rewrite(op, test.packet, parsed);
   return drop ? std::string(drop_name(*drop)) : "good";
 }
@@ -165,19 +195,23 @@ const std::vector<Rewrite>& rewrites() {
        [](Fields& f) { f.mac_src = "02:aa:bb:cc:dd:ee"; }, Needs::kNothing},
       {"set_mac_dst", value_op(OpCode::kSetMacDst, parse_mac("02:aa:bb:cc:dd:ee")),
        [](Fields& f) { f.mac_dst = "02:aa:bb:cc:dd:ee"; }, Needs::kNothing},
-      {"mac_swap", number_op(OpCode::kMacSwap), [](Fields& f) { std::swap(f.mac_src, f.mac_dst); }, Needs::kNothing},
+      {"mac_swap", number_op(OpCode::kMacSwap), [](Fields& f) { std::swap(f.mac_src, f.mac_dst); },
+       Needs::kNothing},
       {"set_ipv4_src", value_op(OpCode::kSetIpv4Src, parse_ipv4("192.168.255.254")),
        [](Fields& f) { f.src4 = "192.168.255.254"; }, Needs::kIpv4},
-      {"set_ipv4_dst", value_op(OpCode::kSetIpv4Dst, parse_ipv4("0.0.0.0")), [](Fields& f) { f.dst4 = "0.0.0.0"; },
-       Needs::kIpv4},
+      {"set_ipv4_dst", value_op(OpCode::kSetIpv4Dst, parse_ipv4("0.0.0.0")),
+       [](Fields& f) { f.dst4 = "0.0.0.0"; }, Needs::kIpv4},
       {"set_ipv4_dst broadcast", value_op(OpCode::kSetIpv4Dst, parse_ipv4("255.255.255.255")),
        [](Fields& f) { f.dst4 = "255.255.255.255"; }, Needs::kIpv4},
       {"set_ipv6_src", value_op(OpCode::kSetIpv6Src, parse_ipv6("2001:db8:ffff::5")),
        [](Fields& f) { f.src6 = "2001:db8:ffff::5"; }, Needs::kIpv6},
-      {"set_ipv6_dst", value_op(OpCode::kSetIpv6Dst, parse_ipv6("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),
+      {"set_ipv6_dst",
+       value_op(OpCode::kSetIpv6Dst, parse_ipv6("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),
        [](Fields& f) { f.dst6 = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"; }, Needs::kIpv6},
-      {"set_tp_src", number_op(OpCode::kSetTpSrc, 65535), [](Fields& f) { f.sport = 65535; }, Needs::kPorts},
-      {"set_tp_dst", number_op(OpCode::kSetTpDst, 0), [](Fields& f) { f.dport = 0; }, Needs::kPorts},
+      {"set_tp_src", number_op(OpCode::kSetTpSrc, 65535), [](Fields& f) { f.sport = 65535; },
+       Needs::kPorts},
+      {"set_tp_dst", number_op(OpCode::kSetTpDst, 0), [](Fields& f) { f.dport = 0; },
+       Needs::kPorts},
       {"set_ttl", number_op(OpCode::kSetTtl, 255), [](Fields& f) { f.ttl = 255; }, Needs::kIp},
       {"set_ttl zero", number_op(OpCode::kSetTtl, 0), [](Fields& f) { f.ttl = 0; }, Needs::kIp},
       {"dec_ttl", number_op(OpCode::kDecTtl), [](Fields& f) { --f.ttl; }, Needs::kIp},
@@ -191,16 +225,11 @@ bool has_needed(const Frame& frame, Needs needs) {
   EXPECT_EQ(parse(test.packet, parsed), std::nullopt);
   const uint16_t layers = parsed.key.layers.host();
   switch (needs) {
-    case Needs::kIpv4:
-      return (layers & kLayerIpv4) != 0;
-    case Needs::kIpv6:
-      return (layers & kLayerIpv6) != 0;
-    case Needs::kIp:
-      return (layers & (kLayerIpv4 | kLayerIpv6)) != 0;
-    case Needs::kPorts:
-      return (layers & (kLayerTcp | kLayerUdp)) != 0;
-    default:
-      return true;
+    case Needs::kIpv4: return (layers & kLayerIpv4) != 0;
+    case Needs::kIpv6: return (layers & kLayerIpv6) != 0;
+    case Needs::kIp: return (layers & (kLayerIpv4 | kLayerIpv6)) != 0;
+    case Needs::kPorts: return (layers & (kLayerTcp | kLayerUdp)) != 0;
+    default: return true;
   }
 }
 
@@ -208,7 +237,8 @@ TEST(Rewrite, GivesTheFrameThatWouldHaveBeenBuiltSo) {
   for (const Shape& shape : shapes()) {
     for (const Rewrite& rewrite : rewrites()) {
       for (int tags = 0; tags <= 2; ++tags) {
-        SCOPED_TRACE(std::string(rewrite.name) + " on " + shape.name + " with tags: " + std::to_string(tags));
+        SCOPED_TRACE(std::string(rewrite.name) + " on " + shape.name +
+                     " with tags: " + std::to_string(tags));
         const Frame frame = build(shape, Fields{}, tags);
         TestPacket test(frame);
         if (!has_needed(frame, rewrite.needs)) {
@@ -221,7 +251,8 @@ TEST(Rewrite, GivesTheFrameThatWouldHaveBeenBuiltSo) {
         Frame expected = build(shape, changed, tags);
         if (std::string(shape.name) == "ipv4 udp vxlan" && rewrite.op.code == OpCode::kSetTpDst) {
           // The shape's port is fixed: built by hand.
-          expected = PacketBuilder().eth().ipv4().udp(1000, 0).vxlan(7).eth().ipv4().tcp(1, 2).build();
+          expected =
+              PacketBuilder().eth().ipv4().udp(1000, 0).vxlan(7).eth().ipv4().tcp(1, 2).build();
           if (tags != 0) continue;
         }
         ASSERT_EQ(run(rewrite.op, test), "good");
@@ -246,7 +277,8 @@ TEST(Rewrite, ASumThatAGuestLeftUndoneComesOutRightInTheEnd) {
         EXPECT_EQ(test.packet.flags & Packet::kPartialChecksum, 0) << "finished";
       }
       if (rewrite.needs == Needs::kNothing || rewrite.needs == Needs::kIp) {
-        EXPECT_NE(test.packet.flags & Packet::kPartialChecksum, 0) << "not touched: left to the receiver";
+        EXPECT_NE(test.packet.flags & Packet::kPartialChecksum, 0)
+            << "not touched: left to the receiver";
       }
       EXPECT_EQ(finish_partial_checksum(test.packet), std::nullopt);
       Fields changed;
@@ -257,15 +289,16 @@ TEST(Rewrite, ASumThatAGuestLeftUndoneComesOutRightInTheEnd) {
 }
 
 TEST(Rewrite, NoNewPortMakesAUdpChecksumSayThereIsNone) {
-  for (const Frame& frame :
-       {PacketBuilder().eth().ipv4().udp(1000, 53).build(), PacketBuilder().eth().ipv6().udp(1000, 53).build()}) {
+  for (const Frame& frame : {PacketBuilder().eth().ipv4().udp(1000, 53).build(),
+                             PacketBuilder().eth().ipv6().udp(1000, 53).build()}) {
     const uint32_t checksum_at = support::find_l4(frame).checksum_at;
     TestPacket test(frame);
     Parsed parsed;
     ASSERT_EQ(parse(test.packet, parsed), std::nullopt);
     int all_ones = 0;
     for (uint32_t port = 0; port <= 65535; ++port) {
-      ASSERT_EQ(apply_rewrite(number_op(OpCode::kSetTpSrc, port), test.packet, parsed), std::nullopt);
+      ASSERT_EQ(apply_rewrite(number_op(OpCode::kSetTpSrc, port), test.packet, parsed),
+                std::nullopt);
       const Frame now = test.bytes();
       ASSERT_NE(support::at16(now, checksum_at), 0u) << port;
       ASSERT_EQ(support::wrong_checksum(now), "") << port;
@@ -279,18 +312,25 @@ TEST(Rewrite, PushVlanPutsATagBeforeAllOthersWithTheirVidAndPriority) {
   const Op push = number_op(OpCode::kPushVlan, 0x88a8);
   TestPacket plain(PacketBuilder().eth().ipv4().udp(1, 2).build());
   EXPECT_EQ(run(push, plain), "good");
-  EXPECT_EQ(plain.bytes(), PacketBuilder().eth().vlan(0, 0, false, 0x88a8).ipv4().udp(1, 2).build());
+  EXPECT_EQ(plain.bytes(),
+            PacketBuilder().eth().vlan(0, 0, false, 0x88a8).ipv4().udp(1, 2).build());
   EXPECT_EQ(plain.packet.headroom, TestPacket::kHeadroom - 4);
   EXPECT_EQ(plain.packet.len, plain.packet.head_len);
 
   TestPacket tagged(PacketBuilder().eth().vlan(100, 5, true).ipv4().udp(1, 2).build());
   EXPECT_EQ(run(push, tagged), "good");
-  EXPECT_EQ(tagged.bytes(),
-            PacketBuilder().eth().vlan(100, 5, false, 0x88a8).vlan(100, 5, true).ipv4().udp(1, 2).build());
+  EXPECT_EQ(tagged.bytes(), PacketBuilder()
+                                .eth()
+                                .vlan(100, 5, false, 0x88a8)
+                                .vlan(100, 5, true)
+                                .ipv4()
+                                .udp(1, 2)
+                                .build());
 }
 
 TEST(Rewrite, PopVlanTakesTheOuterTag) {
-  TestPacket test(PacketBuilder().eth().vlan(7, 1, false, 0x88a8).vlan(100, 5).ipv4().udp(1, 2).build());
+  TestPacket test(
+      PacketBuilder().eth().vlan(7, 1, false, 0x88a8).vlan(100, 5).ipv4().udp(1, 2).build());
   EXPECT_EQ(run(number_op(OpCode::kPopVlan), test), "good");
   EXPECT_EQ(test.bytes(), PacketBuilder().eth().vlan(100, 5).ipv4().udp(1, 2).build());
   EXPECT_EQ(run(number_op(OpCode::kPopVlan), test), "good");
@@ -329,9 +369,11 @@ TEST(Rewrite, PushAndPopMoveTheGuestsChecksumRequestAlong) {
 TEST(Rewrite, SetVlanChangesOnlyItsBitsOfTheOuterTag) {
   TestPacket test(PacketBuilder().eth().vlan(100, 5, true).vlan(9).ipv4().udp(1, 2).build());
   EXPECT_EQ(run(number_op(OpCode::kSetVlanVid, 4094), test), "good");
-  EXPECT_EQ(test.bytes(), PacketBuilder().eth().vlan(4094, 5, true).vlan(9).ipv4().udp(1, 2).build());
+  EXPECT_EQ(test.bytes(),
+            PacketBuilder().eth().vlan(4094, 5, true).vlan(9).ipv4().udp(1, 2).build());
   EXPECT_EQ(run(number_op(OpCode::kSetVlanPcp, 2), test), "good");
-  EXPECT_EQ(test.bytes(), PacketBuilder().eth().vlan(4094, 2, true).vlan(9).ipv4().udp(1, 2).build());
+  EXPECT_EQ(test.bytes(),
+            PacketBuilder().eth().vlan(4094, 2, true).vlan(9).ipv4().udp(1, 2).build());
   for (const OpCode code : {OpCode::kSetVlanVid, OpCode::kSetVlanPcp}) {
     TestPacket plain(PacketBuilder().eth().ipv4().udp(1, 2).build());
     EXPECT_EQ(run(number_op(code, 1), plain), "rewrite_impossible");
@@ -352,8 +394,9 @@ TEST(Rewrite, WithoutRoomNoTagIsPushed) {
 
 TEST(Rewrite, DecTtlStopsAtTheLastHop) {
   for (const uint8_t ttl : {uint8_t{0}, uint8_t{1}}) {
-    for (const Frame& frame : {PacketBuilder().eth().ipv4("10.0.0.1", "10.0.0.2", ttl).udp(1, 2).build(),
-                               PacketBuilder().eth().ipv6("fd00::1", "fd00::2", ttl).udp(1, 2).build()}) {
+    for (const Frame& frame :
+         {PacketBuilder().eth().ipv4("10.0.0.1", "10.0.0.2", ttl).udp(1, 2).build(),
+          PacketBuilder().eth().ipv6("fd00::1", "fd00::2", ttl).udp(1, 2).build()}) {
       TestPacket test(frame);
       EXPECT_EQ(run(number_op(OpCode::kDecTtl), test), "ttl_exceeded");
       EXPECT_EQ(test.bytes(), frame);
@@ -366,7 +409,8 @@ TEST(Rewrite, DecTtlStopsAtTheLastHop) {
 
 TEST(Rewrite, AWrongL4ChecksumStaysWrongByAsMuch) {
   // A switch must not hide what was damaged before it.
-  const Frame frame = PacketBuilder().eth().ipv4().tcp(1, 2).corrupt16(16, 0x1234).payload(20).build();
+  const Frame frame =
+      PacketBuilder().eth().ipv4().tcp(1, 2).corrupt16(16, 0x1234).payload(20).build();
   TestPacket test(frame);
   EXPECT_EQ(run(number_op(OpCode::kSetTpDst, 99), test), "good");
   EXPECT_EQ(support::wrong_checksum(test.bytes()), "protocol 6");
@@ -385,7 +429,8 @@ TEST(Rewrite, AFrameInPiecesWithASumLeftUndoneIsRefusedUnchanged) {
 
 TEST(Rewrite, WhatIsNoRewriteIsRefused) {
   TestPacket test(PacketBuilder().eth().ipv4().udp(1, 2).build());
-  for (const OpCode code : {OpCode::kInvalid, OpCode::kDrop, OpCode::kOutput, OpCode::kNormal, OpCode::kMark}) {
+  for (const OpCode code :
+       {OpCode::kInvalid, OpCode::kDrop, OpCode::kOutput, OpCode::kNormal, OpCode::kMark}) {
     EXPECT_EQ(run(number_op(code), test), "rewrite_impossible");
   }
   EXPECT_EQ(run(number_op(OpCode::kPushVlan, 0x9100), test), "rewrite_impossible");
@@ -393,10 +438,12 @@ TEST(Rewrite, WhatIsNoRewriteIsRefused) {
 }
 
 Op random_op(std::mt19937& random) {
-  constexpr unsigned kRewrites = static_cast<unsigned>(OpCode::kDecTtl) - static_cast<unsigned>(OpCode::kPushVlan) + 1;
-  Op op = number_op(static_cast<OpCode>(static_cast<unsigned>(OpCode::kPushVlan) + random() % kRewrites));
-  op.number =
-      op.code == OpCode::kPushVlan ? (random() % 2 == 0 ? 0x8100 : 0x88a8) : static_cast<uint32_t>(random() % 70000);
+  constexpr unsigned kRewrites =
+      static_cast<unsigned>(OpCode::kDecTtl) - static_cast<unsigned>(OpCode::kPushVlan) + 1;
+  Op op = number_op(
+      static_cast<OpCode>(static_cast<unsigned>(OpCode::kPushVlan) + random() % kRewrites));
+  op.number = op.code == OpCode::kPushVlan ? (random() % 2 == 0 ? 0x8100 : 0x88a8)
+                                           : static_cast<uint32_t>(random() % 70000);
   for (uint8_t& byte : op.value) byte = static_cast<uint8_t>(random() % 3 == 0 ? 0xff : random());
   return op;
 }
@@ -408,7 +455,8 @@ TEST(Rewrite, LongRandomChainsKeepEveryChecksumRightAndLeaveRefusedFramesAlone) 
   int applied = 0;
   for (int round = 0; round < 6000; ++round) {
     const Shape& shape = shapes()[random() % shapes().size()];
-    TestPacket test(build(shape, Fields{}, static_cast<int>(random() % 3)), static_cast<uint16_t>(random() % 12));
+    TestPacket test(build(shape, Fields{}, static_cast<int>(random() % 3)),
+                    static_cast<uint16_t>(random() % 12));
     if (shape.partial && random() % 2 == 0) leave_checksum_undone(test);
     for (int step = 0; step < 12; ++step) {
       const Op op = random_op(random);
@@ -441,13 +489,15 @@ TEST(Rewrite, MutatedFramesAreRewrittenWithinTheirBounds) {
   std::mt19937 random(kSeed);
   int applied = 0;
   for (int round = 0; round < 60000; ++round) {
-    Frame frame = build(shapes()[random() % shapes().size()], Fields{}, static_cast<int>(random() % 3));
+    Frame frame =
+        build(shapes()[random() % shapes().size()], Fields{}, static_cast<int>(random() % 3));
     const size_t l3 = support::l3_offset_of(frame);
     for (unsigned i = 0; i < 3; ++i) {
       const size_t at = 12 + random() % (frame.size() - 12);
       if (at < l3 || at >= l3 + 12 || random() % 4 == 0) frame[at] = static_cast<uint8_t>(random());
     }
-    TestPacket test(frame, frame.size() - random() % 8 % frame.size(), static_cast<uint16_t>(random() % 6));
+    TestPacket test(frame, frame.size() - random() % 8 % frame.size(),
+                    static_cast<uint16_t>(random() % 6));
     if (random() % 2 == 0) {
       test.packet.flags = Packet::kPartialChecksum;
       test.packet.csum_start = static_cast<uint16_t>(random() % 100);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packets in, packets out: a Pipeline with a PolicyStore behind it and a host that records what it is given.
-// After each test every packet that went in, or was copied, has come out exactly once.
+// Packets in, packets out: a Pipeline with a PolicyStore behind it and a host that records what it
+// is given. After each test every packet that went in, or was copied, has come out exactly once.
 #include "dataplane/pipeline/pipeline.h"
 
 #include <gtest/gtest.h>
@@ -9,8 +9,8 @@
 #include <random>
 
 #include "dataplane/packet/checksum.h"
-#include "dataplane/rules/flow_command.h"
 #include "dataplane/policy/policy_store.h"
+#include "dataplane/rules/flow_command.h"
 #include "tests/support/manual_grace.h"
 #include "tests/support/test_host.h"
 
@@ -24,19 +24,23 @@ const MacAddress kMacFar{{0x02, 0, 0, 0, 0, 0xf}};
 const MacAddress kBroadcast{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 
 // An IPv4 UDP frame, 60 bytes and more, with an optional tag.
-std::vector<uint8_t> udp_frame(MacAddress dst, MacAddress src, uint16_t dport, uint8_t tag = 0, int vlan = -1) {
+std::vector<uint8_t> udp_frame(MacAddress dst, MacAddress src, uint16_t dport, uint8_t tag = 0,
+                               int vlan = -1) {
   std::vector<uint8_t> f;
   f.reserve(64);
   f.insert(f.end(), dst.bytes.begin(), dst.bytes.end());
   f.insert(f.end(), src.bytes.begin(), src.bytes.end());
-  if (vlan >= 0) f.insert(f.end(), {0x81, 0x00, static_cast<uint8_t>(vlan >> 8), static_cast<uint8_t>(vlan)});
+  if (vlan >= 0)
+    f.insert(f.end(), {0x81, 0x00, static_cast<uint8_t>(vlan >> 8), static_cast<uint8_t>(vlan)});
   f.insert(f.end(), {0x08, 0x00});
   const size_t ip = f.size();
-  f.insert(f.end(), {0x45, 0, 0, 46, 0, 1, 0, 0, 64, 17, 0, 0, 10, 0, 0, src.bytes[5], 10, 0, 0, dst.bytes[5]});
+  f.insert(f.end(), {0x45, 0, 0, 46,           0,  1, 0, 0,           64, 17, 0, 0,
+                     10,   0, 0, src.bytes[5], 10, 0, 0, dst.bytes[5]});
   const uint16_t sum = static_cast<uint16_t>(~ones_sum({f.data() + ip, 20}));
   f[ip + 10] = static_cast<uint8_t>(sum >> 8);
   f[ip + 11] = static_cast<uint8_t>(sum);
-  f.insert(f.end(), {0x30, 0x39, static_cast<uint8_t>(dport >> 8), static_cast<uint8_t>(dport), 0, 26, 0, 0});
+  f.insert(f.end(), {0x30, 0x39, static_cast<uint8_t>(dport >> 8), static_cast<uint8_t>(dport), 0,
+                     26, 0, 0});
   f.insert(f.end(), 18, tag);
   return f;
 }
@@ -54,7 +58,8 @@ class PipelineTest : public ::testing::Test {
     vm_ = add("vm7/net0", EndpointKind::kVm, kMacVm, kPortVm);
   }
   ~PipelineTest() override {
-    EXPECT_EQ(host_.live(), pipeline_.parking().held()) << "a packet is neither out, parked nor dropped";
+    EXPECT_EQ(host_.live(), pipeline_.parking().held())
+        << "a packet is neither out, parked nor dropped";
     EXPECT_EQ(pipeline_.counts().unpoliced.load(), 0u);
   }
   EndpointId add(const std::string& name, EndpointKind kind, MacAddress mac, PortId port) {
@@ -152,12 +157,17 @@ TEST_F(PipelineTest, AFrameNeverComesBackToTheOwnerOfItsSource) {
 }
 
 TEST_F(PipelineTest, PriorityThenIngressThenAgeDecides) {
-  rule(uplink_, "transfer priority 5 pattern eth / end actions represented_port ethdev_port_id physnet1 / end");
+  rule(uplink_,
+       "transfer priority 5 pattern eth / end actions represented_port ethdev_port_id physnet1 / "
+       "end");
   rule(a_, "ingress priority 5 pattern eth / end actions drop / end");
-  rule(a_, "ingress priority 5 pattern eth / end actions represented_port ethdev_port_id b/net0 / end");
+  rule(a_,
+       "ingress priority 5 pattern eth / end actions represented_port ethdev_port_id b/net0 / end");
   receive(kPortA, udp_frame(kMacVm, kMacA, 53));
   EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_rule_drop), 1u);
-  rule(uplink_, "transfer priority 4 pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
+  rule(uplink_,
+       "transfer priority 4 pattern eth / end actions represented_port ethdev_port_id vm7/net0 / "
+       "end");
   receive(kPortA, udp_frame(kMacFar, kMacA, 53));
   EXPECT_EQ(sent(kPortVm), 1u);
 }
@@ -165,7 +175,9 @@ TEST_F(PipelineTest, PriorityThenIngressThenAgeDecides) {
 TEST_F(PipelineTest, PassthruAndNoFateGoOnWithTheNextRule) {
   const RuleId counted = rule(a_, "ingress priority 1 pattern eth / end actions count / end");
   rule(a_, "ingress priority 2 pattern eth / end actions mark id 7 / passthru / end");
-  rule(a_, "ingress priority 3 pattern mark id is 7 / eth / end actions represented_port ethdev_port_id b/net0 / end");
+  rule(a_,
+       "ingress priority 3 pattern mark id is 7 / eth / end actions represented_port "
+       "ethdev_port_id b/net0 / end");
   receive(kPortA, udp_frame(kMacVm, kMacA, 53));
   EXPECT_EQ(sent(kPortB), 1u);
   EXPECT_EQ(store_.count(*store_.rule(a_, counted)), (Count{1, 60}));
@@ -173,7 +185,9 @@ TEST_F(PipelineTest, PassthruAndNoFateGoOnWithTheNextRule) {
 
 TEST_F(PipelineTest, JumpsStayInTheirDirectionAndAMissFallsBackToTheProfile) {
   rule(a_, "ingress pattern eth / ipv4 / udp dst is 53 / end actions jump group 3 / end");
-  rule(a_, "ingress group 3 pattern eth / ipv4 / end actions represented_port ethdev_port_id b/net0 / end");
+  rule(a_,
+       "ingress group 3 pattern eth / ipv4 / end actions represented_port ethdev_port_id b/net0 / "
+       "end");
   rule(uplink_, "transfer group 3 priority 0 pattern eth / end actions drop / end");
   receive(kPortA, udp_frame(kMacVm, kMacA, 53));
   EXPECT_EQ(sent(kPortB), 1u);
@@ -187,8 +201,10 @@ TEST_F(PipelineTest, JumpsStayInTheirDirectionAndAMissFallsBackToTheProfile) {
 }
 
 TEST_F(PipelineTest, SeveralOutputsEachGetThePacketAsItIsThen) {
-  rule(a_, "ingress pattern eth / end actions represented_port ethdev_port_id b/net0 / of_push_vlan ethertype 0x8100 / "
-           "of_set_vlan_vid vlan_vid 9 / represented_port ethdev_port_id vm7/net0 / end");
+  rule(a_,
+       "ingress pattern eth / end actions represented_port ethdev_port_id b/net0 / of_push_vlan "
+       "ethertype 0x8100 / "
+       "of_set_vlan_vid vlan_vid 9 / represented_port ethdev_port_id vm7/net0 / end");
   receive(kPortA, udp_frame(kMacVm, kMacA, 53));
   ASSERT_EQ(sent(kPortB), 1u);
   ASSERT_EQ(sent(kPortVm), 1u);
@@ -291,7 +307,8 @@ TEST_F(PipelineTest, InjectedPacketsGoAheadOfParkedOnesAndThroughTheEgressTable)
   rule(vm_, "egress pattern eth / ipv4 / udp dst is 53 / end actions count / end");
   locate(vm_, {LocationKind::kParked, kPortVm, {}});
   receive(kPortA, udp_frame(kMacVm, kMacA, 53, 9));
-  Packet* packets[2] = {host_.make(udp_frame(kMacVm, kMacFar, 53, 1)), host_.make(udp_frame(kMacVm, kMacFar, 54, 2))};
+  Packet* packets[2] = {host_.make(udp_frame(kMacVm, kMacFar, 53, 1)),
+                        host_.make(udp_frame(kMacVm, kMacFar, 54, 2))};
   pipeline_.inject(*cell_.load(), vm_, packets);
   EXPECT_EQ(tags(kPortVm), std::vector<uint8_t>{1});
   locate(vm_, {LocationKind::kPort, kPortVm, {}});
@@ -344,7 +361,8 @@ TEST_F(PipelineTest, AFrameToTheVmAloneThatAForgetfulFabricFloodedComesOnce) {
   receive(kUplinkPort, udp_frame(kMacVm, kMacFar, 1, 2));
   inject(kMacFar, 2);
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2}));
-  // What a guest of this host sends comes by no other way, so equal frames of it are frames of their own.
+  // What a guest of this host sends comes by no other way, so equal frames of it are frames of
+  // their own.
   inject(kMacA, 3);
   receive(kPortA, udp_frame(kMacVm, kMacA, 1, 3));
   receive(kPortA, udp_frame(kMacVm, kMacA, 1, 3));
@@ -375,7 +393,8 @@ TEST_F(PipelineTest, BehindAFenceWaitsWhatTheFabricBringsAndWhatComesBehindThat)
   location.fence = true;
   locate(vm_, location);
   drain();
-  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2})) << "the first one that the fabric brought to it alone";
+  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2}))
+      << "the first one that the fabric brought to it alone";
   receive(kPortA, udp_frame(kMacVm, kMacA, 1, 5));
   Packet* packet = host_.make(udp_frame(kMacVm, kMacFar, 1, 6));
   pipeline_.inject(*cell_.load(), vm_, {&packet, 1});
@@ -417,7 +436,8 @@ TEST_F(PipelineTest, ADirectCopyThatWaitsDoesNotTakeThePlaceOfTheOneThatGoesAhea
   Location location{LocationKind::kParked, kPortVm, {}};
   location.dedupe = 1;
   locate(vm_, location);
-  for (uint8_t tag = 1; tag <= 3; ++tag) receive(kUplinkPort, udp_frame(kBroadcast, kMacFar, 1, tag));
+  for (uint8_t tag = 1; tag <= 3; ++tag)
+    receive(kUplinkPort, udp_frame(kBroadcast, kMacFar, 1, tag));
   for (uint8_t tag = 1; tag <= 2; ++tag) {
     Packet* packet = host_.make(udp_frame(kBroadcast, kMacFar, 1, tag));
     pipeline_.inject(*cell_.load(), vm_, {&packet, 1});
@@ -484,13 +504,18 @@ TEST_F(PipelineTest, EveryPacketComesOutOnceUnderRandomLocationsAndFrames) {
   const uint64_t seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 rng(seed);
-  rule(a_, "ingress priority 1 pattern eth / ipv4 / udp dst is 7 / end actions represented_port ethdev_port_id b/net0 / normal / end");
-  rule(vm_, "egress pattern eth / ipv4 / udp dst spec 0 dst last 50 dst mask 65535 / end actions dec_ttl / end");
+  rule(a_,
+       "ingress priority 1 pattern eth / ipv4 / udp dst is 7 / end actions represented_port "
+       "ethdev_port_id b/net0 / normal / end");
+  rule(vm_,
+       "egress pattern eth / ipv4 / udp dst spec 0 dst last 50 dst mask 65535 / end actions "
+       "dec_ttl / end");
   const MacAddress macs[] = {kMacA, kMacB, kMacVm, kMacFar, kBroadcast};
   const PortId ports[] = {kUplinkPort, kPortA, kPortB, kPortVm};
   for (int i = 0; i < 20000; ++i) {
     if (rng() % 50 == 0) {
-      const LocationKind kinds[] = {LocationKind::kNone, LocationKind::kPort, LocationKind::kUplink, LocationKind::kParked, LocationKind::kRedirect};
+      const LocationKind kinds[] = {LocationKind::kNone, LocationKind::kPort, LocationKind::kUplink,
+                                    LocationKind::kParked, LocationKind::kRedirect};
       Location location{kinds[rng() % 5], kPortVm, uplink_};
       location.redirect_late = rng() % 2 == 0;
       location.dedupe = static_cast<uint16_t>(rng() % 2);
@@ -498,12 +523,14 @@ TEST_F(PipelineTest, EveryPacketComesOutOnceUnderRandomLocationsAndFrames) {
       reclaimer_.collect();
       grace_.pass();
     }
-    auto frame = udp_frame(macs[rng() % 5], macs[rng() % 5], static_cast<uint16_t>(rng() % 100), 0, rng() % 4 == 0 ? 5 : -1);
+    auto frame = udp_frame(macs[rng() % 5], macs[rng() % 5], static_cast<uint16_t>(rng() % 100), 0,
+                           rng() % 4 == 0 ? 5 : -1);
     if (rng() % 10 == 0) frame.resize(rng() % frame.size());
     receive(ports[rng() % 4], frame);
     if (rng() % 3 == 0) drain();
   }
-  EXPECT_EQ(host_.made, host_.freed + host_.transmitted + host_.redirected.size() + pipeline_.parking().held());
+  EXPECT_EQ(host_.made,
+            host_.freed + host_.transmitted + host_.redirected.size() + pipeline_.parking().held());
 }
 
 }  // namespace

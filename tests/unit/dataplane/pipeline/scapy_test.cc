@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Frames that scapy made (tests/support/scapy_packets.py says in what form): the parser reads the same fields, and each
-// rewriting action, written as in a rule, makes the frame that scapy makes of it, with scapy's checksums.
+// Frames that scapy made (tests/support/scapy_packets.py says in what form): the parser reads the
+// same fields, and each rewriting action, written as in a rule, makes the frame that scapy makes of
+// it, with scapy's checksums.
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -11,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/pipeline/packet_rewrite.h"
 #include "dataplane/packet/checksum.h"
-#include "dataplane/rules/flow_command.h"
 #include "dataplane/packet/parse.h"
+#include "dataplane/pipeline/packet_rewrite.h"
+#include "dataplane/rules/flow_command.h"
 #include "dataplane/rules/vocabulary.h"
 #include "tests/support/frame_check.h"
 #include "tests/support/packet_builder.h"
@@ -91,13 +92,17 @@ struct Place {
 #define PLACE(member) \
   { #member, offsetof(FlowKey, member), sizeof(FlowKey::member) }
 constexpr Place kPlaces[] = {
-    PLACE(eth_dst),    PLACE(eth_type),         PLACE(eth_src),   PLACE(vlan_tci),    PLACE(vlan_inner_type),
-    PLACE(vlan2_tci),  PLACE(vlan2_inner_type), PLACE(layers),    PLACE(mark),        PLACE(ip_proto),
-    PLACE(ip_ttl),     PLACE(ip_tos),           PLACE(ipv6_next), PLACE(ip_fragment), PLACE(ip_id_or_zero),
-    PLACE(ipv6_flow),  PLACE(ipv4_src),         PLACE(ipv4_dst),  PLACE(ipv6_src),    PLACE(ipv6_dst),
-    PLACE(l4_src),     PLACE(l4_dst),           PLACE(tcp_flags), PLACE(icmp_type),   PLACE(icmp_code),
-    PLACE(spare0),     PLACE(icmp_ident),       PLACE(icmp_seq),  PLACE(vxlan_vni),   PLACE(arp_sha),
-    PLACE(arp_opcode), PLACE(arp_tha),          PLACE(spare1),
+    PLACE(eth_dst),          PLACE(eth_type),        PLACE(eth_src),
+    PLACE(vlan_tci),         PLACE(vlan_inner_type), PLACE(vlan2_tci),
+    PLACE(vlan2_inner_type), PLACE(layers),          PLACE(mark),
+    PLACE(ip_proto),         PLACE(ip_ttl),          PLACE(ip_tos),
+    PLACE(ipv6_next),        PLACE(ip_fragment),     PLACE(ip_id_or_zero),
+    PLACE(ipv6_flow),        PLACE(ipv4_src),        PLACE(ipv4_dst),
+    PLACE(ipv6_src),         PLACE(ipv6_dst),        PLACE(l4_src),
+    PLACE(l4_dst),           PLACE(tcp_flags),       PLACE(icmp_type),
+    PLACE(icmp_code),        PLACE(spare0),          PLACE(icmp_ident),
+    PLACE(icmp_seq),         PLACE(vxlan_vni),       PLACE(arp_sha),
+    PLACE(arp_opcode),       PLACE(arp_tha),         PLACE(spare1),
 };
 #undef PLACE
 
@@ -138,7 +143,8 @@ Op op_of(const std::string& text) {
   const auto rule = parse_rule("ingress pattern eth / end actions " + action + " / end");
   EXPECT_TRUE(rule) << action;
   if (!rule) return {};
-  const auto program = compile_actions(*rule, [](std::string_view) -> Result<EndpointId> { return fail("none"); });
+  const auto program =
+      compile_actions(*rule, [](std::string_view) -> Result<EndpointId> { return fail("none"); });
   EXPECT_TRUE(program) << action;
   return program && program->ops.size() == 1 ? program->ops[0] : Op{};
 }
@@ -159,8 +165,9 @@ TEST(Scapy, FieldsAreReadAsScapyReadsThem) {
     ASSERT_EQ(drop, std::nullopt) << drop_name(*drop);
     const FlowKey expected = expected_key(sample);
     for (const Place& place : kPlaces) {
-      EXPECT_EQ(Frame(parsed.key.bytes() + place.offset, parsed.key.bytes() + place.offset + place.size),
-                Frame(expected.bytes() + place.offset, expected.bytes() + place.offset + place.size))
+      EXPECT_EQ(
+          Frame(parsed.key.bytes() + place.offset, parsed.key.bytes() + place.offset + place.size),
+          Frame(expected.bytes() + place.offset, expected.bytes() + place.offset + place.size))
           << place.name;
     }
   }
@@ -180,7 +187,8 @@ TEST(Scapy, EachActionMakesTheFrameThatScapyMakes) {
         EXPECT_EQ(test.bytes(), expectation.frame);
         continue;
       }
-      const bool last_hop = op.code == OpCode::kDecTtl && parsed.l3_offset != 0 && !parsed.key.has(kLayerArp);
+      const bool last_hop =
+          op.code == OpCode::kDecTtl && parsed.l3_offset != 0 && !parsed.key.has(kLayerArp);
       EXPECT_EQ(drop, last_hop ? Drop::k_ttl_exceeded : Drop::k_rewrite_impossible);
       EXPECT_EQ(test.bytes(), sample.frame);
     }
@@ -191,8 +199,8 @@ TEST(Scapy, ASumThatTheGuestLeftUndoneEndsAsScapysSum) {
   size_t tried = 0;
   for (const Sample& sample : samples()) {
     const support::L4Place place = support::find_l4(sample.frame);
-    const bool unsummed =
-        place.proto == 17 && place.checksum_at != 0 && support::at16(sample.frame, place.checksum_at) == 0;
+    const bool unsummed = place.proto == 17 && place.checksum_at != 0 &&
+                          support::at16(sample.frame, place.checksum_at) == 0;
     if (place.checksum_at == 0 || unsummed || place.proto == 1) continue;
     for (const Expectation& expectation : sample.expectations) {
       if (expectation.frame.empty()) continue;

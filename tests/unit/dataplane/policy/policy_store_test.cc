@@ -55,8 +55,10 @@ class PolicyStoreTest : public ::testing::Test {
     std::string out;
     for (const EndpointRecord* e : store_.endpoints()) {
       out += e->profile.name + " kind " + std::to_string(int(e->location.kind)) + " port " +
-             std::to_string(e->port.value) + (e->active ? " active" : "") + " next " + std::to_string(e->next_rule_id) + "\n";
-      for (const auto& [id, r] : e->rules) out += "  " + std::to_string(id) + " " + to_text(r->rule) + "\n";
+             std::to_string(e->port.value) + (e->active ? " active" : "") + " next " +
+             std::to_string(e->next_rule_id) + "\n";
+      for (const auto& [id, r] : e->rules)
+        out += "  " + std::to_string(id) + " " + to_text(r->rule) + "\n";
       out += "  inside " + std::to_string(store_.rules_inside(e->id).size()) + " receive " +
              std::to_string(store_.receive_rules(e->id).size()) + "\n";
     }
@@ -77,8 +79,11 @@ TEST_F(PolicyStoreTest, ARuleIsSeenOnlyOnceItsTransactionIsCommitted) {
 
 TEST_F(PolicyStoreTest, ATransactionThatIsNotCommittedLeavesNothing) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
-  const EndpointId up = add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
-  create(vm, "ingress priority 3 pattern eth / end actions represented_port ethdev_port_id physnet1 / end");
+  const EndpointId up =
+      add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
+  create(vm,
+         "ingress priority 3 pattern eth / end actions represented_port ethdev_port_id physnet1 / "
+         "end");
   const RuleId second = create(vm, "ingress priority 4 pattern eth / end actions drop / end");
   const std::string before = picture();
   const uint64_t generation = cell_.load()->generation;
@@ -90,7 +95,9 @@ TEST_F(PolicyStoreTest, ATransactionThatIsNotCommittedLeavesNothing) {
     auto other = t.add_endpoint(profile, {LocationKind::kUplink, {}, up});
     ASSERT_TRUE(other);
     ASSERT_TRUE(t.create_rule(*other, rule("egress pattern eth / end actions drop / end")));
-    ASSERT_TRUE(t.create_rule(vm, rule("ingress pattern eth / end actions represented_port ethdev_port_id vm2/net0 / end")));
+    ASSERT_TRUE(t.create_rule(
+        vm,
+        rule("ingress pattern eth / end actions represented_port ethdev_port_id vm2/net0 / end")));
     ASSERT_TRUE(t.destroy_rule(vm, second));
     ASSERT_TRUE(t.set_location(vm, {LocationKind::kUplink, {}, up}));
     ASSERT_TRUE(t.set_active(vm, false));
@@ -140,7 +147,9 @@ TEST_F(PolicyStoreTest, TheLastEgressRuleGoneMeansDeliverAgain) {
 TEST_F(PolicyStoreTest, TransferRulesLiveWithTheOriginTheyName) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
   const EndpointId up = add("physnet1", EndpointKind::kUplink);
-  create(up, "transfer pattern represented_port ethdev_port_id is vm1/net0 / eth / end actions drop / end");
+  create(up,
+         "transfer pattern represented_port ethdev_port_id is vm1/net0 / eth / end actions drop / "
+         "end");
   create(up, "transfer priority 9 pattern eth / end actions drop / end");
   EXPECT_EQ(store_.rules_inside(vm).size(), 1u);
   EXPECT_EQ(store_.rules_inside(up).size(), 0u);
@@ -150,11 +159,13 @@ TEST_F(PolicyStoreTest, TransferRulesLiveWithTheOriginTheyName) {
 
 TEST_F(PolicyStoreTest, DetachAndAttachAreOnePointerEachAndKeepCounts) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
-  const EndpointId up = add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
+  const EndpointId up =
+      add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
   std::vector<RuleSpec> specs;
   for (uint32_t i = 0; i < 10; ++i) {
-    const std::string text = "ingress priority " + std::to_string(i) +
-                             " pattern eth / end actions represented_port ethdev_port_id physnet1 / end";
+    const std::string text =
+        "ingress priority " + std::to_string(i) +
+        " pattern eth / end actions represented_port ethdev_port_id physnet1 / end";
     const RuleId id = create(vm, text);
     specs.push_back({"vm1/net0", id, rule(text)});
   }
@@ -191,11 +202,13 @@ TEST_F(PolicyStoreTest, DetachAndAttachAreOnePointerEachAndKeepCounts) {
 
 TEST_F(PolicyStoreTest, AnAbandonedDetachedPolicyLeavesNothingAndImplicitEndpointsGo) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
-  const EndpointId up = add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
+  const EndpointId up =
+      add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
   const std::string before = picture();
   const size_t slots = counters_.in_use();
   const std::vector<RuleSpec> specs{
-      {"vm1/net0", RuleId{0}, rule("ingress pattern eth / end actions represented_port ethdev_port_id vm9/net0 / end")}};
+      {"vm1/net0", RuleId{0},
+       rule("ingress pattern eth / end actions represented_port ethdev_port_id vm9/net0 / end")}};
   EXPECT_EQ(store_.missing_endpoints(specs), std::vector<std::string>{"vm9/net0"});
   {
     Transaction t(store_);
@@ -223,7 +236,9 @@ TEST_F(PolicyStoreTest, RulesStagedInAnotherEndpointsTableComeIntoForceWithTheAt
   create(up, "ingress priority 9 pattern eth / end actions drop / end");
   const std::string before = picture();
   const size_t slots = counters_.in_use();
-  const RuleSpec travels{"physnet1", RuleId{}, rule("ingress priority 1 pattern eth / end actions represented_port ethdev_port_id vm1/net0 / end")};
+  const RuleSpec travels{"physnet1", RuleId{},
+                         rule("ingress priority 1 pattern eth / end actions represented_port "
+                              "ethdev_port_id vm1/net0 / end")};
   {
     auto policy = store_.build(vm, {});
     ASSERT_TRUE((*policy)->add_outside(travels));
@@ -254,11 +269,15 @@ TEST_F(PolicyStoreTest, RulesStagedInAnotherEndpointsTableComeIntoForceWithTheAt
 
 TEST_F(PolicyStoreTest, ARuleStagedInAnotherEndpointsTableMayBeTakenBack) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
-  const EndpointId up = add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
+  const EndpointId up =
+      add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
   const std::string before = picture();
   const size_t slots = counters_.in_use();
   const auto travels = [](int priority) {
-    return RuleSpec{"physnet1", RuleId{}, rule("ingress priority " + std::to_string(priority) + " pattern eth / end actions represented_port ethdev_port_id vm1/net0 / end")};
+    return RuleSpec{
+        "physnet1", RuleId{},
+        rule("ingress priority " + std::to_string(priority) +
+             " pattern eth / end actions represented_port ethdev_port_id vm1/net0 / end")};
   };
   auto policy = store_.build(vm, {});
   ASSERT_TRUE((*policy)->add_outside(travels(1)));
@@ -294,9 +313,14 @@ TEST_F(PolicyStoreTest, AnUplinkRuleIsGuardedWhereAllThatItLeadsToIs) {
   const EndpointId vm = add("vm7/net0", EndpointKind::kVm);
   const EndpointId other = add("vm8/net0", EndpointKind::kVm);
   const EndpointId up = add("physnet1", EndpointKind::kUplink);
-  const std::string to_vm = "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end";
-  const std::string to_both = "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / represented_port ethdev_port_id vm8/net0 / end";
-  const std::string by_origin = "transfer pattern represented_port ethdev_port_id is physnet1 / eth / end actions represented_port ethdev_port_id vm7/net0 / end";
+  const std::string to_vm =
+      "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end";
+  const std::string to_both =
+      "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / "
+      "represented_port ethdev_port_id vm8/net0 / end";
+  const std::string by_origin =
+      "transfer pattern represented_port ethdev_port_id is physnet1 / eth / end actions "
+      "represented_port ethdev_port_id vm7/net0 / end";
   const RuleId alone = create(up, to_vm), shared = create(up, to_both);
   store_.set_guard(vm, "vm7 moves to host-b");
   const std::string before = picture();
@@ -312,7 +336,8 @@ TEST_F(PolicyStoreTest, AnUplinkRuleIsGuardedWhereAllThatItLeadsToIs) {
     EXPECT_EQ(kept.error().message, "vm7 moves to host-b");
     EXPECT_TRUE(t.create_rule(up, rule(to_both))) << "vm8 stays here, and so does its rule";
     EXPECT_TRUE(t.destroy_rule(up, shared));
-    EXPECT_TRUE(t.create_rule(up, rule("ingress pattern eth / end actions drop / end"))) << "leads to nobody";
+    EXPECT_TRUE(t.create_rule(up, rule("ingress pattern eth / end actions drop / end")))
+        << "leads to nobody";
     EXPECT_TRUE(t.create_rule(other, rule(to_vm))) << "of vm8's own table";
   }
   EXPECT_EQ(picture(), before);
@@ -327,9 +352,12 @@ TEST_F(PolicyStoreTest, UplinkRulesThatLeadOnlyToTheVmAreTold) {
   const EndpointId vm = add("vm7/net0", EndpointKind::kVm);
   const EndpointId other = add("vm8/net0", EndpointKind::kVm);
   const EndpointId up = add("physnet1", EndpointKind::kUplink);
-  const RuleId only = create(up, "ingress priority 1 pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
-  create(up, "ingress priority 2 pattern eth / end actions represented_port ethdev_port_id vm7/net0 / "
-             "represented_port ethdev_port_id vm8/net0 / end");
+  const RuleId only = create(up,
+                             "ingress priority 1 pattern eth / end actions represented_port "
+                             "ethdev_port_id vm7/net0 / end");
+  create(up,
+         "ingress priority 2 pattern eth / end actions represented_port ethdev_port_id vm7/net0 / "
+         "represented_port ethdev_port_id vm8/net0 / end");
   create(other, "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
   const std::vector<EndpointId> ids{vm};
   const auto found = store_.uplink_rules_to(ids);
@@ -348,11 +376,15 @@ TEST_F(PolicyStoreTest, RefusalsSayWhyAndChangeNothing) {
     EXPECT_FALSE(t.remove_endpoint(up));
     EXPECT_FALSE(t.remove_endpoint(vm));
     EXPECT_FALSE(t.destroy_rule(vm, RuleId{99}));
-    auto bad = t.create_rule(vm, rule("ingress pattern eth / end actions represented_port ethdev_port_id nobody / end"));
+    auto bad = t.create_rule(
+        vm, rule("ingress pattern eth / end actions represented_port ethdev_port_id nobody / end"));
     ASSERT_FALSE(bad);
     EXPECT_EQ(bad.error().token, "nobody");
-    EXPECT_FALSE(t.create_rule(vm, rule("egress pattern eth / end actions represented_port ethdev_port_id physnet1 / end")));
-    EXPECT_FALSE(t.create_rule(vm, rule("ingress pattern eth / end actions drop / end"), RuleId{0}));
+    EXPECT_FALSE(t.create_rule(
+        vm,
+        rule("egress pattern eth / end actions represented_port ethdev_port_id physnet1 / end")));
+    EXPECT_FALSE(
+        t.create_rule(vm, rule("ingress pattern eth / end actions drop / end"), RuleId{0}));
     EXPECT_FALSE(t.set_location(up, {LocationKind::kUplink, {}, up}));
     Profile profile;
     profile.name = "9bad";
@@ -401,7 +433,8 @@ TEST_F(PolicyStoreTest, RandomTransactionsHalfOfThemAbandonedAgreeWithAPlainMode
     for (int op = 0; op < 5; ++op) {
       if (rng() % 3 != 0 || model.empty()) {
         const auto priority = static_cast<uint32_t>(rng() % 50);
-        auto id = t.create_rule(vm, rule("ingress priority " + std::to_string(priority) + " pattern eth / end actions drop / end"));
+        auto id = t.create_rule(vm, rule("ingress priority " + std::to_string(priority) +
+                                         " pattern eth / end actions drop / end"));
         ASSERT_TRUE(id);
         next[id->value] = priority;
       } else {
@@ -421,7 +454,8 @@ TEST_F(PolicyStoreTest, RandomTransactionsHalfOfThemAbandonedAgreeWithAPlainMode
     const RuleEntry* winner = hit(entry(vm).ingress);
     uint32_t want = UINT32_MAX;
     for (const auto& [id, priority] : model) want = std::min(want, priority);
-    if (rng() % 2 == 0) continue;  // the transaction is still open here: what is staged must not show
+    if (rng() % 2 == 0)
+      continue;  // the transaction is still open here: what is staged must not show
     ASSERT_EQ(winner == nullptr, model.empty());
     if (winner != nullptr) {
       ASSERT_EQ(winner->order.priority, want);

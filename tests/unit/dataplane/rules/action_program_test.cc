@@ -18,7 +18,8 @@ Result<EndpointId> known(std::string_view name) {
   return fail("no endpoint " + std::string(name));
 }
 
-Result<ActionProgram> compile(const std::string& actions, const std::string& attributes = "ingress") {
+Result<ActionProgram> compile(const std::string& actions,
+                              const std::string& attributes = "ingress") {
   auto rule = parse_rule(attributes + " pattern eth / end actions " + actions + " / end");
   if (!rule) return fail("does not parse: " + rule.error().message);
   return compile_actions(*rule, known);
@@ -74,12 +75,15 @@ TEST(ActionProgram, AddressesAreTheFirstBytesOfTheValueInNetworkOrder) {
   EXPECT_TRUE(starts_with(only("set_mac_dst mac_addr 02:01:02:03:04:06"), {2, 1, 2, 3, 4, 6}));
   EXPECT_TRUE(starts_with(only("set_ipv4_src ipv4_addr 10.1.2.3"), {10, 1, 2, 3}));
   EXPECT_TRUE(starts_with(only("set_ipv4_dst ipv4_addr 10.1.2.4"), {10, 1, 2, 4}));
-  EXPECT_TRUE(starts_with(only("set_ipv6_src ipv6_addr fd00::7"), {0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7}));
-  EXPECT_TRUE(starts_with(only("set_ipv6_dst ipv6_addr fd00::8"), {0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8}));
+  EXPECT_TRUE(starts_with(only("set_ipv6_src ipv6_addr fd00::7"),
+                          {0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7}));
+  EXPECT_TRUE(starts_with(only("set_ipv6_dst ipv6_addr fd00::8"),
+                          {0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8}));
 }
 
 TEST(ActionProgram, EndpointsAreResolvedWhicheverActionNamesThem) {
-  for (const char* text : {"port_id id vm1", "represented_port ethdev_port_id vm1", "port_representor port_id vm1"}) {
+  for (const char* text :
+       {"port_id id vm1", "represented_port ethdev_port_id vm1", "port_representor port_id vm1"}) {
     const Op op = only(text);
     EXPECT_EQ(op.code, OpCode::kOutput) << text;
     EXPECT_EQ(op.endpoint, EndpointId{11}) << text;
@@ -94,13 +98,13 @@ TEST(ActionProgram, AnUnknownEndpointIsRefusedInTheResolversWords) {
 }
 
 TEST(ActionProgram, OpsKeepTheOrderWrittenAndVoidIsNothing) {
-  const auto program =
-      compile("count / void / of_pop_vlan / port_id id vm1 / of_push_vlan ethertype 0x8100 / port_id id 7");
+  const auto program = compile(
+      "count / void / of_pop_vlan / port_id id vm1 / of_push_vlan ethertype 0x8100 / port_id id 7");
   ASSERT_TRUE(program);
   std::vector<OpCode> codes;
   for (const Op& op : program->ops) codes.push_back(op.code);
-  EXPECT_EQ(codes, (std::vector<OpCode>{OpCode::kCount, OpCode::kPopVlan, OpCode::kOutput, OpCode::kPushVlan,
-                                        OpCode::kOutput}));
+  EXPECT_EQ(codes, (std::vector<OpCode>{OpCode::kCount, OpCode::kPopVlan, OpCode::kOutput,
+                                        OpCode::kPushVlan, OpCode::kOutput}));
 }
 
 TEST(ActionProgram, ValuesOutOfRangeAreRefusedWithWhatStoodThereAndWhatCould) {
@@ -145,7 +149,9 @@ TEST(ActionProgram, ARuleHasAtMostSixtyFourActions) {
 TEST(ActionProgram, NumbersOfEachWidthAreThoseOfTheTable) {
   for (uint16_t kind = 0; kind < static_cast<uint16_t>(ActionKind::kCount); ++kind) {
     const ActionInfo& info = action_info(kind);
-    if (info.width == 0 || info.width > 32 || info.format == Format::kEndpoint || info.op == OpCode::kInvalid) continue;
+    if (info.width == 0 || info.width > 32 || info.format == Format::kEndpoint ||
+        info.op == OpCode::kInvalid)
+      continue;
     // In range for every action that checks one.
     const uint32_t number = info.op == OpCode::kPushVlan     ? 0x88a8
                             : info.op == OpCode::kSetVlanPcp ? 5

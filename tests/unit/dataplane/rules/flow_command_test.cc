@@ -10,14 +10,16 @@ namespace {
 
 std::string canonical(std::string_view line) {
   const Result<FlowCommand> command = parse_flow_command(line);
-  if (!command) return "error at " + std::to_string(command.error().column) + ": " + command.error().message;
+  if (!command)
+    return "error at " + std::to_string(command.error().column) + ": " + command.error().message;
   return to_text(*command);
 }
 
 TEST(FlowCommand, EveryVerbIsReadWithAndWithoutTheWordFlow) {
   const char* lines[] = {
       "flow validate 0 ingress pattern eth / end actions drop / end",
-      "flow create vm7/net0 transfer group 3 priority 9 pattern eth / ipv4 / end actions port_id id physnet1 / end",
+      "flow create vm7/net0 transfer group 3 priority 9 pattern eth / ipv4 / end actions port_id "
+      "id physnet1 / end",
       "flow destroy 0 rule 1",
       "flow destroy vm1/net0 rule 1 rule 2 rule 4294967295",
       "flow flush 3",
@@ -98,23 +100,28 @@ TEST(FlowCommand, ErrorsNameTheColumnTheTokenAndWhatWasExpected) {
     ASSERT_FALSE(command) << c.line;
     EXPECT_EQ(command.error().column, c.column) << c.line;
     EXPECT_EQ(command.error().token, c.token) << c.line;
-    EXPECT_NE(command.error().expected.find(c.expected), std::string::npos) << command.error().expected;
+    EXPECT_NE(command.error().expected.find(c.expected), std::string::npos)
+        << command.error().expected;
   }
 }
 
 TEST(FlowCommand, EveryPrefixOfALineIsReadOrRefusedAndNothingBreaks) {
   const std::string line =
-      "flow create vm7/net0 ingress group 1 priority 2 pattern eth src is 02:00:00:00:00:01 / vlan vid is 5 / ipv4 src "
-      "spec 10.0.0.0 src prefix 8 / udp dst spec 1 dst last 9 dst mask 0xffff / end actions count / set_ttl ttl_value 3 "
+      "flow create vm7/net0 ingress group 1 priority 2 pattern eth src is 02:00:00:00:00:01 / vlan "
+      "vid is 5 / ipv4 src "
+      "spec 10.0.0.0 src prefix 8 / udp dst spec 1 dst last 9 dst mask 0xffff / end actions count "
+      "/ set_ttl ttl_value 3 "
       "/ port_id id vm1/net0 / end";
   EXPECT_EQ(canonical(line), line);
   for (size_t length = 0; length < line.size(); ++length) {
-    EXPECT_FALSE(parse_flow_command(std::string_view(line).substr(0, length))) << line.substr(0, length);
+    EXPECT_FALSE(parse_flow_command(std::string_view(line).substr(0, length)))
+        << line.substr(0, length);
   }
 }
 
 TEST(FlowCommand, EndpointNamesAreLettersFirstAndBounded) {
-  for (const char* name : {"a", "vm7/net0", "physnet1", "A.b_c-d/e", "end"}) EXPECT_TRUE(is_endpoint_name(name)) << name;
+  for (const char* name : {"a", "vm7/net0", "physnet1", "A.b_c-d/e", "end"})
+    EXPECT_TRUE(is_endpoint_name(name)) << name;
   for (const char* name : {"", "7vm", "/a", "-a", "a b", "a#", "a:b", "\xc3\xa4"}) {
     EXPECT_FALSE(is_endpoint_name(name)) << name;
   }

@@ -17,7 +17,8 @@ namespace godwit::dataplane {
 namespace {
 
 Result<Match> compile(const std::string& pattern, const std::string& direction = "ingress") {
-  const Result<Rule> rule = parse_rule(direction + " pattern " + pattern + " end actions drop / end");
+  const Result<Rule> rule =
+      parse_rule(direction + " pattern " + pattern + " end actions drop / end");
   EXPECT_TRUE(rule) << pattern << ": " << (rule ? "" : rule.error().message);
   if (!rule) return fail("does not parse");
   return compile_match(*rule);
@@ -71,8 +72,9 @@ TEST(Match, ItemsAskForTheirLayer) {
   EXPECT_TRUE(hits("ipv4 / tcp /", tcp_key()));
   EXPECT_TRUE(hits("tcp /", tcp_key()));
   EXPECT_TRUE(hits("eth / ipv4 /", qinq_key()));
-  for (const char* other : {"udp /", "sctp /", "icmp /", "icmp6 /", "vxlan /", "arp_eth_ipv4 /", "ipv6 /", "vlan /",
-                            "ipv6_ext /", "ipv6_frag_ext /", "eth / ipv4 / udp /"}) {
+  for (const char* other :
+       {"udp /", "sctp /", "icmp /", "icmp6 /", "vxlan /", "arp_eth_ipv4 /", "ipv6 /", "vlan /",
+        "ipv6_ext /", "ipv6_frag_ext /", "eth / ipv4 / udp /"}) {
     EXPECT_FALSE(hits(other, tcp_key())) << other;
   }
 }
@@ -91,8 +93,10 @@ TEST(Match, TwoVlanItemsAreTheOuterAndTheInnerTag) {
   FlowKey single = qinq_key();
   single.layers = to_be16(kLayerEth | kLayerVlan | kLayerIpv4 | kLayerTcp);
   EXPECT_FALSE(hits("vlan / vlan /", single));
-  EXPECT_TRUE(hits("vlan vid last 101 vid spec 99 vid mask 0xfff / vlan vid spec 199 vid last 201 vid mask 0xfff /",
-                   qinq_key()));
+  EXPECT_TRUE(
+      hits("vlan vid last 101 vid spec 99 vid mask 0xfff / vlan vid spec 199 vid last 201 vid mask "
+           "0xfff /",
+           qinq_key()));
   EXPECT_FALSE(hits("vlan / vlan vid spec 201 vid last 202 vid mask 0xfff /", qinq_key()));
 }
 
@@ -103,21 +107,26 @@ TEST(Match, MasksPrefixesAndWildcards) {
   EXPECT_TRUE(hits("tcp flags spec 0x02 flags mask 0x02 /", tcp_key()));
   EXPECT_FALSE(hits("tcp flags spec 0x01 flags mask 0x01 /", tcp_key()));
   EXPECT_TRUE(hits("eth dst spec 02:00:00:00:00:00 dst prefix 40 /", tcp_key()));
-  EXPECT_FALSE(hits("tcp dst spec 80 /", tcp_key())) << "the default mask asks for source port 0 too";
+  EXPECT_FALSE(hits("tcp dst spec 80 /", tcp_key()))
+      << "the default mask asks for source port 0 too";
 }
 
 TEST(Match, RangesIncludeBothEnds) {
-  for (const auto& [port, inside] : {std::pair{79, false}, {80, true}, {85, true}, {90, true}, {91, false}}) {
+  for (const auto& [port, inside] :
+       {std::pair{79, false}, {80, true}, {85, true}, {90, true}, {91, false}}) {
     FlowKey key = tcp_key();
     key.l4_dst = to_be16(static_cast<uint16_t>(port));
     EXPECT_EQ(hits("tcp dst is 80 dst last 90 /", key), inside) << port;
   }
   // rte_flow.h's own example: the mask comes before the range.
-  for (const auto& [address, inside] : {std::pair{"10.0.255.255", false}, {"10.1.0.0", true}, {"10.3.255.255", true},
+  for (const auto& [address, inside] : {std::pair{"10.0.255.255", false},
+                                        {"10.1.0.0", true},
+                                        {"10.3.255.255", true},
                                         {"10.4.0.0", false}}) {
     FlowKey key = tcp_key();
     key.ipv4_src = ipv4_be(address);
-    EXPECT_EQ(hits("ipv4 src spec 10.1.2.3 src last 10.3.4.5 src mask 255.255.0.0 /", key), inside) << address;
+    EXPECT_EQ(hits("ipv4 src spec 10.1.2.3 src last 10.3.4.5 src mask 255.255.0.0 /", key), inside)
+        << address;
   }
   const Result<Match> single = compile("tcp dst is 80 dst last 80 /");
   ASSERT_TRUE(single);
@@ -125,7 +134,8 @@ TEST(Match, RangesIncludeBothEnds) {
 }
 
 TEST(Match, OriginIsForTransferRulesOnly) {
-  const Result<Match> match = compile("represented_port ethdev_port_id is vm1/net0 / eth /", "transfer");
+  const Result<Match> match =
+      compile("represented_port ethdev_port_id is vm1/net0 / eth /", "transfer");
   ASSERT_TRUE(match);
   EXPECT_EQ(match->origin, "vm1/net0");
   EXPECT_TRUE(compile("represented_port / eth /", "transfer").value().origin.empty());
@@ -175,13 +185,15 @@ TEST(Match, WhatCannotBeMatchedIsRefusedByName) {
 }
 
 TEST(Match, WhatCanBeMatchedIsNotRefused) {
-  for (const char* pattern : {
-           "eth type is 0x0800 / ipv4 /", "eth type is 0x8100 / ipv4 /", "eth type is 0x88a8 / vlan / vlan / ipv6 /",
-           "eth type spec 0x0806 type mask 0x0fff / ipv4 /", "eth type is 0x0800 type last 0x0900 / vlan /",
-           "vlan inner_type is 0x8100 / ipv4 /", "ipv6 proto is 44 / ipv6_frag_ext / tcp /", "ipv6 proto is 0 / udp /",
-           "ipv6 / ipv6_ext / ipv6_frag_ext / icmp6 /", "ipv4 proto is 6 / tcp /", "ipv4 proto is 200 /",
-           "ipv4 / udp / vxlan /", "vxlan vni is 5 /", "mark id is 5 / eth / mark id is 5 / ipv4 /",
-           "eth / void / ipv4 / void / tcp /"}) {
+  for (const char* pattern :
+       {"eth type is 0x0800 / ipv4 /", "eth type is 0x8100 / ipv4 /",
+        "eth type is 0x88a8 / vlan / vlan / ipv6 /",
+        "eth type spec 0x0806 type mask 0x0fff / ipv4 /",
+        "eth type is 0x0800 type last 0x0900 / vlan /", "vlan inner_type is 0x8100 / ipv4 /",
+        "ipv6 proto is 44 / ipv6_frag_ext / tcp /", "ipv6 proto is 0 / udp /",
+        "ipv6 / ipv6_ext / ipv6_frag_ext / icmp6 /", "ipv4 proto is 6 / tcp /",
+        "ipv4 proto is 200 /", "ipv4 / udp / vxlan /", "vxlan vni is 5 /",
+        "mark id is 5 / eth / mark id is 5 / ipv4 /", "eth / void / ipv4 / void / tcp /"}) {
     const Result<Match> match = compile(pattern);
     EXPECT_TRUE(match) << pattern << ": " << (match ? "" : match.error().message);
   }
@@ -205,7 +217,9 @@ Bytes raw(const T& member) {
   return Bytes(reinterpret_cast<const char*>(&member), sizeof(member));
 }
 Bytes small(uint64_t number) { return Bytes(1, static_cast<char>(number)); }
-Bytes two(uint64_t number) { return Bytes{static_cast<char>(number >> 8), static_cast<char>(number)}; }
+Bytes two(uint64_t number) {
+  return Bytes{static_cast<char>(number >> 8), static_cast<char>(number)};
+}
 
 std::map<std::string, std::function<Bytes(const FlowKey&)>> readers(bool inner) {
   const auto tci = [inner](const FlowKey& k) { return (inner ? k.vlan2_tci : k.vlan_tci).host(); };
@@ -218,7 +232,8 @@ std::map<std::string, std::function<Bytes(const FlowKey&)>> readers(bool inner) 
       {"vlan.pcp", [tci](const FlowKey& k) { return small(tci(k) >> 13u); }},
       {"vlan.dei", [tci](const FlowKey& k) { return small(tci(k) >> 12u & 1u); }},
       {"vlan.vid", [tci](const FlowKey& k) { return two(tci(k) & 0xfffu); }},
-      {"vlan.inner_type", [inner](const FlowKey& k) { return raw(inner ? k.vlan2_inner_type : k.vlan_inner_type); }},
+      {"vlan.inner_type",
+       [inner](const FlowKey& k) { return raw(inner ? k.vlan2_inner_type : k.vlan_inner_type); }},
       {"vlan.has_more_vlan", [](const FlowKey& k) { return small(k.has(kLayerVlan2)); }},
       {"arp_eth_ipv4.sha", [](const FlowKey& k) { return raw(k.arp_sha); }},
       {"arp_eth_ipv4.spa", [](const FlowKey& k) { return raw(k.ipv4_src); }},
@@ -231,7 +246,10 @@ std::map<std::string, std::function<Bytes(const FlowKey&)>> readers(bool inner) 
       {"ipv4.src", [](const FlowKey& k) { return raw(k.ipv4_src); }},
       {"ipv4.dst", [](const FlowKey& k) { return raw(k.ipv4_dst); }},
       {"ipv6.tc", [](const FlowKey& k) { return raw(k.ip_tos); }},
-      {"ipv6.flow", [](const FlowKey& k) { return small(k.ipv6_flow.host() >> 16 & 0xf) + two(k.ipv6_flow.host()); }},
+      {"ipv6.flow",
+       [](const FlowKey& k) {
+         return small(k.ipv6_flow.host() >> 16 & 0xf) + two(k.ipv6_flow.host());
+       }},
       {"ipv6.proto", [](const FlowKey& k) { return raw(k.ipv6_next); }},
       {"ipv6.hop", [](const FlowKey& k) { return raw(k.ip_ttl); }},
       {"ipv6.src", [](const FlowKey& k) { return raw(k.ipv6_src); }},
@@ -251,16 +269,28 @@ std::map<std::string, std::function<Bytes(const FlowKey&)>> readers(bool inner) 
       {"icmp.seq", [](const FlowKey& k) { return raw(k.icmp_seq); }},
       {"icmp6.type", [](const FlowKey& k) { return raw(k.icmp_type); }},
       {"icmp6.code", [](const FlowKey& k) { return raw(k.icmp_code); }},
-      {"vxlan.vni", [](const FlowKey& k) { return small(k.vxlan_vni.host() >> 24) + two(k.vxlan_vni.host() >> 8); }},
+      {"vxlan.vni",
+       [](const FlowKey& k) {
+         return small(k.vxlan_vni.host() >> 24) + two(k.vxlan_vni.host() >> 8);
+       }},
       {"mark.id", [](const FlowKey& k) { return raw(k.mark); }},
   };
 }
 
 uint16_t layers_of(const std::string& item, bool inner) {
   static const std::map<std::string, uint16_t> layers = {
-      {"arp_eth_ipv4", kLayerArp}, {"ipv4", kLayerIpv4}, {"ipv6", kLayerIpv6}, {"tcp", kLayerTcp}, {"udp", kLayerUdp},
-      {"sctp", kLayerSctp}, {"icmp", kLayerIcmp}, {"icmp6", kLayerIcmp6}, {"vxlan", kLayerVxlan}, {"vlan", kLayerVlan},
-      {"ipv6_ext", kLayerIpv6 | kLayerIpv6Ext}, {"ipv6_frag_ext", kLayerIpv6 | kLayerFragment}};
+      {"arp_eth_ipv4", kLayerArp},
+      {"ipv4", kLayerIpv4},
+      {"ipv6", kLayerIpv6},
+      {"tcp", kLayerTcp},
+      {"udp", kLayerUdp},
+      {"sctp", kLayerSctp},
+      {"icmp", kLayerIcmp},
+      {"icmp6", kLayerIcmp6},
+      {"vxlan", kLayerVxlan},
+      {"vlan", kLayerVlan},
+      {"ipv6_ext", kLayerIpv6 | kLayerIpv6Ext},
+      {"ipv6_frag_ext", kLayerIpv6 | kLayerFragment}};
   if (inner) return kLayerVlan2 | kLayerVlan;
   const auto found = layers.find(item);
   return found == layers.end() ? 0 : found->second;
@@ -293,7 +323,8 @@ bool slow_match(const Rule& rule, const FlowKey& key) {
 
 FlowKey random_key(tests::RandomRule& random) {
   FlowKey key;
-  for (size_t i = 0; i < kFlowKeyBytes; ++i) key.bytes()[i] = static_cast<uint8_t>(random.below(256));
+  for (size_t i = 0; i < kFlowKeyBytes; ++i)
+    key.bytes()[i] = static_cast<uint8_t>(random.below(256));
   return key;
 }
 
@@ -334,9 +365,18 @@ Rule random_stack(tests::RandomRule& random) {
   static const std::vector<std::vector<std::vector<ItemKind>>> kChoices = {
       {{}, {ItemKind::kEth}},
       {{}, {}, {ItemKind::kVlan}, {ItemKind::kVlan, ItemKind::kVlan}},
-      {{}, {ItemKind::kArpEthIpv4}, {ItemKind::kIpv4}, {ItemKind::kIpv6}, {ItemKind::kIpv6, ItemKind::kIpv6FragExt},
+      {{},
+       {ItemKind::kArpEthIpv4},
+       {ItemKind::kIpv4},
+       {ItemKind::kIpv6},
+       {ItemKind::kIpv6, ItemKind::kIpv6FragExt},
        {ItemKind::kIpv6Ext}},
-      {{}, {ItemKind::kTcp}, {ItemKind::kUdp}, {ItemKind::kSctp}, {ItemKind::kIcmp}, {ItemKind::kIcmp6},
+      {{},
+       {ItemKind::kTcp},
+       {ItemKind::kUdp},
+       {ItemKind::kSctp},
+       {ItemKind::kIcmp},
+       {ItemKind::kIcmp6},
        {ItemKind::kUdp, ItemKind::kVxlan}},
       {{}, {}, {ItemKind::kMark}},
   };

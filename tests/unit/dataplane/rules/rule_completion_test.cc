@@ -14,11 +14,14 @@ namespace {
 
 const std::vector<std::string> kNames = {"vm1/net0", "vm1/net1", "vm2/net0", "physnet1"};
 
-Completions complete(std::string_view line) { return complete_flow_command(line, line.size(), kNames); }
+Completions complete(std::string_view line) {
+  return complete_flow_command(line, line.size(), kNames);
+}
 
 std::string words(std::string_view line) {
   std::string out;
-  for (const Completion& candidate : complete(line).candidates) out += (out.empty() ? "" : " ") + candidate.word;
+  for (const Completion& candidate : complete(line).candidates)
+    out += (out.empty() ? "" : " ") + candidate.word;
   return out;
 }
 
@@ -37,7 +40,8 @@ TEST(RuleCompletion, OffersWhatCouldStandAtTheCursor) {
             "set_ipv4_src set_ipv4_dst set_ipv6_src set_ipv6_dst");
   EXPECT_EQ(words("flow create 0 ingress pattern end actions drop "), "/");
   EXPECT_EQ(words("flow create 0 ingress pattern end actions mark "), "id /");
-  EXPECT_EQ(words("flow create 0 transfer pattern represented_port ethdev_port_id is p"), "physnet1");
+  EXPECT_EQ(words("flow create 0 transfer pattern represented_port ethdev_port_id is p"),
+            "physnet1");
   EXPECT_EQ(words("flow create 0 ingress pattern end actions port_id id vm2"), "vm2/net0");
   EXPECT_EQ(words("flow list 0 "), "group");
   EXPECT_EQ(words("flow destroy 0 rule 3 "), "rule");
@@ -48,7 +52,8 @@ TEST(RuleCompletion, OffersWhatCouldStandAtTheCursor) {
 TEST(RuleCompletion, SaysWhatValueIsWanted) {
   EXPECT_EQ(complete("flow create ").value, "a port number or an endpoint's name");
   EXPECT_EQ(complete("flow create 0 ingress group ").value, "a number up to 4294967295");
-  EXPECT_EQ(complete("flow create 0 ingress pattern ipv4 src is ").value, "an IPv4 address such as 10.0.0.1");
+  EXPECT_EQ(complete("flow create 0 ingress pattern ipv4 src is ").value,
+            "an IPv4 address such as 10.0.0.1");
   EXPECT_EQ(complete("flow create 0 ingress pattern vlan vid is ").value, "a number up to 4095");
 }
 

@@ -33,7 +33,8 @@ std::string canonical_action(const std::string& action) {
 }
 
 TEST(RuleParser, RandomRulesComeBackFromTheirTextAsTheyWere) {
-  const uint64_t seed = std::getenv("SEED") ? std::strtoull(std::getenv("SEED"), nullptr, 0) : 20240607;
+  const uint64_t seed =
+      std::getenv("SEED") ? std::strtoull(std::getenv("SEED"), nullptr, 0) : 20240607;
   tests::RandomRule random(seed);
   for (int i = 0; i < 3000; ++i) {
     const Rule rule = random.rule();
@@ -54,7 +55,8 @@ TEST(RuleParser, EveryFieldOfEveryItemIsReadAndPrinted) {
                           : field.format == Format::kIpv6     ? "fd00::1"
                           : field.format == Format::kEndpoint ? "vm1/net0"
                                                               : "1";
-      const std::string text = std::string(item.name) + " " + std::string(field.name) + " is " + value;
+      const std::string text =
+          std::string(item.name) + " " + std::string(field.name) + " is " + value;
       const Result<Rule> rule = parse_rule("transfer pattern " + text + " / end actions end");
       ASSERT_TRUE(rule) << text << ": " << rule.error().message;
       const PatternItem& parsed = rule->pattern.at(0);
@@ -98,18 +100,22 @@ TEST(RuleParser, ValuesAreReadInAllTheWaysOfTestpmd) {
 }
 
 TEST(RuleParser, MasksPrefixesAndRangesArePrintedShortest) {
-  EXPECT_EQ(canonical_item("ipv4 src spec 10.1.2.3 src mask 255.255.0.0"), "ipv4 src spec 10.1.0.0 src prefix 16");
+  EXPECT_EQ(canonical_item("ipv4 src spec 10.1.2.3 src mask 255.255.0.0"),
+            "ipv4 src spec 10.1.0.0 src prefix 16");
   EXPECT_EQ(canonical_item("ipv4 src spec 10.1.2.3 src mask 255.0.255.0"),
             "ipv4 src spec 10.0.2.0 src mask 255.0.255.0");
   EXPECT_EQ(canonical_item("ipv4 src spec 10.1.2.3 src prefix 32"), "ipv4 src is 10.1.2.3");
   EXPECT_EQ(canonical_item("ipv4 src spec 10.1.2.3 src prefix 0"), "ipv4");
-  EXPECT_EQ(canonical_item("ipv6 dst spec fd00::1 dst prefix 64"), "ipv6 dst spec fd00:: dst prefix 64");
+  EXPECT_EQ(canonical_item("ipv6 dst spec fd00::1 dst prefix 64"),
+            "ipv6 dst spec fd00:: dst prefix 64");
   EXPECT_EQ(canonical_item("eth dst spec 01:00:00:00:00:00 dst mask 01:00:00:00:00:00"),
             "eth dst spec 01:00:00:00:00:00 dst mask 01:00:00:00:00:00");
-  EXPECT_EQ(canonical_item("tcp dst is 80 dst last 90"), "tcp dst spec 80 dst last 90 dst mask 0xffff");
+  EXPECT_EQ(canonical_item("tcp dst is 80 dst last 90"),
+            "tcp dst spec 80 dst last 90 dst mask 0xffff");
   EXPECT_EQ(canonical_item("tcp dst is 80 dst last 80"), "tcp dst is 80");
   EXPECT_EQ(canonical_item("tcp dst is 80 dst last 0"), "tcp dst is 80");
-  EXPECT_EQ(canonical_item("tcp flags spec 0x12 flags mask 0x02"), "tcp flags spec 0x02 flags mask 0x02");
+  EXPECT_EQ(canonical_item("tcp flags spec 0x12 flags mask 0x02"),
+            "tcp flags spec 0x02 flags mask 0x02");
   EXPECT_EQ(canonical_item("vlan vid spec 0x123 vid prefix 4"), "vlan vid spec 256 vid mask 0xf00");
 }
 
@@ -126,7 +132,8 @@ TEST(RuleParser, ALaterParameterOverridesAnEarlierOne) {
 
 TEST(RuleParser, WithoutAnyMaskAnItemHasTheDefaultMaskOfRteFlow) {
   EXPECT_EQ(canonical_item("tcp dst spec 80"), "tcp src is 0 dst is 80");
-  EXPECT_EQ(canonical_item("ipv4 src spec 10.0.0.1 proto spec 6"), "ipv4 src is 10.0.0.1 dst is 0.0.0.0");
+  EXPECT_EQ(canonical_item("ipv4 src spec 10.0.0.1 proto spec 6"),
+            "ipv4 src is 10.0.0.1 dst is 0.0.0.0");
   EXPECT_EQ(canonical_item("vlan vid spec 5"), "vlan vid is 5");
   EXPECT_EQ(canonical_item("vlan tci spec 0x2005"), "vlan tci spec 0x0005 tci mask 0x0fff");
   EXPECT_EQ(canonical_item("vxlan vni spec 5"), "vxlan vni is 5");
@@ -177,7 +184,8 @@ TEST(RuleParser, ErrorsNameTheColumnTheTokenAndWhatWasExpected) {
       {"ingress pattern tcp dst last 9 / end", 17, "tcp", "is or spec"},
       {"transfer pattern port_id id last 9 / end", 29, "last", "is, spec"},
       {"transfer pattern port_id id is 9 id mask 5 / end", 42, "5", "4294967295"},
-      {"transfer pattern represented_port ethdev_port_id is 65536 / end", 53, "65536", "a port number"},
+      {"transfer pattern represented_port ethdev_port_id is 65536 / end", 53, "65536",
+       "a port number"},
       {"transfer pattern represented_port ethdev_port_id is /x / end", 53, "/x", "a port number"},
       {"ingress pattern end", 20, "", "actions"},
       {"ingress pattern end / actions", 21, "/", "actions"},
@@ -195,7 +203,8 @@ TEST(RuleParser, ErrorsNameTheColumnTheTokenAndWhatWasExpected) {
     ASSERT_FALSE(rule) << c.text;
     EXPECT_EQ(rule.error().column, c.column) << c.text;
     EXPECT_EQ(rule.error().token, c.token) << c.text;
-    EXPECT_NE(rule.error().expected.find(c.expected), std::string::npos) << c.text << ": " << rule.error().expected;
+    EXPECT_NE(rule.error().expected.find(c.expected), std::string::npos)
+        << c.text << ": " << rule.error().expected;
     EXPECT_FALSE(rule.error().message.empty()) << c.text;
   }
 }
@@ -263,11 +272,13 @@ TEST(RuleParser, LengthsAreCapped) {
 
 TEST(RuleParser, NamesOfEndpointsCanBeRewritten) {
   Result<Rule> rule = parse_rule(
-      "transfer pattern represented_port ethdev_port_id is 0 / eth / end actions port_id id 1 / drop / end");
+      "transfer pattern represented_port ethdev_port_id is 0 / eth / end actions port_id id 1 / "
+      "drop / end");
   ASSERT_TRUE(rule);
   for_each_endpoint_name(*rule, [](std::string& name) { name = "vm" + name; });
   EXPECT_EQ(to_text(*rule),
-            "transfer pattern represented_port ethdev_port_id is vm0 / eth / end actions port_id id vm1 / drop / end");
+            "transfer pattern represented_port ethdev_port_id is vm0 / eth / end actions port_id "
+            "id vm1 / drop / end");
   const Rule& constant = *rule;
   std::string all;
   for_each_endpoint_name(constant, [&](const std::string& name) { all += name + ";"; });
@@ -279,11 +290,13 @@ TEST(RuleParser, TheReferencePageNamesEveryItemFieldAndAction) {
   for (const ItemInfo& item : items()) {
     EXPECT_NE(page.find("### `" + std::string(item.name) + "`"), std::string::npos) << item.name;
     for (const FieldInfo& field : item.fields) {
-      EXPECT_NE(page.find("| `" + std::string(field.name) + "` |"), std::string::npos) << field.name;
+      EXPECT_NE(page.find("| `" + std::string(field.name) + "` |"), std::string::npos)
+          << field.name;
     }
   }
   for (const ActionInfo& action : actions()) {
-    EXPECT_NE(page.find("| `" + std::string(action.name) + "` |"), std::string::npos) << action.name;
+    EXPECT_NE(page.find("| `" + std::string(action.name) + "` |"), std::string::npos)
+        << action.name;
   }
 }
 

@@ -11,16 +11,24 @@ namespace {
 
 TEST(RuleTable, EnumsNameTheRowsTheyStandFor) {
   const std::pair<ItemKind, std::string_view> rows[] = {
-      {ItemKind::kVoid, "void"},       {ItemKind::kEth, "eth"},
-      {ItemKind::kVlan, "vlan"},       {ItemKind::kArpEthIpv4, "arp_eth_ipv4"},
-      {ItemKind::kIpv4, "ipv4"},       {ItemKind::kIpv6, "ipv6"},
-      {ItemKind::kIpv6Ext, "ipv6_ext"}, {ItemKind::kIpv6FragExt, "ipv6_frag_ext"},
-      {ItemKind::kTcp, "tcp"},         {ItemKind::kUdp, "udp"},
-      {ItemKind::kSctp, "sctp"},       {ItemKind::kIcmp, "icmp"},
-      {ItemKind::kIcmp6, "icmp6"},     {ItemKind::kVxlan, "vxlan"},
+      {ItemKind::kVoid, "void"},
+      {ItemKind::kEth, "eth"},
+      {ItemKind::kVlan, "vlan"},
+      {ItemKind::kArpEthIpv4, "arp_eth_ipv4"},
+      {ItemKind::kIpv4, "ipv4"},
+      {ItemKind::kIpv6, "ipv6"},
+      {ItemKind::kIpv6Ext, "ipv6_ext"},
+      {ItemKind::kIpv6FragExt, "ipv6_frag_ext"},
+      {ItemKind::kTcp, "tcp"},
+      {ItemKind::kUdp, "udp"},
+      {ItemKind::kSctp, "sctp"},
+      {ItemKind::kIcmp, "icmp"},
+      {ItemKind::kIcmp6, "icmp6"},
+      {ItemKind::kVxlan, "vxlan"},
       {ItemKind::kRepresentedPort, "represented_port"},
       {ItemKind::kPortRepresentor, "port_representor"},
-      {ItemKind::kPortId, "port_id"},  {ItemKind::kMark, "mark"},
+      {ItemKind::kPortId, "port_id"},
+      {ItemKind::kMark, "mark"},
   };
   EXPECT_EQ(std::size(rows), items().size());
   for (const auto& [kind, name] : rows) {
@@ -100,7 +108,8 @@ TEST(RuleTable, AFieldPutIntoAKeyIsGotBackAndTouchesNothingElse) {
       for (const uint8_t fill : {uint8_t{0x00}, uint8_t{0xff}}) {
         std::array<uint8_t, kFlowKeyBytes> key;
         key.fill(fill);
-        const FieldBytes value = low_bits_mask(static_cast<uint8_t>((field.width + 1) / 2), field.width);
+        const FieldBytes value =
+            low_bits_mask(static_cast<uint8_t>((field.width + 1) / 2), field.width);
         put_field(field, value, key);
         EXPECT_EQ(get_field(field, key), value) << item.name << " " << field.name;
         put_field(field, fill == 0 ? FieldBytes{} : full_mask(field), key);

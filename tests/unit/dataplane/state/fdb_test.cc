@@ -9,8 +9,8 @@ namespace godwit::dataplane {
 namespace {
 
 MacAddress mac_of(uint32_t n) {
-  return MacAddress{{0x02, 0, static_cast<uint8_t>(n >> 24), static_cast<uint8_t>(n >> 16), static_cast<uint8_t>(n >> 8),
-                     static_cast<uint8_t>(n)}};
+  return MacAddress{{0x02, 0, static_cast<uint8_t>(n >> 24), static_cast<uint8_t>(n >> 16),
+                     static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)}};
 }
 
 TEST(Fdb, LearnsByVlanAndFollowsAStationThatMoves) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An operator's calls to a driver: pulls, evacuations, several moves at once, what is shown of them.
+// An operator's calls to a driver: pulls, evacuations, several moves at once, what is shown of
+// them.
 #include "migration/engine/engine.h"
 
 #include <gtest/gtest.h>
@@ -21,12 +22,15 @@ TEST_F(DriverCallsTest, AVmThatIsPulledMovesWithTheIdThatWasAskedFor) {
   ASSERT_TRUE(id) << id.error().message;
   EXPECT_EQ(state(b_engine_), "asking");
   EXPECT_FALSE(b_engine_->pull("vm7", "host-a")) << "asked already";
-  ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared" && state(b_engine_) == "prepared"; })) << log_;
+  ASSERT_TRUE(until([&] {
+    return state(a_engine_) == "prepared" && state(b_engine_) == "prepared";
+  })) << log_;
   EXPECT_EQ(a_engine_->status("vm7").back().id, *id);
   event(a_, a_engine_, PortEventKind::kRingsStopped);
   ASSERT_TRUE(until([&] { return state(b_engine_) == "handed-over"; })) << log_;
   event(b_, b_engine_, PortEventKind::kRingsRunning);
-  ASSERT_TRUE(until([&] { return state(a_engine_) == "done" && state(b_engine_) == "done"; })) << log_;
+  ASSERT_TRUE(until([&] { return state(a_engine_) == "done" && state(b_engine_) == "done"; }))
+      << log_;
   EXPECT_EQ(b_engine_->export_vm("vm7")->digest, digest);
   EXPECT_EQ(b_engine_->status("vm7").size(), 1u) << "the request itself is forgotten";
 }
@@ -37,8 +41,12 @@ TEST_F(DriverCallsTest, APullThatCannotBeDoneSaysWhyAndChangesNothing) {
   EXPECT_FALSE(b_engine_->pull("vm7", "host-x"));
   EXPECT_FALSE(b_engine_->pull("../x", "host-a"));
   ASSERT_TRUE(b_engine_->pull("nobody", "host-a"));
-  ASSERT_TRUE(until([&] { return !b_engine_->status("nobody").empty() && b_engine_->status("nobody").back().state == "aborted"; })) << log_;
-  EXPECT_NE(b_engine_->status("nobody").back().error.find("no endpoint of that VM"), std::string::npos);
+  ASSERT_TRUE(until([&] {
+    return !b_engine_->status("nobody").empty() &&
+           b_engine_->status("nobody").back().state == "aborted";
+  })) << log_;
+  EXPECT_NE(b_engine_->status("nobody").back().error.find("no endpoint of that VM"),
+            std::string::npos);
   start();  // the source is at it already
   ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared"; }));
   EXPECT_FALSE(b_engine_->pull("vm7", "host-a"));
@@ -46,7 +54,9 @@ TEST_F(DriverCallsTest, APullThatCannotBeDoneSaysWhyAndChangesNothing) {
   ASSERT_TRUE(until([&] { return state(b_engine_) == "aborted"; }));
   a_engine_->stop();
   ASSERT_TRUE(b_engine_->pull("vm7", "host-a"));
-  ASSERT_TRUE(until([&] { return b_engine_->status("vm7").size() == 2 && state(b_engine_) == "aborted"; })) << log_;
+  ASSERT_TRUE(until([&] {
+    return b_engine_->status("vm7").size() == 2 && state(b_engine_) == "aborted";
+  })) << log_;
   EXPECT_NE(error(b_engine_).find("cannot connect"), std::string::npos) << error(b_engine_);
   EXPECT_EQ(a_.picture(), a);
   EXPECT_EQ(b_.picture(), b);
@@ -60,7 +70,8 @@ TEST_F(DriverCallsTest, AllVmsAreEvacuatedAFewAtATimeAndAllAreThere) {
     char mac[18];
     std::snprintf(mac, sizeof mac, "02:00:00:00:01:%02x", static_cast<unsigned>(i));
     a_.vm(name + "/net0", mac, false);
-    a_.rule(name + "/net0", "ingress pattern eth / ipv4 dst is 10.0.0." + std::to_string(i) + " / end actions drop / end");
+    a_.rule(name + "/net0", "ingress pattern eth / ipv4 dst is 10.0.0." + std::to_string(i) +
+                                " / end actions drop / end");
     digests[name] = a_engine_->export_vm(name)->digest;
   }
   b_.vm("ev3/net0", "02:00:00:00:02:03");  // taken there
@@ -75,7 +86,10 @@ TEST_F(DriverCallsTest, AllVmsAreEvacuatedAFewAtATimeAndAllAreThere) {
   EXPECT_EQ(evacuation.preparing + evacuation.queued, kVms + 1u);
   EXPECT_EQ(evacuation.preparing, 7u) << "vm7 is the eighth";
   ASSERT_TRUE(a_engine_->cancel("ev39")) << "one that waits may be given up";
-  ASSERT_TRUE(until([&] { return a_engine_->evacuations().at(0).prepared == 1 && a_engine_->evacuations().at(0).moving == kVms - 2; })) << log_;
+  ASSERT_TRUE(until([&] {
+    return a_engine_->evacuations().at(0).prepared == 1 &&
+           a_engine_->evacuations().at(0).moving == kVms - 2;
+  })) << log_;
   for (const auto& [name, digest] : digests) {
     if (name == "ev3" || name == "ev39") continue;
     const PortId port = b_.store.find(name + "/net0")->port;
@@ -98,22 +112,30 @@ TEST_F(DriverCallsTest, AllVmsAreEvacuatedAFewAtATimeAndAllAreThere) {
 }
 
 TEST_F(DriverCallsTest, MovesInBothDirectionsAtOnceDoNotDisturbEachOther) {
-  const std::string digest_a = a_engine_->export_vm("vm7")->digest, digest_b = b_engine_->export_vm("stay-b")->digest;
+  const std::string digest_a = a_engine_->export_vm("vm7")->digest,
+                    digest_b = b_engine_->export_vm("stay-b")->digest;
   start();
   ASSERT_TRUE(b_engine_->start("stay-b", "host-a"));
   const auto both = [&](const char* state) {
     return this->state(a_engine_) == state && b_engine_->status("stay-b").back().state == state;
   };
   ASSERT_TRUE(until([&] { return both("prepared"); })) << log_;
-  const auto ring = [&](support::FakeSwitch& host, const std::unique_ptr<Engine>& engine, const char* vm, PortEventKind kind) {
+  const auto ring = [&](support::FakeSwitch& host, const std::unique_ptr<Engine>& engine,
+                        const char* vm, PortEventKind kind) {
     engine->on_port_event({kind, host.store.find(vm)->port, clock_.now_ns()});
   };
   ring(a_, a_engine_, "vm7/net0", PortEventKind::kRingsStopped);
   ring(b_, b_engine_, "stay-b/net0", PortEventKind::kRingsStopped);
-  ASSERT_TRUE(until([&] { return state(b_engine_) == "handed-over" && a_engine_->status("stay-b").back().state == "handed-over"; })) << log_;
+  ASSERT_TRUE(until([&] {
+    return state(b_engine_) == "handed-over" &&
+           a_engine_->status("stay-b").back().state == "handed-over";
+  })) << log_;
   ring(a_, a_engine_, "stay-b/net0", PortEventKind::kRingsRunning);
   ring(b_, b_engine_, "vm7/net0", PortEventKind::kRingsRunning);
-  ASSERT_TRUE(until([&] { return both("done") && state(b_engine_) == "done" && a_engine_->status("stay-b").back().state == "done"; })) << log_;
+  ASSERT_TRUE(until([&] {
+    return both("done") && state(b_engine_) == "done" &&
+           a_engine_->status("stay-b").back().state == "done";
+  })) << log_;
   EXPECT_EQ(b_engine_->export_vm("vm7")->digest, digest_a);
   EXPECT_EQ(a_engine_->export_vm("stay-b")->digest, digest_b);
   // stay-a's rules lead to the uplink, as vm7 is away; vm7's to stay-b lead to the uplink too.
@@ -136,8 +158,10 @@ TEST_F(DriverCallsTest, AVmWithTwoNicsIsHandedOverWhenBothHaveStoppedAndRunsWith
   a_engine_->on_port_event({PortEventKind::kRingsStopped, second, clock_.now_ns()});
   ASSERT_TRUE(until([&] { return state(b_engine_) == "handed-over"; })) << log_;
   event(b_, b_engine_, PortEventKind::kRingsRunning);
-  b_engine_->on_port_event({PortEventKind::kRingsRunning, b_.store.find("vm7/net1")->port, clock_.now_ns()});
-  ASSERT_TRUE(until([&] { return state(a_engine_) == "done" && state(b_engine_) == "done"; })) << log_;
+  b_engine_->on_port_event(
+      {PortEventKind::kRingsRunning, b_.store.find("vm7/net1")->port, clock_.now_ns()});
+  ASSERT_TRUE(until([&] { return state(a_engine_) == "done" && state(b_engine_) == "done"; }))
+      << log_;
   EXPECT_EQ(b_engine_->export_vm("vm7")->digest, digest);
   for (const char* nic : {"vm7/net0", "vm7/net1"}) {
     EXPECT_EQ(b_.store.find(nic)->location.kind, LocationKind::kPort) << nic;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What travels with a VM and what is refused: documents by hand, rules that change while it moves, offers and rubbish of peers.
+// What travels with a VM and what is refused: documents by hand, rules that change while it moves,
+// offers and rubbish of peers.
 #include "migration/engine/engine.h"
 
 #include <gtest/gtest.h>
@@ -52,7 +53,8 @@ TEST_F(DriverPolicyTest, RefusalsGiveEveryReasonAtOnceAndChangeNothing) {
   second.name = "physnet2";
   second.kind = dataplane::EndpointKind::kUplink;
   a_.endpoint(second, PortId{99});
-  a_.rule("vm7/net0", "ingress pattern eth / end actions represented_port ethdev_port_id physnet2 / end");
+  a_.rule("vm7/net0",
+          "ingress pattern eth / end actions represented_port ethdev_port_id physnet2 / end");
   const std::string b = b_.picture();
   auto two_uplinks = a_engine_->start("vm7", "host-b");
   ASSERT_FALSE(two_uplinks) << "which uplink leads there is not configured";
@@ -65,8 +67,10 @@ TEST_F(DriverPolicyTest, RefusalsGiveEveryReasonAtOnceAndChangeNothing) {
   EXPECT_EQ(b_.picture(), b);
 }
 
-TEST_F(DriverPolicyTest, VirtioFeaturesThatTheOtherSwitchDoesNotOfferAreRefusedBeforeAnythingMoves) {
-  a_.ports.ports[a_.store.find("vm7/net0")->port.value].features = 0x1'0000'8000 | 1u << 26;  // and QEMU copies
+TEST_F(DriverPolicyTest,
+       VirtioFeaturesThatTheOtherSwitchDoesNotOfferAreRefusedBeforeAnythingMoves) {
+  a_.ports.ports[a_.store.find("vm7/net0")->port.value].features =
+      0x1'0000'8000 | 1u << 26;  // and QEMU copies
   b_.ports.offered_features = 0x1'0000'0000;
   const std::string a = a_.picture(), b = b_.picture();
   start();
@@ -92,7 +96,8 @@ TEST_F(DriverPolicyTest, ARefusedOfferLeavesTheSourceAsItWas) {
 TEST_F(DriverPolicyTest, RuleChangesBeforeTheHandoverTravelAndLaterOnesAreRefused) {
   start();
   ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared"; }));
-  const RuleId added = a_.rule("vm7/net0", "ingress priority 1 pattern eth / ipv4 / tcp / end actions drop / end");
+  const RuleId added =
+      a_.rule("vm7/net0", "ingress priority 1 pattern eth / ipv4 / tcp / end actions drop / end");
   {
     dataplane::Transaction t(a_.store);
     ASSERT_TRUE(t.destroy_rule(a_.store.find("vm7/net0")->id, RuleId{0}));
@@ -103,7 +108,9 @@ TEST_F(DriverPolicyTest, RuleChangesBeforeTheHandoverTravelAndLaterOnesAreRefuse
   event(a_, a_engine_, PortEventKind::kRingsStopped);
   {
     dataplane::Transaction t(a_.store);
-    auto refused = t.create_rule(a_.store.find("vm7/net0")->id, *dataplane::parse_rule("ingress pattern eth / end actions drop / end"));
+    auto refused =
+        t.create_rule(a_.store.find("vm7/net0")->id,
+                      *dataplane::parse_rule("ingress pattern eth / end actions drop / end"));
     ASSERT_FALSE(refused);
     EXPECT_NE(refused.error().message.find("host-b"), std::string::npos);
   }
@@ -120,13 +127,16 @@ TEST_F(DriverPolicyTest, WhatIsForAVmThatHasMovedOnIsCountedWhenItsSessionIsGone
   ASSERT_TRUE(until([&] { return state(a_engine_) == "redirecting"; })) << log_;
   b_engine_->stop();
   ASSERT_TRUE(until([&] { return state(a_engine_) == "done"; })) << log_;
-  for (uint8_t i = 0; i < 3; ++i) a_.gate.redirected.push_back(frame(a_, i));  // on their way here when it ended
+  for (uint8_t i = 0; i < 3; ++i)
+    a_.gate.redirected.push_back(frame(a_, i));  // on their way here when it ended
   ASSERT_TRUE(until([&] { return a_.gate.redirected.empty(); }));
-  EXPECT_EQ(a_.gate.drops, (std::map<dataplane::Drop, uint64_t>{{dataplane::Drop::k_redirect_closed, 3}}));
+  EXPECT_EQ(a_.gate.drops,
+            (std::map<dataplane::Drop, uint64_t>{{dataplane::Drop::k_redirect_closed, 3}}));
 }
 
 std::string to_vm7(int priority) {
-  return "ingress priority " + std::to_string(priority) + " pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end";
+  return "ingress priority " + std::to_string(priority) +
+         " pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end";
 }
 
 TEST_F(DriverPolicyTest, UplinkRulesThatLeadToTheVmTravelAlsoWhenTheyAreMadeOrGoWhileItMoves) {
@@ -155,8 +165,13 @@ TEST_F(DriverPolicyTest, UplinkRulesThatLeadToTheVmTravelAlsoWhenTheyAreMadeOrGo
   ASSERT_TRUE(destroy(a_.rule("physnet1", to_vm7(22))));
   ASSERT_TRUE(destroy(a_.rule("physnet1", to_vm7(12))));
   ASSERT_TRUE(destroy(twice));
-  const RuleId both = a_.rule("physnet1", "ingress priority 13 pattern eth / end actions represented_port ethdev_port_id vm7/net0 / represented_port ethdev_port_id stay-a/net0 / end");
-  a_.rule("stay-a/net0", "transfer priority 14 pattern represented_port ethdev_port_id is physnet1 / eth / end actions represented_port ethdev_port_id vm7/net0 / end");
+  const RuleId both =
+      a_.rule("physnet1",
+              "ingress priority 13 pattern eth / end actions represented_port ethdev_port_id "
+              "vm7/net0 / represented_port ethdev_port_id stay-a/net0 / end");
+  a_.rule("stay-a/net0",
+          "transfer priority 14 pattern represented_port ethdev_port_id is physnet1 / eth / end "
+          "actions represented_port ethdev_port_id vm7/net0 / end");
   settle(30);
   event(a_, a_engine_, PortEventKind::kRingsStopped);
   const RuleId guarded = a_.store.uplink_rules_to({&a_.store.find("vm7/net0")->id, 1}).front()->id;
@@ -171,7 +186,8 @@ TEST_F(DriverPolicyTest, UplinkRulesThatLeadToTheVmTravelAlsoWhenTheyAreMadeOrGo
   event(b_, b_engine_, PortEventKind::kRingsRunning);
   ASSERT_TRUE(until([&] { return state(a_engine_) == "done"; })) << log_;
   std::vector<uint32_t> there;
-  for (const auto* rule : b_.store.uplink_rules_to({&b_.store.find("vm7/net0")->id, 1})) there.push_back(rule->rule.attributes.priority);
+  for (const auto* rule : b_.store.uplink_rules_to({&b_.store.find("vm7/net0")->id, 1}))
+    there.push_back(rule->rule.attributes.priority);
   std::ranges::sort(there);
   EXPECT_EQ(there, (std::vector<uint32_t>{9, 10, 11, 14, 20, 21, 22}));
   EXPECT_TRUE(a_.store.uplink_rules_to({&a_.store.find("vm7/net0")->id, 1}).empty());
@@ -188,8 +204,11 @@ TEST_F(DriverPolicyTest, AnUplinkRuleThatTheDestinationCannotFollowCancelsTheMov
   second.kind = dataplane::EndpointKind::kUplink;
   a_.endpoint(second, PortId{99});
   a_.rule("physnet2", to_vm7(1));
-  ASSERT_TRUE(until([&] { return state(a_engine_) == "aborted" && state(b_engine_) == "aborted"; })) << log_;
-  EXPECT_NE(error(a_engine_).find("of physnet2: it is not in the table of an uplink that is here"), std::string::npos) << error(a_engine_);
+  ASSERT_TRUE(until([&] { return state(a_engine_) == "aborted" && state(b_engine_) == "aborted"; }))
+      << log_;
+  EXPECT_NE(error(a_engine_).find("of physnet2: it is not in the table of an uplink that is here"),
+            std::string::npos)
+      << error(a_engine_);
   EXPECT_EQ(b_.picture(), b);
 }
 
@@ -201,13 +220,21 @@ TEST_F(DriverPolicyTest, UplinkRulesOfAPeerReachNoOthersTables) {
   const std::pair<DocumentRule, const char*> bad[] = {
       {{"stay-b/net0", 90, to_vm7(1)}, "not in the table of an uplink"},
       {{"physnet2", 91, to_vm7(1)}, "not in the table of an uplink"},
-      {{"physnet1", 92, "transfer pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end"}, "not in the table of an uplink"},
-      {{"physnet1", 93, "transfer pattern represented_port ethdev_port_id is stay-b/net0 / eth / end actions represented_port ethdev_port_id vm7/net0 / end"},
+      {{"physnet1", 92,
+        "transfer pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end"},
+       "not in the table of an uplink"},
+      {{"physnet1", 93,
+        "transfer pattern represented_port ethdev_port_id is stay-b/net0 / eth / end actions "
+        "represented_port ethdev_port_id vm7/net0 / end"},
        "not in the table of an uplink"},
       {{"physnet1", 94, "ingress pattern eth / end actions drop / end"}, "does not lead to vm7"},
-      {{"physnet1", 95, "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / represented_port ethdev_port_id stay-b/net0 / end"},
+      {{"physnet1", 95,
+        "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / "
+        "represented_port ethdev_port_id stay-b/net0 / end"},
        "leads to stay-b/net0"},
-      {{"physnet1", 96, "ingress pattern eth / end actions represented_port ethdev_port_id unheard-of/net0 / end"}, "leads to unheard-of/net0"},
+      {{"physnet1", 96,
+        "ingress pattern eth / end actions represented_port ethdev_port_id unheard-of/net0 / end"},
+       "leads to unheard-of/net0"},
       {{"physnet1", 97, "ingress pattern eth / end actions"}, ""},
   };
   for (const auto& [rule, why] : bad) {
@@ -253,7 +280,7 @@ TEST_F(DriverPolicyTest, RubbishFromStrangersIsClosedAndChangesNothing) {
     socket.connect({asio::ip::make_address("127.0.0.1"), free_port_b_}, ignored);
     std::string bytes(1 + rng() % 300, 0);
     for (char& c : bytes) c = static_cast<char>(rng());
-    if (i % 3 == 0) bytes[0] = bytes[1] = 0;              // a plausible length
+    if (i % 3 == 0) bytes[0] = bytes[1] = 0;                             // a plausible length
     if (i % 3 == 1) bytes = std::string("\xff\xff\xff\xff", 4) + bytes;  // an enormous one
     asio::write(socket, asio::buffer(bytes), ignored);
     settle(2);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The course of a move between two drivers: what becomes of the policy and of each frame, and every way in which it must leave both
-// sides as they were.
+// The course of a move between two drivers: what becomes of the policy and of each frame, and every
+// way in which it must leave both sides as they were.
 #include "migration/engine/engine.h"
 
 #include <gtest/gtest.h>
@@ -35,17 +35,23 @@ TEST_F(DriverTest, AMoveEndsWithTheSameDigestThereAndOnlyTheLocationLeftHere) {
   EXPECT_TRUE(b_.store.find("vm7/net0")->active);
   EXPECT_FALSE(b_.gate.emitted.empty()) << "announced";
   for (uint8_t i = 0; i < 100; ++i) a_.gate.redirected.push_back(frame(a_, i));
-  ASSERT_TRUE(until([&] { return b_.gate.injected.size() == 100 && location(b_) == LocationKind::kPort; })) << log_;
+  ASSERT_TRUE(until([&] {
+    return b_.gate.injected.size() == 100 && location(b_) == LocationKind::kPort;
+  })) << log_;
   for (uint8_t i = 0; i < 100; ++i) EXPECT_EQ(b_.gate.injected[i].bytes[0], i);
   EXPECT_EQ(location(a_), LocationKind::kRedirect);
-  a_.gate.announcements.push_back(b_.gate.emitted.front());  // the fabric brings it to the source's uplink
-  ASSERT_TRUE(until([&] { return state(a_engine_) == "done" && state(b_engine_) == "done"; })) << log_;
+  a_.gate.announcements.push_back(
+      b_.gate.emitted.front());  // the fabric brings it to the source's uplink
+  ASSERT_TRUE(until([&] { return state(a_engine_) == "done" && state(b_engine_) == "done"; }))
+      << log_;
   EXPECT_EQ(b_engine_->export_vm("vm7")->digest, digest);
   EXPECT_EQ(location(a_), LocationKind::kUplink);
   EXPECT_FALSE(a_.store.find("vm7/net0")->port.valid());
   EXPECT_TRUE(a_.store.rules_inside(a_.store.find("vm7/net0")->id).empty());
-  EXPECT_EQ(a_.store.receive_rules(a_.store.find("vm7/net0")->id).size(), 1u) << "the uplink's own is gone, stay-a's stays";
-  EXPECT_EQ(b_.store.receive_rules(b_.store.find("vm7/net0")->id).size(), 1u) << "the uplink rule travelled";
+  EXPECT_EQ(a_.store.receive_rules(a_.store.find("vm7/net0")->id).size(), 1u)
+      << "the uplink's own is gone, stay-a's stays";
+  EXPECT_EQ(b_.store.receive_rules(b_.store.find("vm7/net0")->id).size(), 1u)
+      << "the uplink rule travelled";
 }
 
 TEST_F(DriverTest, WhatIsForTheVmInItsPauseIsThereWhenItRunsAndComesOnce) {
@@ -55,7 +61,8 @@ TEST_F(DriverTest, WhatIsForTheVmInItsPauseIsThereWhenItRunsAndComesOnce) {
   event(b_, b_engine_, PortEventKind::kRingsRunning);
   EXPECT_EQ(b_.gate.injected.size(), 50u) << "delivered in the same turn, with no round trip";
   for (uint8_t i = 50; i < 60; ++i) a_.gate.redirected.push_back(frame(a_, i));
-  ASSERT_TRUE(until([&] { return state(a_engine_) == "done" && state(b_engine_) == "done"; })) << log_;
+  ASSERT_TRUE(until([&] { return state(a_engine_) == "done" && state(b_engine_) == "done"; }))
+      << log_;
   ASSERT_EQ(b_.gate.injected.size(), 60u);
   for (uint8_t i = 0; i < 60; ++i) EXPECT_EQ(b_.gate.injected[i].bytes[0], i);
   EXPECT_TRUE(a_.gate.injected.empty());
@@ -65,7 +72,8 @@ TEST_F(DriverTest, WhatIsForTheVmInItsPauseIsThereWhenItRunsAndComesOnce) {
 
 TEST_F(DriverTest, WhatWasSentAheadComesBackInOrderWhenTheVmGoesOnAtTheSource) {
   ASSERT_NO_FATAL_FAILURE(hand_over(50));
-  a_.gate.inject_room = 20;  // the worker's ring is short: the rest follows, and what comes waits for it
+  a_.gate.inject_room =
+      20;  // the worker's ring is short: the rest follows, and what comes waits for it
   event(a_, a_engine_, PortEventKind::kRingsRunning);
   a_.gate.redirected.push_back(frame(a_, 50));  // a worker had not seen the new location yet
   ASSERT_TRUE(until([&] { return a_.gate.injected.size() == 20; })) << log_;
@@ -79,7 +87,8 @@ TEST_F(DriverTest, WhatWasSentAheadComesBackInOrderWhenTheVmGoesOnAtTheSource) {
   // It stops again, and this time it moves: nothing of the first attempt is delivered there.
   event(a_, a_engine_, PortEventKind::kRingsStopped);
   a_.gate.redirected.push_back(frame(a_, 77));
-  ASSERT_TRUE(until([&] { return state(b_engine_) == "handed-over" && a_.gate.redirected.empty(); }));
+  ASSERT_TRUE(
+      until([&] { return state(b_engine_) == "handed-over" && a_.gate.redirected.empty(); }));
   settle(20);
   event(b_, b_engine_, PortEventKind::kRingsRunning);
   ASSERT_TRUE(until([&] { return state(a_engine_) == "done"; })) << log_;
@@ -108,7 +117,9 @@ TEST_F(DriverTest, AMoveThatIsStartedWhileTheLastOnesFramesGoBackWaitsAndHoldsNo
     event(a_, a_engine_, PortEventKind::kRingsRunning);
     a_.gate.inject_room = 0;
     ASSERT_TRUE(a_engine_->cancel("vm7"));
-    ASSERT_TRUE(until([&] { return state(a_engine_) == "aborted" && state(b_engine_) == "aborted"; })) << log_;
+    ASSERT_TRUE(until([&] {
+      return state(a_engine_) == "aborted" && state(b_engine_) == "aborted";
+    })) << log_;
     EXPECT_TRUE(a_engine_->moving("vm7")) << "what was kept goes back";
     EXPECT_FALSE(a_engine_->rewrite_vm("vm7"));
     if (pulled) {
@@ -120,7 +131,8 @@ TEST_F(DriverTest, AMoveThatIsStartedWhileTheLastOnesFramesGoBackWaitsAndHoldsNo
     }
     EXPECT_FALSE(a_engine_->start("vm7", "host-b")) << "one is enough";
     ASSERT_TRUE(a_engine_->start("stay-a", "host-b"));
-    ASSERT_TRUE(until([&] { return a_engine_->status("stay-a").back().state == "prepared"; })) << log_;
+    ASSERT_TRUE(until([&] { return a_engine_->status("stay-a").back().state == "prepared"; }))
+        << log_;
     EXPECT_EQ(state(a_engine_), "queued");
     ASSERT_TRUE(a_engine_->cancel("stay-a"));
     a_.gate.inject_room = SIZE_MAX;
@@ -134,7 +146,8 @@ TEST_F(DriverTest, AMoveThatIsStartedWhileTheLastOnesFramesGoBackWaitsAndHoldsNo
     ASSERT_EQ(a_.gate.injected.size(), 10u);
     a_.gate.injected.clear();
     ASSERT_TRUE(a_engine_->cancel("vm7"));
-    ASSERT_TRUE(until([&] { return state(b_engine_) == "aborted" && !a_engine_->moving("vm7"); })) << log_;
+    ASSERT_TRUE(until([&] { return state(b_engine_) == "aborted" && !a_engine_->moving("vm7"); }))
+        << log_;
   }
 }
 
@@ -143,7 +156,9 @@ TEST_F(DriverTest, AMoveThatWaitsForFramesToGoBackMayBeGivenUpOrBePartOfAnEvacua
   ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared"; })) << log_;
   event(a_, a_engine_, PortEventKind::kRingsStopped);
   a_.gate.redirected.push_back(frame(a_, 1));
-  ASSERT_TRUE(until([&] { return state(b_engine_) == "handed-over" && a_.gate.redirected.empty(); })) << log_;
+  ASSERT_TRUE(until([&] {
+    return state(b_engine_) == "handed-over" && a_.gate.redirected.empty();
+  })) << log_;
   event(a_, a_engine_, PortEventKind::kRingsRunning);
   a_.gate.inject_room = 0;
   ASSERT_TRUE(a_engine_->cancel("vm7"));
@@ -180,7 +195,8 @@ TEST_P(FloodTest, InThePauseIsKeptUpToALimitAndComesOnceAndInOrder) {
   event(b_, b_engine_, PortEventKind::kRingsRunning);
   ASSERT_TRUE(until([&] { return state(a_engine_) == "done"; })) << log_;
   ASSERT_EQ(b_.gate.injected.size(), kFrames);
-  for (size_t i = 0; i < kFrames; ++i) EXPECT_EQ(std::memcmp(b_.gate.injected[i].bytes.data(), &i, sizeof i), 0) << i;
+  for (size_t i = 0; i < kFrames; ++i)
+    EXPECT_EQ(std::memcmp(b_.gate.injected[i].bytes.data(), &i, sizeof i), 0) << i;
 }
 INSTANTIATE_TEST_SUITE_P(TheVmRunsAfterMs, FloodTest, ::testing::Values(0, 500));
 
@@ -211,7 +227,8 @@ class HoldTest : public DriverTest {
   double held_without_announcement_ms(const std::string& vm) {
     EXPECT_TRUE(a_engine_->start(vm, "host-b"));
     const auto in = [&](const std::unique_ptr<Engine>& engine, const char* state) {
-      return until([&] { return !engine->status(vm).empty() && engine->status(vm).back().state == state; });
+      return until(
+          [&] { return !engine->status(vm).empty() && engine->status(vm).back().state == state; });
     };
     EXPECT_TRUE(in(a_engine_, "prepared")) << log_;
     rings(a_, a_engine_, vm, PortEventKind::kRingsStopped);
@@ -225,7 +242,9 @@ class HoldTest : public DriverTest {
  private:
   double until_released_ms(const std::string& vm) {
     const uint64_t since = clock_.now_ns();
-    EXPECT_TRUE(until([&] { return b_.store.find(vm + "/net0")->location.kind == LocationKind::kPort; })) << log_;
+    EXPECT_TRUE(until([&] {
+      return b_.store.find(vm + "/net0")->location.kind == LocationKind::kPort;
+    })) << log_;
     return static_cast<double>(clock_.now_ns() - since) / 1e6;
   }
 };
@@ -236,19 +255,19 @@ TEST_F(HoldTest, AsLongAsOlderFramesComeButNotForEver) {
   EXPECT_NE(log_.find("active -> open on hold-timeout"), std::string::npos) << log_;
 }
 
-TEST_F(HoldTest, NoLongerThanThereIsRoomForThem) {
-  EXPECT_LT(held_ms(1u << 20), 100);
-}
+TEST_F(HoldTest, NoLongerThanThereIsRoomForThem) { EXPECT_LT(held_ms(1u << 20), 100); }
 
 TEST_F(HoldTest, ForTheAnnouncementUnlessTheFabricHidIt) {
-  EXPECT_GE(held_without_announcement_ms("vm7"), 150) << "frames of b's own guests may still be in the fabric";
+  EXPECT_GE(held_without_announcement_ms("vm7"), 150)
+      << "frames of b's own guests may still be in the fabric";
   EXPECT_LT(held_without_announcement_ms("stay-a"), 150) << "not for what did not come last time";
 }
 
 TEST_F(DriverTest, WithoutProofTheWindowEndsByTime) {
   ASSERT_NO_FATAL_FAILURE(hand_over(0));
   event(b_, b_engine_, PortEventKind::kRingsRunning);
-  EXPECT_TRUE(until([&] { return state(a_engine_) == "done" && state(b_engine_) == "done"; })) << log_;
+  EXPECT_TRUE(until([&] { return state(a_engine_) == "done" && state(b_engine_) == "done"; }))
+      << log_;
 }
 
 TEST_F(DriverTest, TheProofIsThatAProbeOfOurUplinkHasReachedTheVmsNewPlace) {
@@ -259,8 +278,10 @@ TEST_F(DriverTest, TheProofIsThatAProbeOfOurUplinkHasReachedTheVmsNewPlace) {
   a_.gate.announcements.push_back(announcement);  // sooner than `active`
   ASSERT_TRUE(until([&] { return a_.gate.emitted.size() >= 3; })) << "asks again and again";
   ASSERT_TRUE(until([&] { return location(b_) == LocationKind::kPort; }));
-  EXPECT_TRUE(fence(b_)) << "the fabric may not have learned yet, and then older frames are on their way from the source";
-  EXPECT_EQ(state(a_engine_), "redirecting") << "a broadcast came through, but whether the fabric has learned is not known";
+  EXPECT_TRUE(fence(b_)) << "the fabric may not have learned yet, and then older frames are on "
+                            "their way from the source";
+  EXPECT_EQ(state(a_engine_), "redirecting")
+      << "a broadcast came through, but whether the fabric has learned is not known";
   const dataplane::Frame probe = a_.gate.emitted.back();
   const auto asked = read_fabric_message(probe.bytes);
   ASSERT_TRUE(asked && asked->kind == FabricMessage::Kind::kProbe);
@@ -301,7 +322,8 @@ TEST_F(DriverTest, CancelledAfterTheHandoverTheSourceAsksForItBack) {
   const std::string a = a_.picture(), b = b_.picture();
   ASSERT_NO_FATAL_FAILURE(hand_over(0));
   ASSERT_TRUE(a_engine_->cancel("vm7"));
-  ASSERT_TRUE(until([&] { return state(a_engine_) == "aborted" && state(b_engine_) == "aborted"; })) << log_;
+  ASSERT_TRUE(until([&] { return state(a_engine_) == "aborted" && state(b_engine_) == "aborted"; }))
+      << log_;
   EXPECT_EQ(a_.picture(), a);
   EXPECT_EQ(b_.picture(), b);
 }
@@ -309,7 +331,9 @@ TEST_F(DriverTest, CancelledAfterTheHandoverTheSourceAsksForItBack) {
 TEST_F(DriverTest, AVmThatGoesOnAtTheSourceIsThawedAndMayStillMove) {
   ASSERT_NO_FATAL_FAILURE(hand_over(0));
   event(a_, a_engine_, PortEventKind::kRingsRunning);
-  ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared" && state(b_engine_) == "prepared"; })) << log_;
+  ASSERT_TRUE(until([&] {
+    return state(a_engine_) == "prepared" && state(b_engine_) == "prepared";
+  })) << log_;
   EXPECT_EQ(location(a_), LocationKind::kPort);
   EXPECT_TRUE(a_.store.find("vm7/net0")->active);
   event(a_, a_engine_, PortEventKind::kRingsStopped);

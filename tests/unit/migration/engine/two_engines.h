@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Two drivers over real loopback sockets, each with a policy store, fake ports and a fake gate: host-a, where vm7 is, and
-// host-b, where it goes. Fixture of the drivers' tests.
+// Two drivers over real loopback sockets, each with a policy store, fake ports and a fake gate:
+// host-a, where vm7 is, and host-b, where it goes. Fixture of the drivers' tests.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -12,8 +12,8 @@
 #include <memory>
 #include <string>
 
-#include "migration/link/asio_network.h"
 #include "migration/engine/engine.h"
+#include "migration/link/asio_network.h"
 #include "tests/support/fake_switch.h"
 
 namespace godwit::migration {
@@ -30,12 +30,20 @@ class TwoEngines : public ::testing::Test {
     b_.vm("stay-b/net0", "02:00:00:00:00:0b");
     away(a_, "stay-b/net0");
     away(b_, "stay-a/net0");
-    a_.rule("vm7/net0", "ingress priority 1 pattern eth / ipv4 / udp dst is 6666 / end actions drop / end");
-    a_.rule("vm7/net0", "ingress priority 2 pattern eth / end actions represented_port ethdev_port_id stay-a/net0 / end");
+    a_.rule("vm7/net0",
+            "ingress priority 1 pattern eth / ipv4 / udp dst is 6666 / end actions drop / end");
+    a_.rule("vm7/net0",
+            "ingress priority 2 pattern eth / end actions represented_port ethdev_port_id "
+            "stay-a/net0 / end");
     a_.rule("vm7/net0", "egress priority 2 pattern eth / end actions count / end");
-    a_.rule("physnet1", "transfer pattern represented_port ethdev_port_id is vm7/net0 / eth / end actions represented_port ethdev_port_id stay-b/net0 / end");
-    a_.rule("stay-a/net0", "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
-    a_.rule("physnet1", "ingress priority 7 pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
+    a_.rule("physnet1",
+            "transfer pattern represented_port ethdev_port_id is vm7/net0 / eth / end actions "
+            "represented_port ethdev_port_id stay-b/net0 / end");
+    a_.rule("stay-a/net0",
+            "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
+    a_.rule("physnet1",
+            "ingress priority 7 pattern eth / end actions represented_port ethdev_port_id vm7/net0 "
+            "/ end");
   }
   void away(support::FakeSwitch& host, const std::string& name) {
     dataplane::Transaction t(host.store);
@@ -48,8 +56,8 @@ class TwoEngines : public ::testing::Test {
     asio::ip::tcp::acceptor probe(io_, {asio::ip::make_address("127.0.0.1"), 0});
     return probe.local_endpoint().port();
   }
-  std::unique_ptr<Engine> make(const std::string& host, Network& network, support::FakeSwitch& fake, uint16_t port, const std::string& peer,
-                               uint16_t peer_port) {
+  std::unique_ptr<Engine> make(const std::string& host, Network& network, support::FakeSwitch& fake,
+                               uint16_t port, const std::string& peer, uint16_t peer_port) {
     MigrationOptions options;
     options.host = host;
     options.listen = "127.0.0.1:" + std::to_string(port);
@@ -57,7 +65,8 @@ class TwoEngines : public ::testing::Test {
     options.vhost_template = "/run/{vm}-{nic}.sock";
     options.prepare_timeout_ms = 1000;
     options.window_timeout_ms = 400;
-    return std::make_unique<Engine>(network, options, fake.store, fake.ports, fake.gate, clock_, [this](const std::string& line) { log_ += line + "\n"; });
+    return std::make_unique<Engine>(network, options, fake.store, fake.ports, fake.gate, clock_,
+                                    [this](const std::string& line) { log_ += line + "\n"; });
   }
   // Runs both until it holds, 5 s at most.
   template <typename Condition>
@@ -85,15 +94,22 @@ class TwoEngines : public ::testing::Test {
     const auto all = engine->status("vm7");
     return all.empty() ? "" : all.back().error;
   }
-  void event(support::FakeSwitch& host, const std::unique_ptr<Engine>& engine, dataplane::PortEventKind kind) { rings(host, engine, "vm7", kind); }
-  void rings(support::FakeSwitch& host, const std::unique_ptr<Engine>& engine, const std::string& vm, dataplane::PortEventKind kind) {
+  void event(support::FakeSwitch& host, const std::unique_ptr<Engine>& engine,
+             dataplane::PortEventKind kind) {
+    rings(host, engine, "vm7", kind);
+  }
+  void rings(support::FakeSwitch& host, const std::unique_ptr<Engine>& engine,
+             const std::string& vm, dataplane::PortEventKind kind) {
     const auto* endpoint = host.store.find(vm + "/net0");
     ASSERT_TRUE(endpoint->port.valid());
-    host.ports.ports[endpoint->port.value].rings_running = kind == dataplane::PortEventKind::kRingsRunning;
+    host.ports.ports[endpoint->port.value].rings_running =
+        kind == dataplane::PortEventKind::kRingsRunning;
     engine->on_port_event({kind, endpoint->port, clock_.now_ns()});
   }
   bool fence(support::FakeSwitch& host) { return host.store.find("vm7/net0")->location.fence; }
-  dataplane::LocationKind location(support::FakeSwitch& host) { return host.store.find("vm7/net0")->location.kind; }
+  dataplane::LocationKind location(support::FakeSwitch& host) {
+    return host.store.find("vm7/net0")->location.kind;
+  }
   dataplane::Frame frame(support::FakeSwitch& host, uint8_t tag) {
     dataplane::Frame out;
     out.endpoint = host.store.find("vm7/net0")->id;
@@ -111,7 +127,9 @@ class TwoEngines : public ::testing::Test {
     ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared"; })) << log_;
     event(a_, a_engine_, dataplane::PortEventKind::kRingsStopped);
     for (uint8_t i = 0; i < frames; ++i) a_.gate.redirected.push_back(frame(a_, i));
-    ASSERT_TRUE(until([&] { return state(b_engine_) == "handed-over" && a_.gate.redirected.empty(); })) << log_;
+    ASSERT_TRUE(until([&] {
+      return state(b_engine_) == "handed-over" && a_.gate.redirected.empty();
+    })) << log_;
   }
 
   asio::io_context io_;

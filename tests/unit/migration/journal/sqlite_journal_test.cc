@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The journal's file against MemoryJournal as oracle: random batches, writers that are killed, disks that are full, files
-// that are cut, damaged, somebody else's or of the future.
+// The journal's file against MemoryJournal as oracle: random batches, writers that are killed,
+// disks that are full, files that are cut, damaged, somebody else's or of the future.
 #include "migration/journal/sqlite_journal.h"
 
 #include <gtest/gtest.h>
@@ -41,7 +41,9 @@ class Scratch {
   std::string path_;
 };
 
-Result<std::unique_ptr<SqliteJournal>> open(const std::string& path, bool lazy = false) { return SqliteJournal::open(path, {"host-a", lazy}); }
+Result<std::unique_ptr<SqliteJournal>> open(const std::string& path, bool lazy = false) {
+  return SqliteJournal::open(path, {"host-a", lazy});
+}
 
 // All of a journal as text, to compare.
 std::string text(const Epoch& epoch) { return to_string(epoch); }
@@ -51,31 +53,40 @@ std::string picture(Journal& journal) {
   auto moves = journal.moves();
   if (!moves) return "moves: " + moves.error().message;
   for (const MoveRecord& move : *moves) {
-    out += "move " + move.id + " " + move.vm + " " + move.peer + " " + std::string(name_of(move.role)) + " " + move.state + " " + text(move.offered) +
+    out += "move " + move.id + " " + move.vm + " " + move.peer + " " +
+           std::string(name_of(move.role)) + " " + move.state + " " + text(move.offered) +
            text(move.handed) + " " + std::to_string(move.nonce) + "\n";
     if (move.document == nullptr) continue;
     const Document& document = *move.document;
-    out += " document " + document.vm + " " + document.host + " " + text(document.epoch) + " " + document.digest + " profiles " +
-           std::to_string(document.profiles.size()) + " uplinks " + std::to_string(document.uplinks.size()) + " now " + digest_of(document) + "\n";
+    out += " document " + document.vm + " " + document.host + " " + text(document.epoch) + " " +
+           document.digest + " profiles " + std::to_string(document.profiles.size()) + " uplinks " +
+           std::to_string(document.uplinks.size()) + " now " + digest_of(document) + "\n";
     for (const auto* list : {&document.rules, &document.uplink_rules}) {
       for (const DocumentRule& rule : *list) {
-        out += "  " + rule.owner + " " + std::to_string(rule.id) + " " + rule.text + " " + std::to_string(rule.packets) + " " + std::to_string(rule.bytes) + "\n";
+        out += "  " + rule.owner + " " + std::to_string(rule.id) + " " + rule.text + " " +
+               std::to_string(rule.packets) + " " + std::to_string(rule.bytes) + "\n";
       }
     }
   }
   auto policy = journal.policy();
   if (!policy) return "policy: " + policy.error().message;
   for (const StoredEndpoint& e : policy->endpoints) {
-    out += "endpoint " + e.profile.name + (e.profile.kind == EndpointKind::kUplink ? " uplink " : " vm ") + e.socket + (e.server ? " server " : " ") + e.devargs + " " +
-           e.uplink + (e.implicit ? " implicit" : "") + (e.elsewhere ? " elsewhere" : "") + " " + std::to_string(e.profile.mtu) + " " + std::to_string(e.profile.queues) + " " +
-           std::to_string(e.profile.features) + (e.profile.miss == MissPolicy::kDrop ? " drop" : "");
+    out += "endpoint " + e.profile.name +
+           (e.profile.kind == EndpointKind::kUplink ? " uplink " : " vm ") + e.socket +
+           (e.server ? " server " : " ") + e.devargs + " " + e.uplink +
+           (e.implicit ? " implicit" : "") + (e.elsewhere ? " elsewhere" : "") + " " +
+           std::to_string(e.profile.mtu) + " " + std::to_string(e.profile.queues) + " " +
+           std::to_string(e.profile.features) +
+           (e.profile.miss == MissPolicy::kDrop ? " drop" : "");
     for (const auto& mac : e.profile.macs) out += " " + to_string(mac);
     for (const auto& ip : e.profile.ipv4s) out += " " + to_string(ip);
     for (const auto& ip : e.profile.ipv6s) out += " " + to_string(ip);
     for (const uint16_t vlan : e.profile.vlans) out += " " + std::to_string(vlan);
     out += "\n";
   }
-  for (const StoredRule& rule : policy->rules) out += "rule " + rule.owner + " " + std::to_string(rule.id) + " " + rule.inside + " " + rule.text + "\n";
+  for (const StoredRule& rule : policy->rules)
+    out += "rule " + rule.owner + " " + std::to_string(rule.id) + " " + rule.inside + " " +
+           rule.text + "\n";
   for (const std::string& line : policy->configured) out += "configured " + line + "\n";
   return out + (policy->written ? "written\n" : "nothing written\n");
 }
@@ -84,7 +95,9 @@ std::string settled_picture(const Journal& journal, const std::vector<std::strin
   for (const std::string& id : ids) {
     for (const MoveRole role : {MoveRole::kSource, MoveRole::kDestination}) {
       const SettledMove* move = journal.settled(id, role);
-      if (move != nullptr) out += id + " " + move->vm + " " + move->peer + " " + (move->done ? "done " : "aborted ") + text(move->epoch) + " " + move->why + "\n";
+      if (move != nullptr)
+        out += id + " " + move->vm + " " + move->peer + " " + (move->done ? "done " : "aborted ") +
+               text(move->epoch) + " " + move->why + "\n";
     }
   }
   return out;
@@ -101,17 +114,22 @@ class RandomBatches {
     if (chance(3)) batch.moves.push_back(move());
     if (chance(3)) batch.deltas.push_back({move_id(), chance(2), rule(), chance(2)});
     if (chance(5)) {
-      batch.settled.push_back({move_id(), vm(), "host-b", chance(2) ? MoveRole::kSource : MoveRole::kDestination, chance(2), epoch(), chance(2) ? "" : "full\nof \"it\""});
+      batch.settled.push_back({move_id(), vm(), "host-b",
+                               chance(2) ? MoveRole::kSource : MoveRole::kDestination, chance(2),
+                               epoch(), chance(2) ? "" : "full\nof \"it\""});
     }
     if (chance(30)) batch.forget_policy = true;
     if (chance(4)) batch.emptied.push_back(endpoint_name());
     if (chance(3)) batch.destroyed.emplace_back(endpoint_name(), number(6));
     if (chance(6)) batch.gone.push_back(endpoint_name());
     if (chance(3)) batch.endpoints.push_back(endpoint());
-    for (uint32_t i = chance(2) ? number(5) : 0; i > 0; --i) batch.created.push_back({endpoint_name(), number(6), chance(3) ? "" : endpoint_name(), rule_text()});
+    for (uint32_t i = chance(2) ? number(5) : 0; i > 0; --i)
+      batch.created.push_back(
+          {endpoint_name(), number(6), chance(3) ? "" : endpoint_name(), rule_text()});
     if (chance(8)) {
       batch.replace_configured = true;
-      for (uint32_t i = number(4); i > 0; --i) batch.configured.push_back("line " + std::to_string(number(1000)) + " \xc3\xa9 '%");
+      for (uint32_t i = number(4); i > 0; --i)
+        batch.configured.push_back("line " + std::to_string(number(1000)) + " \xc3\xa9 '%");
     }
     return batch;
   }
@@ -123,16 +141,26 @@ class RandomBatches {
   std::string vm() { return "vm" + std::to_string(number(4)); }
   std::string endpoint_name() { return vm() + "/net" + std::to_string(number(2)); }
   std::string move_id() { return move_ids()[number(5)]; }
-  Epoch epoch() { return {chance(9) ? UINT64_MAX / 2 : random_() % 100, chance(9) ? "" : "host-" + std::to_string(number(3))}; }
-  std::string rule_text() { return "ingress priority " + std::to_string(number(99)) + " pattern eth / ipv4 / end actions drop / end"; }
+  Epoch epoch() {
+    return {chance(9) ? UINT64_MAX / 2 : random_() % 100,
+            chance(9) ? "" : "host-" + std::to_string(number(3))};
+  }
+  std::string rule_text() {
+    return "ingress priority " + std::to_string(number(99)) +
+           " pattern eth / ipv4 / end actions drop / end";
+  }
   DocumentRule rule() { return {endpoint_name(), number(6), rule_text(), random_(), random_()}; }
   dataplane::Profile profile(const std::string& name) {
     dataplane::Profile out;
     out.name = name;
-    for (uint32_t i = number(3); i > 0; --i) out.macs.push_back({{2, 0, 0, 0, 0, static_cast<uint8_t>(number(255))}});
-    for (uint32_t i = number(3); i > 0; --i) out.ipv4s.push_back({{10, 0, 0, static_cast<uint8_t>(number(255))}});
-    for (uint32_t i = number(2); i > 0; --i) out.ipv6s.emplace_back().bytes[15] = static_cast<uint8_t>(number(255));
-    for (uint32_t i = number(3); i > 0; --i) out.vlans.push_back(static_cast<uint16_t>(number(4095)));
+    for (uint32_t i = number(3); i > 0; --i)
+      out.macs.push_back({{2, 0, 0, 0, 0, static_cast<uint8_t>(number(255))}});
+    for (uint32_t i = number(3); i > 0; --i)
+      out.ipv4s.push_back({{10, 0, 0, static_cast<uint8_t>(number(255))}});
+    for (uint32_t i = number(2); i > 0; --i)
+      out.ipv6s.emplace_back().bytes[15] = static_cast<uint8_t>(number(255));
+    for (uint32_t i = number(3); i > 0; --i)
+      out.vlans.push_back(static_cast<uint16_t>(number(4095)));
     out.mtu = static_cast<uint16_t>(68 + number(9000));
     out.queues = static_cast<uint16_t>(1 + number(16));
     out.features = random_();
@@ -140,7 +168,13 @@ class RandomBatches {
     return out;
   }
   StoredEndpoint endpoint() {
-    StoredEndpoint out{profile(chance(5) ? "physnet1" : endpoint_name()), chance(2) ? "/run/a b.sock" : "", chance(3), "", chance(2) ? "physnet1" : "", chance(3), chance(4)};
+    StoredEndpoint out{profile(chance(5) ? "physnet1" : endpoint_name()),
+                       chance(2) ? "/run/a b.sock" : "",
+                       chance(3),
+                       "",
+                       chance(2) ? "physnet1" : "",
+                       chance(3),
+                       chance(4)};
     if (out.profile.name == "physnet1") {
       out.profile.kind = EndpointKind::kUplink;
       out.devargs = "net_null0,no-rx=1";
@@ -148,7 +182,15 @@ class RandomBatches {
     return out;
   }
   MoveRecord move() {
-    MoveRecord out{move_id(), vm(), "host-b", chance(2) ? MoveRole::kSource : MoveRole::kDestination, chance(2) ? "prepared" : "active", epoch(), epoch(), random_(), {}};
+    MoveRecord out{move_id(),
+                   vm(),
+                   "host-b",
+                   chance(2) ? MoveRole::kSource : MoveRole::kDestination,
+                   chance(2) ? "prepared" : "active",
+                   epoch(),
+                   epoch(),
+                   random_(),
+                   {}};
     if (out.role == MoveRole::kDestination && chance(2)) {
       auto document = std::make_shared<Document>();
       document->vm = out.vm;
@@ -190,7 +232,8 @@ TEST(SqliteJournalTest, HoldsWhatAMemoryJournalHoldsAfterRandomBatchesAndRestart
         file = open(folder / "state.sqlite", seed % 2 == 0);
         ASSERT_TRUE(file) << file.error().message;
         memory = std::make_unique<MemoryJournal>(disk);
-        ASSERT_EQ(settled_picture(**file, RandomBatches::move_ids()), settled_picture(*memory, RandomBatches::move_ids()));
+        ASSERT_EQ(settled_picture(**file, RandomBatches::move_ids()),
+                  settled_picture(*memory, RandomBatches::move_ids()));
         ASSERT_EQ(picture(**file), picture(*memory)) << "batch " << i;
       }
     }
@@ -204,7 +247,9 @@ TEST(SqliteJournalTest, RemembersTheNewestSettledMovesOnly) {
   auto file = open(folder / "state.sqlite");
   ASSERT_TRUE(file);
   JournalBatch batch;
-  for (size_t i = 0; i < kMaxSettled + 10; ++i) batch.settled.push_back({"s" + std::to_string(i), "vm1", "host-b", MoveRole::kSource, true, {1, "host-b"}, {}});
+  for (size_t i = 0; i < kMaxSettled + 10; ++i)
+    batch.settled.push_back(
+        {"s" + std::to_string(i), "vm1", "host-b", MoveRole::kSource, true, {1, "host-b"}, {}});
   ASSERT_TRUE((*file)->write(batch));
   file->reset();
   file = open(folder / "state.sqlite");
@@ -218,7 +263,10 @@ JournalBatch numbered(uint64_t number) {
   JournalBatch batch;
   batch.epochs.emplace_back("vm1", Epoch{number, "host-a"});
   batch.emptied.push_back("vm1/net0");
-  for (uint32_t i = 0; i < 20; ++i) batch.created.push_back({"vm1/net0", i, "vm1/net0", "ingress priority " + std::to_string(number) + " pattern eth / end actions drop / end"});
+  for (uint32_t i = 0; i < 20; ++i)
+    batch.created.push_back(
+        {"vm1/net0", i, "vm1/net0",
+         "ingress priority " + std::to_string(number) + " pattern eth / end actions drop / end"});
   return batch;
 }
 // The number, when all of the batch is there.
@@ -228,7 +276,8 @@ uint64_t read_numbered(SqliteJournal& journal) {
   auto policy = journal.policy();
   EXPECT_TRUE(policy) << policy.error().message;
   EXPECT_EQ(policy->rules.size(), number == 0 ? 0u : 20u);
-  for (const StoredRule& rule : policy->rules) EXPECT_EQ(rule.text, numbered(number).created[0].text);
+  for (const StoredRule& rule : policy->rules)
+    EXPECT_EQ(rule.text, numbered(number).created[0].text);
   return number;
 }
 
@@ -247,7 +296,9 @@ TEST(SqliteJournalTest, AWriterThatIsKilledLosesNothingThatWasWrittenAndLeavesNo
       auto journal = open(path);
       if (!journal) _exit(1);
       for (uint64_t number = done + 1;; ++number) {
-        if (!(*journal)->write(numbered(number)) || write(pipe_ends[1], &number, sizeof number) != sizeof number) _exit(1);
+        if (!(*journal)->write(numbered(number)) ||
+            write(pipe_ends[1], &number, sizeof number) != sizeof number)
+          _exit(1);
       }
     }
     close(pipe_ends[1]);
@@ -277,11 +328,13 @@ void expect_refused_then_going_on(SqliteJournal& journal, const std::function<vo
     for (StoredRule& rule : batch.created) rule.text += std::string(1000, ' ');
     batch.forget_policy = batch.emptied.empty();
     batch.emptied.clear();
-    for (uint32_t i = 0; i < batch.created.size(); ++i) batch.created[i].id = static_cast<uint32_t>(number * 20 + i);
+    for (uint32_t i = 0; i < batch.created.size(); ++i)
+      batch.created[i].id = static_cast<uint32_t>(number * 20 + i);
     written = journal.write(batch);
   }
   ASSERT_FALSE(written) << "the disk was to fill";
-  EXPECT_NE(written.error().message.find(journal.path()), std::string::npos) << written.error().message;
+  EXPECT_NE(written.error().message.find(journal.path()), std::string::npos)
+      << written.error().message;
   const uint64_t good = number - 1;
   EXPECT_EQ(journal.epochs().at("vm1").counter, good);
   auto policy = journal.policy();
@@ -298,7 +351,8 @@ TEST(SqliteJournalTest, AFullDiskRefusesTheBatchAndKeepsTheRest) {
   Scratch folder;
   const std::string place = folder / "small";
   std::filesystem::create_directory(place);
-  if (mount("tmpfs", place.c_str(), "tmpfs", 0, "size=2m") != 0) GTEST_SKIP() << "cannot run here: tmpfs cannot be mounted";
+  if (mount("tmpfs", place.c_str(), "tmpfs", 0, "size=2m") != 0)
+    GTEST_SKIP() << "cannot run here: tmpfs cannot be mounted";
   {
     auto journal = open(place + "/state.sqlite");
     ASSERT_TRUE(journal) << journal.error().message;
@@ -328,7 +382,8 @@ TEST(SqliteJournalTest, AFileThatMayNotGrowRefusesTheBatch) {
 TEST(SqliteJournalTest, WhereNoFileCanBeMadeItSaysSo) {
   auto journal = open("/proc/nowhere/state.sqlite");
   ASSERT_FALSE(journal);
-  EXPECT_NE(journal.error().message.find("/proc/nowhere/state.sqlite"), std::string::npos) << journal.error().message;
+  EXPECT_NE(journal.error().message.find("/proc/nowhere/state.sqlite"), std::string::npos)
+      << journal.error().message;
 }
 
 class DamagedFile : public ::testing::Test {
@@ -397,7 +452,8 @@ TEST_F(DamagedFile, ATornLogLosesItsEndByWholeBatches) {
   {
     auto journal = open(path_);
     ASSERT_TRUE(journal);
-    for (uint64_t number = 5; number <= 9; ++number) ASSERT_TRUE((*journal)->write(numbered(number)));
+    for (uint64_t number = 5; number <= 9; ++number)
+      ASSERT_TRUE((*journal)->write(numbered(number)));
     std::ifstream in(path_ + "-wal", std::ios::binary);
     log.assign(std::istreambuf_iterator<char>(in), {});
   }
@@ -412,7 +468,8 @@ TEST_F(DamagedFile, ATornLogLosesItsEndByWholeBatches) {
     auto policy = (*journal)->policy();
     ASSERT_TRUE(policy);
     size_t rules = 0;
-    for (const StoredRule& rule : policy->rules) rules += rule.text == numbered(number).created[0].text ? 1 : 0;
+    for (const StoredRule& rule : policy->rules)
+      rules += rule.text == numbered(number).created[0].text ? 1 : 0;
     EXPECT_EQ(rules, 20u) << length;
     found.insert(number);
   }
@@ -438,7 +495,8 @@ TEST_F(DamagedFile, SomebodyElsesDatabaseIsRefused) {
   set_pragma(path_, "PRAGMA application_id=1");
   auto journal = open(path_);
   ASSERT_FALSE(journal);
-  EXPECT_NE(journal.error().message.find("not a state file"), std::string::npos) << journal.error().message;
+  EXPECT_NE(journal.error().message.find("not a state file"), std::string::npos)
+      << journal.error().message;
 }
 
 TEST_F(DamagedFile, AnotherHostsFileIsRefused) {
@@ -448,12 +506,15 @@ TEST_F(DamagedFile, AnotherHostsFileIsRefused) {
 }
 
 TEST_F(DamagedFile, ARowChangedBehindItsSumIsNamed) {
-  set_pragma(path_, "UPDATE rules SET text='ingress pattern end actions drop / end' WHERE owner='vm1/net0' AND id=3");
+  set_pragma(path_,
+             "UPDATE rules SET text='ingress pattern end actions drop / end' WHERE "
+             "owner='vm1/net0' AND id=3");
   auto journal = open(path_);
   ASSERT_TRUE(journal) << journal.error().message;
   auto policy = (*journal)->policy();
   ASSERT_FALSE(policy);
-  EXPECT_NE(policy.error().message.find("rule 3 of vm1/net0"), std::string::npos) << policy.error().message;
+  EXPECT_NE(policy.error().message.find("rule 3 of vm1/net0"), std::string::npos)
+      << policy.error().message;
 }
 
 TEST_F(DamagedFile, IsReadWithoutBeingWritten) {
@@ -473,7 +534,8 @@ TEST(SqliteJournalTest, LazyPolicyIsThereAfterAKillAndSyncedByASync) {
     if (!journal) _exit(1);
     for (uint32_t i = 0; i < 2000; ++i) {
       JournalBatch batch;
-      batch.created.push_back({"vm1/net0", i, "vm1/net0", "ingress pattern eth / end actions drop / end"});
+      batch.created.push_back(
+          {"vm1/net0", i, "vm1/net0", "ingress pattern eth / end actions drop / end"});
       if (!(*journal)->write(batch) || !(*journal)->unsynced()) _exit(2);
     }
     raise(SIGKILL);

@@ -12,9 +12,12 @@
 namespace godwit::migration {
 namespace {
 
-std::span<const uint8_t> bytes_of(const std::string& text) { return {reinterpret_cast<const uint8_t*>(text.data()), text.size()}; }
+std::span<const uint8_t> bytes_of(const std::string& text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
 
-// The bytes of an example in docs/migration-protocol.md: what follows its mark, indented, up to each line's words.
+// The bytes of an example in docs/migration-protocol.md: what follows its mark, indented, up to
+// each line's words.
 std::string example(const std::string& name) {
   std::ifstream page(GODWIT_SOURCE_ROOT "/docs/migration-protocol.md");
   std::string line, out;
@@ -25,7 +28,8 @@ std::string example(const std::string& name) {
     if (!line.starts_with("    ")) continue;
     began = true;
     std::istringstream words(line);
-    for (std::string word; words >> word && word.size() == 2 && std::isxdigit(word[0]) != 0 && std::isxdigit(word[1]) != 0;) {
+    for (std::string word; words >> word && word.size() == 2 && std::isxdigit(word[0]) != 0 &&
+                           std::isxdigit(word[1]) != 0;) {
       out.push_back(static_cast<char>(std::stoi(word, nullptr, 16)));
     }
   }
@@ -77,13 +81,17 @@ TEST(Wire, EntriesAreCountedBeforeTheyAreMade) {
   EXPECT_EQ(refused(20, kMaxRedirectFrames, empty_entry), "");
   EXPECT_EQ(refused(20, 100000, empty_entry), "peer: redirect of 100000 entries, at most 65");
   EXPECT_EQ(refused(13, 1000, empty_entry), "peer: refused of 1000 entries, at most 128");
-  EXPECT_EQ(refused(11, 30'000'000, std::string("\x22\x00", 2)).substr(0, 32), "peer: offer of 30000000 entries,");
+  EXPECT_EQ(refused(11, 30'000'000, std::string("\x22\x00", 2)).substr(0, 32),
+            "peer: offer of 30000000 entries,");
   EXPECT_EQ(refused(23, 600, empty_entry), "peer: done of 1200 bytes, at most 1024");
-  for (const BodyLimit& limit : kBodyLimits) EXPECT_NE(refused(limit.number, limit.fields + 1, std::string("\xfa\x01\x00", 3)), "") << limit.name;
+  for (const BodyLimit& limit : kBodyLimits)
+    EXPECT_NE(refused(limit.number, limit.fields + 1, std::string("\xfa\x01\x00", 3)), "")
+        << limit.name;
 }
 
 TEST(Wire, EveryBodyHasItsLimits) {
-  // Each number of the Envelope's oneof is in the table: one that is not would be taken as an unknown field.
+  // Each number of the Envelope's oneof is in the table: one that is not would be taken as an
+  // unknown field.
   for (int number = wire::Envelope::kHello; number <= wire::Envelope::kPong; ++number) {
     EXPECT_EQ(std::ranges::count(kBodyLimits, number, &BodyLimit::number), 1) << number;
   }
@@ -130,7 +138,8 @@ TEST(Wire, AnOfferRoundTripsAndItsDigestIsHeldAgainstItsRules) {
   ASSERT_TRUE(document) << document.error().message;
   EXPECT_EQ(document->rules.at(0).id, 3u);
   EXPECT_FALSE(from_wire("vm8", parsed->offer()));
-  parsed->mutable_offer()->mutable_rules(0)->set_text("ingress pattern eth / end actions count / end");
+  parsed->mutable_offer()->mutable_rules(0)->set_text(
+      "ingress pattern eth / end actions count / end");
   EXPECT_FALSE(from_wire("vm7", parsed->offer()));
 }
 

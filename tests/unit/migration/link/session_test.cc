@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sessions over real loopback sockets: who gets in over TLS and who does not, and for how long silence is put up with.
+// Sessions over real loopback sockets: who gets in over TLS and who does not, and for how long
+// silence is put up with.
 #include <gtest/gtest.h>
 #include <openssl/ssl.h>
 
@@ -38,7 +39,8 @@ class SessionTest : public ::testing::Test {
     }
     return holds();
   }
-  NetworkOptions options(const std::string& host, const std::string& peer, std::optional<TlsFiles> tls) {
+  NetworkOptions options(const std::string& host, const std::string& peer,
+                         std::optional<TlsFiles> tls) {
     NetworkOptions made;
     made.host = host;
     made.peers[peer] = address_;
@@ -79,8 +81,9 @@ class SessionTest : public ::testing::Test {
         return;
       }
       ours_ = *session;
-      ours_->start([this](wire::Envelope& message) { answered_ = answered_ || message.has_hello(); },
-                   [this](const std::string& reason) { end_ = reason; });
+      ours_->start(
+          [this](wire::Envelope& message) { answered_ = answered_ || message.has_hello(); },
+          [this](const std::string& reason) { end_ = reason; });
       wire::Envelope hello;
       *hello.mutable_hello() = make_hello(claims);
       ours_->send(hello);
@@ -95,11 +98,12 @@ class SessionTest : public ::testing::Test {
     std::array<char, 4096> block{};
     bool closed = false;
     std::function<void()> read = [&] {
-      socket.async_read_some(asio::buffer(block), [&](const std::error_code& error, size_t bytes_read) {
-        got.append(block.data(), bytes_read);
-        closed = static_cast<bool>(error);
-        if (!closed) read();
-      });
+      socket.async_read_some(asio::buffer(block),
+                             [&](const std::error_code& error, size_t bytes_read) {
+                               got.append(block.data(), bytes_read);
+                               closed = static_cast<bool>(error);
+                               if (!closed) read();
+                             });
     };
     read();
     asio::async_write(socket, asio::buffer(bytes), [](const std::error_code&, size_t) {});
@@ -162,17 +166,50 @@ TEST_P(RefusedPeers, AreLoggedWithTheirAddressAndTheReason) {
   client.log = [](const std::string&) {};
   call(std::move(client), the.claims);
   EXPECT_FALSE(answered_);
-  EXPECT_TRUE(until([&] { return log_.find(the.reason) != std::string::npos; }, 1000)) << log_ << end_;
+  EXPECT_TRUE(until([&] { return log_.find(the.reason) != std::string::npos; }, 1000))
+      << log_ << end_;
   EXPECT_TRUE(heard_.empty()) << "it was heard all the same";
   EXPECT_TRUE(log_.find("127.0.0.1:") != std::string::npos || log_.starts_with("closed: ")) << log_;
 }
-INSTANTIATE_TEST_SUITE_P(ByReason, RefusedPeers, ::testing::Values(
-    Refusal{"WrongAuthority", {}, "host-a", "host-a", true, "unable to get local issuer certificate (CN = host-a, issued by CN = Another CA"},
-    Refusal{"Expired", {"", -7000, -60}, "host-a", "host-a", false, "certificate has expired (CN = host-a"},
-    Refusal{"NotYetValid", {"", 60, 7000}, "host-a", "host-a", false, "certificate is not yet valid (CN = host-a"},
-    Refusal{"NoPeersName", {}, "host-x", "host-a", false, "is for host-x, not for one of this switch's peers"},
-    Refusal{"AnothersName", {"DNS:host-c,DNS:host-a"}, "host-c", "host-z", false, "calls itself host-z, and its certificate (CN = host-c) is for host-c, host-a"},
-    Refusal{"Wildcard", {"DNS:*,DNS:host-w"}, "host-w", "host-a", false, "not for one of this switch's peers"}),
+INSTANTIATE_TEST_SUITE_P(
+    ByReason, RefusedPeers,
+    ::testing::Values(
+        Refusal{"WrongAuthority",
+                {},
+                "host-a",
+                "host-a",
+                true,
+                "unable to get local issuer certificate (CN = host-a, issued by CN = Another CA"},
+        Refusal{"Expired",
+                {"", -7000, -60},
+                "host-a",
+                "host-a",
+                false,
+                "certificate has expired (CN = host-a"},
+        Refusal{"NotYetValid",
+                {"", 60, 7000},
+                "host-a",
+                "host-a",
+                false,
+                "certificate is not yet valid (CN = host-a"},
+        Refusal{"NoPeersName",
+                {},
+                "host-x",
+                "host-a",
+                false,
+                "is for host-x, not for one of this switch's peers"},
+        Refusal{"AnothersName",
+                {"DNS:host-c,DNS:host-a"},
+                "host-c",
+                "host-z",
+                false,
+                "calls itself host-z, and its certificate (CN = host-c) is for host-c, host-a"},
+        Refusal{"Wildcard",
+                {"DNS:*,DNS:host-w"},
+                "host-w",
+                "host-a",
+                false,
+                "not for one of this switch's peers"}),
     [](const auto& one) { return std::string(one.param.name); });
 
 TEST_F(SessionTest, WhoShowsNoCertificateIsRefusedAndHearsIt) {
@@ -185,7 +222,8 @@ TEST_F(SessionTest, WhoShowsNoCertificateIsRefusedAndHearsIt) {
   char byte = 0;
   stream.async_handshake(asio::ssl::stream_base::client, [&](const std::error_code& error) {
     if (error) return void((end = error, over = true));
-    asio::async_read(stream, asio::buffer(&byte, 1), [&](const std::error_code& closed, size_t) { end = closed, over = true; });
+    asio::async_read(stream, asio::buffer(&byte, 1),
+                     [&](const std::error_code& closed, size_t) { end = closed, over = true; });
   });
   ASSERT_TRUE(until([&] { return over; }));
   EXPECT_NE(end.message().find("certificate required"), std::string::npos) << end.message();
@@ -199,7 +237,8 @@ TEST_F(SessionTest, OlderTlsIsRefused) {
   stream.lowest_layer().connect(*parse_address(address_));
   std::error_code end;
   bool over = false;
-  stream.async_handshake(asio::ssl::stream_base::client, [&](const std::error_code& error) { end = error, over = true; });
+  stream.async_handshake(asio::ssl::stream_base::client,
+                         [&](const std::error_code& error) { end = error, over = true; });
   ASSERT_TRUE(until([&] { return over; }));
   EXPECT_TRUE(end) << "TLS 1.2";
   EXPECT_NE(log_.find("unsupported protocol"), std::string::npos) << log_;
@@ -210,7 +249,9 @@ TEST_F(SessionTest, AServerThatIsAnotherHostHearsNothing) {
   serve(std::move(other));
   call(options("host-a", "host-b", authority_.issue("host-a")));
   EXPECT_FALSE(answered_);
-  EXPECT_NE(end_.find("is for host-c, not for the host that is configured at " + address_), std::string::npos) << end_;
+  EXPECT_NE(end_.find("is for host-c, not for the host that is configured at " + address_),
+            std::string::npos)
+      << end_;
   until([] { return false; }, 50);
   EXPECT_TRUE(heard_.empty());
 }
@@ -289,17 +330,22 @@ TEST_F(SessionTest, CertificatesAreReplacedForNewSessionsAndBadOnesChangeNothing
 TEST_F(SessionTest, FilesThatDoNotFitAreRefusedByName) {
   TestAuthority another;
   const TlsFiles good = authority_.issue("host-a");
-  const auto refused = [&](TlsFiles files, const std::string& file, const std::string& what, const std::string& host = "host-a") {
+  const auto refused = [&](TlsFiles files, const std::string& file, const std::string& what,
+                           const std::string& host = "host-a") {
     const auto loaded = TlsContext::load(files, host);
     ASSERT_FALSE(loaded) << what;
     EXPECT_EQ(loaded.error().token, file) << what;
-    EXPECT_NE((loaded.error().message + ", " + loaded.error().expected).find(what), std::string::npos) << loaded.error().message << ", " << loaded.error().expected;
+    EXPECT_NE((loaded.error().message + ", " + loaded.error().expected).find(what),
+              std::string::npos)
+        << loaded.error().message << ", " << loaded.error().expected;
   };
   ASSERT_TRUE(TlsContext::load(good, "HOST-A")) << "DNS names know no case";
   refused({"/nowhere.crt", good.key, good.ca}, "/nowhere.crt", "No such file");
   refused({good.certificate, "/tmp", good.ca}, "/tmp", "is no file");
-  refused({good.certificate, another.issue("host-a").key, good.ca}, another.folder() + "/host-a.key", "does not belong to the certificate");
-  refused(good, good.certificate, "is for host-a, and this host is host-b, DNS:host-b in its subjectAltName", "host-b");
+  refused({good.certificate, another.issue("host-a").key, good.ca},
+          another.folder() + "/host-a.key", "does not belong to the certificate");
+  refused(good, good.certificate,
+          "is for host-a, and this host is host-b, DNS:host-b in its subjectAltName", "host-b");
   const TlsFiles server_only = authority_.issue("half", {"DNS:host-a", -3600, 3600, "serverAuth"});
   refused(server_only, server_only.certificate, "clientAuth");
   const std::string rubbish = authority_.folder() + "/rubbish";
@@ -318,8 +364,9 @@ TEST_F(SessionTest, FilesThatDoNotFitAreRefusedByName) {
 
 TEST_F(SessionTest, APeerOfTheVersionBeforeIsUnderstoodAndNeverPinged) {
   serve(options("host-b", "host-a", {}));
-  const std::string got = raw(hello_bytes(1, 1, "host-a") , 3000);
-  EXPECT_EQ(got, hello_bytes(kVersionLow, kVersionHigh, "host-b")) << "its hello is answered; nothing else is said in three idle times";
+  const std::string got = raw(hello_bytes(1, 1, "host-a"), 3000);
+  EXPECT_EQ(got, hello_bytes(kVersionLow, kVersionHigh, "host-b"))
+      << "its hello is answered; nothing else is said in three idle times";
   ASSERT_EQ(accepted_.size(), 1u);
   EXPECT_EQ(accepted_[0]->link().version, 1u);
   EXPECT_NE(log_.find("said nothing that is of use within 400 ms"), std::string::npos) << log_;
@@ -328,7 +375,8 @@ TEST_F(SessionTest, APeerOfTheVersionBeforeIsUnderstoodAndNeverPinged) {
 TEST_F(SessionTest, APeerThatSpeaksNoneOfOursIsRefusedWithBothListsAndHearsOurs) {
   serve(options("host-b", "host-a", {}));
   EXPECT_EQ(raw(hello_bytes(7, 9, "host-a")), hello_bytes(kVersionLow, kVersionHigh, "host-b"));
-  EXPECT_NE(log_.find("host-a speaks versions 7 to 9, this switch 1 to 2"), std::string::npos) << log_;
+  EXPECT_NE(log_.find("host-a speaks versions 7 to 9, this switch 1 to 2"), std::string::npos)
+      << log_;
   EXPECT_TRUE(heard_.empty());
 }
 
@@ -349,7 +397,9 @@ TEST_F(SessionTest, SilenceIsAskedAboutAndGivenUp) {
     socket.connect(*parse_address(address_));
     asio::write(socket, asio::buffer(hello_bytes(1, 2, "host-a")));
     EXPECT_TRUE(until([&] { return !heard_.empty(); }));
-    accepted_.at(0)->hand_over([](wire::Envelope&) {}, [&](const std::string& reason) { taken = true, log_ += reason; });  // part of a move
+    accepted_.at(0)->hand_over(
+        [](wire::Envelope&) {},
+        [&](const std::string& reason) { taken = true, log_ += reason; });  // part of a move
     EXPECT_TRUE(until([&] { return taken; }, 2000));
     std::string all(4096, 0);
     all.resize(socket.read_some(asio::buffer(all)));
@@ -365,7 +415,8 @@ TEST_F(SessionTest, TwoThatHaveNothingToSayStayConnected) {
   serve(options("host-b", "host-a", authority_.issue("host-b")));
   call(options("host-a", "host-b", authority_.issue("host-a")));
   ASSERT_TRUE(answered_) << end_;
-  accepted_.at(0)->hand_over([](wire::Envelope&) {}, [&](const std::string& reason) { end_ = reason; });
+  accepted_.at(0)->hand_over([](wire::Envelope&) {},
+                             [&](const std::string& reason) { end_ = reason; });
   until([] { return false; }, 1200);  // four idle times
   EXPECT_EQ(end_, "");
   EXPECT_EQ(server_->links().size(), 1u);
@@ -375,7 +426,8 @@ TEST_F(SessionTest, RubbishAfterTheHelloEndsTheSession) {
   serve(options("host-b", "host-a", {}));
   const std::string hello = hello_bytes(1, 2, "host-a");
   const std::pair<std::string, std::string> cases[] = {
-      {std::string("\xff\xff\xff\xff", 4), "a message of 4294967295 bytes, at most 256 are taken here"},
+      {std::string("\xff\xff\xff\xff", 4),
+       "a message of 4294967295 bytes, at most 256 are taken here"},
       {std::string("\0\0\0\0", 4), "a message of 0 bytes"},
       {std::string("\0\0\1\1", 4) + std::string(257, 'x'), "a message of 257 bytes, at most 256"},
       {std::string("\0\0\0\3xyz", 7), "not a message of this protocol"},
@@ -404,7 +456,8 @@ TEST_F(SessionTest, AThousandIdleConnectionsDoNotKeepAPeerOut) {
   until([] { return false; }, ConnectionGate::kGraceMs + 50);
   call(options("host-a", "host-b", authority_.issue("host-a")));
   EXPECT_TRUE(answered_) << end_ << log_;
-  EXPECT_NE(log_.find("there are 64 connections without a purpose already"), std::string::npos) << log_;
+  EXPECT_NE(log_.find("there are 64 connections without a purpose already"), std::string::npos)
+      << log_;
   EXPECT_NE(log_.find("and there are 64"), std::string::npos) << "an idle one left for the peer";
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The two tables, held against what DESIGN 7.2 promises, and both machines against each other over a channel
-// that delivers in order but whenever it likes, with rings, cancels and lost sessions at random.
+// The two tables, held against what DESIGN 7.2 promises, and both machines against each other over
+// a channel that delivers in order but whenever it likes, with rings, cancels and lost sessions at
+// random.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -30,7 +31,8 @@ bool does(const Transition& transition, Action action) {
 TEST(SourceTable, HasOneRowForAStateAndEventAndNamesForAll) {
   std::set<std::pair<SS, SE>> seen;
   for (const auto& row : source_transitions()) {
-    EXPECT_TRUE(seen.emplace(row.from, row.event).second) << name_of(row.from) << " on " << name_of(row.event);
+    EXPECT_TRUE(seen.emplace(row.from, row.event).second)
+        << name_of(row.from) << " on " << name_of(row.event);
     EXPECT_NE(row.from, SS::kInvalid);
     EXPECT_NE(row.event, SE::kInvalid);
   }
@@ -58,8 +60,10 @@ TEST(SourceTable, OnceHandedOverOnlyTheDestinationsAnswerOrTheOperatorInDoubtTha
   for (const auto& row : source_transitions()) {
     if (row.from < SS::kHandedOver || !does(row, SA::kThaw)) continue;
     const bool doubt = row.from == SS::kInDoubt && does(row, SA::kMintEpoch);
-    const bool claimed = row.from == SS::kClaimed && row.event == SE::kCancel;  // it was thawed when it was claimed
-    EXPECT_TRUE(row.event == SE::kRevoked || doubt || claimed) << name_of(row.from) << " on " << name_of(row.event);
+    const bool claimed =
+        row.from == SS::kClaimed && row.event == SE::kCancel;  // it was thawed when it was claimed
+    EXPECT_TRUE(row.event == SE::kRevoked || doubt || claimed)
+        << name_of(row.from) << " on " << name_of(row.event);
   }
 }
 
@@ -84,7 +88,8 @@ TEST(SourceTable, AfterActiveThereIsNoWayBack) {
 TEST(DestinationTable, HasOneRowForAStateAndEventAndEndsProperly) {
   std::set<std::pair<DS, DE>> seen;
   for (const auto& row : destination_transitions()) {
-    EXPECT_TRUE(seen.emplace(row.from, row.event).second) << name_of(row.from) << " on " << name_of(row.event);
+    EXPECT_TRUE(seen.emplace(row.from, row.event).second)
+        << name_of(row.from) << " on " << name_of(row.event);
     EXPECT_NE(row.from, DS::kDone);
     EXPECT_NE(row.from, DS::kAborted);
     EXPECT_EQ(row.to == DS::kDone, does(row, DA::kReportDone)) << name_of(row.from);
@@ -95,13 +100,18 @@ TEST(DestinationTable, HasOneRowForAStateAndEventAndEndsProperly) {
 TEST(DestinationTable, PublishesOnlyWithHandoverAndRunningRings) {
   for (const auto& row : destination_transitions()) {
     if (!does(row, DA::kPublish)) continue;
-    const bool rings_last = (row.from == DS::kHandedOver || row.from == DS::kOrphaned) && row.event == DE::kRingsRunning;
+    const bool rings_last = (row.from == DS::kHandedOver || row.from == DS::kOrphaned) &&
+                            row.event == DE::kRingsRunning;
     const bool handover_last = row.from == DS::kRunning && row.event == DE::kHandover;
-    // The source cannot be asked and the rings run; it says that the move is done; the journal says that it was in force.
-    const bool claimed = row.from == DS::kStranded && row.event == DE::kHoldTimeout && does(row, DA::kClaimHandover);
-    const bool told = (row.from == DS::kStranded || row.from == DS::kOrphaned) && row.event == DE::kDone;
+    // The source cannot be asked and the rings run; it says that the move is done; the journal says
+    // that it was in force.
+    const bool claimed =
+        row.from == DS::kStranded && row.event == DE::kHoldTimeout && does(row, DA::kClaimHandover);
+    const bool told =
+        (row.from == DS::kStranded || row.from == DS::kOrphaned) && row.event == DE::kDone;
     const bool restored = row.from == DS::kStranded && row.event == DE::kRestored;
-    EXPECT_TRUE(rings_last || handover_last || claimed || told || restored) << name_of(row.from) << " on " << name_of(row.event);
+    EXPECT_TRUE(rings_last || handover_last || claimed || told || restored)
+        << name_of(row.from) << " on " << name_of(row.event);
   }
 }
 
@@ -122,7 +132,9 @@ TEST(SourceTable, WhatRestsOnTheJournalIsWrittenFirst) {
       EXPECT_TRUE(does(row, SA::kRecord));
     }
     if (row.to == SS::kClaimed && row.from != SS::kClaimed) {
-      const auto at = [&](SA action) { return std::ranges::find(row.actions, action) - row.actions.begin(); };
+      const auto at = [&](SA action) {
+        return std::ranges::find(row.actions, action) - row.actions.begin();
+      };
       EXPECT_LT(at(SA::kMintEpoch), at(SA::kThaw));
     }
   }
@@ -130,7 +142,9 @@ TEST(SourceTable, WhatRestsOnTheJournalIsWrittenFirst) {
 
 TEST(DestinationTable, WhatRestsOnTheJournalIsWrittenFirst) {
   for (const auto& row : destination_transitions()) {
-    const auto at = [&](DA action) { return std::ranges::find(row.actions, action) - row.actions.begin(); };
+    const auto at = [&](DA action) {
+      return std::ranges::find(row.actions, action) - row.actions.begin();
+    };
     if (does(row, DA::kSendPrepared)) {
       EXPECT_LT(at(DA::kRecord), at(DA::kSendPrepared));
     }
@@ -147,7 +161,8 @@ TEST(DestinationTable, WhatRestsOnTheJournalIsWrittenFirst) {
 TEST(DestinationTable, OnlyTheSourcesWordOrTheOperatorEndsADoubtInAnAbort) {
   for (const auto& row : destination_transitions()) {
     if (row.from != DS::kStranded && row.from != DS::kOrphaned) continue;
-    EXPECT_EQ(row.to == DS::kAborted, row.event == DE::kAbort || row.event == DE::kCancel) << name_of(row.event);
+    EXPECT_EQ(row.to == DS::kAborted, row.event == DE::kAbort || row.event == DE::kCancel)
+        << name_of(row.event);
   }
 }
 
@@ -159,15 +174,17 @@ TEST(DestinationTable, WhatIsPublishedIsNeverDiscarded) {
   }
 }
 
-// Two hosts, one VM. What the VM is allowed: to run at the source while it was not stopped there or was resumed, to
-// run at the destination after it was stopped at the source.
+// Two hosts, one VM. What the VM is allowed: to run at the source while it was not stopped there or
+// was resumed, to run at the destination after it was stopped at the source.
 class World {
  public:
   explicit World(uint64_t seed) : rng_(seed) {}
 
   void run() {
     feed_source(SE::kConnected);
-    for (int i = 0; i < 400 && !(source_.over() && (destination_.over() || destination_.state() == DS::kOpen)); ++i) {
+    for (int i = 0;
+         i < 400 && !(source_.over() && (destination_.over() || destination_.state() == DS::kOpen));
+         ++i) {
       turn();
       check();
     }
@@ -249,7 +266,10 @@ class World {
         case SA::kSendDone: to_destination_.push_back(DE::kDone); break;
         case SA::kPark: source_accepts = false; break;
         case SA::kThaw: source_accepts = true; break;
-        case SA::kRewriteOut: source_accepts = false; rewritten_ = true; break;
+        case SA::kRewriteOut:
+          source_accepts = false;
+          rewritten_ = true;
+          break;
         case SA::kHold: held_ = true; break;
         case SA::kReconnect:
           connected_ = true;
@@ -277,12 +297,13 @@ class World {
     }
   }
   void check() {
-    // Invariant 1: one host accepts. The source in doubt whose VM runs there may mint a newer epoch only by time or
-    // command, which this world does not do while the destination is active.
+    // Invariant 1: one host accepts. The source in doubt whose VM runs there may mint a newer epoch
+    // only by time or command, which this world does not do while the destination is active.
     ASSERT_FALSE(source_accepts && destination_accepts)
         << name_of(source_.state()) << " and " << name_of(destination_.state());
     if (destination_accepts) {
-      ASSERT_TRUE(destination_.state() == DS::kActive || destination_.state() == DS::kOpen || destination_.state() == DS::kDone);
+      ASSERT_TRUE(destination_.state() == DS::kActive || destination_.state() == DS::kOpen ||
+                  destination_.state() == DS::kDone);
     }
     if (source_.state() == SS::kDone) {
       ASSERT_TRUE(rewritten_ && destination_accepts);

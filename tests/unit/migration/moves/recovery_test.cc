@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Two hosts whose switches are killed in the middle of a move and started again from what their journals have: each step,
-// either host. What must hold: one owner, its rules by digest, nothing of the VM at the other one but its location.
+// Two hosts whose switches are killed in the middle of a move and started again from what their
+// journals have: each step, either host. What must hold: one owner, its rules by digest, nothing of
+// the VM at the other one but its location.
 #include <gtest/gtest.h>
 
 #include <asio/io_context.hpp>
@@ -9,10 +10,10 @@
 #include <chrono>
 #include <memory>
 
-#include "migration/link/asio_network.h"
 #include "migration/engine/engine.h"
 #include "migration/journal/journal.h"
 #include "migration/journal/policy_record.h"
+#include "migration/link/asio_network.h"
 #include "tests/support/fake_switch.h"
 
 namespace godwit::migration {
@@ -28,14 +29,16 @@ class MortalNetwork final : public Network {
   void kill() { *dead_ = true; }
 
   void connect(const std::string& address, OnConnected done) override {
-    inner_.connect(address, [dead = dead_, done = std::move(done)](Result<std::shared_ptr<PeerSession>> session) {
+    inner_.connect(address, [dead = dead_,
+                             done = std::move(done)](Result<std::shared_ptr<PeerSession>> session) {
       if (*dead) return;
       if (!session) return done(fail(session.error()));
       done(std::shared_ptr<PeerSession>(std::make_shared<Mortal>(*session, dead)));
     });
   }
   Result<void> listen(const std::string& address, OnAccepted accepted) override {
-    return inner_.listen(address, [dead = dead_, accepted = std::move(accepted)](std::shared_ptr<PeerSession> session) {
+    return inner_.listen(address, [dead = dead_, accepted = std::move(accepted)](
+                                      std::shared_ptr<PeerSession> session) {
       if (!*dead) accepted(std::make_shared<Mortal>(std::move(session), dead));
     });
   }
@@ -47,10 +50,15 @@ class MortalNetwork final : public Network {
  private:
   class Mortal final : public PeerSession {
    public:
-    Mortal(std::shared_ptr<PeerSession> inner, std::shared_ptr<bool> dead) : inner_(std::move(inner)), dead_(std::move(dead)) {}
+    Mortal(std::shared_ptr<PeerSession> inner, std::shared_ptr<bool> dead)
+        : inner_(std::move(inner)), dead_(std::move(dead)) {}
     ~Mortal() override { inner_->close("gone"); }
-    void start(OnMessage on_message, OnClosed on_closed) override { inner_->start(std::move(on_message), std::move(on_closed)); }
-    void hand_over(OnMessage on_message, OnClosed on_closed) override { inner_->hand_over(std::move(on_message), std::move(on_closed)); }
+    void start(OnMessage on_message, OnClosed on_closed) override {
+      inner_->start(std::move(on_message), std::move(on_closed));
+    }
+    void hand_over(OnMessage on_message, OnClosed on_closed) override {
+      inner_->hand_over(std::move(on_message), std::move(on_closed));
+    }
     void send(const wire::Envelope& message) override {
       if (!*dead_) inner_->send(message);
     }
@@ -90,10 +98,14 @@ class RecoveryTest : public ::testing::Test {
     start_switch(b_);
     a_.sw->vm("vm7/net0", "02:00:00:00:00:07");
     a_.sw->vm("stay-a/net0", "02:00:00:00:00:0a");
-    a_.sw->rule("vm7/net0", "ingress priority 1 pattern eth / ipv4 / udp dst is 6666 / end actions drop / end");
+    a_.sw->rule("vm7/net0",
+                "ingress priority 1 pattern eth / ipv4 / udp dst is 6666 / end actions drop / end");
     a_.sw->rule("vm7/net0", "egress priority 2 pattern eth / end actions count / end");
-    a_.sw->rule("stay-a/net0", "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
-    a_.sw->rule("physnet1", "ingress priority 7 pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
+    a_.sw->rule("stay-a/net0",
+                "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
+    a_.sw->rule("physnet1",
+                "ingress priority 7 pattern eth / end actions represented_port ethdev_port_id "
+                "vm7/net0 / end");
     keep_policy(a_);
     keep_policy(b_);
     digest_ = a_.engine->export_vm("vm7")->digest;
@@ -108,7 +120,8 @@ class RecoveryTest : public ::testing::Test {
     batch.forget_policy = true;
     for (const auto* endpoint : host.sw->store.endpoints()) {
       batch.endpoints.push_back(stored_endpoint(host.sw->store, host.sw->ports, *endpoint));
-      for (const auto& [id, rule] : endpoint->rules) batch.created.push_back(stored_rule(host.sw->store, *rule));
+      for (const auto& [id, rule] : endpoint->rules)
+        batch.created.push_back(stored_rule(host.sw->store, *rule));
     }
     ASSERT_TRUE(host.journal->write(batch));
   }
@@ -129,8 +142,10 @@ class RecoveryTest : public ::testing::Test {
     options.vhost_template = "/run/{vm}-{nic}.sock";
     options.prepare_timeout_ms = 1000;
     options.window_timeout_ms = 200;
-    host.engine = std::make_unique<Engine>(*host.network, options, host.sw->store, host.sw->ports, host.sw->gate, clock_,
-                                           [this, &host](const std::string& line) { log_ += host.name + ": " + line + "\n"; }, host.journal.get());
+    host.engine = std::make_unique<Engine>(
+        *host.network, options, host.sw->store, host.sw->ports, host.sw->gate, clock_,
+        [this, &host](const std::string& line) { log_ += host.name + ": " + line + "\n"; },
+        host.journal.get());
     auto policy = host.journal->policy();
     ASSERT_TRUE(policy);
     auto restored = restore_policy(host.sw->store, host.sw->uplink, *policy);
@@ -138,8 +153,11 @@ class RecoveryTest : public ::testing::Test {
     const auto moves = host.journal->moves();
     for (const StoredEndpoint& endpoint : policy->endpoints) {
       if (endpoint.socket.empty()) continue;
-      const auto port = host.sw->ports.add_vhost({endpoint.profile.name, endpoint.socket, endpoint.server, 1, 1500});
-      const bool held = std::ranges::any_of(*moves, [&](const MoveRecord& m) { return m.vm == dataplane::vm_of(endpoint.profile.name); });
+      const auto port = host.sw->ports.add_vhost(
+          {endpoint.profile.name, endpoint.socket, endpoint.server, 1, 1500});
+      const bool held = std::ranges::any_of(*moves, [&](const MoveRecord& m) {
+        return m.vm == dataplane::vm_of(endpoint.profile.name);
+      });
       ASSERT_TRUE(bind_restored(host.sw->store, endpoint.profile.name, *port, held));
     }
     host.engine->recover();
@@ -149,7 +167,9 @@ class RecoveryTest : public ::testing::Test {
   // As kill -9 does: nothing is said, nothing is undone.
   void kill(Host& host) {
     log_ += host.name + " is killed\n";
-    host.journal->gatekeeper = [](const JournalBatch&) -> Result<void> { return fail("the process is gone"); };
+    host.journal->gatekeeper = [](const JournalBatch&) -> Result<void> {
+      return fail("the process is gone");
+    };
     host.network->kill();
     host.engine.reset();
     host.network.reset();
@@ -185,7 +205,8 @@ class RecoveryTest : public ::testing::Test {
         EXPECT_LE(accepting(), 1) << "two hosts accept the VM's transmissions\n" << log_;
         // A port that was made again is found by QEMU.
         const auto* vm = host->sw->store.find("vm7/net0");
-        const bool late = where_ == host && vm != nullptr && vm->port.valid() && !host->sw->ports.ports[vm->port.value].rings_running;
+        const bool late = where_ == host && vm != nullptr && vm->port.valid() &&
+                          !host->sw->ports.ports[vm->port.value].rings_running;
         if (late) rings(*host, PortEventKind::kRingsRunning);
       }
     }
@@ -199,7 +220,8 @@ class RecoveryTest : public ::testing::Test {
     int count = 0;
     for (Host* host : {&a_, &b_}) {
       const auto* vm = host->alive() ? host->sw->store.find("vm7/net0") : nullptr;
-      count += vm != nullptr && vm->active && vm->port.valid() && host->sw->ports.ports[vm->port.value].rings_running;
+      count += vm != nullptr && vm->active && vm->port.valid() &&
+               host->sw->ports.ports[vm->port.value].rings_running;
     }
     return count;
   }
@@ -305,7 +327,8 @@ TEST_F(RecoveryTest, ASourceKilledInPreparedWhosePeerIsGoneToKeepsTheVmByANewerE
 }
 
 class KilledSource : public RecoveryTest, public ::testing::WithParamInterface<const char*> {};
-// The VM is at the destination already when the source is killed, or gets there while the source is away.
+// The VM is at the destination already when the source is killed, or gets there while the source is
+// away.
 TEST_P(KilledSource, AfterTheHandoverTheMoveIsFinished) {
   begin();
   ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
@@ -319,12 +342,15 @@ TEST_P(KilledSource, AfterTheHandoverTheMoveIsFinished) {
   kill(a_);
   if (when == "handed-over") run_at(&b_);
   wait(30);
-  EXPECT_EQ(b_.sw->store.find("vm7/net0")->location.kind, LocationKind::kPort) << "it does not wait for the source\n" << log_;
+  EXPECT_EQ(b_.sw->store.find("vm7/net0")->location.kind, LocationKind::kPort)
+      << "it does not wait for the source\n"
+      << log_;
   restart(a_);
   ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
   expect_owner_for_good(b_);
 }
-INSTANTIATE_TEST_SUITE_P(In, KilledSource, ::testing::Values("handed-over", "redirecting", "window"));
+INSTANTIATE_TEST_SUITE_P(In, KilledSource,
+                         ::testing::Values("handed-over", "redirecting", "window"));
 
 TEST_F(RecoveryTest, ADestinationKilledInPreparedIsToldThatTheMoveIsOver) {
   begin();
@@ -337,13 +363,15 @@ TEST_F(RecoveryTest, ADestinationKilledInPreparedIsToldThatTheMoveIsOver) {
   expect_owner_for_good(a_);
 }
 
-class KilledDestination : public RecoveryTest, public ::testing::WithParamInterface<std::pair<const char*, bool>> {};
+class KilledDestination : public RecoveryTest,
+                          public ::testing::WithParamInterface<std::pair<const char*, bool>> {};
 // Whether the VM runs there before it is killed, and whether it goes on at the source after all.
 TEST_P(KilledDestination, AfterTheHandoverTheVmIsWhereItRuns) {
   const auto [when, back] = GetParam();
   begin();
   ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-  a_.sw->rule("vm7/net0", "ingress priority 3 pattern eth / ipv4 / end actions count / end");  // a delta
+  a_.sw->rule("vm7/net0",
+              "ingress priority 3 pattern eth / ipv4 / end actions count / end");  // a delta
   digest_ = a_.engine->export_vm("vm7")->digest;
   keep_policy(a_);
   wait(20);
@@ -364,7 +392,10 @@ TEST_P(KilledDestination, AfterTheHandoverTheVmIsWhereItRuns) {
   ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
   expect_owner_for_good(back ? a_ : b_);
 }
-INSTANTIATE_TEST_SUITE_P(In, KilledDestination, ::testing::Values(std::pair("handed-over", false), std::pair("handed-over", true), std::pair("active", false), std::pair("open", false)));
+INSTANTIATE_TEST_SUITE_P(In, KilledDestination,
+                         ::testing::Values(std::pair("handed-over", false),
+                                           std::pair("handed-over", true),
+                                           std::pair("active", false), std::pair("open", false)));
 
 TEST_F(RecoveryTest, ADestinationWhoseSourceIsGoneTakesTheVmThatRunsThere) {
   begin();
@@ -400,7 +431,8 @@ TEST_F(RecoveryTest, AFullDiskRefusesAMoveOnEitherSideAndChangesNothing) {
     full->full = true;
     begin();
     ASSERT_TRUE(until([&] { return over(a_) && over(b_); })) << log_;
-    EXPECT_NE(a_.engine->status("vm7").back().error.find("disk is full"), std::string::npos) << a_.engine->status("vm7").back().error;
+    EXPECT_NE(a_.engine->status("vm7").back().error.find("disk is full"), std::string::npos)
+        << a_.engine->status("vm7").back().error;
     EXPECT_EQ(a_.sw->picture(), a);
     EXPECT_EQ(b_.sw->picture(), b);
     full->full = false;
@@ -442,7 +474,8 @@ TEST_F(RecoveryTest, ADestinationKilledWithoutARecordThatItIsActiveHearsItFromTh
 
 TEST_F(RecoveryTest, RulesChangedWhileTheWindowIsOpenOutliveAKilledDestination) {
   ASSERT_NO_FATAL_FAILURE(run_there());
-  const RuleId made = b_.sw->rule("vm7/net0", "ingress priority 4 pattern eth / ipv4 / end actions drop / end");
+  const RuleId made =
+      b_.sw->rule("vm7/net0", "ingress priority 4 pattern eth / ipv4 / end actions drop / end");
   JournalBatch batch;  // as control does
   const auto* endpoint = b_.sw->store.find("vm7/net0");
   batch.created.push_back(stored_rule(b_.sw->store, *b_.sw->store.rule(endpoint->id, made)));
@@ -511,19 +544,23 @@ TEST_F(RecoveryTest, ARuleMadeWhileThePeerIsBeingConnectedTravels) {
 // A message of an old move, said again by a peer that should know better.
 class Stranger {
  public:
-  Stranger(asio::io_context& io, const std::string& host, uint16_t port) : network_(io), host_(host), port_(port) {}
+  Stranger(asio::io_context& io, const std::string& host, uint16_t port)
+      : network_(io), host_(host), port_(port) {}
   void say(wire::Envelope message) {
-    network_.connect("127.0.0.1:" + std::to_string(port_), [this, message](Result<std::shared_ptr<PeerSession>> session) {
-      ASSERT_TRUE(session);
-      session_ = *session;
-      session_->start([this, message](wire::Envelope& in) {
-        if (in.has_hello()) return session_->send(message);
-        answers.push_back(in);
-      }, [](const std::string&) {});
-      wire::Envelope hello;
-      *hello.mutable_hello() = make_hello(host_);
-      session_->send(hello);
-    });
+    network_.connect("127.0.0.1:" + std::to_string(port_),
+                     [this, message](Result<std::shared_ptr<PeerSession>> session) {
+                       ASSERT_TRUE(session);
+                       session_ = *session;
+                       session_->start(
+                           [this, message](wire::Envelope& in) {
+                             if (in.has_hello()) return session_->send(message);
+                             answers.push_back(in);
+                           },
+                           [](const std::string&) {});
+                       wire::Envelope hello;
+                       *hello.mutable_hello() = make_hello(host_);
+                       session_->send(hello);
+                     });
   }
   std::vector<wire::Envelope> answers;
 
@@ -567,7 +604,9 @@ TEST_F(RecoveryTest, CleaningUpAfterTheVmCameBackIsRefusedByEpochAndBothEpochsAr
       EXPECT_TRUE(stranger.answers[0].has_active()) << "that move was done";
     }
   }
-  EXPECT_NE(log_.find("done by epoch (1, host-b) is not acted upon: here it is (3, host-b)"), std::string::npos) << log_;
+  EXPECT_NE(log_.find("done by epoch (1, host-b) is not acted upon: here it is (3, host-b)"),
+            std::string::npos)
+      << log_;
   expect_owner_for_good(b_);
 }
 

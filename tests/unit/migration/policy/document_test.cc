@@ -24,7 +24,9 @@ Document sample() {
   d.profiles = {p};
   d.rules = {{"vm7/net0", 0, "ingress pattern eth / end actions drop / end", 5, 500},
              {"vm7/net0", 4, "egress pattern eth / end actions count / end", 0, 0}};
-  d.uplink_rules = {{"physnet1", 9, "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end", 1, 2}};
+  d.uplink_rules = {
+      {"physnet1", 9,
+       "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end", 1, 2}};
   d.uplinks = {"physnet1"};
   d.digest = digest_of(d);
   return d;
@@ -116,7 +118,8 @@ TEST(Announcements, CoverEachAddressOnEachVlanAndCarryTheNonce) {
   size_t with_nonce = 0;
   for (const auto& frame : frames) {
     EXPECT_GE(frame.size(), 60u);
-    EXPECT_EQ(std::vector<uint8_t>(frame.begin() + 6, frame.begin() + 12), (std::vector<uint8_t>{2, 0, 0, 0, 0, 7}));
+    EXPECT_EQ(std::vector<uint8_t>(frame.begin() + 6, frame.begin() + 12),
+              (std::vector<uint8_t>{2, 0, 0, 0, 0, 7}));
     if (const auto message = read_fabric_message(frame)) {
       EXPECT_EQ(message->kind, FabricMessage::Kind::kAnnouncement);
       EXPECT_EQ(message->nonce, 0x1122334455667788u);
@@ -133,12 +136,15 @@ TEST(Announcements, AProbeGoesToTheVmsAddressAndItsEchoToAll) {
   using Kind = FabricMessage::Kind;
   for (const uint16_t vlan : {uint16_t{0}, uint16_t{20}}) {
     const FabricAddress address{vlan, vm};
-    const auto asked = probe(address, uplink, 0xfedcba9876543210u), answered = echo(address, 0xfedcba9876543210u);
+    const auto asked = probe(address, uplink, 0xfedcba9876543210u),
+               answered = echo(address, 0xfedcba9876543210u);
     EXPECT_TRUE(std::equal(vm.bytes.begin(), vm.bytes.end(), asked.begin()));
-    EXPECT_TRUE(std::equal(uplink.bytes.begin(), uplink.bytes.end(), asked.begin() + 6)) << "or the fabric would learn the VM there again";
+    EXPECT_TRUE(std::equal(uplink.bytes.begin(), uplink.bytes.end(), asked.begin() + 6))
+        << "or the fabric would learn the VM there again";
     EXPECT_EQ(answered[0], 0xff);
     EXPECT_TRUE(std::equal(vm.bytes.begin(), vm.bytes.end(), answered.begin() + 6));
-    for (const auto& [frame, kind] : {std::pair{asked, Kind::kProbe}, std::pair{answered, Kind::kEcho}}) {
+    for (const auto& [frame, kind] :
+         {std::pair{asked, Kind::kProbe}, std::pair{answered, Kind::kEcho}}) {
       EXPECT_EQ(frame.size(), 60u);
       const auto message = read_fabric_message(frame);
       ASSERT_TRUE(message);
