@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Byte order as a type. be16/be32/be64 hold a number in network order at any alignment and convert
+// Byte order as a type. be16 and be32 hold a number in network order at any alignment and convert
 // only by name: host() and from_host(). Reading a wire field as a number by accident does not
 // compile.
 //
@@ -23,10 +23,9 @@ template <typename T>
 constexpr T swap_bytes(T value) {
   if constexpr (sizeof(T) == 2) {
     return __builtin_bswap16(value);
-  } else if constexpr (sizeof(T) == 4) {
-    return __builtin_bswap32(value);
   } else {
-    return __builtin_bswap64(value);
+    static_assert(sizeof(T) == 4);
+    return __builtin_bswap32(value);
   }
 }
 template <typename T>
@@ -58,12 +57,10 @@ class BigEndian {
 
 using be16 = BigEndian<uint16_t>;
 using be32 = BigEndian<uint32_t>;
-using be64 = BigEndian<uint64_t>;
 static_assert(sizeof(be16) == 2 && alignof(be16) == 1);
 static_assert(sizeof(be32) == 4 && alignof(be32) == 1);
 
 constexpr be16 to_be16(uint16_t value) { return be16::from_host(value); }
 constexpr be32 to_be32(uint32_t value) { return be32::from_host(value); }
-constexpr be64 to_be64(uint64_t value) { return be64::from_host(value); }
 
 }  // namespace godwit

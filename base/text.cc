@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdio>
+#include <ctime>
 
 namespace godwit {
 namespace {
@@ -11,10 +13,19 @@ bool blank(char c) {
   return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\f' || c == '\v';
 }
 
+// Formats date and time of day, without the zone.
+std::string date_and_time(int64_t unix_s) {
+  const time_t seconds = unix_s;
+  tm parts{};
+  gmtime_r(&seconds, &parts);
+  char text[64];
+  return std::string(text, std::strftime(text, sizeof text, "%F %T", &parts));
+}
+
 }  // namespace
 
-std::vector<Word> split_words(std::string_view line) {
-  std::vector<Word> words;
+std::vector<Token> tokenize(std::string_view line) {
+  std::vector<Token> tokens;
   size_t at = 0;
   while (at < line.size()) {
     if (blank(line[at])) {
@@ -24,24 +35,24 @@ std::vector<Word> split_words(std::string_view line) {
     size_t end = at;
     while (end < line.size() && !blank(line[end])) ++end;
     if (line[at] == '#') break;
-    words.push_back({line.substr(at, end - at), static_cast<uint32_t>(at + 1)});
+    tokens.push_back({line.substr(at, end - at), static_cast<uint32_t>(at + 1)});
     at = end;
   }
-  return words;
+  return tokens;
 }
 
 uint32_t column_of(std::string_view line, std::string_view word) {
-  for (const Word& found : split_words(line)) {
-    if (found.text == word) return found.column;
+  for (const Token& token : tokenize(line)) {
+    if (token.text == word) return token.column;
   }
   return 0;
 }
 
-std::string printable(std::string_view text) {
+std::string printable(std::string_view text, std::string_view cut_mark) {
   constexpr size_t kMost = 64;
   std::string out;
   for (const char c : text.substr(0, kMost)) out += c >= ' ' && c <= '~' ? c : '?';
-  if (text.size() > kMost) out += "...";
+  if (text.size() > kMost) out += cut_mark;
   return out;
 }
 
@@ -70,6 +81,14 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
     out += line + "\n";
   }
   return out;
+}
+
+std::string utc_text(int64_t unix_s) { return date_and_time(unix_s) + " UTC"; }
+
+std::string utc_text_ms(int64_t unix_ms) {
+  char fraction[16];
+  std::snprintf(fraction, sizeof fraction, ".%03d UTC", static_cast<int>(unix_ms % 1000));
+  return date_and_time(unix_ms / 1000) + fraction;
 }
 
 }  // namespace godwit

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Small things about text that control/ needs in several places. Pure functions.
+// Text helpers for command lines, error texts and console tables. Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -11,24 +11,33 @@
 
 namespace godwit {
 
-struct Word {
+// A word of a command line. `text` points into the line.
+struct Token {
   std::string_view text;
-  uint32_t column = 0;  // 1-based, bytes
+  uint32_t column = 0;  // 1-based, in bytes
 };
 
-// Words between blanks; one that starts with # ends the line.
-std::vector<Word> split_words(std::string_view line);
+// Splits a line at white space. A word that begins with `#` starts a comment, which runs to the end
+// of the line.
+std::vector<Token> tokenize(std::string_view line);
 
-// Where `word` stands as a whole word, 1-based; 0: nowhere.
+// Returns the column at which `word` stands as a whole word, or zero if the line does not have it.
 uint32_t column_of(std::string_view line, std::string_view word);
 
-// What stood there, fit to be shown: printable ASCII, cut to 64 bytes.
-std::string printable(std::string_view text);
+// Returns at most 64 bytes of `text` for an error message. Each byte that is not printable ASCII
+// becomes `?`; `cut_mark` is appended if `text` is longer.
+std::string printable(std::string_view text, std::string_view cut_mark = "...");
 
-// Decimal digits and nothing else, at most `most`.
+// Parses decimal digits. Returns nullopt for an empty text, for any other character and for a
+// number above `most`.
 std::optional<uint64_t> to_number(std::string_view text, uint64_t most);
 
-// Columns aligned by their longest cell, two blanks between; the first row is the heading.
+// Lays out cells in left-aligned columns, two blanks apart. The first row is the heading.
 std::string table(const std::vector<std::vector<std::string>>& rows);
+
+// Formats a time as "2026-11-24 06:15:12 UTC".
+std::string utc_text(int64_t unix_s);
+// Formats a time as "2026-11-24 06:15:12.345 UTC".
+std::string utc_text_ms(int64_t unix_ms);
 
 }  // namespace godwit

@@ -17,14 +17,14 @@ using nlohmann::json;
 
 std::vector<std::string> words_of(std::string_view line) {
   std::vector<std::string> words;
-  for (const Word& word : split_words(line)) words.emplace_back(word.text);
+  for (const Token& word : tokenize(line)) words.emplace_back(word.text);
   return words;
 }
 
 }  // namespace
 
 bool Session::ends(std::string_view line) {
-  const auto words = split_words(line);
+  const auto words = tokenize(line);
   return words.size() == 1 && (words[0].text == "quit" || words[0].text == "exit");
 }
 

@@ -17,17 +17,17 @@ void refuse(std::string message, std::string token, std::string expected) {
 }
 void refuse(Error error) { throw Refusal{kRefused, std::move(error)}; }
 
-Word WordReader::next(const std::string& expected) {
+Token WordReader::next(const std::string& expected) {
   if (more()) return words_[next_++];
   throw Refusal{kInvalidParams, Error{"the line ends too early", 0,
                                       static_cast<uint32_t>(line_.size() + 1), "", expected}};
 }
 
-void WordReader::wrong(const Word& word, const std::string& message, const std::string& expected) {
+void WordReader::wrong(const Token& word, const std::string& message, const std::string& expected) {
   throw Refusal{kInvalidParams, Error{message, 0, word.column, printable(word.text), expected}};
 }
 
-uint64_t WordReader::number(const Word& word, uint64_t most) const {
+uint64_t WordReader::number(const Token& word, uint64_t most) const {
   const auto value = to_number(word.text, most);
   if (!value) wrong(word, "bad number", "a number up to " + std::to_string(most));
   return *value;
@@ -193,7 +193,7 @@ std::string location_text(const Context& context, const dataplane::Location& loc
   return "none";
 }
 
-bool put_profile_option(Json& params, std::string_view key, const Word& value) {
+bool put_profile_option(Json& params, std::string_view key, const Token& value) {
   const auto number = [&](uint64_t most) {
     const auto read = to_number(value.text, most);
     if (!read) WordReader::wrong(value, "bad number", "a number up to " + std::to_string(most));

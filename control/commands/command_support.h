@@ -57,23 +57,23 @@ inline void take(Result<void> result) {
 // The words behind a command's own. What is wrong with them is kInvalidParams.
 class WordReader {
  public:
-  WordReader(std::string_view line, std::vector<Word> words)
+  WordReader(std::string_view line, std::vector<Token> words)
       : line_(line), words_(std::move(words)) {}
   [[nodiscard]] bool more() const { return next_ < words_.size(); }
   // The next word; `expected` says what is wanted if there is none.
-  Word next(const std::string& expected);
+  Token next(const std::string& expected);
   std::string text(const std::string& expected) { return std::string(next(expected).text); }
   // A number, or a Refusal at the word.
-  uint64_t number(const Word& word, uint64_t most) const;
+  uint64_t number(const Token& word, uint64_t most) const;
   void end();
   // All that is left, as it stands in the line.
   std::string rest();
-  [[noreturn]] static void wrong(const Word& word, const std::string& message,
+  [[noreturn]] static void wrong(const Token& word, const std::string& message,
                                  const std::string& expected);
 
  private:
   std::string_view line_;
-  std::vector<Word> words_;
+  std::vector<Token> words_;
   size_t next_ = 0;
 };
 
@@ -116,7 +116,7 @@ std::string location_text(const Context& context, const dataplane::Location& loc
 
 // Profiles by words (`mac ..`, `mac=..`) and parameters ("macs":[..], "ips", "vlans", "mtu",
 // "queues", "miss").
-bool put_profile_option(Json& params, std::string_view key, const Word& value);
+bool put_profile_option(Json& params, std::string_view key, const Token& value);
 void change_profile(const Params& params, dataplane::Profile& profile);
 inline constexpr std::string_view kProfileOptions = "mac, ip, vlan, mtu, queues or miss";
 

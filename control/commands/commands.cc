@@ -116,21 +116,21 @@ constexpr Command kCommands[] = {
 
 #undef RUN
 
-std::vector<Word> words_of(const Command& command) { return split_words(command.words); }
+std::vector<Token> words_of(const Command& command) { return tokenize(command.words); }
 
 // How many of the command's words the line begins with.
-size_t common_words(const std::vector<Word>& words, const Command& command) {
-  const std::vector<Word> own = words_of(command);
+size_t common_words(const std::vector<Token>& words, const Command& command) {
+  const std::vector<Token> own = words_of(command);
   size_t same = 0;
   while (same < own.size() && same < words.size() && own[same].text == words[same].text) ++same;
   return same;
 }
 
 // The words that could stand behind the first `same` of the line.
-std::string could_follow(const std::vector<Word>& words, size_t same) {
+std::string could_follow(const std::vector<Token>& words, size_t same) {
   std::vector<std::string_view> list;
   for (const Command& command : kCommands) {
-    const std::vector<Word> own = words_of(command);
+    const std::vector<Token> own = words_of(command);
     if (common_words(words, command) < same || own.size() <= same) continue;
     if (std::ranges::find(list, own[same].text) == list.end()) list.push_back(own[same].text);
   }
@@ -139,7 +139,7 @@ std::string could_follow(const std::vector<Word>& words, size_t same) {
   return out;
 }
 
-const Command& find_command(std::string_view line, const std::vector<Word>& words) {
+const Command& find_command(std::string_view line, const std::vector<Token>& words) {
   size_t most = 0;
   for (const Command& command : kCommands) {
     const size_t same = common_words(words, command);
@@ -160,7 +160,7 @@ const Command& find_command(std::string_view line, const std::vector<Word>& word
 Json help(Context&, const Json& json) {
   const Params params(json, {"command"});
   const std::string about_text = params.text_or("command", "");
-  const std::vector<Word> about = split_words(about_text);
+  const std::vector<Token> about = tokenize(about_text);
   Json list = Json::array();
   for (const Command& command : kCommands) {
     if (common_words(about, command) < std::min(about.size(), words_of(command).size())) continue;
@@ -196,7 +196,7 @@ void reply_with(Result<Json> data, const RpcReply& reply) {
 
 // A line of words. Errors get the column that they belong to.
 void run_line(Context& context, const std::string& line, const RpcReply& reply) {
-  const std::vector<Word> words = split_words(line);
+  const std::vector<Token> words = tokenize(line);
   if (words.empty()) return reply(true, {{"text", ""}, {"data", Json::object()}}, {});
   const Command& command = find_command(line, words);
   const size_t own = words_of(command).size();

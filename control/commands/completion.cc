@@ -93,7 +93,7 @@ void offer_parameter(const Context& context, const Command& command, size_t inde
     }
   }
   if (index == 0 && command.words == "help") {
-    for (const Command& other : commands()) out.offer(split_words(other.words).front().text, "");
+    for (const Command& other : commands()) out.offer(tokenize(other.words).front().text, "");
   }
 }
 
@@ -102,7 +102,7 @@ void offer_parameter(const Context& context, const Command& command, size_t inde
 Json complete_line(Context& context, std::string_view line, size_t cursor) {
   line = line.substr(0, std::min(cursor, line.size()));
   Candidates out;
-  std::vector<Word> words = split_words(line);
+  std::vector<Token> words = tokenize(line);
   if (!words.empty() && words.front().text == "flow" && words.front().text.end() != line.end()) {
     std::vector<std::string> names;
     for (const dataplane::EndpointRecord* endpoint : context.store.endpoints())
@@ -120,7 +120,7 @@ Json complete_line(Context& context, std::string_view line, size_t cursor) {
     }
     out.begin = line.size() - out.prefix.size();
     for (const Command& command : commands()) {
-      const std::vector<Word> own = split_words(command.words);
+      const std::vector<Token> own = tokenize(command.words);
       size_t same = 0;
       while (same < own.size() && same < words.size() && own[same].text == words[same].text) ++same;
       if (same == words.size() && same < own.size()) {

@@ -41,7 +41,7 @@ Location read_location(const Context& context, const std::string& text,
 void read_options(WordReader& words, Json& params) {
   while (words.more()) {
     const std::string expected = "location, " + std::string(kProfileOptions);
-    const Word key = words.next(expected);
+    const Token key = words.next(expected);
     if (key.text == "location") {
       params["location"] = words.text("port, none or uplink:NAME");
       continue;

@@ -38,17 +38,6 @@ std::string seconds_text(double seconds) {
 }
 std::string rate_text(double rate) { return fixed_text(rate, rate < 10 ? 1 : 0) + " a second"; }
 
-// "2026-11-24 06:15:12.345 UTC"
-std::string utc_text(int64_t unix_ms) {
-  const time_t seconds = unix_ms / 1000;
-  tm parts{};
-  gmtime_r(&seconds, &parts);
-  char text[64];
-  const size_t length = std::strftime(text, sizeof text, "%F %T", &parts);
-  std::snprintf(text + length, sizeof text - length, ".%03d UTC", static_cast<int>(unix_ms % 1000));
-  return text;
-}
-
 // Where a step lies in the whole, 40 columns wide; the shortest is one.
 std::string bar(double at, double length, double total) {
   constexpr int kColumns = 40;
@@ -141,7 +130,7 @@ Json describe(const migration::MoveStatus& move, uint64_t now) {
 }
 
 // BIND: NAME=socket:PATH | NAME=port:N
-void read_bind(const WordReader& words, const Word& word, Json& bind) {
+void read_bind(const WordReader& words, const Token& word, Json& bind) {
   const std::string expected = "NAME=socket:PATH or NAME=port:N";
   const size_t equals = word.text.find('=');
   if (equals == std::string_view::npos) WordReader::wrong(word, "not a binding", expected);
@@ -422,7 +411,7 @@ std::string print_migrate_show(const Json& data, const Json&) {
   std::string out = "Move " + text("id") + " of " + text("vm") +
                     (text("role") == "source" ? " to " : " from ") + text("peer") + ": " +
                     text("state") + (data.at("error").is_null() ? "" : ", " + text("error")) +
-                    "\n" + "Began " + utc_text(data.at("began_unix_ms").get<int64_t>()) + ", " +
+                    "\n" + "Began " + utc_text_ms(data.at("began_unix_ms").get<int64_t>()) + ", " +
                     seconds_text(data.at("elapsed_ms").get<double>() / 1e3) + "\n\n";
   const double total = data.at("elapsed_ms").get<double>();
   std::vector<std::vector<std::string>> rows{{"At ms", "For ms", "State", "On", "", "Why"}};

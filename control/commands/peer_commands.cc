@@ -25,8 +25,8 @@ Json describe(const migration::LinkInfo& link) {
   out["certificate"] = {{"subject", certificate.subject},
                         {"issuer", certificate.issuer},
                         {"names", certificate.names},
-                        {"not_before", migration::utc_text(certificate.not_before_s)},
-                        {"not_after", migration::utc_text(certificate.not_after_s)},
+                        {"not_before", utc_text(certificate.not_before_s)},
+                        {"not_after", utc_text(certificate.not_after_s)},
                         {"not_after_unix_s", certificate.not_after_s}};
   return out;
 }
@@ -71,7 +71,7 @@ std::string print_peer_list(const Json& data, const Json&) {
 Json read_peer_ping(WordReader& words) {
   Json params{{"host", words.text("a peer's name (`peer list`)")}};
   if (words.more()) {
-    const Word word = words.next("");
+    const Token word = words.next("");
     if (word.text != "count") WordReader::wrong(word, "not a word of `peer ping`", "count N");
     params["count"] = words.number(words.next("a number of pings"), migration::kMaxPings);
   }

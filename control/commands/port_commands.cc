@@ -82,18 +82,18 @@ std::string attached_text(const Json& data) {
 }
 
 // "socket=/run/vm1.sock,mode=server,mac=..": each part with its own column.
-void read_vhost_options(const Word& word, Json& params) {
+void read_vhost_options(const Token& word, Json& params) {
   size_t at = 0;
   while (at <= word.text.size()) {
     const size_t comma = std::min(word.text.find(',', at), word.text.size());
     const std::string_view part = word.text.substr(at, comma - at);
-    const Word whole{part, word.column + static_cast<uint32_t>(at)};
+    const Token whole{part, word.column + static_cast<uint32_t>(at)};
     const size_t equals = part.find('=');
     const std::string expected = "socket=PATH, mode=client or mode=server; or one of " +
                                  std::string(kProfileOptions) + " and =VALUE";
     if (equals == std::string_view::npos) WordReader::wrong(whole, "not an option", expected);
     const std::string_view key = part.substr(0, equals);
-    const Word value{part.substr(equals + 1), whole.column + static_cast<uint32_t>(equals + 1)};
+    const Token value{part.substr(equals + 1), whole.column + static_cast<uint32_t>(equals + 1)};
     if (key == "socket" || key == "mode") {
       params[std::string(key)] = value.text;
     } else if (!put_profile_option(params, key, value)) {
@@ -133,7 +133,7 @@ Json read_port_attach_ethdev(WordReader& words) {
   Json params{{"name", words.text("the uplink's name")}};
   params["devargs"] = words.text("devargs, as net_af_packet0,iface=eth1");
   if (words.more()) {
-    const Word word = words.next("mtu=N");
+    const Token word = words.next("mtu=N");
     if (!word.text.starts_with("mtu=")) WordReader::wrong(word, "not an option", "mtu=N");
     params["mtu"] = words.number({word.text.substr(4), word.column + 4}, 9216);
   }

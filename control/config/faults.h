@@ -33,7 +33,6 @@ class Faults {
       : faults_(std::move(faults)), kill_(std::move(kill)) {}
   void reached(std::string_view point, bool after);
   void reached(const migration::JournalBatch& batch, bool after);
-  [[nodiscard]] bool any() const { return !faults_.empty(); }
 
  private:
   std::vector<FaultConfig> faults_;

@@ -25,6 +25,7 @@
 #include <string_view>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "control/commands/commands.h"
 #include "control/config/faults.h"
 #include "control/daemon/peer_setup.h"
@@ -546,8 +547,7 @@ Result<void> Daemon::Impl::load_certificates() {
     return fail(placed_at_file(*config.migration.tls, loaded.error()));
   const migration::TlsContext& tls = *network.tls();
   spdlog::info("peers are shown the certificate {} for {}, valid to {}", tls.certificate().subject,
-               migration::names_text(tls.certificate()),
-               migration::utc_text(tls.certificate().not_after_s));
+               migration::names_text(tls.certificate()), utc_text(tls.certificate().not_after_s));
   const int64_t now_s = std::time(nullptr);
   if (auto valid = tls.check_time(now_s); !valid) {
     spdlog::error("{}: peers will refuse it",

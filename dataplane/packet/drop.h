@@ -62,13 +62,5 @@ constexpr std::string_view drop_name(Drop drop) {
   };
   return names[static_cast<size_t>(drop)];
 }
-constexpr std::string_view drop_text(Drop drop) {
-  constexpr std::string_view texts[] = {
-#define GODWIT_DROP_TEXT(name, text) text,
-      GODWIT_DROP_REASONS(GODWIT_DROP_TEXT)
-#undef GODWIT_DROP_TEXT
-  };
-  return texts[static_cast<size_t>(drop)];
-}
 
 }  // namespace godwit::dataplane

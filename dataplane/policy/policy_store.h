@@ -259,7 +259,6 @@ class PolicyStore {
   [[nodiscard]] Count count(const RuleRecord& record) const {
     return counters_.read(record.entry->counter);
   }
-  void reset_count(const RuleRecord& record) { counters_.reset(record.entry->counter); }
   [[nodiscard]] uint64_t generation() const { return generation_; }
   [[nodiscard]] size_t rule_count() const { return rules_.size(); }
 

@@ -125,6 +125,8 @@ std::vector<Completion> field_words(const ItemInfo& info) {
   return words;
 }
 
+std::string quoted(std::string_view word) { return '"' + printable(word, "") + '"'; }
+
 }  // namespace
 
 bool read_number(std::string_view text, uint64_t& out) {
@@ -149,14 +151,6 @@ bool read_number(std::string_view text, uint64_t& out) {
   }
   out = number;
   return true;
-}
-
-std::string printable(std::string_view text) {
-  std::string out(text.substr(0, 64));
-  for (char& c : out) {
-    if (c < 0x20 || c > 0x7e) c = '?';
-  }
-  return out;
 }
 
 std::string value_help(Format format, uint8_t width) {
@@ -228,7 +222,7 @@ RuleParser::RuleParser(std::string_view text) {
   }
 }
 
-Word RuleParser::here() const { return has_word() ? words_[position_] : Word{{}, end_column_}; }
+Token RuleParser::here() const { return has_word() ? words_[position_] : Token{{}, end_column_}; }
 
 std::string_view RuleParser::next() {
   return has_word() ? words_[position_++].text : std::string_view{};
@@ -240,8 +234,9 @@ bool RuleParser::take(std::string_view word) {
   return true;
 }
 
-bool RuleParser::fail_at(Word at, std::string message, std::string expected_text) {
-  error_ = Error{std::move(message), 0, at.column, printable(at.text), std::move(expected_text)};
+bool RuleParser::fail_at(Token at, std::string message, std::string expected_text) {
+  error_ =
+      Error{std::move(message), 0, at.column, printable(at.text, ""), std::move(expected_text)};
   return false;
 }
 
@@ -277,14 +272,14 @@ bool RuleParser::choose(const std::vector<Completion>& words, std::string_view w
       return true;
     }
   }
-  return fail_here("\"" + printable(word) + "\" is not " + std::string(what), {words, {}, false});
+  return fail_here(quoted(word) + " is not " + std::string(what), {words, {}, false});
 }
 
 bool RuleParser::number(uint32_t& out, std::string_view what) {
   uint64_t parsed = 0;
   if (!has_word() || !read_number(here().text, parsed) ||
       parsed > std::numeric_limits<uint32_t>::max()) {
-    return fail_here("\"" + printable(here().text) + "\" is not " + std::string(what),
+    return fail_here(quoted(here().text) + " is not " + std::string(what),
                      {{}, value_help(Format::kNumber, 32), false});
   }
   ++position_;
@@ -300,7 +295,7 @@ bool RuleParser::port(std::string& out, uint8_t width) {
   } else if (has_word() && is_endpoint_name(word)) {
     out = std::string(word);
   } else {
-    return fail_here("\"" + printable(word) + "\" is not a port",
+    return fail_here(quoted(word) + " is not a port",
                      {{}, value_help(Format::kEndpoint, width), true});
   }
   ++position_;
@@ -310,7 +305,7 @@ bool RuleParser::port(std::string& out, uint8_t width) {
 bool RuleParser::value(Format format, uint8_t width, FieldBytes& out) {
   if (!has_word() || !read_value(here().text, format, width, out)) {
     const std::string help = value_help(format, width);
-    return fail_here("\"" + printable(here().text) + "\" is not " + help, {{}, help, false});
+    return fail_here(quoted(here().text) + " is not " + help, {{}, help, false});
   }
   ++position_;
   return true;
@@ -320,7 +315,7 @@ bool RuleParser::value(Format format, uint8_t width, FieldBytes& out) {
 bool RuleParser::separator(std::vector<Completion> also, std::string_view what) {
   if (take("/")) return true;
   also.push_back({"/", "next"});
-  return fail_here("\"" + printable(here().text) + "\" cannot stand " + std::string(what),
+  return fail_here(quoted(here().text) + " cannot stand " + std::string(what),
                    {std::move(also), {}, false});
 }
 
@@ -330,7 +325,7 @@ bool RuleParser::rule(Rule& out) {
 
 bool RuleParser::attributes(RuleAttributes& out) {
   while (true) {
-    const Word at = here();
+    const Token at = here();
     size_t chosen = 0;
     if (!choose(attribute_words(), "an attribute of a rule", chosen)) return false;
     switch (chosen) {
@@ -358,11 +353,10 @@ bool RuleParser::attributes(RuleAttributes& out) {
 
 bool RuleParser::pattern(std::vector<PatternItem>& out) {
   while (!take("end")) {
-    const Word at = here();
+    const Token at = here();
     const std::optional<uint16_t> kind = has_word() ? find_item(at.text) : std::nullopt;
     if (!kind) {
-      return fail_here("\"" + printable(at.text) + "\" is not a pattern item",
-                       {item_words(true), {}, false});
+      return fail_here(quoted(at.text) + " is not a pattern item", {item_words(true), {}, false});
     }
     if (out.size() == kMaxItems) return fail_at(at, "a pattern has at most 32 items", "end");
     PatternItem& added = out.emplace_back();
@@ -370,13 +364,13 @@ bool RuleParser::pattern(std::vector<PatternItem>& out) {
     if (!item(added)) return false;
   }
   if (take("actions")) return true;
-  return fail_here("\"" + printable(here().text) + "\" cannot stand after the pattern",
+  return fail_here(quoted(here().text) + " cannot stand after the pattern",
                    {{{"actions", "what to do"}}, {}, false});
 }
 
 // The item's name stands here; ends behind its "/".
 bool RuleParser::item(PatternItem& out) {
-  const Word at = here();
+  const Token at = here();
   const ItemInfo& info = item_info(out.item);
   ++position_;
   ItemState state;
@@ -398,7 +392,7 @@ bool RuleParser::field(const ItemInfo& info, uint16_t index, ItemState& state) {
 
   FieldBytes bytes{};
   if (parameter == kPrefix) {
-    const Word at = here();
+    const Token at = here();
     uint32_t bits = 0;
     if (!number(bits, "a prefix length")) return false;
     if (bits > described.width) {
@@ -429,7 +423,7 @@ bool RuleParser::field(const ItemInfo& info, uint16_t index, ItemState& state) {
 
 // A port is matched whole or not at all.
 bool RuleParser::origin_field(const FieldInfo& info, size_t parameter, ItemState& state) {
-  const Word at = here();
+  const Token at = here();
   if (parameter == kIs || parameter == kSpec) {
     if (!port(state.endpoint, info.width)) return false;
     state.has_spec = true;
@@ -454,7 +448,7 @@ bool RuleParser::origin_field(const FieldInfo& info, size_t parameter, ItemState
   return true;
 }
 
-bool RuleParser::finish_item(const ItemInfo& info, const ItemState& state, Word at,
+bool RuleParser::finish_item(const ItemInfo& info, const ItemState& state, Token at,
                              PatternItem& out) {
   if (!state.has_spec && (state.has_last || state.has_mask)) {
     return fail_at(at, "item " + std::string(info.name) + " has a mask or a last, but no value",
@@ -492,11 +486,10 @@ bool RuleParser::finish_item(const ItemInfo& info, const ItemState& state, Word 
 
 bool RuleParser::actions(std::vector<Action>& out) {
   while (!take("end")) {
-    const Word at = here();
+    const Token at = here();
     const std::optional<uint16_t> kind = has_word() ? find_action(at.text) : std::nullopt;
     if (!kind) {
-      return fail_here("\"" + printable(at.text) + "\" is not an action",
-                       {action_words(true), {}, false});
+      return fail_here(quoted(at.text) + " is not an action", {action_words(true), {}, false});
     }
     if (out.size() == kMaxActions) return fail_at(at, "a rule has at most 64 actions", "end");
     Action& added = out.emplace_back();

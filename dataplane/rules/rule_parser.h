@@ -15,16 +15,12 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/text.h"
 #include "dataplane/rules/flow_command.h"
 #include "dataplane/rules/rule.h"
 #include "dataplane/rules/vocabulary.h"
 
 namespace godwit::dataplane {
-
-struct Word {
-  std::string_view text;
-  uint32_t column = 0;  // 1-based
-};
 
 // What could stand somewhere: fixed words, and perhaps a value.
 struct Expected {
@@ -63,18 +59,18 @@ class RuleParser {
   bool item(PatternItem& out);
   bool field(const ItemInfo& info, uint16_t index, ItemState& state);
   bool origin_field(const FieldInfo& info, size_t parameter, ItemState& state);
-  bool finish_item(const ItemInfo& info, const ItemState& state, Word at, PatternItem& out);
+  bool finish_item(const ItemInfo& info, const ItemState& state, Token at, PatternItem& out);
   bool actions(std::vector<Action>& out);
   bool action(Action& out);
   bool value(Format format, uint8_t width, FieldBytes& out);
   bool separator(std::vector<Completion> also, std::string_view what);
 
   [[nodiscard]] bool has_word() const { return position_ < words_.size(); }
-  [[nodiscard]] Word here() const;
+  [[nodiscard]] Token here() const;
   bool fail_here(std::string message, Expected expected);
-  bool fail_at(Word at, std::string message, std::string expected);
+  bool fail_at(Token at, std::string message, std::string expected);
 
-  std::vector<Word> words_;
+  std::vector<Token> words_;
   size_t position_ = 0;
   uint32_t end_column_ = 1;
   Error error_;
@@ -87,8 +83,6 @@ bool parse_command(RuleParser& parser, FlowCommand& out);
 
 // A number as strtoumax reads it with base 0, without a sign but `+`: all of `text` or nothing.
 bool read_number(std::string_view text, uint64_t& out);
-// What stood there, fit to be shown: printable, 64 bytes at most.
-std::string printable(std::string_view text);
 // One line for a value of this format and width: "a number up to 65535".
 std::string value_help(Format format, uint8_t width);
 // "a, b or c".

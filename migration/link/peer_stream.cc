@@ -11,6 +11,8 @@
 #include <asio/ssl/verify_context.hpp>
 #include <asio/write.hpp>
 
+#include "base/text.h"
+
 namespace godwit::migration {
 
 using asio::ip::tcp;

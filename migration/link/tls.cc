@@ -13,6 +13,8 @@
 #include <cstring>
 #include <ctime>
 
+#include "base/text.h"
+
 namespace godwit::migration {
 
 namespace {
@@ -98,15 +100,6 @@ CertificateInfo describe(const X509& certificate) {
 
 bool names_host(const CertificateInfo& certificate, const std::string& host) {
   return std::ranges::find(certificate.names, lower(host)) != certificate.names.end();
-}
-
-std::string utc_text(int64_t unix_s) {
-  const time_t seconds = unix_s;
-  tm parts{};
-  gmtime_r(&seconds, &parts);
-  char text[64];
-  std::strftime(text, sizeof text, "%F %T UTC", &parts);
-  return text;
 }
 
 std::string names_text(const CertificateInfo& certificate) {

@@ -43,8 +43,6 @@ struct CertificateInfo {
 [[nodiscard]] bool names_host(const CertificateInfo& certificate, const std::string& host);
 [[nodiscard]] std::string names_text(
     const CertificateInfo& certificate);  // "host-a, a.example.net"
-// "2026-11-24 06:15:12 UTC"
-[[nodiscard]] std::string utc_text(int64_t unix_s);
 
 class TlsContext {
  public:

@@ -44,7 +44,6 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   [[nodiscard]] DestinationState state() const { return machine_.state(); }
   // Also of frames: none is left that is to go to the VM.
   [[nodiscard]] bool over() const { return machine_.over() && in_.empty(); }
-  [[nodiscard]] bool was_published() const { return published_; }
   [[nodiscard]] MoveStatus status() const;
 
  private:

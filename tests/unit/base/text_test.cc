@@ -3,39 +3,45 @@
 
 #include <gtest/gtest.h>
 
-namespace godwit::control {
+namespace godwit {
 namespace {
 
-TEST(Text, WordsHaveColumnsAndACommentEndsTheLine) {
-  const auto words = split_words("  show\tport  x#y # all");
+TEST(Tokenize, ReturnsWordsWithColumnsUpToComment) {
+  const auto words = tokenize("  show\tport  x#y # all");
   ASSERT_EQ(words.size(), 3u);
   EXPECT_EQ(words[0].text, "show");
   EXPECT_EQ(words[0].column, 3u);
   EXPECT_EQ(words[1].column, 8u);
   EXPECT_EQ(words[2].text, "x#y");
-  EXPECT_TRUE(split_words(" \t\r\n").empty());
-  EXPECT_TRUE(split_words("# all").empty());
+  EXPECT_TRUE(tokenize(" \t\r\n").empty());
+  EXPECT_TRUE(tokenize("# all").empty());
 }
 
-TEST(Text, AColumnIsThatOfAWholeWord) {
+TEST(ColumnOf, FindsWholeWordsOnly) {
   EXPECT_EQ(column_of("port 1 10 0", "0"), 11u);
   EXPECT_EQ(column_of("port 1", "2"), 0u);
 }
 
-TEST(Text, NumbersAreDigitsOnly) {
+TEST(ToNumber, AcceptsDigitsOnly) {
   EXPECT_EQ(to_number("65535", 65535), 65535u);
   for (const char* bad : {"", "65536", "-1", "+1", " 1", "1 ", "0x1", "99999999999999999999999"})
     EXPECT_FALSE(to_number(bad, 65535)) << bad;
 }
 
-TEST(Text, PrintableIsShortAndHarmless) {
+TEST(Printable, ReplacesControlBytesAndCutsLongText) {
   EXPECT_EQ(printable("a\x1b[0m\xff"), "a?[0m?");
   EXPECT_EQ(printable(std::string(1000, 'x')).size(), 67u);
+  EXPECT_EQ(printable(std::string(1000, 'x'), "").size(), 64u);
 }
 
-TEST(Text, ATableAlignsItsColumns) {
+TEST(Table, AlignsColumns) {
   EXPECT_EQ(table({{"A", "Long"}, {"abc", "d"}, {"e", ""}}), "A    Long\nabc  d\ne\n");
 }
 
+TEST(UtcText, FormatsSecondsAndMilliseconds) {
+  EXPECT_EQ(utc_text(1795500912), "2026-11-24 06:15:12 UTC");
+  EXPECT_EQ(utc_text_ms(1795500912034), "2026-11-24 06:15:12.034 UTC");
+}
+
 }  // namespace
-}  // namespace godwit::control
+}  // namespace godwit
