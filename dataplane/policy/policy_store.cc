@@ -3,40 +3,27 @@
 
 #include <algorithm>
 #include <deque>
+#include <set>
+#include <tuple>
+#include <unordered_set>
+#include <utility>
 
 namespace godwit::dataplane {
 
-// What the current ForwardingState points to and was built from endpoint records. Replaced whole.
+// The tables that a ForwardingState points to. Built from the endpoint records, then const.
+struct PolicyStore::Places {
+  std::vector<EndpointEntry> endpoints;
+  std::vector<PortBinding> ports;
+  PinnedTable pinned;
+  std::vector<EndpointId> flood;
+  std::deque<VlanSet> vlans;
+};
+
+// The current ForwardingState and what it points to. Replaced as a whole by each publication.
 struct PolicyStore::Published {
-  struct Places {
-    std::vector<EndpointEntry> endpoints;
-    std::vector<PortBinding> ports;
-    PinnedTable pinned;
-    std::vector<EndpointId> flood;
-    std::deque<VlanSet> vlans;
-  };
   std::unique_ptr<const Places> places;
   std::unique_ptr<const ForwardingState> state;
 };
-
-Result<void> check_endpoint_name(std::string_view name) {
-  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  const auto other = [](char c) {
-    return (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '/' || c == '-';
-  };
-  bool good = !name.empty() && name.size() <= kMaxEndpointName && letter(name.front());
-  for (char c : name) good = good && (letter(c) || other(c));
-  if (good) return {};
-  Error error;
-  error.message = "bad endpoint name";
-  error.token = std::string(name.substr(0, kMaxEndpointName + 1));
-  error.expected = "a letter, then letters, digits and . _ / -, at most 63 in all";
-  return fail(std::move(error));
-}
-
-std::string_view vm_of(std::string_view endpoint_name) {
-  return endpoint_name.substr(0, endpoint_name.find('/'));
-}
 
 namespace {
 
@@ -52,7 +39,7 @@ Result<void> check_egress_actions(const RuleRecord& record) {
   if (record.rule.attributes.direction != Direction::kEgress) return {};
   for (EndpointId output : record.outputs) {
     if (output != record.owner) {
-      return fail("an egress rule delivers to its own port: it cannot send to another endpoint");
+      return fail("an egress rule delivers to its own port and cannot send to another endpoint");
     }
   }
   return {};
@@ -73,7 +60,7 @@ PolicyStore::PolicyStore(StateCell& cell, Reclaimer& reclaimer, CounterBank& cou
 
 PolicyStore::~PolicyStore() {
   cell_.publish(nullptr);
-  // Deferred work refers to this store.
+  // Deferred actions refer to this store, so they run before it goes.
   reclaimer_.drain();
 }
 
@@ -168,7 +155,7 @@ Result<EndpointId> PolicyStore::resolve(std::string_view name) const {
 Result<std::unique_ptr<RuleRecord>> PolicyStore::make_record(EndpointId owner, RuleId id,
                                                              const Rule& rule) {
   if (rules_.size() >= kMaxRules)
-    return fail("the switch holds its most rules already: " + std::to_string(kMaxRules));
+    return fail("the switch already holds the maximum of " + std::to_string(kMaxRules) + " rules");
   auto match = compile_match(rule);
   if (!match) return fail(std::move(match).error());
   auto made = std::make_unique<RuleRecord>();
@@ -306,111 +293,6 @@ Result<std::unique_ptr<DetachedPolicy>> PolicyStore::build(EndpointId id,
   return policy;
 }
 
-Result<std::unique_ptr<RuleRecord>> DetachedPolicy::make(const RuleSpec& spec) {
-  auto owner = store_.resolve(spec.owner);
-  if (!owner) return fail(std::move(owner).error());
-  auto made = store_.make_record(*owner, spec.id, spec.rule);
-  if (!made) return fail(std::move(made).error());
-  RuleRecord& record = **made;
-  if (record.inside != endpoint_) {
-    store_.counters_.free(record.entry->counter);
-    return fail("rule " + std::to_string(spec.id.value) + " of " + spec.owner +
-                " does not belong to " + store_.endpoint(endpoint_)->profile.name);
-  }
-  LiveTable& live = tables_.of(spec.rule.attributes.direction);
-  if (live.table == nullptr)
-    live.table = std::make_unique<RuleTable>(store_.reclaimer_, store_.keys_);
-  record.table = live.table.get();
-  // Reachable only through the table, so visible from the start.
-  record.entry->visible_from.store(0, std::memory_order_relaxed);
-  return made;
-}
-
-void DetachedPolicy::keep(std::unique_ptr<RuleRecord> record) {
-  ++tables_.of(record->rule.attributes.direction).live;
-  record->staged = true;
-  store_.name_endpoints(*record, true);
-  ++store_.record(record->owner)->pins;
-  records_.push_back(std::move(record));
-}
-
-Result<void> DetachedPolicy::add(const RuleSpec& spec) {
-  auto made = make(spec);
-  if (!made) return fail(std::move(made).error());
-  if (auto inserted = (*made)->table->insert(*(*made)->entry); !inserted) {
-    store_.counters_.free((*made)->entry->counter);
-    return inserted;
-  }
-  keep(std::move(*made));
-  return {};
-}
-
-Result<void> DetachedPolicy::add_outside(const RuleSpec& spec) {
-  auto owner = store_.resolve(spec.owner);
-  if (!owner) return fail(std::move(owner).error());
-  auto made = store_.make_record(*owner, RuleId{}, spec.rule);
-  if (!made) return fail(std::move(made).error());
-  RuleRecord& record = **made;
-  record.table = store_.table_for(record).table.get();
-  if (auto inserted = record.table->insert(*record.entry); !inserted) {
-    store_.counters_.free(record.entry->counter);
-    return inserted;
-  }
-  record.staged = true;
-  store_.name_endpoints(record, true);
-  ++store_.record(*owner)->pins;
-  outside_.push_back(std::move(*made));
-  return {};
-}
-
-Result<void> DetachedPolicy::remove_outside(std::string_view owner, const Rule& rule) {
-  const auto owner_id = store_.resolve(owner);
-  const auto found = std::ranges::find_if(outside_, [&](const auto& r) {
-    return owner_id.has_value() && r->owner == *owner_id && r->rule == rule;
-  });
-  if (found == outside_.end()) return fail("no such rule of " + std::string(owner) + " is staged");
-  drop_outside(std::move(*found));
-  outside_.erase(found);
-  return {};
-}
-
-void DetachedPolicy::drop_outside(std::unique_ptr<RuleRecord> record) {
-  // Workers have looked past it in its table.
-  record->table->remove(*record->entry);
-  store_.name_endpoints(*record, false);
-  if (EndpointRecord* owner = store_.record(record->owner)) --owner->pins;
-  store_.retire(std::move(record));
-}
-
-Result<void> DetachedPolicy::remove(std::string_view owner, RuleId id) {
-  const auto owner_id = store_.resolve(owner);
-  const auto found = std::ranges::find_if(records_, [&](const auto& r) {
-    return owner_id.has_value() && r->owner == *owner_id && r->id == id;
-  });
-  if (found == records_.end()) {
-    return fail("no rule " + std::to_string(id.value) + " of " + std::string(owner) + " is staged");
-  }
-  RuleRecord& record = **found;
-  record.table->remove(*record.entry);
-  --tables_.of(record.rule.attributes.direction).live;
-  store_.name_endpoints(record, false);
-  if (EndpointRecord* owner_record = store_.record(record.owner)) --owner_record->pins;
-  store_.counters_.free(record.entry->counter);
-  records_.erase(found);
-  return {};
-}
-
-// Never in force. After an attach nothing is left in here.
-DetachedPolicy::~DetachedPolicy() {
-  for (const auto& record : records_) {
-    store_.name_endpoints(*record, false);
-    if (EndpointRecord* owner = store_.record(record->owner)) --owner->pins;
-    store_.counters_.free(record->entry->counter);
-  }
-  for (auto& record : outside_) drop_outside(std::move(record));
-  if (EndpointRecord* found = store_.record(endpoint_)) --found->pins;
-}
-
 void PolicyStore::collect_implicit() {
   if (transaction_open_) return;
   std::vector<EndpointId> gone;
@@ -427,60 +309,64 @@ void PolicyStore::collect_implicit() {
   transaction.commit();
 }
 
+// Enters one endpoint into the tables of the next state.
+void PolicyStore::place(Places& places, const EndpointRecord& endpoint, uint64_t generation) {
+  const auto shown = [](const LiveTable& live) {
+    return live.live > 0 ? live.table.get() : nullptr;
+  };
+  const Profile& profile = endpoint.profile;
+  const EndpointTables& tables = tables_[endpoint.id.value];
+  EndpointEntry& entry = places.endpoints[endpoint.id.value];
+  entry = {profile.kind,
+           endpoint.active,
+           profile.miss,
+           endpoint.location,
+           shown(tables.ingress),
+           shown(tables.egress),
+           shown(tables.transfer),
+           nullptr,
+           endpoint.sent,
+           endpoint.received,
+           generation};
+  if (published_->places != nullptr && endpoint.id.value < published_->places->endpoints.size()) {
+    const EndpointEntry& before = published_->places->endpoints[endpoint.id.value];
+    const bool same = before.kind == entry.kind && before.miss == entry.miss &&
+                      before.ingress == entry.ingress && before.egress == entry.egress &&
+                      before.transfer == entry.transfer;
+    if (same) entry.changed = before.changed;
+  }
+  if (!profile.vlans.empty()) {
+    VlanSet& set = places.vlans.emplace_back();
+    for (uint16_t vlan : profile.vlans) set.set(vlan & 0xfff);
+    entry.vlans = &set;
+  }
+  if (endpoint.port.valid()) {
+    if (places.ports.size() <= endpoint.port.value) places.ports.resize(endpoint.port.value + 1u);
+    places.ports[endpoint.port.value].endpoint = endpoint.id;
+  }
+  for (const MacAddress& mac : profile.macs) {
+    if (profile.vlans.empty()) places.pinned[pinned_key(kAnyVlan, mac)] = endpoint.id;
+    for (uint16_t vlan : profile.vlans) places.pinned[pinned_key(vlan, mac)] = endpoint.id;
+  }
+  const LocationKind kind = endpoint.location.kind;
+  if (kind == LocationKind::kPort || kind == LocationKind::kParked ||
+      kind == LocationKind::kRedirect) {
+    places.flood.push_back(endpoint.id);
+  }
+}
+
+std::unique_ptr<const PolicyStore::Places> PolicyStore::make_places(uint64_t generation) {
+  auto places = std::make_unique<Places>();
+  places->endpoints.resize(endpoints_.size());
+  for (const auto& endpoint : endpoints_) {
+    if (endpoint != nullptr) place(*places, *endpoint, generation);
+  }
+  return places;
+}
+
 void PolicyStore::publish(bool endpoints_changed, uint64_t generation) {
   auto next = std::make_unique<Published>();
-  if (endpoints_changed) {
-    auto places = std::make_unique<Published::Places>();
-    places->endpoints.resize(endpoints_.size());
-    for (const auto& found : endpoints_) {
-      if (found == nullptr) continue;
-      EndpointEntry& entry = places->endpoints[found->id.value];
-      EndpointTables& tables = tables_[found->id.value];
-      const auto shown = [](const LiveTable& live) {
-        return live.live > 0 ? live.table.get() : nullptr;
-      };
-      entry = {found->profile.kind,
-               found->active,
-               found->profile.miss,
-               found->location,
-               shown(tables.ingress),
-               shown(tables.egress),
-               shown(tables.transfer),
-               nullptr,
-               found->sent,
-               found->received,
-               generation};
-      if (published_->places != nullptr && found->id.value < published_->places->endpoints.size()) {
-        const EndpointEntry& before = published_->places->endpoints[found->id.value];
-        const bool same = before.kind == entry.kind && before.miss == entry.miss &&
-                          before.ingress == entry.ingress && before.egress == entry.egress &&
-                          before.transfer == entry.transfer;
-        if (same) entry.changed = before.changed;
-      }
-      if (!found->profile.vlans.empty()) {
-        VlanSet& set = places->vlans.emplace_back();
-        for (uint16_t vlan : found->profile.vlans) set.set(vlan & 0xfff);
-        entry.vlans = &set;
-      }
-      if (found->port.valid()) {
-        if (places->ports.size() <= found->port.value) places->ports.resize(found->port.value + 1u);
-        places->ports[found->port.value].endpoint = found->id;
-      }
-      for (const MacAddress& mac : found->profile.macs) {
-        if (found->profile.vlans.empty()) places->pinned[pinned_key(kAnyVlan, mac)] = found->id;
-        for (uint16_t vlan : found->profile.vlans)
-          places->pinned[pinned_key(vlan, mac)] = found->id;
-      }
-      const LocationKind kind = found->location.kind;
-      if (kind == LocationKind::kPort || kind == LocationKind::kParked ||
-          kind == LocationKind::kRedirect) {
-        places->flood.push_back(found->id);
-      }
-    }
-    next->places = std::move(places);
-  } else {
-    next->places = std::move(published_->places);
-  }
+  next->places = endpoints_changed ? make_places(generation) : std::move(published_->places);
   auto state = std::make_unique<ForwardingState>();
   state->generation = generation;
   state->places_changed =

@@ -42,7 +42,7 @@ class PolicyStoreTest : public ::testing::Test {
     t.commit();
     return id ? *id : RuleId{};
   }
-  // What the state now shows of an endpoint's direction for a key that the pattern `eth` matches.
+  // Returns the rule that the current state finds in `table` for a key that matches `eth`.
   const RuleEntry* hit(const RuleTable* table, uint32_t group = 0) {
     if (table == nullptr || table->group(group) == nullptr) return nullptr;
     FlowKey key;
@@ -50,7 +50,7 @@ class PolicyStoreTest : public ::testing::Test {
     return table->group(group)->lookup(key, cell_.load()->generation);
   }
   const EndpointEntry& entry(EndpointId id) { return *cell_.load()->endpoint(id); }
-  // Everything a user can see of the store, to compare before and after.
+  // Returns what a user can see of the store, for comparison.
   std::string picture() {
     std::string out;
     for (const EndpointRecord* e : store_.endpoints()) {
@@ -66,7 +66,7 @@ class PolicyStoreTest : public ::testing::Test {
   }
 };
 
-TEST_F(PolicyStoreTest, ARuleIsSeenOnlyOnceItsTransactionIsCommitted) {
+TEST_F(PolicyStoreTest, Commit_MakesStagedRuleVisible) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
   {
     Transaction t(store_);
@@ -77,7 +77,7 @@ TEST_F(PolicyStoreTest, ARuleIsSeenOnlyOnceItsTransactionIsCommitted) {
   EXPECT_NE(hit(entry(vm).ingress), nullptr);
 }
 
-TEST_F(PolicyStoreTest, ATransactionThatIsNotCommittedLeavesNothing) {
+TEST_F(PolicyStoreTest, Transaction_NotCommitted_ChangesNothing) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
   const EndpointId up =
       add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
@@ -111,7 +111,7 @@ TEST_F(PolicyStoreTest, ATransactionThatIsNotCommittedLeavesNothing) {
   EXPECT_EQ(store_.find("vm2/net0"), nullptr);
 }
 
-TEST_F(PolicyStoreTest, ADestroyedRuleStaysForBurstsThatBeganBeforeAndGoesAfterAGracePeriod) {
+TEST_F(PolicyStoreTest, DestroyRule_KeepsEntryUntilGracePeriodEnds) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
   const RuleId first = create(vm, "ingress priority 1 pattern eth / end actions drop / end");
   create(vm, "ingress priority 2 pattern eth / end actions drop / end");
@@ -133,7 +133,7 @@ TEST_F(PolicyStoreTest, ADestroyedRuleStaysForBurstsThatBeganBeforeAndGoesAfterA
   EXPECT_EQ(table->size(), 1u);
 }
 
-TEST_F(PolicyStoreTest, TheLastEgressRuleGoneMeansDeliverAgain) {
+TEST_F(PolicyStoreTest, DestroyRule_LastEgressRule_UnpublishesEgressTable) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
   EXPECT_EQ(entry(vm).egress, nullptr);
   const RuleId id = create(vm, "egress pattern eth / end actions drop / end");
@@ -144,7 +144,7 @@ TEST_F(PolicyStoreTest, TheLastEgressRuleGoneMeansDeliverAgain) {
   EXPECT_EQ(entry(vm).egress, nullptr);
 }
 
-TEST_F(PolicyStoreTest, TransferRulesLiveWithTheOriginTheyName) {
+TEST_F(PolicyStoreTest, CreateRule_TransferWithOrigin_LandsInTableOfOrigin) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
   const EndpointId up = add("physnet1", EndpointKind::kUplink);
   create(up,
@@ -157,7 +157,7 @@ TEST_F(PolicyStoreTest, TransferRulesLiveWithTheOriginTheyName) {
   EXPECT_EQ(hit(cell_.load()->transfer)->order.priority, 9u);
 }
 
-TEST_F(PolicyStoreTest, DetachAndAttachAreOnePointerEachAndKeepCounts) {
+TEST_F(PolicyStoreTest, DetachAndAttach_MoveWholeTablesAndKeepCounts) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
   const EndpointId up =
       add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
@@ -179,7 +179,7 @@ TEST_F(PolicyStoreTest, DetachAndAttachAreOnePointerEachAndKeepCounts) {
   EXPECT_EQ(entry(vm).ingress, nullptr);
   EXPECT_TRUE(store_.rules_inside(vm).empty());
   EXPECT_TRUE(store_.receive_rules(up).empty());
-  counters_.add(WorkerId{0}, counter, 1, 100);  // a burst that began before
+  counters_.add(WorkerId{0}, counter, 1, 100);  // by a burst that began before the detach
   grace_.pass();
   reclaimer_.collect();
   EXPECT_EQ(store_.endpoint(vm)->removed, (Count{8, 800}));
@@ -200,7 +200,7 @@ TEST_F(PolicyStoreTest, DetachAndAttachAreOnePointerEachAndKeepCounts) {
   for (const auto& spec : specs) EXPECT_NE(store_.rule(vm, spec.id), nullptr);
 }
 
-TEST_F(PolicyStoreTest, AnAbandonedDetachedPolicyLeavesNothingAndImplicitEndpointsGo) {
+TEST_F(PolicyStoreTest, DetachedPolicy_Abandoned_ReleasesImplicitEndpoints) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
   const EndpointId up =
       add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
@@ -221,7 +221,7 @@ TEST_F(PolicyStoreTest, AnAbandonedDetachedPolicyLeavesNothingAndImplicitEndpoin
     auto policy = store_.build(vm, specs);
     ASSERT_TRUE(policy) << policy.error().message;
     store_.collect_implicit();
-    EXPECT_NE(store_.find("vm9/net0"), nullptr) << "staged rules keep what they name";
+    EXPECT_NE(store_.find("vm9/net0"), nullptr) << "staged rules keep the endpoints they name";
   }
   store_.collect_implicit();
   grace_.pass();
@@ -230,7 +230,7 @@ TEST_F(PolicyStoreTest, AnAbandonedDetachedPolicyLeavesNothingAndImplicitEndpoin
   EXPECT_EQ(counters_.in_use(), slots);
 }
 
-TEST_F(PolicyStoreTest, RulesStagedInAnotherEndpointsTableComeIntoForceWithTheAttachOrNotAtAll) {
+TEST_F(PolicyStoreTest, AddOutside_TakesEffectOnlyWithCommittedAttach) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
   const EndpointId up = add("physnet1", EndpointKind::kUplink);
   create(up, "ingress priority 9 pattern eth / end actions drop / end");
@@ -255,7 +255,7 @@ TEST_F(PolicyStoreTest, RulesStagedInAnotherEndpointsTableComeIntoForceWithTheAt
     ASSERT_TRUE((*policy)->add_outside(travels));
     Transaction t(store_);
     ASSERT_TRUE(t.attach(std::move(*policy)));
-  }  // abandoned
+  }  // not committed
   EXPECT_EQ(picture(), before);
   auto policy = store_.build(vm, {});
   ASSERT_TRUE((*policy)->add_outside(travels));
@@ -267,7 +267,7 @@ TEST_F(PolicyStoreTest, RulesStagedInAnotherEndpointsTableComeIntoForceWithTheAt
   EXPECT_EQ(store_.uplink_rules_to({&vm, 1}).size(), 1u);
 }
 
-TEST_F(PolicyStoreTest, ARuleStagedInAnotherEndpointsTableMayBeTakenBack) {
+TEST_F(PolicyStoreTest, RemoveOutside_RemovesStagedRuleOnce) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
   const EndpointId up =
       add("physnet1", EndpointKind::kUplink, {LocationKind::kPort, PortId{0}, {}});
@@ -287,9 +287,9 @@ TEST_F(PolicyStoreTest, ARuleStagedInAnotherEndpointsTableMayBeTakenBack) {
   EXPECT_FALSE((*policy)->remove_outside("vm1/net0", travels(1).rule));
   EXPECT_FALSE((*policy)->remove_outside("nobody", travels(1).rule));
   ASSERT_TRUE((*policy)->remove_outside("physnet1", travels(1).rule));
-  EXPECT_FALSE((*policy)->remove_outside("physnet1", travels(1).rule)) << "it is gone";
+  EXPECT_FALSE((*policy)->remove_outside("physnet1", travels(1).rule)) << "already removed";
   EXPECT_EQ(store_.endpoint(up)->pins, 1u);
-  EXPECT_EQ(counters_.in_use(), slots + 2) << "workers may be looking at it";
+  EXPECT_EQ(counters_.in_use(), slots + 2) << "workers may still be reading it";
   grace_.pass();
   reclaimer_.collect();
   EXPECT_EQ(counters_.in_use(), slots + 1);
@@ -309,7 +309,7 @@ TEST_F(PolicyStoreTest, ARuleStagedInAnotherEndpointsTableMayBeTakenBack) {
   EXPECT_TRUE(store_.endpoint(vm)->receive.empty());
 }
 
-TEST_F(PolicyStoreTest, AnUplinkRuleIsGuardedWhereAllThatItLeadsToIs) {
+TEST_F(PolicyStoreTest, Guard_CoversUplinkRulesWhoseOutputsAreAllGuarded) {
   const EndpointId vm = add("vm7/net0", EndpointKind::kVm);
   const EndpointId other = add("vm8/net0", EndpointKind::kVm);
   const EndpointId up = add("physnet1", EndpointKind::kUplink);
@@ -334,11 +334,11 @@ TEST_F(PolicyStoreTest, AnUplinkRuleIsGuardedWhereAllThatItLeadsToIs) {
     auto kept = t.destroy_rule(up, alone);
     ASSERT_FALSE(kept);
     EXPECT_EQ(kept.error().message, "vm7 moves to host-b");
-    EXPECT_TRUE(t.create_rule(up, rule(to_both))) << "vm8 stays here, and so does its rule";
+    EXPECT_TRUE(t.create_rule(up, rule(to_both))) << "vm8 is not guarded";
     EXPECT_TRUE(t.destroy_rule(up, shared));
     EXPECT_TRUE(t.create_rule(up, rule("ingress pattern eth / end actions drop / end")))
-        << "leads to nobody";
-    EXPECT_TRUE(t.create_rule(other, rule(to_vm))) << "of vm8's own table";
+        << "no outputs";
+    EXPECT_TRUE(t.create_rule(other, rule(to_vm))) << "in vm8's own table";
   }
   EXPECT_EQ(picture(), before);
   Transaction t(store_);
@@ -348,7 +348,7 @@ TEST_F(PolicyStoreTest, AnUplinkRuleIsGuardedWhereAllThatItLeadsToIs) {
   t.commit();
 }
 
-TEST_F(PolicyStoreTest, UplinkRulesThatLeadOnlyToTheVmAreTold) {
+TEST_F(PolicyStoreTest, UplinkRulesTo_ReturnsRulesWithoutOtherOutputs) {
   const EndpointId vm = add("vm7/net0", EndpointKind::kVm);
   const EndpointId other = add("vm8/net0", EndpointKind::kVm);
   const EndpointId up = add("physnet1", EndpointKind::kUplink);
@@ -366,7 +366,7 @@ TEST_F(PolicyStoreTest, UplinkRulesThatLeadOnlyToTheVmAreTold) {
   EXPECT_EQ(store_.receive_rules(vm).size(), 3u);
 }
 
-TEST_F(PolicyStoreTest, RefusalsSayWhyAndChangeNothing) {
+TEST_F(PolicyStoreTest, Operations_Refused_ReportReasonAndChangeNothing) {
   const EndpointId vm = add("vm1/net0", EndpointKind::kVm);
   const EndpointId up = add("physnet1", EndpointKind::kUplink);
   create(vm, "ingress pattern eth / end actions represented_port ethdev_port_id physnet1 / end");
@@ -405,7 +405,7 @@ TEST_F(PolicyStoreTest, RefusalsSayWhyAndChangeNothing) {
   EXPECT_TRUE(t.create_rule(vm, rule("ingress pattern eth / end actions drop / end")));
 }
 
-TEST_F(PolicyStoreTest, TwoEndpointsCannotShareAMacInAVlan) {
+TEST_F(PolicyStoreTest, AddEndpoint_RejectsMacInUseInSameVlan) {
   Transaction t(store_);
   Profile a;
   a.name = "a";
@@ -421,7 +421,7 @@ TEST_F(PolicyStoreTest, TwoEndpointsCannotShareAMacInAVlan) {
   EXPECT_TRUE(t.add_endpoint(b, {}));
 }
 
-TEST_F(PolicyStoreTest, RandomTransactionsHalfOfThemAbandonedAgreeWithAPlainModel) {
+TEST_F(PolicyStoreTest, RandomTransactions_AgreeWithModel) {
   const uint64_t seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 rng(seed);
@@ -454,8 +454,7 @@ TEST_F(PolicyStoreTest, RandomTransactionsHalfOfThemAbandonedAgreeWithAPlainMode
     const RuleEntry* winner = hit(entry(vm).ingress);
     uint32_t want = UINT32_MAX;
     for (const auto& [id, priority] : model) want = std::min(want, priority);
-    if (rng() % 2 == 0)
-      continue;  // the transaction is still open here: what is staged must not show
+    if (rng() % 2 == 0) continue;  // the transaction is still open
     ASSERT_EQ(winner == nullptr, model.empty());
     if (winner != nullptr) {
       ASSERT_EQ(winner->order.priority, want);

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Transaction: each operation changes the records at once and notes how to undo it; what workers
-// see changes only in commit(). New rules sit in their tables, visible "never", until commit()
-// stamps them.
+// Each operation changes the records at once and notes how to undo the change. What workers see
+// changes only in publish(): a new rule sits in its table with a visibility of "never" until
+// publish() stamps it with the new generation.
+#include "dataplane/policy/transaction.h"
+
 #include <algorithm>
+#include <cassert>
+#include <functional>
+#include <string>
+#include <utility>
 
 #include "dataplane/policy/policy_store.h"
 
@@ -18,11 +24,11 @@ struct Transaction::Pending {
     EndpointId endpoint;
     EndpointTables tables;
   };
-  std::vector<Detached> detached;                         // whole tables that go
-  std::vector<std::unique_ptr<DetachedPolicy>> attached;  // and come
+  std::vector<Detached> detached;
+  std::vector<std::unique_ptr<DetachedPolicy>> attached;
   std::vector<RuleId> created_ids;
   bool endpoints_changed = false;
-  uint64_t published = 0;  // the generation, once it is out
+  uint64_t published = 0;  // the generation that publish() has published; 0 before
 };
 
 namespace {
@@ -59,20 +65,31 @@ Result<EndpointId> Transaction::add_endpoint(const Profile& profile, const Locat
                                              bool implicit) {
   if (auto good = check_endpoint_name(profile.name); !good) return fail(std::move(good).error());
   const size_t mark = pending_->undo.size();
+  EndpointId id;
   if (const EndpointRecord* known = store_.find(profile.name)) {
     if (!known->implicit || implicit) return fail("endpoint " + profile.name + " exists already");
-    EndpointRecord* known_record = store_.record(known->id);
-    known_record->implicit = false;
-    pending_->undo.push_back([known_record] { known_record->implicit = true; });
-    Result<void> set = set_profile(known->id, profile);
-    if (set) set = set_location(known->id, location);
-    if (set) return known->id;
-    roll_back_to(mark);
-    return fail(std::move(set).error());
+    id = known->id;
+    EndpointRecord* record = store_.record(id);
+    record->implicit = false;
+    pending_->undo.push_back([record] { record->implicit = true; });
+  } else {
+    auto made = make_endpoint(profile, implicit);
+    if (!made) return made;
+    id = *made;
   }
-  if (store_.names_.size() >= kMaxEndpoints)
-    return fail("the switch knows its most endpoints already");
+  Result<void> set = set_profile(id, profile);
+  if (set) set = set_location(id, location);
+  if (set) return id;
+  roll_back_to(mark);
+  return fail(std::move(set).error());
+}
 
+// Adds a record with the profile's name and kind only.
+Result<EndpointId> Transaction::make_endpoint(const Profile& profile, bool implicit) {
+  if (store_.names_.size() >= kMaxEndpoints) {
+    return fail("the switch already has the maximum of " + std::to_string(kMaxEndpoints) +
+                " endpoints");
+  }
   EndpointId id;
   if (store_.free_endpoints_.empty()) {
     id = EndpointId{static_cast<uint32_t>(store_.endpoints_.size())};
@@ -105,11 +122,7 @@ Result<EndpointId> Transaction::add_endpoint(const Profile& profile, const Locat
     store_.tables_[id.value] = {};
     store_.free_endpoints_.push_back(id.value);
   });
-  Result<void> set = set_profile(id, profile);
-  if (set) set = set_location(id, location);
-  if (set) return id;
-  roll_back_to(mark);
-  return fail(std::move(set).error());
+  return id;
 }
 
 Result<void> Transaction::remove_endpoint(EndpointId id) {
@@ -122,13 +135,13 @@ Result<void> Transaction::remove_endpoint(EndpointId id) {
     return fail(std::to_string(found->receive.size() + found->origin_uses) + " rules still name " +
                 name);
   }
-  if (found->pins > 0) return fail(name + " is part of a migration");
+  if (found->pins > 0) return fail(name + " takes part in a migration");
   if (found->port.valid())
-    return fail(name + " still has port " + std::to_string(found->port.value));
+    return fail(name + " is still bound to port " + std::to_string(found->port.value));
   for (const auto& other : store_.endpoints_) {
     if (other != nullptr && other->id != id && other->location.kind == LocationKind::kUplink &&
         other->location.uplink == id) {
-      return fail(other->profile.name + " is reached by " + name);
+      return fail(other->profile.name + " is located behind " + name);
     }
   }
   store_.names_.erase(name);
@@ -145,7 +158,8 @@ Result<void> Transaction::remove_endpoint(EndpointId id) {
 Result<void> Transaction::set_profile(EndpointId id, const Profile& profile) {
   EndpointRecord* found = store_.record(id);
   if (found == nullptr) return unknown_endpoint();
-  if (profile.name != found->profile.name) return fail("an endpoint's name cannot change");
+  if (profile.name != found->profile.name)
+    return fail("endpoint " + found->profile.name + " cannot be renamed");
   if (profile.kind != found->profile.kind) {
     return fail(profile.name + " is " +
                 (found->profile.kind == EndpointKind::kVm ? "a VM's" : "an uplink") +
@@ -155,7 +169,8 @@ Result<void> Transaction::set_profile(EndpointId id, const Profile& profile) {
     if (vlan >= kAnyVlan) return fail("VLAN " + std::to_string(vlan) + " is not in 0..4094");
   }
   for (const MacAddress& mac : profile.macs) {
-    if (mac.is_group() || mac.is_zero()) return fail(to_string(mac) + " cannot be a station's MAC");
+    if (mac.is_group() || mac.is_zero())
+      return fail(to_string(mac) + " is not a unicast MAC address");
     for (const auto& other : store_.endpoints_) {
       if (other == nullptr || other->id == id ||
           std::ranges::find(other->profile.macs, mac) == other->profile.macs.end())
@@ -179,13 +194,13 @@ Result<void> Transaction::set_location(EndpointId id, const Location& location) 
   EndpointRecord* found = store_.record(id);
   if (found == nullptr) return unknown_endpoint();
   if (location.kind == LocationKind::kPort && !location.port.valid())
-    return fail("a port is needed");
+    return fail("a location on a port needs the port's number");
   if (location.kind == LocationKind::kUplink) {
     const EndpointRecord* uplink = store_.endpoint(location.uplink);
     if (uplink == nullptr || uplink->profile.kind != EndpointKind::kUplink)
       return fail("no such uplink");
     if (found->profile.kind == EndpointKind::kUplink)
-      return fail("an uplink is not behind another");
+      return fail("an uplink cannot be located behind another uplink");
   }
   pending_->undo.push_back([found, old = found->location] { found->location = old; });
   found->location = location;
@@ -227,7 +242,7 @@ const EndpointRecord* Transaction::guarding(const RuleRecord& record) const {
     if (const EndpointRecord* endpoint = store_.endpoint(touched); guarded(endpoint))
       return endpoint;
   }
-  // An uplink's rule goes where all that it leads to goes.
+  // An uplink's rule moves with its outputs, so it is guarded if all of them are.
   if (record.outputs.empty() || !store_.of_uplink(record)) return nullptr;
   const bool all = std::ranges::all_of(
       record.outputs, [&](EndpointId output) { return guarded(store_.endpoint(output)); });
@@ -265,7 +280,7 @@ Result<RuleId> Transaction::create_rule(EndpointId owner, const Rule& rule, Rule
     --store_.table_for(record).live;
     store_.unlink(record);
     owner_record->next_rule_id = next_id;
-    // Workers may be looking at the invisible entry.
+    // Workers may be reading the invisible entry.
     store_.retire(store_.take(record));
   });
   return record.id;
@@ -302,7 +317,7 @@ Result<void> Transaction::detach(EndpointId id) {
   if (!found->guarded_by.empty() && !override_guards_) return fail(found->guarded_by);
   for (const RuleRecord* created : pending_->created) {
     if (created->inside == id)
-      return fail("rules of the same transaction are in " + found->profile.name);
+      return fail("the same transaction has created rules in the tables of " + found->profile.name);
   }
   pending_->detached.push_back({id, std::move(store_.tables_[id.value])});
   store_.tables_[id.value] = {};
@@ -331,8 +346,8 @@ Result<void> Transaction::attach(std::unique_ptr<DetachedPolicy> policy) {
   return {};
 }
 
-// The records of what was attached, after it has come into force: workers do not wait for our
-// book-keeping.
+// Enters the records of attached policies. This happens after the publication, so that workers do
+// not wait for it.
 void Transaction::enter_attached(CommitInfo& info) {
   for (const auto& policy : pending_->attached) {
     for (auto* list : {&policy->records_, &policy->outside_}) {
@@ -341,7 +356,7 @@ void Transaction::enter_attached(CommitInfo& info) {
         EndpointRecord* owner = store_.record(record->owner);
         const bool keep = record->owner == policy->endpoint() && record->id.valid() &&
                           !owner->rules.contains(record->id.value);
-        // pick_id refuses only an id that is taken.
+        // pick_id() fails only for an id in use.
         record->id = record->entry->id = *store_.pick_id(*owner, keep ? record->id : RuleId{});
         record->staged = false;
         --owner->pins;
@@ -355,7 +370,8 @@ void Transaction::enter_attached(CommitInfo& info) {
   }
 }
 
-// What was detached leaves the records, and is freed when no worker can be looking at it.
+// Removes the records of detached tables. Tables and records are freed once no worker can be
+// reading them.
 void Transaction::forget_detached() {
   for (auto& [id, tables] : pending_->detached) {
     EndpointRecord* found = store_.record(id);
@@ -373,6 +389,17 @@ void Transaction::forget_detached() {
           records->clear();
         });
   }
+}
+
+// Tells the store's listener about rules created and destroyed one by one.
+void Transaction::notify(const CommitInfo& info) const {
+  if (!store_.listener_) return;
+  for (const RuleRecord* record : pending_->created)
+    store_.listener_({RuleChangeKind::kCreated, record->inside, record});
+  for (const RuleRecord* record : info.arrived)
+    store_.listener_({RuleChangeKind::kCreated, record->inside, record});
+  for (const auto& record : pending_->destroyed)
+    store_.listener_({RuleChangeKind::kDestroyed, record->inside, record.get()});
 }
 
 CommitInfo Transaction::commit() {
@@ -406,18 +433,9 @@ CommitInfo Transaction::finish() {
   CommitInfo info{pending_->published, std::move(pending_->created_ids), {}};
   forget_detached();
   enter_attached(info);
-  if (store_.listener_) {
-    for (const RuleRecord* record : pending_->created) {
-      store_.listener_({RuleChangeKind::kCreated, record->inside, record});
-    }
-    for (const RuleRecord* record : info.arrived)
-      store_.listener_({RuleChangeKind::kCreated, record->inside, record});
-    for (const auto& record : pending_->destroyed) {
-      store_.listener_({RuleChangeKind::kDestroyed, record->inside, record.get()});
-    }
-  }
-  // A burst that began before the store may still need the destroyed ones: they leave their tables
-  // after a grace period, and are freed after one more.
+  notify(info);
+  // A burst that began before the publication may still need the destroyed rules. They leave their
+  // tables after one grace period and are freed after another.
   for (auto& record : pending_->destroyed) {
     store_.reclaimer_.defer(
         [&store = store_,
@@ -427,7 +445,7 @@ CommitInfo Transaction::finish() {
         });
   }
   for (auto& removed : pending_->removed) {
-    // Its id is given out again when no worker can still learn it.
+    // The id is reused only when no worker can learn it any more.
     store_.reclaimer_.defer(
         [&store = store_, gone = std::shared_ptr<EndpointRecord>(std::move(removed))] {
           if (store.gone_listener_) store.gone_listener_(gone->id);
