@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real daemons for tests: without hugepages, one quiet device as uplink, each in a folder of its own.
 
-GODWIT_BUILD names the build directory (default: build/release). A daemon must end by SIGTERM with code 0 and without
+GODWIT_BUILD names the build directory (default: build/test). A daemon must end by SIGTERM with code 0 and without
 an error in its log, whatever the test did to it; the fixture checks that.
 """
 import os
@@ -22,7 +22,7 @@ sys.path.insert(0, str(REPO / "tests" / "support"))
 from testbed.bed import TestbedError  # noqa: E402
 from testbed.daemon import RpcClient, RpcError  # noqa: E402
 
-BUILD = Path(os.environ.get("GODWIT_BUILD", REPO / "build" / "release"))
+BUILD = Path(os.environ.get("GODWIT_BUILD", REPO / "build" / "test"))
 UPLINK = {"name": "physnet1", "devargs": "net_null0,no-rx=1"}
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
-BUILD = Path(os.environ.get("GODWIT_BUILD", REPO / "build" / "release"))
+BUILD = Path(os.environ.get("GODWIT_BUILD", REPO / "build" / "test"))
 
 
 @pytest.fixture(scope="module")

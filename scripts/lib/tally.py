@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts the outcomes of tests and prints the closing line."""
+
+# A reason for a skip that --strict accepts begins with this.
+MAY_SKIP = "cannot run here:"
+
+
+class Tally:
+    """Outcomes by name. With `strict`, a skip without a reason of the form MAY_SKIP is a failure."""
+
+    def __init__(self, strict=False):
+        self.passed, self.failed, self.skipped = 0, 0, 0
+        self._strict = strict
+        self._notes = []
+
+    def add(self, name, outcome, reason=""):
+        """Counts one outcome: passed, failed or skipped. `reason` says why it did not pass."""
+        if outcome == "skipped" and self._strict and not reason.startswith(MAY_SKIP):
+            outcome, reason = "failed", f"skipped without need: {reason or 'no reason given'}"
+        setattr(self, outcome, getattr(self, outcome) + 1)
+        if outcome != "passed":
+            self._notes.append(f"{outcome.upper()} {name}" + (f": {reason}" if reason else ""))
+
+    def close(self, seconds):
+        """Prints what did not pass and the closing line. Returns whether the run is a success."""
+        for note in self._notes:
+            print(note)
+        print(f"took {seconds:.0f} s")
+        print(f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped", flush=True)
+        return self.failed == 0 and self.passed > 0
