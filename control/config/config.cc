@@ -515,7 +515,7 @@ void read_fault(const Value& value, std::vector<FaultConfig>& out) {
     const std::vector<std::string> known = fault_points();
     if (std::ranges::find(known, point) == known.end())
       v.refuse(tick(point) + " is no fault point",
-               "one of docs/operations.md, as `source rewrite-out`");
+               "one of docs/user/operating.md, as `source rewrite-out`");
     fault.at = point;
     fault.after = after;
   };

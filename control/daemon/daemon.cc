@@ -91,7 +91,7 @@ bool ask_for_short_waits() {
   return syscall(SYS_sched_setattr, 0, &attributes, 0) == 0;
 }
 
-// No transparent huge pages, unless the operator asks malloc for them (docs/operations.md,
+// No transparent huge pages, unless the operator asks malloc for them (docs/user/operating.md,
 // "Memory"). khugepaged works at nice 19 under the lock of our memory map: where threads of nice
 // -10 take the CPUs, whoever maps memory or touches a new page waits for it, for seconds at worst,
 // the thread that talks to front-ends among them (prctl(2), PR_SET_THP_DISABLE).

@@ -93,7 +93,7 @@ struct Completions {
 Completions complete_flow_command(std::string_view line, size_t cursor,
                                   std::span<const std::string> names);
 
-// docs/rules.md.
+// docs/user/rules.md.
 std::string rule_reference_markdown();
 
 }  // namespace godwit::dataplane

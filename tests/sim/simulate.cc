@@ -2,7 +2,7 @@
 //
 // scripts/simulate: runs many seeds, and says which of them break an invariant, with their traces
 // and the command that replays each; or runs the mutants, to see that each is caught.
-// docs/testing.md, "The simulator".
+// docs/dev/testing.md, "The simulator".
 //
 // Seeds are run in processes of their own: one that crashes is a violation like any other, and the
 // rest go on.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An authority and the certificates of hosts, made by openssl(1) as docs/operations.md does it, in a folder of the test's.
+"""An authority and the certificates of hosts, made by openssl(1) as docs/user/operating.md does it, in a folder of the test's.
 
     authority = Authority(folder)
     files = authority.issue("host-a")           # {"certificate": ..., "key": ..., "ca": ...}, fit for migration.tls

@@ -2,7 +2,7 @@
 //
 // Reads `flow` lines from standard input and says of each what the parser makes of it, for tests in
 // other languages: "ok TAB canonical text" or "err TAB column TAB token TAB message TAB expected".
-// With --reference: prints docs/rules.md.
+// With --reference: prints docs/user/rules.md.
 #include <iostream>
 #include <string>
 #include <string_view>

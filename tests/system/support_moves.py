@@ -52,7 +52,7 @@ def endpoint_of(nic):
 
 
 def hurry(pid):
-    """The workers' own priority (docs/operations), for what they share CPUs with here."""
+    """The workers' own priority (docs/user/operating), for what they share CPUs with here."""
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, pid, -10)
 

@@ -376,4 +376,4 @@ def test_documented_extensions_are_ours_alone(oracle):
 
 def test_the_reference_page_is_what_the_table_says(parser):
     page = subprocess.run([str(parser), "--reference"], capture_output=True, text=True, timeout=60).stdout
-    assert (REPO / "docs" / "rules.md").read_text() == page, "write it anew: flow_parse --reference > docs/rules.md"
+    assert (REPO / "docs" / "user" / "rules.md").read_text() == page, "write it anew: flow_parse --reference > docs/user/rules.md"

@@ -16,10 +16,10 @@ std::span<const uint8_t> bytes_of(const std::string& text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
-// The bytes of an example in docs/migration-protocol.md: what follows its mark, indented, up to
-// each line's words.
+// The bytes of an example in docs/design/migration-protocol.md: what follows its mark, indented, up
+// to each line's words.
 std::string example(const std::string& name) {
-  std::ifstream page(GODWIT_SOURCE_ROOT "/docs/migration-protocol.md");
+  std::ifstream page(GODWIT_SOURCE_ROOT "/docs/design/migration-protocol.md");
   std::string line, out;
   while (std::getline(page, line) && line != "<!-- bytes: " + name + " -->") {
   }
