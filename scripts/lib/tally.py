@@ -6,7 +6,8 @@ MAY_SKIP = "cannot run here:"
 
 
 class Tally:
-    """Outcomes by name. With `strict`, a skip without a reason of the form MAY_SKIP is a failure."""
+    """Outcomes by name. With `strict`, a skip is a failure unless its reason begins with
+    MAY_SKIP."""
 
     def __init__(self, strict=False):
         self.passed, self.failed, self.skipped = 0, 0, 0
