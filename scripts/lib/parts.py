@@ -19,7 +19,7 @@ TSAN_FILTER = "ClassifierThreads.*:*HalfATransaction*"
 SIM_SEEDS = 20_000
 SIM_MUTANT_SEEDS = 10_000
 SIM_TIMEOUT_S = 600
-CHECK_TIMEOUT_S = 300
+CHECK_TIMEOUT_S = 600
 UNIT_TIMEOUT_S = 300
 SYSTEM_TIMEOUT_S = 1500
 # What is kept of the output of a program that failed.

@@ -20,7 +20,8 @@ CLOSING = re.compile(r"\d+ passed, \d+ failed, \d+ skipped")
 def run(capfd, *functions, strict=False, **settings):
     """Runs functions as parts. Returns the exit code, the lines and the closing line."""
     one = parts_module.Run(Tally(strict), **settings)
-    code = run_tests.run_parts(one, [(f"part{i}", function) for i, function in enumerate(functions)])
+    named = [(f"part{i}", function) for i, function in enumerate(functions)]
+    code = run_tests.run_parts(one, named)
     lines = capfd.readouterr().out.strip().split("\n")
     assert CLOSING.fullmatch(lines[-1])
     return code, lines, lines[-1]
