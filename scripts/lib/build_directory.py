@@ -33,16 +33,32 @@ PROFILES = {
     # still names its lines. Instruction counts are of this build.
     "test": ["--buildtype=debugoptimized", "-Dcpp_args=-g1"],
     # Not optimized and several files at once: a quarter of the time. The build `test` has -Werror.
-    "sanitize": ["--buildtype=plain", "-Dcpp_args=-g1", "-Dunity=on", "-Dunity_size=6",
-                 "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dwerror=false"],
-    "tsan": ["--buildtype=debugoptimized", "-Db_sanitize=thread", "-Db_lundef=false",
-             "-Dwerror=false"],
+    "sanitize": [
+        "--buildtype=plain",
+        "-Dcpp_args=-g1",
+        "-Dunity=on",
+        "-Dunity_size=6",
+        "-Db_sanitize=address,undefined",
+        "-Db_lundef=false",
+        "-Dwerror=false",
+    ],
+    "tsan": [
+        "--buildtype=debugoptimized",
+        "-Db_sanitize=thread",
+        "-Db_lundef=false",
+        "-Dwerror=false",
+    ],
 }
 # Variables that meson reads at setup.
 ENVIRONMENT = ("CPPFLAGS", "CXXFLAGS", "LDFLAGS", "PKG_CONFIG_PATH")
 # Files that a complete setup leaves, and that meson or ninja need.
-COMPLETE = ("build.ninja", "meson-private/coredata.dat", "meson-private/build.dat",
-            "meson-info/intro-tests.json", "meson-info/intro-buildoptions.json")
+COMPLETE = (
+    "build.ninja",
+    "meson-private/coredata.dat",
+    "meson-private/build.dat",
+    "meson-info/intro-tests.json",
+    "meson-info/intro-buildoptions.json",
+)
 
 
 class BuildError(Exception):
@@ -122,11 +138,14 @@ class BuildDirectory:
 
     def _wanted(self):
         command = os.environ.get("CXX") or "c++"
-        return {"source": str(self.source.resolve()), "path": str(self.path.resolve()),
-                "options": self.options,
-                "compiler": [command, first_line([*shlex.split(command), "--version"])],
-                "meson version": first_line(["meson", "--version"]),
-                "environment": {name: os.environ.get(name, "") for name in ENVIRONMENT}}
+        return {
+            "source": str(self.source.resolve()),
+            "path": str(self.path.resolve()),
+            "options": self.options,
+            "compiler": [command, first_line([*shlex.split(command), "--version"])],
+            "meson version": first_line(["meson", "--version"]),
+            "environment": {name: os.environ.get(name, "") for name in ENVIRONMENT},
+        }
 
     def _command_line(self):
         """Returns meson's own record of the options, which `meson configure` changes."""
@@ -137,9 +156,13 @@ class BuildDirectory:
 
     def _usable(self):
         """Returns whether ninja and meson can read the directory."""
-        return all(first_line(command) != "missing" for command in
-                   (["ninja", "-C", str(self.path), "-t", "targets", "depth", "1"],
-                    ["meson", "introspect", "--projectinfo", str(self.path)]))
+        return all(
+            first_line(command) != "missing"
+            for command in (
+                ["ninja", "-C", str(self.path), "-t", "targets", "depth", "1"],
+                ["meson", "introspect", "--projectinfo", str(self.path)],
+            )
+        )
 
     def _erase(self, reason):
         print(f"build: sets up {self.label} again: {reason}", flush=True)

@@ -14,26 +14,31 @@ Function = namedtuple("Function", "name line lines")
 Class = namedtuple("Class", "name line members")
 
 _SKIPPED = re.compile(
-    r'R"(?P<mark>[^()\\ ]{0,16})\(.*?\)(?P=mark)"'           # raw string
-    r'|"(?:\\.|[^"\\\n])*"'                                  # string
-    r"|(?<![0-9a-fA-F])'(?:\\.|[^'\\\n])*'"                  # character, not a digit separator
-    r"|//[^\n]*|/\*.*?\*/"                                   # comments
-    r"|^[ \t]*#(?:\\\n|[^\n])*",                             # preprocessor
-    re.S | re.M)
+    r'R"(?P<mark>[^()\\ ]{0,16})\(.*?\)(?P=mark)"'  # raw string
+    r'|"(?:\\.|[^"\\\n])*"'  # string
+    r"|(?<![0-9a-fA-F])'(?:\\.|[^'\\\n])*'"  # character, not a digit separator
+    r"|//[^\n]*|/\*.*?\*/"  # comments
+    r"|^[ \t]*#(?:\\\n|[^\n])*",  # preprocessor
+    re.S | re.M,
+)
 _ATTRIBUTE = re.compile(r"\[\[.*?\]\]|\balignas\s*\([^()]*\)|__attribute__\s*\(\(.*?\)\)", re.S)
 _ACCESS = re.compile(r"^\s*(?:public|protected|private)\s*:(?!:)")
 _CLASS = re.compile(r"^(?:typedef\s+)?(?:class|struct|union)\b")
-_NO_MEMBER = re.compile(r"^(?:using|typedef|friend|static|static_assert|template|enum|extern|"
-                        r"inline\s+static|constexpr)\b")
+_NO_MEMBER = re.compile(
+    r"^(?:using|typedef|friend|static|static_assert|template|enum|extern|"
+    r"inline\s+static|constexpr)\b"
+)
 _NOT_NAMES = {"noexcept", "decltype", "requires", "alignas"}
 
 
 def strip(text):
     """Returns `text` with literals, comments and preprocessor lines blanked, line for line."""
+
     def blank(found):
         whole = found[0]
         filler = '""' if whole[0] in "\"'R" else " "
         return filler + "\n" * whole.count("\n")
+
     return _SKIPPED.sub(blank, text)
 
 
@@ -132,8 +137,9 @@ def _classify(head):
     outside = _without_groups(plain)
     if "(" not in plain or ("=" in outside and "operator" not in outside):
         return "initializer", None
-    found = [name for name in re.findall(r"([\w:~]+|operator\W+)\s*\(", plain)
-             if name not in _NOT_NAMES]
+    found = [
+        name for name in re.findall(r"([\w:~]+|operator\W+)\s*\(", plain) if name not in _NOT_NAMES
+    ]
     return "function", found[0].strip() if found else "unnamed"
 
 

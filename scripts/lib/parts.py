@@ -90,10 +90,13 @@ def run_sim(run):
     for name, arguments in {"seeds": seeds, "mutants": mutants}.items():
         command = ["scripts/simulate", "--build", str(directory), *arguments]
         code, output = run.processes.run(command, SIM_TIMEOUT_S, capture=True)
-        print("\n".join(output.strip().split("\n")[-2:]) if code == 0 else output[-OUTPUT_TAIL:],
-              flush=True)
-        run.tally.add(f"sim {name}", "passed" if code == 0 else "failed",
-                      exit_text(code, SIM_TIMEOUT_S))
+        print(
+            "\n".join(output.strip().split("\n")[-2:]) if code == 0 else output[-OUTPUT_TAIL:],
+            flush=True,
+        )
+        run.tally.add(
+            f"sim {name}", "passed" if code == 0 else "failed", exit_text(code, SIM_TIMEOUT_S)
+        )
 
 
 def run_unit(run):
@@ -104,6 +107,7 @@ def run_counts(run):
     """Instruction counts of the classifier and the pipeline."""
     sys.path.insert(0, str(REPO / "tests" / "bench"))
     import instruction_counts
+
     instruction_counts.check(run.directory("test"), run.tally.add)
 
 
@@ -122,8 +126,13 @@ def run_system(run):
     settings = {"GODWIT_BUILD": str(directory)}
     settings.setdefault("GODWIT_SWAP_SECONDS", os.environ.get("GODWIT_SWAP_SECONDS", "30"))
     paths = ["tests/system", "tests/support/vhost_frontend/testpmd_test.py"]
-    run_pytest(run, "system", ["--durations=8", *paths, *run.pytest_arguments], SYSTEM_TIMEOUT_S,
-               **settings)
+    run_pytest(
+        run,
+        "system",
+        ["--durations=8", *paths, *run.pytest_arguments],
+        SYSTEM_TIMEOUT_S,
+        **settings,
+    )
 
 
 def jobs():
@@ -141,15 +150,22 @@ def unit_programs(directory):
     found = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if found.returncode != 0:
         raise build_directory.BuildError(f"meson cannot list the unit tests: {found.stderr[-300:]}")
-    return [str(Path(test["cmd"][0]).relative_to(directory)) for test in json.loads(found.stdout)
-            if "unit" in " ".join(test["suite"])]
+    return [
+        str(Path(test["cmd"][0]).relative_to(directory))
+        for test in json.loads(found.stdout)
+        if "unit" in " ".join(test["suite"])
+    ]
 
 
 def run_units(run, label, programs, profile, **settings):
     """Builds and runs unit test programs, as many at once as there are CPUs."""
     directory = run.directory(profile, programs)
-    environment = {**os.environ, **settings, "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
-                   "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1"}
+    environment = {
+        **os.environ,
+        **settings,
+        "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    }
     pool = ThreadPoolExecutor(jobs())
     try:
         results = pool.map(lambda name: run_program(run, directory / name, environment), programs)
@@ -169,8 +185,9 @@ def run_program(run, program, environment):
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.json"
         command = [str(program), f"--gtest_output=json:{report}", "--gtest_brief=1"]
-        code, output = run.processes.run(command, UNIT_TIMEOUT_S, capture=True,
-                                         environment=environment)
+        code, output = run.processes.run(
+            command, UNIT_TIMEOUT_S, capture=True, environment=environment
+        )
         try:
             suites = json.loads(report.read_text())["testsuites"]
             cases = [case for suite in suites for case in suite["testsuite"]]
@@ -200,15 +217,24 @@ def run_pytest(run, label, arguments, timeout_s, **settings):
     """Runs pytest and counts its cases."""
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
-        command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-q",
-                   f"--junit-xml={report}", *arguments]
+        command = [
+            "/usr/bin/python3",
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            f"--junit-xml={report}",
+            *arguments,
+        ]
         environment = {**os.environ, **settings, "PYTHONDONTWRITEBYTECODE": "1"}
         code, _ = run.processes.run(command, timeout_s, environment=environment)
         cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
     bad = sum(add_case(run.tally, label, case) for case in cases)
     if (code != 0 and bad == 0) or not cases:
-        run.tally.add(label, "failed",
-                      f"pytest: {exit_text(code, timeout_s)}, {len(cases)} cases reported")
+        run.tally.add(
+            label, "failed", f"pytest: {exit_text(code, timeout_s)}, {len(cases)} cases reported"
+        )
 
 
 def add_case(tally, label, case):
@@ -227,7 +253,14 @@ def add_case(tally, label, case):
 
 
 # The parts in the order in which they run: name -> function.
-PARTS = {"layers": run_layers, "scripts": run_scripts, "sim": run_sim, "unit": run_unit,
-         "counts": run_counts, "system": run_system, "sanitize": run_sanitize}
+PARTS = {
+    "layers": run_layers,
+    "scripts": run_scripts,
+    "sim": run_sim,
+    "unit": run_unit,
+    "counts": run_counts,
+    "system": run_system,
+    "sanitize": run_sanitize,
+}
 # Parts that run only when they are named.
 FURTHER_PARTS = {"style": run_style, "tsan": run_tsan}

@@ -30,9 +30,16 @@ class Processes:
         with self._lock:
             if self._stopped:
                 return None, ""
-            child = subprocess.Popen(command, cwd=self._directory, stdin=subprocess.DEVNULL,
-                                     env=environment, text=True, errors="replace",
-                                     start_new_session=True, **pipes)
+            child = subprocess.Popen(
+                command,
+                cwd=self._directory,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+                **pipes
+            )
             self._running.add(child)
         try:
             output, _ = child.communicate(timeout=timeout_s)

@@ -50,8 +50,9 @@ def run_part(run, name, function):
     except BuildError as error:
         run.tally.add(name, "failed", str(error))
     except FileNotFoundError as error:
-        run.tally.add(name, "failed",
-                      f"{error.filename} is missing; scripts/setup installs the tools")
+        run.tally.add(
+            name, "failed", f"{error.filename} is missing; scripts/setup installs the tools"
+        )
     except Exception as error:  # pylint: disable=broad-except
         traceback.print_exc()
         run.tally.add(name, "failed", f"unexpected {type(error).__name__}: {error}")

@@ -21,8 +21,12 @@ class Unavailable(Exception):
 
 def listed(root):
     """Returns the paths of all files of the repository, relative to `root`."""
-    done = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        ["git", "-C", str(root), "ls-files", "-z"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode != 0:
         raise Unavailable(f"git cannot list the files of {root}: {done.stderr.strip()}")
     return [path for path in done.stdout.split("\0") if path and (Path(root) / path).is_file()]
@@ -53,10 +57,12 @@ def is_python(root, path):
 def main(description, check):
     """Runs `check(root)`, which yields breaches, and prints them. Returns the exit code: 1 if there
     is a breach, 77 if the check cannot run."""
-    parser = argparse.ArgumentParser(description=description,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", default=REPO, metavar="DIR",
-                        help="the repository to check (default: this one)")
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--root", default=REPO, metavar="DIR", help="the repository to check (default: this one)"
+    )
     arguments = parser.parse_args()
     try:
         breaches = list(check(Path(arguments.root)))

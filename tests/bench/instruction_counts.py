@@ -27,9 +27,23 @@ KEPT = Path(__file__).resolve().parent / "instruction_counts.txt"
 TOLERANCE = 0.03
 # How many units a part does, for people: instructions a unit.
 PARTS = {
-    "fixed_classifier": {"fixed_build": 1000, "fixed_inserts": 1000, "fixed_lookups": 20000, "fixed_single_lookups": 20000,
-                         "fixed_updates": 1000},
-    "fixed_pipeline": {name: 64000 for name in ("fixed_one_rule", "fixed_flows", "fixed_egress", "fixed_normal", "fixed_misses")},
+    "fixed_classifier": {
+        "fixed_build": 1000,
+        "fixed_inserts": 1000,
+        "fixed_lookups": 20000,
+        "fixed_single_lookups": 20000,
+        "fixed_updates": 1000,
+    },
+    "fixed_pipeline": {
+        name: 64000
+        for name in (
+            "fixed_one_rule",
+            "fixed_flows",
+            "fixed_egress",
+            "fixed_normal",
+            "fixed_misses",
+        )
+    },
 }
 PATHS = ("any", "avx2")
 RENEW = "tests/bench/instruction_counts.py build/test --renew"
@@ -53,14 +67,26 @@ def compiler(build):
     """What a debugoptimized build directory compiles with, such as "gcc 12.2.0"."""
     info = Path(build) / "meson-info"
     try:
-        options = {one["name"]: one["value"] for one in json.loads((info / "intro-buildoptions.json").read_text())}
+        options = {
+            one["name"]: one["value"]
+            for one in json.loads((info / "intro-buildoptions.json").read_text())
+        }
         targets = json.loads((info / "intro-targets.json").read_text())
     except (OSError, ValueError) as error:
         raise CountError(f"{build} is no build directory: {error}") from None
     if options["buildtype"] != "debugoptimized":
-        raise CountError(f"{build} is a {options['buildtype']} build: counts are of a debugoptimized one")
-    command = next(source["compiler"] for target in targets for source in target["target_sources"] if source.get("language") == "cpp")
-    done = subprocess.run([*command, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        raise CountError(
+            f"{build} is a {options['buildtype']} build: counts are of a debugoptimized one"
+        )
+    command = next(
+        source["compiler"]
+        for target in targets
+        for source in target["target_sources"]
+        if source.get("language") == "cpp"
+    )
+    done = subprocess.run(
+        [*command, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     return compiler_name(done.stdout)
 
 
@@ -68,16 +94,26 @@ def compiler_name(version):
     """Of what --version prints; the distribution's own revision does not count."""
     first = version.partition("\n")[0]
     clang = re.search(r"clang version ([\d.]+)", first)
-    return f"clang {clang.group(1)}" if clang else f"gcc {first.split()[-1] if first else 'unknown'}"
+    return (
+        f"clang {clang.group(1)}" if clang else f"gcc {first.split()[-1] if first else 'unknown'}"
+    )
 
 
 def count(build, program, part, path):
     """The instructions of one part."""
     with tempfile.TemporaryDirectory() as scratch:
-        command = ["valgrind", "--tool=callgrind", f"--toggle-collect={part}", f"--callgrind-out-file={scratch}/out",
-                   str(Path(build) / "tests" / "bench" / program), *(["--portable"] if path == "any" else [])]
+        command = [
+            "valgrind",
+            "--tool=callgrind",
+            f"--toggle-collect={part}",
+            f"--callgrind-out-file={scratch}/out",
+            str(Path(build) / "tests" / "bench" / program),
+            *(["--portable"] if path == "any" else []),
+        ]
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+            )
         except subprocess.TimeoutExpired:
             raise CountError(f"{program} {part}: no end after 300 s") from None
         except FileNotFoundError:
@@ -96,7 +132,12 @@ def parse_count(text, what):
 
 def count_all(build, paths, threads=None):
     """{(program, part, path): instructions}"""
-    wanted = [(program, part, path) for program, parts in PARTS.items() for part in parts for path in paths]
+    wanted = [
+        (program, part, path)
+        for program, parts in PARTS.items()
+        for part in parts
+        for path in paths
+    ]
     with concurrent.futures.ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         return dict(zip(wanted, pool.map(lambda one: count(build, *one), wanted)))
 
@@ -114,9 +155,14 @@ def read(text):
 
 
 def write(made_by, counts):
-    lines = [f"# compiler: {made_by}", f"# {'program':16} {'part':22} {'path':5} {'instructions':>12} {'a unit':>9}"]
+    lines = [
+        f"# compiler: {made_by}",
+        f"# {'program':16} {'part':22} {'path':5} {'instructions':>12} {'a unit':>9}",
+    ]
     for (program, part, path), instructions in counts.items():
-        lines.append(f"{program:18} {part:22} {path:5} {instructions:12} {instructions / PARTS[program][part]:9.1f}")
+        lines.append(
+            f"{program:18} {part:22} {path:5} {instructions:12} {instructions / PARTS[program][part]:9.1f}"
+        )
     return HEADER + "\n".join(lines) + "\n"
 
 
@@ -166,7 +212,9 @@ def check(build, add):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("build")
     parser.add_argument("--renew", action="store_true")
     arguments = parser.parse_args()
@@ -180,7 +228,11 @@ def main():
         KEPT.write_text(write(made_by, counts))
     print(write(made_by, counts), end="")
     if not arguments.renew:
-        wrong = [f"{name}: {reason}" for name, reason in compare(read(KEPT.read_text())[1], counts) if reason]
+        wrong = [
+            f"{name}: {reason}"
+            for name, reason in compare(read(KEPT.read_text())[1], counts)
+            if reason
+        ]
         print("\n".join(wrong) if wrong else "as kept")
         return 1 if wrong else 0
     return 0

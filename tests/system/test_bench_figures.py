@@ -10,7 +10,9 @@ sys.path.insert(0, str(REPO / "tests" / "bench"))
 
 import instruction_counts  # noqa: E402
 from runner import (  # noqa: E402
-    attack, classifier, forward, generate, goals, guests, idle, measure, plot, ports, report, rulesets, scale, sets, swap, traffic)
+    generate, goals, guests, measure, plot, report, rulesets, sets, traffic)
+from runner.parts import (  # noqa: E402
+    attack, classifier, forward, idle, ports, scale, swap)
 from runner.__main__ import PARTS  # noqa: E402
 from runner.report import text_table  # noqa: E402
 from runner.ovs import parse_pmd_stats  # noqa: E402

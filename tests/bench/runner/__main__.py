@@ -9,12 +9,21 @@ import subprocess
 import sys
 import time
 
-from . import attack, classifier, forward, goals, idle, measure, ovs, ports, report, scale, sets, swap
+from . import goals, measure, ovs, report, sets
+from .parts import attack, classifier, forward, idle, ports, scale, swap
 from testbed.bed import Testbed, TestbedError
 
 # Each has run(context), whose answer goes into the JSON, and tables(of that answer): [(title, headings, lines)]. Some have
 # plots(of the answer): [(file name, SVG)].
-PARTS = {"classifier": classifier, "forward": forward, "swap": swap, "attack": attack, "ports": ports, "idle": idle, "scale": scale}
+PARTS = {
+    "classifier": classifier,
+    "forward": forward,
+    "swap": swap,
+    "attack": attack,
+    "ports": ports,
+    "idle": idle,
+    "scale": scale,
+}
 # 2 MB each; what parts other than forward have at once, at most: three generators, a switch each.
 _HUGEPAGES = 800
 
@@ -66,7 +75,11 @@ def main():
     with Testbed(log=log) as bed:
         context = Context(arguments, os.path.dirname(bed.path("sets", "x")), log)
         if arguments.parts != ["classifier"]:
-            reserve_hugepages(bed, arguments.setup, max(_HUGEPAGES, forward.hugepages(context) if "forward" in arguments.parts else 0))
+            reserve_hugepages(
+                bed,
+                arguments.setup,
+                max(_HUGEPAGES, forward.hugepages(context) if "forward" in arguments.parts else 0),
+            )
         if context.ovs_missing:
             log(f"without OVS-DPDK: {context.ovs_missing}")
         for name in arguments.parts:
@@ -79,8 +92,14 @@ def main():
         for name in results:
             for title, headings, lines in PARTS[name].tables(results[name]):
                 print(f"\n{title}\n{report.text_table(headings, lines)}", flush=True)
-        restricted = [name for name, limits in (("classifier", arguments.sets), ("forward", arguments.rules or arguments.flows or arguments.size))
-                      if limits]
+        restricted = [
+            name
+            for name, limits in (
+                ("classifier", arguments.sets),
+                ("forward", arguments.rules or arguments.flows or arguments.size),
+            )
+            if limits
+        ]
         found = goals.evaluate(goals.GOALS, results, restricted)
         if found:
             print(f"\ngoals\n{report.text_table(*report.goals_table(found))}\n")
@@ -88,8 +107,15 @@ def main():
             print(f"FAILED {name}: {reason}")
         took = time.monotonic() - started
         print(f"took {took:.0f} s")
-        document = {"quick": arguments.quick, "seconds": took, "without_ovs": context.ovs_missing, "machine": machine(),
-                    "parts": measure.rounded(results), "goals": found, "failures": failures}
+        document = {
+            "quick": arguments.quick,
+            "seconds": took,
+            "without_ovs": context.ovs_missing,
+            "machine": machine(),
+            "parts": measure.rounded(results),
+            "goals": found,
+            "failures": failures,
+        }
         write(arguments, document)
     return 1 if failures else 0
 
@@ -113,9 +139,18 @@ def write(arguments, document):
 def reserve_hugepages(bed, setup, count):
     record = ["--hugepages-record", bed.path("hugepages.before")]
     quiet = ["--no-packages", "--no-guest"]
-    bed.callback(lambda: subprocess.run([setup, *quiet, "--restore-hugepages", *record], stdin=subprocess.DEVNULL))
+    bed.callback(
+        lambda: subprocess.run(
+            [setup, *quiet, "--restore-hugepages", *record], stdin=subprocess.DEVNULL
+        )
+    )
     for wanted in sorted({count, _HUGEPAGES}, reverse=True):
-        if subprocess.run([setup, *quiet, "--hugepages", str(wanted), *record], stdin=subprocess.DEVNULL).returncode == 0:
+        if (
+            subprocess.run(
+                [setup, *quiet, "--hugepages", str(wanted), *record], stdin=subprocess.DEVNULL
+            ).returncode
+            == 0
+        ):
             return
         bed.log(f"fewer than {wanted} hugepages: what needs more will fail")
 
@@ -123,19 +158,30 @@ def reserve_hugepages(bed, setup, count):
 def machine():
     with open("/proc/cpuinfo") as file:
         models = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    return {"cpu": models[0] if models else "unknown", "cpus": len(models), "kernel": os.uname().release}
+    return {
+        "cpu": models[0] if models else "unknown",
+        "cpus": len(models),
+        "kernel": os.uname().release,
+    }
 
 
 def number_list(text):
     try:
         return tuple(int(word) for word in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"wants numbers with commas between, not '{text}'") from None
+        raise argparse.ArgumentTypeError(
+            f"wants numbers with commas between, not '{text}'"
+        ) from None
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("words", nargs="*", metavar="PART|SET", help=f"{', '.join(PARTS)}, default: all; sets are for classifier")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="PART|SET",
+        help=f"{', '.join(PARTS)}, default: all; sets are for classifier",
+    )
     parser.add_argument("--build", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--setup", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="FILE")
@@ -152,11 +198,17 @@ def parse_arguments():
     arguments = parser.parse_args()
     arguments.parts = [word for word in PARTS if word in arguments.words] or list(PARTS)
     arguments.sets = [word for word in arguments.words if word not in PARTS]
-    unknown = [reason for reason in (sets.unknown_set(arguments.rulesets, word) for word in arguments.sets) if reason]
+    unknown = [
+        reason
+        for reason in (sets.unknown_set(arguments.rulesets, word) for word in arguments.sets)
+        if reason
+    ]
     if unknown:
         parser.error(f"{unknown[0]}; parts: {', '.join(PARTS)}")
     if arguments.sets and "classifier" not in arguments.words:
-        parser.error(f"{arguments.sets[0]} is a set, which only the part classifier takes: scripts/bench classifier {arguments.sets[0]}")
+        parser.error(
+            f"{arguments.sets[0]} is a set, which only the part classifier takes: scripts/bench classifier {arguments.sets[0]}"
+        )
     if set(arguments.size or ()) - {64, 1518}:
         parser.error("--size: 64 or 1518")
     if os.geteuid() != 0:

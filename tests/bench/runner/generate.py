@@ -18,7 +18,30 @@ from . import rulesets
 from .rulesets import ANY_PORT, TCP, UDP, Filter, network
 
 KINDS = ("acl", "fw", "ipc", "masks", "nest")
-_SERVICES = (20, 21, 22, 25, 53, 80, 110, 123, 143, 161, 179, 389, 443, 445, 993, 1521, 1723, 3306, 3389, 5060, 5432, 8080)
+_SERVICES = (
+    20,
+    21,
+    22,
+    25,
+    53,
+    80,
+    110,
+    123,
+    143,
+    161,
+    179,
+    389,
+    443,
+    445,
+    993,
+    1521,
+    1723,
+    3306,
+    3389,
+    5060,
+    5432,
+    8080,
+)
 _HIGH = (1024, 65535)
 
 
@@ -74,7 +97,11 @@ class _Shape:
             return ANY_PORT
         roll = self.dice.randrange(100)
         if roll < one:
-            port = self.dice.choice(_SERVICES) if self.dice.random() < 0.5 else self.dice.randrange(1024, 65536)
+            port = (
+                self.dice.choice(_SERVICES)
+                if self.dice.random() < 0.5
+                else self.dice.randrange(1024, 65536)
+            )
             return port, port
         if roll < one + span:
             low = self.dice.randrange(1024, 60000)
@@ -85,9 +112,13 @@ class _Shape:
 class _Acl(_Shape):
     def filter(self):
         protocol = self.protocol(80, 5, 10)
-        return Filter(self.prefix((32, 31, 30, 29, 24, 23, 22), (50, 24, 5, 3, 6, 7, 5)),
-                      self.prefix((32, 31, 30, 24, 23, 22, 21), (48, 20, 6, 5, 7, 10, 4)),
-                      ANY_PORT, self.ports(protocol, 65, 12), protocol)
+        return Filter(
+            self.prefix((32, 31, 30, 29, 24, 23, 22), (50, 24, 5, 3, 6, 7, 5)),
+            self.prefix((32, 31, 30, 24, 23, 22, 21), (48, 20, 6, 5, 7, 10, 4)),
+            ANY_PORT,
+            self.ports(protocol, 65, 12),
+            protocol,
+        )
 
 
 class _Fw(_Shape):
@@ -96,16 +127,22 @@ class _Fw(_Shape):
         wide = self.prefix((0, 1, 2, 28, 30, 31, 32), (42, 15, 4, 4, 5, 10, 20))
         narrow = self.prefix((32, 31, 30, 28, 24, 16, 0), (45, 25, 8, 6, 6, 6, 4))
         source, destination = (wide, narrow) if self.dice.random() < 0.7 else (narrow, wide)
-        return Filter(source, destination, self.ports(protocol, 15, 9), self.ports(protocol, 58, 9), protocol)
+        return Filter(
+            source, destination, self.ports(protocol, 15, 9), self.ports(protocol, 58, 9), protocol
+        )
 
 
 class _Ipc(_Shape):
     def filter(self):
         protocol = self.protocol(28, 38, 32)
         lengths = (32, 31, 25, 24, 23, 20, 17, 16, 8, 2, 1, 0)
-        return Filter(self.prefix(lengths, (18, 9, 10, 16, 12, 6, 5, 6, 2, 2, 4, 8)),
-                      self.prefix(lengths, (25, 11, 8, 12, 8, 6, 4, 6, 2, 2, 2, 6)),
-                      self.ports(protocol, 20, 6), self.ports(protocol, 50, 12), protocol)
+        return Filter(
+            self.prefix(lengths, (18, 9, 10, 16, 12, 6, 5, 6, 2, 2, 4, 8)),
+            self.prefix(lengths, (25, 11, 8, 12, 8, 6, 4, 6, 2, 2, 2, 6)),
+            self.ports(protocol, 20, 6),
+            self.ports(protocol, 50, 12),
+            protocol,
+        )
 
 
 def _exact_or_any(dice):
@@ -116,12 +153,19 @@ def _exact_or_any(dice):
 class _Masks(_Shape):
     def __init__(self, dice, count):
         super().__init__(dice, count)
-        self.shapes = [(dice.randint(8, 32), dice.randint(8, 32)) for _ in range(max(4, count // 20))]
+        self.shapes = [
+            (dice.randint(8, 32), dice.randint(8, 32)) for _ in range(max(4, count // 20))
+        ]
 
     def filter(self):
         (source, destination), dice = self.dice.choice(self.shapes), self.dice
-        return Filter((network(dice.getrandbits(32), source), source), (network(dice.getrandbits(32), destination), destination),
-                      _exact_or_any(dice), _exact_or_any(dice), dice.choice((TCP, UDP, None)))
+        return Filter(
+            (network(dice.getrandbits(32), source), source),
+            (network(dice.getrandbits(32), destination), destination),
+            _exact_or_any(dice),
+            _exact_or_any(dice),
+            dice.choice((TCP, UDP, None)),
+        )
 
 
 class _Nest(_Shape):
@@ -132,5 +176,10 @@ class _Nest(_Shape):
     def filter(self):
         dice = self.dice
         source, destination = dice.randint(0, 32), dice.randint(0, 32)
-        return Filter((network(self.centre[0], source), source), (network(self.centre[1], destination), destination),
-                      _exact_or_any(dice), _exact_or_any(dice), dice.choice((TCP, UDP, None)))
+        return Filter(
+            (network(self.centre[0], source), source),
+            (network(self.centre[1], destination), destination),
+            _exact_or_any(dice),
+            _exact_or_any(dice),
+            dice.choice((TCP, UDP, None)),
+        )

@@ -8,7 +8,8 @@ other sets or rows, is left out; one whose part was run and gave no figure (no O
 import dataclasses
 from typing import Callable
 
-from . import attack, classifier, idle, measure, swap
+from . import measure
+from .parts import attack, classifier, idle, swap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,9 +17,9 @@ class Goal:
     name: str
     part: str
     bound: float
-    at_most: bool       # False: at least
-    value: Callable     # of the part's results; None: not measured
-    command: str = ""   # what gives it alone; default: the part
+    at_most: bool  # False: at least
+    value: Callable  # of the part's results; None: not measured
+    command: str = ""  # what gives it alone; default: the part
 
     def text(self):
         return f"{'at most' if self.at_most else 'at least'} {self.bound:g}"
@@ -36,17 +37,26 @@ def evaluate(goals, results, restricted=()):
         value = goal.value(results[goal.part])
         if value is None and goal.part in restricted:
             continue
-        found[goal.name] = {"value": measure.rounded(value), "goal": goal.text(), "met": goal.met(value),
-                            "command": goal.command or f"scripts/bench {goal.part}"}
+        found[goal.name] = {
+            "value": measure.rounded(value),
+            "goal": goal.text(),
+            "met": goal.met(value),
+            "command": goal.command or f"scripts/bench {goal.part}",
+        }
     return found
 
 
 def _row(rules, flows, size, field):
     def value(results):
         for one in results:
-            if (one["row"]["rules"], one["row"]["flows"], one["row"]["size"]) == (rules, flows, size):
+            if (one["row"]["rules"], one["row"]["flows"], one["row"]["size"]) == (
+                rules,
+                flows,
+                size,
+            ):
                 return one.get(field)
         return None
+
     return value
 
 
@@ -54,33 +64,133 @@ _CLASSIFIER = "scripts/bench classifier"
 _FORWARD = "scripts/bench forward --rules {} --flows {} --size 64"
 
 GOALS = [
-    Goal("vhost to vhost, 64 B, one rule: cycles / testpmd io", "forward", 1.25, True,
-         _row(1, 64, 64, "cycles_vs_testpmd"), _FORWARD.format(1, 64)),
-    Goal("vhost to vhost, 64 B, one rule: OVS-DPDK's cycles / cycles", "forward", 1.5, False,
-         _row(1, 64, 64, "cycles_vs_ovs"), _FORWARD.format(1, 64)),
-    Goal("vhost to vhost, 64 B, one rule: rate / OVS-DPDK's rate", "forward", 1.5, False,
-         _row(1, 64, 64, "rate_vs_ovs"), _FORWARD.format(1, 64)),
-    Goal("vhost to vhost, 64 B, 10k rules, 8k flows: OVS-DPDK's cycles / cycles", "forward", 3.0, False,
-         _row(10000, 8192, 64, "cycles_vs_ovs"), _FORWARD.format(10000, 8192)),
-    *[Goal(f"classifier, {name} rules: cycles / rte_acl's, geometric mean", "classifier", bound, True, classifier.mean_ratio(size))
-      for name, size, bound in (("1k", 1000, 1.0), ("10k", 10_000, 0.7), ("100k", 100_000, 0.4))],
-    Goal("classifier, 100k rules: cycles of the worst set", "classifier", 500, True, classifier.worst(100_000)),
-    *[entry for name, kind, size, bound in (("msk_100000", "masks", 100_000, 400), ("nest_20000", "nest", 20_000, 4000))
-      for entry in (
-          Goal(f"{name}: cycles, at rest and under 100k updates a second", "classifier", bound, True,
-               classifier.of_kind(kind, size, classifier.cycles), f"{_CLASSIFIER} {name}"),
-          Goal(f"{name}: bytes a rule", "classifier", 256, True,
-               classifier.of_kind(kind, size, lambda godwit: godwit["bytes_per_rule"]), f"{_CLASSIFIER} {name}"))],
-    Goal("rule updates, 100k rules, the slowest set: millions a second", "classifier", 3.0, False, classifier.updates_per_s),
-    Goal("rule updates, 100k rules: percent of lookups lost to a writer", "classifier", 5.0, True, classifier.lookups_lost),
-    Goal("swap: from the commit until the first burst by it is out, 100,000 rules / 10 rules", "swap", 2.0, True, swap.flatness("visible_us")),
-    Goal("swap: from the commit until a worker goes by it, 100,000 rules / 10 rules", "swap", 2.0, True, swap.flatness("taken_us")),
+    Goal(
+        "vhost to vhost, 64 B, one rule: cycles / testpmd io",
+        "forward",
+        1.25,
+        True,
+        _row(1, 64, 64, "cycles_vs_testpmd"),
+        _FORWARD.format(1, 64),
+    ),
+    Goal(
+        "vhost to vhost, 64 B, one rule: OVS-DPDK's cycles / cycles",
+        "forward",
+        1.5,
+        False,
+        _row(1, 64, 64, "cycles_vs_ovs"),
+        _FORWARD.format(1, 64),
+    ),
+    Goal(
+        "vhost to vhost, 64 B, one rule: rate / OVS-DPDK's rate",
+        "forward",
+        1.5,
+        False,
+        _row(1, 64, 64, "rate_vs_ovs"),
+        _FORWARD.format(1, 64),
+    ),
+    Goal(
+        "vhost to vhost, 64 B, 10k rules, 8k flows: OVS-DPDK's cycles / cycles",
+        "forward",
+        3.0,
+        False,
+        _row(10000, 8192, 64, "cycles_vs_ovs"),
+        _FORWARD.format(10000, 8192),
+    ),
+    *[
+        Goal(
+            f"classifier, {name} rules: cycles / rte_acl's, geometric mean",
+            "classifier",
+            bound,
+            True,
+            classifier.mean_ratio(size),
+        )
+        for name, size, bound in (("1k", 1000, 1.0), ("10k", 10_000, 0.7), ("100k", 100_000, 0.4))
+    ],
+    Goal(
+        "classifier, 100k rules: cycles of the worst set",
+        "classifier",
+        500,
+        True,
+        classifier.worst(100_000),
+    ),
+    *[
+        entry
+        for name, kind, size, bound in (
+            ("msk_100000", "masks", 100_000, 400),
+            ("nest_20000", "nest", 20_000, 4000),
+        )
+        for entry in (
+            Goal(
+                f"{name}: cycles, at rest and under 100k updates a second",
+                "classifier",
+                bound,
+                True,
+                classifier.of_kind(kind, size, classifier.cycles),
+                f"{_CLASSIFIER} {name}",
+            ),
+            Goal(
+                f"{name}: bytes a rule",
+                "classifier",
+                256,
+                True,
+                classifier.of_kind(kind, size, lambda godwit: godwit["bytes_per_rule"]),
+                f"{_CLASSIFIER} {name}",
+            ),
+        )
+    ],
+    Goal(
+        "rule updates, 100k rules, the slowest set: millions a second",
+        "classifier",
+        3.0,
+        False,
+        classifier.updates_per_s,
+    ),
+    Goal(
+        "rule updates, 100k rules: percent of lookups lost to a writer",
+        "classifier",
+        5.0,
+        True,
+        classifier.lookups_lost,
+    ),
+    Goal(
+        "swap: from the commit until the first burst by it is out, 100,000 rules / 10 rules",
+        "swap",
+        2.0,
+        True,
+        swap.flatness("visible_us"),
+    ),
+    Goal(
+        "swap: from the commit until a worker goes by it, 100,000 rules / 10 rules",
+        "swap",
+        2.0,
+        True,
+        swap.flatness("taken_us"),
+    ),
     Goal("swap: packets lost", "swap", 0, True, swap.total("lost")),
     Goal("swap: packets torn", "swap", 0, True, swap.total("torn")),
-    Goal("idle: percent of a core", "idle", 5.0, True, idle.of_mode("asleep", lambda one: one["core_percent"])),
-    Goal("idle, with an uplink that must be polled: percent of a core", "idle", 5.0, True,
-         idle.of_mode("polled uplink", lambda one: one["core_percent"])),
-    *[Goal(f"idle: us that waking adds from guest to guest, {percentile}", "idle", 100, True, idle.added_by_sleep(percentile))
-      for percentile in ("p50", "p99")],
+    Goal(
+        "idle: percent of a core",
+        "idle",
+        5.0,
+        True,
+        idle.of_mode("asleep", lambda one: one["core_percent"]),
+    ),
+    Goal(
+        "idle, with an uplink that must be polled: percent of a core",
+        "idle",
+        5.0,
+        True,
+        idle.of_mode("polled uplink", lambda one: one["core_percent"]),
+    ),
+    *[
+        Goal(
+            f"idle: us that waking adds from guest to guest, {percentile}",
+            "idle",
+            100,
+            True,
+            idle.added_by_sleep(percentile),
+        )
+        for percentile in ("p50", "p99")
+    ],
     Goal("attack: percent of a neighbour's rate lost", "attack", 10.0, True, attack.worst_loss),
 ]

@@ -22,7 +22,9 @@ def mac(number):
 @contextlib.contextmanager
 def frontend(context):
     """A front-end process, which ends with the scope."""
-    with Frontend(executable=context.built("tests", "support", "vhost_frontend", "vhost-frontend")) as vms:
+    with Frontend(
+        executable=context.built("tests", "support", "vhost_frontend", "vhost-frontend")
+    ) as vms:
         os.sched_setaffinity(vms.pid, {CPU})
         yield vms
 

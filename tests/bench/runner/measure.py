@@ -30,7 +30,9 @@ def ratio(rounds, numerator, denominator, field):
 
     rounds: a list of {contender: {field: value}}.
     """
-    pairs = [(one.get(numerator, {}).get(field), one.get(denominator, {}).get(field)) for one in rounds]
+    pairs = [
+        (one.get(numerator, {}).get(field), one.get(denominator, {}).get(field)) for one in rounds
+    ]
     return median([a / b for a, b in pairs if a is not None and b])
 
 

@@ -7,13 +7,22 @@ import math
 WIDTH, HEIGHT = 720, 440
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 190, 52, 62
 # Told apart without colour, too: each series has a mark and a dash of its own. Colours after Okabe and Ito.
-_STYLES = (("#0072b2", "circle", ""), ("#d55e00", "square", "7 4"), ("#009e73", "diamond", "2 3"), ("#cc79a7", "triangle", "9 3 2 3"),
-           ("#56b4e9", "circle", "5 5"), ("#e69f00", "square", ""))
+_STYLES = (
+    ("#0072b2", "circle", ""),
+    ("#d55e00", "square", "7 4"),
+    ("#009e73", "diamond", "2 3"),
+    ("#cc79a7", "triangle", "9 3 2 3"),
+    ("#56b4e9", "circle", "5 5"),
+    ("#e69f00", "square", ""),
+)
 
 
 def chart(title, x_label, y_label, series, log_y=False, note=""):
     """The SVG's text. series: [(name, [(x, y)])]; x is positive, and y is where log_y. Points with None are left out."""
-    series = [(name, [(x, y) for x, y in points if x is not None and y is not None]) for name, points in series]
+    series = [
+        (name, [(x, y) for x, y in points if x is not None and y is not None])
+        for name, points in series
+    ]
     series = [(name, points) for name, points in series if points]
     if not series:
         raise ValueError(f"nothing to draw in '{title}'")
@@ -28,9 +37,13 @@ def chart(title, x_label, y_label, series, log_y=False, note=""):
 
     def place_y(value):
         return bottom - (bottom - _TOP) * y_axis.share(value)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
-           'font-family="DejaVu Sans, Helvetica, Arial, sans-serif" font-size="13">',
-           f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>', _text(_LEFT, 26, title, size=16, weight="bold")]
+
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        'font-family="DejaVu Sans, Helvetica, Arial, sans-serif" font-size="13">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
+        _text(_LEFT, 26, title, size=16, weight="bold"),
+    ]
     if note:
         out.append(_text(_LEFT, 43, note, size=11, fill="#555555"))
     for value in y_axis.ticks:
@@ -39,12 +52,16 @@ def chart(title, x_label, y_label, series, log_y=False, note=""):
         out.append(_text(_LEFT - 8, y + 4, number(value), anchor="end"))
     for value in x_axis.ticks:
         x = place_x(value)
-        out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 5}" stroke="#444444"/>')
+        out.append(
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{bottom}" y2="{bottom + 5}" stroke="#444444"/>'
+        )
         out.append(_text(x, bottom + 20, number(value), anchor="middle"))
     out.append(f'<path d="M{_LEFT} {_TOP}V{bottom}H{right}" fill="none" stroke="#444444"/>')
     out.append(_text((_LEFT + right) / 2, HEIGHT - 16, x_label, anchor="middle"))
     middle = (_TOP + bottom) / 2
-    out.append(f'<g transform="rotate(-90 20 {middle:.0f})">{_text(20, middle, y_label, anchor="middle")}</g>')
+    out.append(
+        f'<g transform="rotate(-90 20 {middle:.0f})">{_text(20, middle, y_label, anchor="middle")}</g>'
+    )
     for index, (name, points) in enumerate(series):
         colour, shape, dash = _STYLES[index % len(_STYLES)]
         places = [(place_x(x), place_y(y)) for x, y in sorted(points)]
@@ -53,7 +70,9 @@ def chart(title, x_label, y_label, series, log_y=False, note=""):
         out.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashed}/>')
         out += [_mark(shape, x, y, colour) for x, y in places]
         legend_y = _TOP + 10 + 22 * index
-        out.append(f'<line x1="{right + 16}" x2="{right + 48}" y1="{legend_y}" y2="{legend_y}" stroke="{colour}" stroke-width="2"{dashed}/>')
+        out.append(
+            f'<line x1="{right + 16}" x2="{right + 48}" y1="{legend_y}" y2="{legend_y}" stroke="{colour}" stroke-width="2"{dashed}/>'
+        )
         out.append(_mark(shape, right + 32, legend_y, colour))
         out.append(_text(right + 56, legend_y + 4, name))
     return "\n".join(out) + "\n</svg>\n"
@@ -79,30 +98,45 @@ class _Axis:
 
 def _log_axis(low, high):
     """Whole steps of 1, 2, 5 times a power of ten, as many as keep the labels apart."""
-    steps = [factor * 10.0 ** power for power in range(-9, 13) for factor in (1, 2, 5)]
+    steps = [factor * 10.0**power for power in range(-9, 13) for factor in (1, 2, 5)]
     first = max(i for i, value in enumerate(steps) if value <= low)
     last = min(i for i, value in enumerate(steps) if value >= high)
     last = max(last, first + 1)
-    ticks = steps[first:last + 1]
+    ticks = steps[first : last + 1]
     if len(ticks) > 8:
-        ticks = [value for value in ticks if math.isclose(math.log10(value) % 1, 0, abs_tol=1e-9) or math.isclose(math.log10(value) % 1, 1, abs_tol=1e-9)]
+        ticks = [
+            value
+            for value in ticks
+            if math.isclose(math.log10(value) % 1, 0, abs_tol=1e-9)
+            or math.isclose(math.log10(value) % 1, 1, abs_tol=1e-9)
+        ]
     return _Axis(steps[first], steps[last], ticks, math.log10)
 
 
 def _linear_axis(high):
-    step = next(factor * 10.0 ** power for power in range(-9, 13) for factor in (1, 2, 5) if factor * 10.0 ** power * 6 >= high)
+    step = next(
+        factor * 10.0**power
+        for power in range(-9, 13)
+        for factor in (1, 2, 5)
+        if factor * 10.0**power * 6 >= high
+    )
     count = max(1, math.ceil(high / step))
     return _Axis(0, count * step, [i * step for i in range(count + 1)], lambda value: value)
 
 
 def _text(x, y, text, anchor="start", size=13, weight="normal", fill="#222222"):
-    return (f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" fill="{fill}">'
-            f'{html.escape(text)}</text>')
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" fill="{fill}">'
+        f'{html.escape(text)}</text>'
+    )
 
 
 def _mark(shape, x, y, colour):
     if shape == "circle":
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>'
-    points = {"square": ((-4, -4), (4, -4), (4, 4), (-4, 4)), "diamond": ((0, -6), (6, 0), (0, 6), (-6, 0)),
-              "triangle": ((0, -5.5), (5.5, 4.5), (-5.5, 4.5))}[shape]
+    points = {
+        "square": ((-4, -4), (4, -4), (4, 4), (-4, 4)),
+        "diamond": ((0, -6), (6, 0), (0, 6), (-6, 0)),
+        "triangle": ((0, -5.5), (5.5, 4.5), (-5.5, 4.5)),
+    }[shape]
     return f'<polygon points="{" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in points)}" fill="{colour}"/>'

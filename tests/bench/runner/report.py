@@ -11,7 +11,13 @@ def cell(value):
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 20 else f"{value:.2f}"
+        return (
+            f"{value:.0f}"
+            if abs(value) >= 100
+            else f"{value:.1f}"
+            if abs(value) >= 20
+            else f"{value:.2f}"
+        )
     return str(value)
 
 
@@ -19,7 +25,9 @@ def text_table(headings, lines):
     """Aligned columns."""
     rows = [list(headings)] + [[cell(value) for value in line] for line in lines]
     widths = [max(len(row[i]) for row in rows) for i in range(len(headings))]
-    return "\n".join("  ".join(text.rjust(width) for text, width in zip(row, widths)) for row in rows)
+    return "\n".join(
+        "  ".join(text.rjust(width) for text, width in zip(row, widths)) for row in rows
+    )
 
 
 def markdown_table(headings, lines):
@@ -30,19 +38,34 @@ def markdown_table(headings, lines):
 def goals_table(found, commands=False):
     """(headings, lines)"""
     headings = ("goal", "value", "wanted", "", *(("command",) if commands else ()))
-    return headings, [(name, one["value"], one["goal"], "met" if one["met"] else "MISSED", *((f"`{one['command']}`",) if commands else ()))
-                      for name, one in found.items()]
+    return headings, [
+        (
+            name,
+            one["value"],
+            one["goal"],
+            "met" if one["met"] else "MISSED",
+            *((f"`{one['command']}`",) if commands else ()),
+        )
+        for name, one in found.items()
+    ]
 
 
 def markdown(document, parts):
     """The figures of a run. document: what --json writes; parts: {name: module}."""
     machine = document["machine"]
-    lines = [f"Measured by `scripts/bench{' --quick' if document['quick'] else ''}` on {machine['cpus']} CPUs, {machine['cpu']}, Linux {machine['kernel']}, "
-             f"in {document['seconds'] / 60:.0f} minutes."]
+    lines = [
+        f"Measured by `scripts/bench{' --quick' if document['quick'] else ''}` on {machine['cpus']} CPUs, {machine['cpu']}, Linux {machine['kernel']}, "
+        f"in {document['seconds'] / 60:.0f} minutes."
+    ]
     if document["without_ovs"]:
         lines.append(f"Without OVS-DPDK: {document['without_ovs']}.")
     if document["goals"]:
-        lines += ["", "### Goals", "", markdown_table(*goals_table(document["goals"], commands=True))]
+        lines += [
+            "",
+            "### Goals",
+            "",
+            markdown_table(*goals_table(document["goals"], commands=True)),
+        ]
     for name, results in document["parts"].items():
         lines += ["", f"### `scripts/bench {name}`"]
         for title, headings, rows in parts[name].tables(results):

@@ -21,18 +21,21 @@ TCP, UDP = 6, 17
 
 @dataclasses.dataclass(frozen=True)
 class Filter:
-    source: tuple       # (address, prefix length)
+    source: tuple  # (address, prefix length)
     destination: tuple
-    source_ports: tuple       # (from, to)
+    source_ports: tuple  # (from, to)
     destination_ports: tuple
-    protocol: int       # None: any
+    protocol: int  # None: any
 
     def line(self):
         def prefix(value):
             return f"{dotted(value[0])}/{value[1]}"
+
         protocol = "0x00/0x00" if self.protocol is None else f"0x{self.protocol:02x}/0xFF"
-        return (f"@{prefix(self.source)}\t{prefix(self.destination)}\t{self.source_ports[0]} : {self.source_ports[1]}\t"
-                f"{self.destination_ports[0]} : {self.destination_ports[1]}\t{protocol}\t0x0000/0x0000")
+        return (
+            f"@{prefix(self.source)}\t{prefix(self.destination)}\t{self.source_ports[0]} : {self.source_ports[1]}\t"
+            f"{self.destination_ports[0]} : {self.destination_ports[1]}\t{protocol}\t0x0000/0x0000"
+        )
 
 
 def dotted(address):
@@ -44,7 +47,11 @@ def network(address, length):
 
 
 def open_text(path, mode="rt"):
-    return lzma.open(path, mode, preset=1 if "w" in mode else None) if str(path).endswith(".xz") else open(path, mode)
+    return (
+        lzma.open(path, mode, preset=1 if "w" in mode else None)
+        if str(path).endswith(".xz")
+        else open(path, mode)
+    )
 
 
 def find(directory, name):
@@ -73,9 +80,15 @@ def parse_filter(line):
         for octet in address.split("."):
             value = value << 8 | int(octet)
         return network(value, int(length)), int(length)
+
     protocol, mask = (int(word, 16) for word in words[6].split("/"))
-    return Filter(prefix(words[0]), prefix(words[1]), (int(words[2]), int(words[3])), (int(words[4]), int(words[5])),
-                  protocol if mask else None)
+    return Filter(
+        prefix(words[0]),
+        prefix(words[1]),
+        (int(words[2]), int(words[3])),
+        (int(words[4]), int(words[5])),
+        protocol if mask else None,
+    )
 
 
 def read_trace(path, most=None):
@@ -93,11 +106,18 @@ def read_trace(path, most=None):
 
 def random_header(one, dice):
     """A header that the filter matches."""
+
     def inside(prefix):
         return prefix[0] | dice.getrandbits(32 - prefix[1]) if prefix[1] < 32 else prefix[0]
+
     protocol = dice.choice((TCP, UDP)) if one.protocol is None else one.protocol
-    return (inside(one.source), inside(one.destination), dice.randint(*one.source_ports),
-            dice.randint(*one.destination_ports), protocol)
+    return (
+        inside(one.source),
+        inside(one.destination),
+        dice.randint(*one.source_ports),
+        dice.randint(*one.destination_ports),
+        protocol,
+    )
 
 
 def flows(filters, trace, count, seed=1):
@@ -117,6 +137,7 @@ def flows(filters, trace, count, seed=1):
 
 # What switches take.
 
+
 def _protocols(one):
     ported = one.source_ports != ANY_PORT or one.destination_ports != ANY_PORT
     if one.protocol is None and ported:
@@ -130,10 +151,14 @@ def godwit_rules(filters, owner, to):
     for priority, one in enumerate(filters):
         for protocol in _protocols(one):
             pattern = _godwit_pattern(one, protocol)
-            lines.append(f"flow create {owner} ingress priority {priority} pattern {pattern} / end "
-                         f"actions represented_port ethdev_port_id {to} / end")
-    lines.append(f"flow create {owner} ingress priority {len(filters)} pattern eth / end "
-                 f"actions represented_port ethdev_port_id {to} / end")
+            lines.append(
+                f"flow create {owner} ingress priority {priority} pattern {pattern} / end "
+                f"actions represented_port ethdev_port_id {to} / end"
+            )
+    lines.append(
+        f"flow create {owner} ingress priority {len(filters)} pattern eth / end "
+        f"actions represented_port ethdev_port_id {to} / end"
+    )
     return lines
 
 
@@ -175,16 +200,28 @@ def ovs_flows(filters, in_port, out_port):
     for number, one in enumerate(filters):
         priority = 65535 - number * 65000 // max(len(filters), 65000)
         for protocol in _protocols(one):
-            match = {TCP: "tcp", UDP: "udp"}.get(protocol) or ("ip" if protocol is None else f"ip,nw_proto={protocol}")
+            match = {TCP: "tcp", UDP: "udp"}.get(protocol) or (
+                "ip" if protocol is None else f"ip,nw_proto={protocol}"
+            )
             for field, (address, length) in (("nw_src", one.source), ("nw_dst", one.destination)):
                 if length:
                     match += f",{field}={dotted(address)}/{length}"
             ports = [""]
             if protocol in (TCP, UDP):
-                for field, span in (("tp_src", one.source_ports), ("tp_dst", one.destination_ports)):
+                for field, span in (
+                    ("tp_src", one.source_ports),
+                    ("tp_dst", one.destination_ports),
+                ):
                     if span != ANY_PORT:
-                        ports = [f"{p},{field}=0x{v:x}/0x{m:x}" for p in ports for v, m in port_prefixes(*span)]
-            lines += [f"priority={priority},in_port={in_port},{match}{more},actions=output:{out_port}" for more in ports]
+                        ports = [
+                            f"{p},{field}=0x{v:x}/0x{m:x}"
+                            for p in ports
+                            for v, m in port_prefixes(*span)
+                        ]
+            lines += [
+                f"priority={priority},in_port={in_port},{match}{more},actions=output:{out_port}"
+                for more in ports
+            ]
     lines.append(f"priority=0,in_port={in_port},actions=output:{out_port}")
     return lines
 

@@ -39,7 +39,9 @@ def available(directory):
     except OSError:
         return []
     names = {name.removesuffix(".xz") for name in files if name.endswith(".xz")}
-    return sorted((name for name in names if name + "_trace" in names), key=lambda name: (size_of(name), name))
+    return sorted(
+        (name for name in names if name + "_trace" in names), key=lambda name: (size_of(name), name)
+    )
 
 
 def standard_sets(context):
@@ -48,7 +50,11 @@ def standard_sets(context):
     there = available(context.rulesets)
     chosen = []
     for kind, size in [(kind, size) for size in SIZES for kind in MIXED] + list(_HARD):
-        found = [(context.rulesets, name) for name in there if (kind_of(name), size_of(name)) == (kind, size)]
+        found = [
+            (context.rulesets, name)
+            for name in there
+            if (kind_of(name), size_of(name)) == (kind, size)
+        ]
         chosen += found or [made(context, kind, size)]
     return chosen
 
@@ -66,7 +72,11 @@ def named_set(context, word):
 def _by_seed(word):
     """(kind, count); None if the word names no set by seed."""
     found = re.fullmatch(rf"({'|'.join(generate.KINDS)})_(\d+)", word)
-    return (found.group(1), int(found.group(2))) if found and 1 <= int(found.group(2)) <= 1_000_000 else None
+    return (
+        (found.group(1), int(found.group(2)))
+        if found and 1 <= int(found.group(2)) <= 1_000_000
+        else None
+    )
 
 
 def unknown_set(directory, word):
@@ -79,8 +89,10 @@ def unknown_set(directory, word):
     if word in available(directory) or _by_seed(word):
         return None
     there = available(directory)
-    return (f"no part and no set is named '{word}'; in {directory} there are {', '.join(there) if there else 'no sets'}; "
-            f"by seed: {', '.join(f'{kind}_N' for kind in generate.KINDS)} with N rules")
+    return (
+        f"no part and no set is named '{word}'; in {directory} there are {', '.join(there) if there else 'no sets'}; "
+        f"by seed: {', '.join(f'{kind}_N' for kind in generate.KINDS)} with N rules"
+    )
 
 
 def made(context, kind, count):
@@ -100,5 +112,8 @@ def rule_set(context, kind, count):
     directory, name = context.rulesets, f"{_CLASSBENCH[kind]}_{count}"
     if name not in available(directory):
         directory, name = made(context, kind, count)
-    return (name, rulesets.read_filters(rulesets.find(directory, name)),
-            rulesets.read_trace(rulesets.find(directory, name + "_trace")))
+    return (
+        name,
+        rulesets.read_filters(rulesets.find(directory, name)),
+        rulesets.read_trace(rulesets.find(directory, name + "_trace")),
+    )

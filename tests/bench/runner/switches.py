@@ -30,7 +30,12 @@ class Contender:
         """Until packets come out of it."""
         self.generator.testpmd.wait_ready()
         self.generator.testpmd.clear()
-        wait_until(lambda: self.generator.delivered() > 0, timeout_s, f"no packet came through {self.name}", 0.2)
+        wait_until(
+            lambda: self.generator.delivered() > 0,
+            timeout_s,
+            f"no packet came through {self.name}",
+            0.2,
+        )
 
     def halt(self):
         for process in (*self.processes(), self.generator.process):
@@ -65,17 +70,25 @@ class Godwit(Contender):
         rules_file = self.bed.path(self.name, "rules.flow")
         with open(rules_file, "w") as file:
             file.writelines(line + "\n" for line in rules)
-        endpoints = [{"name": owner, "vhost": {"socket": path}, "macs": [f"02:00:00:00:00:{i + 1:02x}"]}
-                     for i, (owner, path) in enumerate(zip(owners, self.generator.sockets))]
+        endpoints = [
+            {"name": owner, "vhost": {"socket": path}, "macs": [f"02:00:00:00:00:{i + 1:02x}"]}
+            for i, (owner, path) in enumerate(zip(owners, self.generator.sockets))
+        ]
         whole = {
             "host": self.name,
             "workers": {"cpus": [CPU]},
-            "memory": {"hugepages": True, "socket_mb": 256, "file_prefix": f"godwit-bench-{self.bed.directory[-8:]}-{self.name}"},
+            "memory": {
+                "hugepages": True,
+                "socket_mb": 256,
+                "file_prefix": f"godwit-bench-{self.bed.directory[-8:]}-{self.name}",
+            },
             "uplinks": [{"name": "physnet1", "devargs": "net_null0,no-rx=1"}],
             "endpoints": [*endpoints, *extra_endpoints],
             "rules_file": rules_file,
         } | (config or {})
-        self.daemon = Daemon(self.bed, types.SimpleNamespace(name=self.name, namespace=None), binary, whole)
+        self.daemon = Daemon(
+            self.bed, types.SimpleNamespace(name=self.name, namespace=None), binary, whole
+        )
         self.daemon.start(timeout_s=120)
         self.clock_hz = self.worker()["cycles_per_second"]
         return self
@@ -95,7 +108,14 @@ class Godwit(Contender):
 
 def background(bed, context, name, config):
     """A running daemon that no traffic generator belongs to. `config` is added to a small one."""
-    whole = {"host": name, "memory": {"hugepages": True, "socket_mb": 256, "file_prefix": f"godwit-bench-{bed.directory[-8:]}-{name}"}} | config
+    whole = {
+        "host": name,
+        "memory": {
+            "hugepages": True,
+            "socket_mb": 256,
+            "file_prefix": f"godwit-bench-{bed.directory[-8:]}-{name}",
+        },
+    } | config
     daemon = Daemon(bed, types.SimpleNamespace(name=name, namespace=None), context.godwitd, whole)
     return daemon.start(timeout_s=120)
 
@@ -113,9 +133,22 @@ class TestpmdFloor(Contender):
     name = "testpmd"
 
     def start(self):
-        vdevs = [f"net_vhost{i},iface={path},client=1" for i, path in enumerate(self.generator.sockets)]
-        self._switch = Testpmd(self.bed, "floor", f"0@{traffic.CPU},1@{CPU}", 128, vdevs,
-                               ["--auto-start", "--forward-mode=io", "--record-core-cycles", "--total-num-mbufs=16384"])
+        vdevs = [
+            f"net_vhost{i},iface={path},client=1" for i, path in enumerate(self.generator.sockets)
+        ]
+        self._switch = Testpmd(
+            self.bed,
+            "floor",
+            f"0@{traffic.CPU},1@{CPU}",
+            128,
+            vdevs,
+            [
+                "--auto-start",
+                "--forward-mode=io",
+                "--record-core-cycles",
+                "--total-num-mbufs=16384",
+            ],
+        )
         self._switch.wait_ready()
         return self
 

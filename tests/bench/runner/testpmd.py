@@ -17,12 +17,29 @@ class Testpmd:
     __test__ = False
 
     def __init__(self, bed, name, lcores, socket_mb, vdevs, options):
-        command = ["stdbuf", "-oL", "dpdk-testpmd", "--lcores", lcores, "--main-lcore", "0", "--no-pci", "--in-memory",
-                   "--no-telemetry", "--socket-mem", str(socket_mb), "--single-file-segments"]
+        command = [
+            "stdbuf",
+            "-oL",
+            "dpdk-testpmd",
+            "--lcores",
+            lcores,
+            "--main-lcore",
+            "0",
+            "--no-pci",
+            "--in-memory",
+            "--no-telemetry",
+            "--socket-mem",
+            str(socket_mb),
+            "--single-file-segments",
+        ]
         for vdev in vdevs:
             command += ["--vdev", vdev]
-        self.process = Process(bed, name, command + ["--", "-i", "--nb-cores=1", "--no-mlockall", *options],
-                               stdin=subprocess.PIPE)
+        self.process = Process(
+            bed,
+            name,
+            command + ["--", "-i", "--nb-cores=1", "--no-mlockall", *options],
+            stdin=subprocess.PIPE,
+        )
         # With --in-memory it leaves nothing behind, and it takes 10 s over an orderly end.
         bed.callback(self.process.kill)
         self._read = 0
@@ -31,7 +48,12 @@ class Testpmd:
         def ready():
             self.process.check_alive()
             return _PROMPT in self.process.log_text()
-        wait_until(ready, timeout_s, f"{self.process.name} shows no prompt; its log is {self.process.log_path}")
+
+        wait_until(
+            ready,
+            timeout_s,
+            f"{self.process.name} shows no prompt; its log is {self.process.log_path}",
+        )
         self._read = len(self.process.log_text())
 
     def command(self, line, timeout_s=20.0):
@@ -39,7 +61,7 @@ class Testpmd:
         self.process.write(line + "\n")
         deadline = time.monotonic() + timeout_s
         while True:
-            text = self.process.log_text()[self._read:]
+            text = self.process.log_text()[self._read :]
             # The first prompt is the one that the line was typed at.
             end = text.find(_PROMPT, text.find(line) + len(line)) if line in text else -1
             if end >= 0:
@@ -66,7 +88,9 @@ class Testpmd:
 def parse_received(text):
     """{port: packets} from `show port stats all`."""
     found = {}
-    for port, body in re.findall(r"NIC statistics for port (\d+)(.*?)(?=NIC statistics for port|\Z)", text, re.DOTALL):
+    for port, body in re.findall(
+        r"NIC statistics for port (\d+)(.*?)(?=NIC statistics for port|\Z)", text, re.DOTALL
+    ):
         packets = re.search(r"RX-packets:\s*(\d+)", body)
         if packets:
             found[int(port)] = int(packets.group(1))

@@ -30,6 +30,7 @@ class Generator:
         def there():
             self.process.check_alive()
             return os.path.exists(self.sockets[0])
+
         wait_until(there, 30, f"{self.process.name} does not listen at {self.sockets[0]}")
 
     def delivered(self):
@@ -44,8 +45,13 @@ def virtio_user(number, path, mac):
 def flowgen(bed, name, flows, size):
     sockets = [bed.path(name, "a"), bed.path(name, "b")]
     vdevs = [virtio_user(i, path, MACS[i]) for i, path in enumerate(sockets)]
-    options = ["--auto-start", "--forward-mode=flowgen", f"--flowgen-flows={flows}", f"--txpkts={SIZES[size]}",
-               "--total-num-mbufs=16384"]
+    options = [
+        "--auto-start",
+        "--forward-mode=flowgen",
+        f"--flowgen-flows={flows}",
+        f"--txpkts={SIZES[size]}",
+        "--total-num-mbufs=16384",
+    ]
     return Generator(bed, name, sockets, vdevs, options, counted=(0, 1), socket_mb=flowgen_mb())
 
 
@@ -57,14 +63,30 @@ def given_flows(bed, name, headers, size):
     capture = bed.path(name, "flows.pcap")
     write_capture(capture, headers, SIZES[size])
     sockets = [bed.path(name, "a"), bed.path(name, "b")]
-    vdevs = [f"net_pcap0,rx_pcap={capture},infinite_rx=1", virtio_user(0, sockets[0], MACS[0]),
-             virtio_user(1, sockets[1], MACS[1]), "net_null0,no-rx=1"]
+    vdevs = [
+        f"net_pcap0,rx_pcap={capture},infinite_rx=1",
+        virtio_user(0, sockets[0], MACS[0]),
+        virtio_user(1, sockets[1], MACS[1]),
+        "net_null0,no-rx=1",
+    ]
     # testpmd's pool holds the capture and what is on its way.
     mbufs, room = _given_flows_pool(len(headers), size)
-    options = ["--auto-start", "--forward-mode=io", f"--total-num-mbufs={mbufs}", f"--mbuf-size={room}",
-               f"--max-pkt-len={128 if size == 64 else 1518}"]
-    return Generator(bed, name, sockets, vdevs, options, counted=(2,),
-                     socket_mb=given_flows_mb(len(headers), size))
+    options = [
+        "--auto-start",
+        "--forward-mode=io",
+        f"--total-num-mbufs={mbufs}",
+        f"--mbuf-size={room}",
+        f"--max-pkt-len={128 if size == 64 else 1518}",
+    ]
+    return Generator(
+        bed,
+        name,
+        sockets,
+        vdevs,
+        options,
+        counted=(2,),
+        socket_mb=given_flows_mb(len(headers), size),
+    )
 
 
 def _given_flows_pool(flows, size):
@@ -94,7 +116,19 @@ def frame(header, size, macs=MACS):
     total = 0x4500 + length + (64 << 8 | protocol) + first + second + third + fourth
     total = (total & 0xFFFF) + (total >> 16)
     total = (total & 0xFFFF) + (total >> 16)
-    ipv4 = struct.pack("!HHHHHHHHHH", 0x4500, length, 0, 0, 64 << 8 | protocol, 0xFFFF - total, first, second, third, fourth)
+    ipv4 = struct.pack(
+        "!HHHHHHHHHH",
+        0x4500,
+        length,
+        0,
+        0,
+        64 << 8 | protocol,
+        0xFFFF - total,
+        first,
+        second,
+        third,
+        fourth,
+    )
     if protocol == 6:
         layer4 = struct.pack("!HHIIHHHH", source_port, destination_port, 0, 0, 0x5010, 0xFFFF, 0, 0)
     elif protocol == 17:

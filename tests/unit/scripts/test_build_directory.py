@@ -35,8 +35,13 @@ def build(project, capfd, options=RELEASE, **settings):
 
 
 def by_hand(project, *arguments):
-    subprocess.run(["meson", *arguments], cwd=project, check=True, stdin=subprocess.DEVNULL,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["meson", *arguments],
+        cwd=project,
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
 
 
 def test_build_in_fresh_clone_reports_nothing(project, capfd):
@@ -62,7 +67,8 @@ def test_build_with_other_options_sets_up_again(project, capfd):
     build(project, capfd, DEBUG)
     assert build(project, capfd) == [
         "build: sets up build/x again: its options changed from "
-        "`--buildtype=debug` to `--buildtype=release`"]
+        "`--buildtype=debug` to `--buildtype=release`"
+    ]
     assert build(project, capfd) == []
 
 
@@ -107,9 +113,9 @@ def test_build_with_missing_file_sets_up_again(project, capfd, name):
     assert len(build(project, capfd)) == 1
 
 
-@pytest.mark.parametrize("name, repairs", [
-    (STAMP, 1), ("build.ninja", 1),
-    ("meson-private/coredata.dat", 0)])  # meson repairs this one itself.
+@pytest.mark.parametrize(
+    "name, repairs", [(STAMP, 1), ("build.ninja", 1), ("meson-private/coredata.dat", 0)]
+)  # meson repairs this one itself.
 def test_build_with_damaged_file_is_repaired(project, capfd, name, repairs):
     build(project, capfd)
     (project / "build" / "x" / name).write_text("not what it should be (")

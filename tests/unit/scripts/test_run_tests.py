@@ -34,6 +34,7 @@ def passes(one):
 def raiser(error):
     def part(_):
         raise error
+
     return part
 
 
@@ -45,12 +46,15 @@ def test_run_without_outcome_fails(capfd):
     assert run(capfd, lambda _: None)[0::2] == (3, "0 passed, 0 failed, 0 skipped")
 
 
-@pytest.mark.parametrize("error, sentence", [
-    (BuildError("build/x does not build"), "FAILED part0: build/x does not build"),
-    (FileNotFoundError(2, "no", "meson"), "FAILED part0: meson is missing; scripts/setup"),
-    (KeyError("key"), "FAILED part0: unexpected KeyError: 'key'"),
-    (SystemError("odd"), "FAILED part0: unexpected SystemError: odd"),
-])
+@pytest.mark.parametrize(
+    "error, sentence",
+    [
+        (BuildError("build/x does not build"), "FAILED part0: build/x does not build"),
+        (FileNotFoundError(2, "no", "meson"), "FAILED part0: meson is missing; scripts/setup"),
+        (KeyError("key"), "FAILED part0: unexpected KeyError: 'key'"),
+        (SystemError("odd"), "FAILED part0: unexpected SystemError: odd"),
+    ],
+)
 def test_part_that_raises_fails_and_later_parts_run(capfd, error, sentence):
     code, lines, closing = run(capfd, raiser(error), passes)
     assert (code, closing) == (3, "1 passed, 1 failed, 0 skipped")
@@ -94,8 +98,11 @@ def test_unit_program_that_hangs_fails_with_its_children(capfd, tmp_path, monkey
     monkeypatch.setattr(parts_module, "UNIT_TIMEOUT_S", 0.5)
     name = program(tmp_path, "echo started; sleep 1000 & wait")
     started = time.monotonic()
-    _, lines, closing = run(capfd, lambda one: parts_module.run_units(one, "unit", [name], "test"),
-                            build=lambda *_: tmp_path)
+    _, lines, closing = run(
+        capfd,
+        lambda one: parts_module.run_units(one, "unit", [name], "test"),
+        build=lambda *_: tmp_path,
+    )
     assert closing == "0 passed, 1 failed, 0 skipped"
     assert "FAILED unit program_test: still running after 0.5 s, 0 cases reported" in lines
     assert time.monotonic() - started < 10
@@ -103,18 +110,24 @@ def test_unit_program_that_hangs_fails_with_its_children(capfd, tmp_path, monkey
 
 def test_unit_program_that_crashes_fails(capfd, tmp_path):
     name = program(tmp_path, "kill -SEGV $$")
-    _, lines, _ = run(capfd, lambda one: parts_module.run_units(one, "unit", [name], "test"),
-                      build=lambda *_: tmp_path)
+    _, lines, _ = run(
+        capfd,
+        lambda one: parts_module.run_units(one, "unit", [name], "test"),
+        build=lambda *_: tmp_path,
+    )
     assert "FAILED unit program_test: exit code -11, 0 cases reported" in lines
 
 
-@pytest.mark.parametrize("words, expected", [
-    ([], (False, list(parts_module.PARTS), [])),
-    (["--strict"], (True, list(parts_module.PARTS), [])),
-    (["unit", "layers"], (False, ["layers", "unit"], [])),
-    (["system", "-k", "NAME", "--strict"], (True, ["system"], ["-k", "NAME"])),
-    (["tsan"], (False, ["tsan"], [])),
-])
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        ([], (False, list(parts_module.PARTS), [])),
+        (["--strict"], (True, list(parts_module.PARTS), [])),
+        (["unit", "layers"], (False, ["layers", "unit"], [])),
+        (["system", "-k", "NAME", "--strict"], (True, ["system"], ["-k", "NAME"])),
+        (["tsan"], (False, ["tsan"], [])),
+    ],
+)
 def test_arguments_are_parted(words, expected):
     assert run_tests.parse_arguments(words) == expected
 
@@ -126,18 +139,28 @@ def test_unknown_part_is_refused_with_closing_line():
 
 
 def start(arguments, before=""):
-    script = (f"import sys; sys.path.insert(0, {str(REPO / 'scripts' / 'lib')!r})\n"
-              f"import run_tests, parts\n{before}\nsys.exit(run_tests.main({arguments!r}))")
-    return subprocess.Popen([sys.executable, "-B", "-c", script], stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    script = (
+        f"import sys; sys.path.insert(0, {str(REPO / 'scripts' / 'lib')!r})\n"
+        f"import run_tests, parts\n{before}\nsys.exit(run_tests.main({arguments!r}))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-B", "-c", script],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_children_and_prints_closing_line(number):
-    child = start(["sim"], "def run_sim(run):\n"
-                           "    print('begins', flush=True)\n"
-                           "    run.processes.run(['sleep', '1000'])\n"
-                           "run_tests.PARTS['sim'] = run_sim")
+    child = start(
+        ["sim"],
+        "def run_sim(run):\n"
+        "    print('begins', flush=True)\n"
+        "    run.processes.run(['sleep', '1000'])\n"
+        "run_tests.PARTS['sim'] = run_sim",
+    )
     lines = iter(child.stdout.readline, "")
     assert any(line == "begins\n" for line in lines)
     time.sleep(0.3)

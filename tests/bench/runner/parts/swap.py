@@ -14,8 +14,8 @@ import subprocess
 import threading
 import time
 
-from . import guests, measure, plot
-from .switches import CPU, background
+from .. import guests, measure, plot
+from ..switches import CPU, background
 from testbed.bed import TestbedError
 from testbed.process import wait_until
 
@@ -39,14 +39,25 @@ def run(context):
 
 
 def in_program(context, rules):
-    swaps = {True: 15, False: 50}[rules > 10_000] if context.quick else {True: 100, False: 500}[rules > 10_000]
-    done = subprocess.run([context.tool("swap_bench"), "--swaps", str(swaps), "--json", "-", str(rules)], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=600)
+    swaps = (
+        {True: 15, False: 50}[rules > 10_000]
+        if context.quick
+        else {True: 100, False: 500}[rules > 10_000]
+    )
+    done = subprocess.run(
+        [context.tool("swap_bench"), "--swaps", str(swaps), "--json", "-", str(rules)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     # Exit code 1 with figures: packets were lost or torn, which the figures say.
     try:
         return json.loads(done.stdout)["sizes"][0]
     except (ValueError, LookupError):
-        raise TestbedError(f"swap_bench: exit code {done.returncode}: {done.stderr[-500:]}") from None
+        raise TestbedError(
+            f"swap_bench: exit code {done.returncode}: {done.stderr[-500:]}"
+        ) from None
 
 
 def policy(count, name):
@@ -58,11 +69,19 @@ def policy(count, name):
         f"vm1/net0 egress priority 10 pattern eth / ipv4 / udp / end actions set_ttl ttl_value {in_ttl} / passthru / end",
         f"vm1/net0 egress priority 20 pattern eth / ipv4 / udp / end actions set_tp_src port {in_port} / end",
     ]
-    shapes = ("eth / ipv4 dst is 10.200.{h}.{l} / tcp dst is {p}", "eth / ipv4 src is 10.201.{h}.{l} / tcp dst spec {p} dst last 65535 dst mask 65535",
-              "eth / ipv4 src spec 10.202.{h}.0 src prefix 24 / tcp src is {p}", "eth / vlan vid is {v} / ipv4 dst is 10.203.{h}.{l}")
+    shapes = (
+        "eth / ipv4 dst is 10.200.{h}.{l} / tcp dst is {p}",
+        "eth / ipv4 src is 10.201.{h}.{l} / tcp dst spec {p} dst last 65535 dst mask 65535",
+        "eth / ipv4 src spec 10.202.{h}.0 src prefix 24 / tcp src is {p}",
+        "eth / vlan vid is {v} / ipv4 dst is 10.203.{h}.{l}",
+    )
     for n in range(count - len(rules)):
-        pattern = shapes[n % 4].format(h=n >> 8 & 255, l=n & 255, p=5000 + n % 60000, v=1 + n % 4000)
-        rules.append(f"vm1/net0 {'egress' if n % 3 == 0 else 'ingress'} priority {1 + n % 5} pattern {pattern} / end actions drop / end")
+        pattern = shapes[n % 4].format(
+            h=n >> 8 & 255, l=n & 255, p=5000 + n % 60000, v=1 + n % 4000
+        )
+        rules.append(
+            f"vm1/net0 {'egress' if n % 3 == 0 else 'ingress'} priority {1 + n % 5} pattern {pattern} / end actions drop / end"
+        )
     return rules
 
 
@@ -76,7 +95,9 @@ class Control:
         self._file = self._socket.makefile("rb", 1 << 20)
 
     def call(self, method, params):
-        self._socket.sendall(b'{"jsonrpc":"2.0","id":1,"method":"%s","params":%s}\n' % (method.encode(), params))
+        self._socket.sendall(
+            b'{"jsonrpc":"2.0","id":1,"method":"%s","params":%s}\n' % (method.encode(), params)
+        )
         answer = self._file.readline()
         if b'"error"' in answer[:200] and b'"result"' not in answer[:60]:
             raise TestbedError(f"{method}: {answer[:500]!r}")
@@ -85,9 +106,21 @@ class Control:
     def create_all(self, rules):
         """Pipelined, as many at once as fit into the socket either way."""
         for start in range(0, len(rules), 200):
-            part = rules[start:start + 200]
-            self._socket.sendall(b"".join(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "flow.create", "params": {"text": text}}).encode() + b"\n"
-                                          for text in part))
+            part = rules[start : start + 200]
+            self._socket.sendall(
+                b"".join(
+                    json.dumps(
+                        {
+                            "jsonrpc": "2.0",
+                            "id": 1,
+                            "method": "flow.create",
+                            "params": {"text": text},
+                        }
+                    ).encode()
+                    + b"\n"
+                    for text in part
+                )
+            )
             for text in part:
                 answer = self._file.readline()
                 if b'"error"' in answer:
@@ -96,7 +129,7 @@ class Control:
     def document(self):
         """(what is before the epoch, the epoch, what is behind it) of the VM's exported document."""
         answer = self.call("migration.export", b'{"vm":"vm1"}')
-        document = answer[answer.index(b'"result":') + len(b'"result":'):answer.rindex(b"}")]
+        document = answer[answer.index(b'"result":') + len(b'"result":') : answer.rindex(b"}")]
         at = document.index(b'"epoch":{')
         end = document.index(b"}", at) + 1
         return document[:at], document[at:end], document[end:]
@@ -119,9 +152,16 @@ class Swapper(threading.Thread):
         try:
             for n in range(self._count):
                 _, epoch, _ = self._timed("export", self._control.document)
-                self._timed("rewrite", lambda: self._control.call("migration.rewrite", b'{"vm":"vm1"}'))
+                self._timed(
+                    "rewrite", lambda: self._control.call("migration.rewrite", b'{"vm":"vm1"}')
+                )
                 before, _, behind = self._documents["B" if n % 2 == 0 else "A"]
-                request = b'{"bind":{"vm1/net0":{"port":%d}},"document":%s%s%s}' % (self._port, before, epoch, behind)
+                request = b'{"bind":{"vm1/net0":{"port":%d}},"document":%s%s%s}' % (
+                    self._port,
+                    before,
+                    epoch,
+                    behind,
+                )
                 self._timed("import", lambda: self._control.call("migration.import", request))
                 time.sleep(0.02)
         except (TestbedError, OSError) as error:
@@ -156,8 +196,14 @@ class Watch:
 
 def on_daemon(context, bed, rules):
     sockets = {vm: bed.path(vm) for vm in _VMS}
-    config = {"workers": {"cpus": [CPU]}, "uplinks": [{"name": "physnet1", "devargs": "net_null0,no-rx=1"}],
-              "endpoints": [guests.endpoint(f"{vm}/net0", number, path) for number, (vm, path) in enumerate(sockets.items(), 1)]}
+    config = {
+        "workers": {"cpus": [CPU]},
+        "uplinks": [{"name": "physnet1", "devargs": "net_null0,no-rx=1"}],
+        "endpoints": [
+            guests.endpoint(f"{vm}/net0", number, path)
+            for number, (vm, path) in enumerate(sockets.items(), 1)
+        ],
+    }
     daemon = background(bed, context, "swap", config)
     control = Control(daemon.socket_path)
     bed.callback(control.close)
@@ -177,23 +223,42 @@ def prepare(control, daemon, rules):
         documents[name] = control.document()
         if name == "B":
             control.call("flow.flush", b'{"port":"vm1/net0"}')
-    control.create_all(["physnet1 egress priority 1 pattern eth / ipv4 ttl is 64 / udp src is 40000 / end actions count / end",
-                        "physnet1 egress priority 2 pattern eth / end actions count / end"])
+    control.create_all(
+        [
+            "physnet1 egress priority 1 pattern eth / ipv4 ttl is 64 / udp src is 40000 / end actions count / end",
+            "physnet1 egress priority 2 pattern eth / end actions count / end",
+        ]
+    )
     return documents
 
 
 def count_of(context, rules):
-    return {True: 5, False: 20}[rules > 10_000] if context.quick else {True: 20, False: 200}[rules > 10_000]
+    return (
+        {True: 5, False: 20}[rules > 10_000]
+        if context.quick
+        else {True: 20, False: 200}[rules > 10_000]
+    )
 
 
 def swap(context, daemon, control, vms, documents, count):
     def port(name):
         return daemon.rpc.call("show.port.stats", port=name)["ports"][0]
+
     watches = [Watch(vms, "vm2", _OUT, 0), Watch(vms, "vm1", _IN, 1)]
     left_before = port("physnet1")["tx_packets"]
     swapper = Swapper(control, port("vm1/net0")["port"], documents, count)
-    vms.stream(_OUT, source="vm1", dst=guests.mac(2), sip="10.0.0.1", dip="10.0.0.2", pps=_PPS, seconds=3600)
-    vms.stream(_IN, source="vm3", dst=guests.mac(1), sip="10.0.0.3", dip="10.0.0.1", pps=_PPS, seconds=3600)
+    vms.stream(
+        _OUT,
+        source="vm1",
+        dst=guests.mac(2),
+        sip="10.0.0.1",
+        dip="10.0.0.2",
+        pps=_PPS,
+        seconds=3600,
+    )
+    vms.stream(
+        _IN, source="vm3", dst=guests.mac(1), sip="10.0.0.3", dip="10.0.0.1", pps=_PPS, seconds=3600
+    )
     vms.run(100)
     swapper.start()
     while swapper.is_alive():
@@ -209,7 +274,12 @@ def swap(context, daemon, control, vms, documents, count):
     def missing():
         for watch in watches:
             watch.poll()
-        return sent - sum(len(watch.numbers) for watch in watches) - (port("physnet1")["tx_packets"] - left_before)
+        return (
+            sent
+            - sum(len(watch.numbers) for watch in watches)
+            - (port("physnet1")["tx_packets"] - left_before)
+        )
+
     try:
         wait_until(lambda: missing() == 0, 5, "packets are missing", 0.05)
     except TestbedError as error:
@@ -218,18 +288,29 @@ def swap(context, daemon, control, vms, documents, count):
         if len(watch.seen) < 2 and count > 1:
             raise TestbedError(f"only one of the two sets was ever seen: {watch.seen}")
     touched = daemon.rpc.call("flow.query", text="physnet1 1 count")["packets"]
-    return {"swaps": count, "sent": sent, "lost": missing(), "torn": sum(watch.torn for watch in watches) + touched,
-            "twice": sum(watch.twice for watch in watches), "unpoliced": daemon.rpc.call("show.drops")["unpoliced_packets"],
-            "milliseconds": {name: measure.median(values) for name, values in swapper.milliseconds.items()}}
+    return {
+        "swaps": count,
+        "sent": sent,
+        "lost": missing(),
+        "torn": sum(watch.torn for watch in watches) + touched,
+        "twice": sum(watch.twice for watch in watches),
+        "unpoliced": daemon.rpc.call("show.drops")["unpoliced_packets"],
+        "milliseconds": {
+            name: measure.median(values) for name, values in swapper.milliseconds.items()
+        },
+    }
 
 
 # The goals' figures.
 
+
 def flatness(what):
     """A median time of the most rules by that of the fewest: "visible_us" by the first burst, "taken_us" until a worker goes by it."""
+
     def figure(results):
         medians = {one["rules"]: one["program"]["import"][what]["p50"] for one in results}
         return medians[max(medians)] / medians[min(medians)] if len(medians) > 1 else None
+
     return figure
 
 
@@ -239,12 +320,38 @@ def total(field):
 
 def describe(result):
     inside, daemon = result["program"], result["daemon"]
-    return (f"{result['rules']} rules: visible after {inside['import']['visible_us']['p50']:.1f} us; lost {inside['lost']} of {inside['packets']}, on "
-            f"the daemon {daemon['lost']} of {daemon['sent']}; torn {inside['torn']}, {daemon['torn']}")
+    return (
+        f"{result['rules']} rules: visible after {inside['import']['visible_us']['p50']:.1f} us; lost {inside['lost']} of {inside['packets']}, on "
+        f"the daemon {daemon['lost']} of {daemon['sent']}; torn {inside['torn']}, {daemon['torn']}"
+    )
 
 
-HEADINGS = ("rules", "publish us", "taken us", "visible us p50", "p99", "away us p50", "p99", "records us", "built aside us", "packets", "lost", "torn")
-DAEMON_HEADINGS = ("rules", "swaps", "export ms", "rewrite ms", "import ms", "packets", "lost", "torn", "twice", "unpoliced")
+HEADINGS = (
+    "rules",
+    "publish us",
+    "taken us",
+    "visible us p50",
+    "p99",
+    "away us p50",
+    "p99",
+    "records us",
+    "built aside us",
+    "packets",
+    "lost",
+    "torn",
+)
+DAEMON_HEADINGS = (
+    "rules",
+    "swaps",
+    "export ms",
+    "rewrite ms",
+    "import ms",
+    "packets",
+    "lost",
+    "torn",
+    "twice",
+    "unpoliced",
+)
 
 
 def tables(results):
@@ -252,21 +359,68 @@ def tables(results):
     for one in results:
         program, there = one["program"], one["daemon"]
         away, back = program["rewrite"], program["import"]
-        inside.append([one["rules"], back["publish_us"]["p50"], back["taken_us"]["p50"], back["visible_us"]["p50"], back["visible_us"]["p99"], away["visible_us"]["p50"],
-                       away["visible_us"]["p99"], back["finish_us"]["p50"], program["build_us"]["p50"], program["packets"], program["lost"],
-                       program["torn"]])
-        daemon.append([one["rules"], there["swaps"], *[there["milliseconds"][name] for name in ("export", "rewrite", "import")], there["sent"],
-                       there["lost"], there["torn"], there["twice"], there["unpoliced"]])
-    return [("swap: from commit to the first burst that shows it, in one program", HEADINGS, inside),
-            ("swap: on the daemon, by export, rewrite and import on the control socket, between guests", DAEMON_HEADINGS, daemon)]
+        inside.append(
+            [
+                one["rules"],
+                back["publish_us"]["p50"],
+                back["taken_us"]["p50"],
+                back["visible_us"]["p50"],
+                back["visible_us"]["p99"],
+                away["visible_us"]["p50"],
+                away["visible_us"]["p99"],
+                back["finish_us"]["p50"],
+                program["build_us"]["p50"],
+                program["packets"],
+                program["lost"],
+                program["torn"],
+            ]
+        )
+        daemon.append(
+            [
+                one["rules"],
+                there["swaps"],
+                *[there["milliseconds"][name] for name in ("export", "rewrite", "import")],
+                there["sent"],
+                there["lost"],
+                there["torn"],
+                there["twice"],
+                there["unpoliced"],
+            ]
+        )
+    return [
+        ("swap: from commit to the first burst that shows it, in one program", HEADINGS, inside),
+        (
+            "swap: on the daemon, by export, rewrite and import on the control socket, between guests",
+            DAEMON_HEADINGS,
+            daemon,
+        ),
+    ]
 
 
 def plots(results):
     def times(where, what, percentile):
         return [(one["rules"], one["program"][where][what][percentile]) for one in results]
-    return [("swap.svg", plot.chart(
-        "Swapping a VM's policy: when packets see it", "rules of the VM", "microseconds",
-        [("visible", times("import", "visible_us", "p50")), ("visible, p99", times("import", "visible_us", "p99")),
-         ("taken up by a worker", times("import", "taken_us", "p50")), ("the store", times("import", "publish_us", "p50")), ("records after it", times("import", "finish_us", "p50")),
-         ("built before it", [(one["rules"], one["program"]["build_us"]["p50"]) for one in results])],
-        log_y=True, note="from before the one store until the first burst of 32 that shows it is out"))]
+
+    return [
+        (
+            "swap.svg",
+            plot.chart(
+                "Swapping a VM's policy: when packets see it",
+                "rules of the VM",
+                "microseconds",
+                [
+                    ("visible", times("import", "visible_us", "p50")),
+                    ("visible, p99", times("import", "visible_us", "p99")),
+                    ("taken up by a worker", times("import", "taken_us", "p50")),
+                    ("the store", times("import", "publish_us", "p50")),
+                    ("records after it", times("import", "finish_us", "p50")),
+                    (
+                        "built before it",
+                        [(one["rules"], one["program"]["build_us"]["p50"]) for one in results],
+                    ),
+                ],
+                log_y=True,
+                note="from before the one store until the first burst of 32 that shows it is out",
+            ),
+        )
+    ]

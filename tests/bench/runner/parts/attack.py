@@ -11,15 +11,16 @@ CPU, and a neighbour that sends may have its share of the switch: the loss that 
 
 import time
 
-from . import forward, guests, measure, rulesets, sets
-from .switches import Godwit
+from . import forward
+from .. import guests, measure, rulesets, sets
+from ..switches import Godwit
 from testbed.bed import TestbedError
 
 KINDS = ("new flows", "masks")
 _VICTIM = forward.Row(1000, 8192, 64)
 _ATTACKER = "vm3/net0"
 _PPS = 400_000
-_STREAMS = 8          # of 65,535 source ports each, in turn
+_STREAMS = 8  # of 65,535 source ports each, in turn
 _NESTED = 20_000
 
 
@@ -40,34 +41,55 @@ def measure_kind(context, bed, kind):
     path = bed.path("attacker")
     with guests.frontend(context) as vms:
         vms.open("attacker", path=path, mac=guests.mac(3), size=1024)
-        contender = Godwit(bed, generator).start(context.godwitd, offered.godwit + rules, [guests.endpoint(_ATTACKER, 3, path)])
+        contender = Godwit(bed, generator).start(
+            context.godwitd, offered.godwit + rules, [guests.endpoint(_ATTACKER, 3, path)]
+        )
         vms.wait("all", 20000)
         contender.wait_traffic()
         contender.halt()
-        rounds = [{name: turn(context, contender, vms, addresses, flows) for name, flows in (("alone", 0), ("one flow", 1), ("attack", 65535))}
-                  for _ in range(context.rounds)]
+        rounds = [
+            {
+                name: turn(context, contender, vms, addresses, flows)
+                for name, flows in (("alone", 0), ("one flow", 1), ("attack", 65535))
+            }
+            for _ in range(context.rounds)
+        ]
     figures = {name: measure.medians(rounds, name) for name in ("alone", "one flow", "attack")}
-    return {"kind": kind, "victim": _VICTIM.name(), **figures, "limit": forward.limit(figures["alone"], contender.clock_hz),
-            "kept": measure.ratio(rounds, "attack", "one flow", "mpps"), "kept_of_alone": measure.ratio(rounds, "attack", "alone", "mpps"),
-            "one_flow_kept_of_alone": measure.ratio(rounds, "one flow", "alone", "mpps")}
+    return {
+        "kind": kind,
+        "victim": _VICTIM.name(),
+        **figures,
+        "limit": forward.limit(figures["alone"], contender.clock_hz),
+        "kept": measure.ratio(rounds, "attack", "one flow", "mpps"),
+        "kept_of_alone": measure.ratio(rounds, "attack", "alone", "mpps"),
+        "one_flow_kept_of_alone": measure.ratio(rounds, "one flow", "alone", "mpps"),
+    }
 
 
 def attacker(context, kind):
     """(its rules, the addresses that its packets have)"""
     away = "/ end actions represented_port ethdev_port_id physnet1 / end"
     if kind == "new flows":
-        rules = [f"flow create {_ATTACKER} ingress priority {n} pattern eth / ipv4 / udp src spec {1 + 600 * n} src last {600 * (n + 1)} src mask 65535 "
-                 f"dst is {1000 + n % 8} {away}" for n in range(100)]
+        rules = [
+            f"flow create {_ATTACKER} ingress priority {n} pattern eth / ipv4 / udp src spec {1 + 600 * n} src last {600 * (n + 1)} src mask 65535 "
+            f"dst is {1000 + n % 8} {away}"
+            for n in range(100)
+        ]
         rules.append(f"flow create {_ATTACKER} ingress priority 100 pattern eth {away}")
         return rules, ("10.7.0.1", "10.7.0.2")
     name, filters, trace = sets.rule_set(context, "nest", _NESTED)
     context.say(f"the attacker's rules: {name}")
-    return rulesets.godwit_rules(filters, _ATTACKER, "physnet1"), tuple(map(rulesets.dotted, deepest(filters)))
+    return rulesets.godwit_rules(filters, _ATTACKER, "physnet1"), tuple(
+        map(rulesets.dotted, deepest(filters))
+    )
 
 
 def deepest(filters):
     """(source, destination): the middle of what is nested, which the longest prefixes share."""
-    return (max(filters, key=lambda one: one.source[1]).source[0], max(filters, key=lambda one: one.destination[1]).destination[0])
+    return (
+        max(filters, key=lambda one: one.source[1]).source[0],
+        max(filters, key=lambda one: one.destination[1]).destination[0],
+    )
 
 
 def turn(context, contender, vms, addresses, flows):
@@ -75,8 +97,18 @@ def turn(context, contender, vms, addresses, flows):
     if flows:
         streams = _STREAMS if flows > 1 else 1
         for number in range(streams):
-            vms.stream(number + 1, source="attacker", dst=guests.mac(9), sip=addresses[0], dip=addresses[1], sport=1, dport=1000 + number,
-                       flows=flows, pps=_PPS // streams, seconds=3600)
+            vms.stream(
+                number + 1,
+                source="attacker",
+                dst=guests.mac(9),
+                sip=addresses[0],
+                dip=addresses[1],
+                sport=1,
+                dport=1000 + number,
+                flows=flows,
+                pps=_PPS // streams,
+                seconds=3600,
+            )
     daemon = contender.daemon
     contender.daemon.process.resume()
     before, began = received(daemon), time.monotonic()
@@ -89,7 +121,9 @@ def turn(context, contender, vms, addresses, flows):
     taken, took = received(daemon) - before, time.monotonic() - began
     result["attacker_kpps"] = taken / took / 1e3
     if flows and taken == 0:
-        raise TestbedError("the switch took none of the attacker's packets: its victim's rate says nothing")
+        raise TestbedError(
+            "the switch took none of the attacker's packets: its victim's rate says nothing"
+        )
     time.sleep(0.05)  # what is left in the attacker's ring
     daemon.process.halt()
     return result
@@ -101,6 +135,7 @@ def received(daemon):
 
 # The goals' figure.
 
+
 def worst_loss(results):
     """Percent of the victim's rate that the worse attack takes."""
     kept = [one["kept"] for one in results]
@@ -108,15 +143,43 @@ def worst_loss(results):
 
 
 def describe(result):
-    return (f"{result['kind']}: the victim's rate is {result['attack']['mpps']:.2f} Mpps, beside one flow {result['one flow']['mpps']:.2f}, alone "
-            f"{result['alone']['mpps']:.2f}: {100 * (1 - result['kept']):.1f} % lost to the attack")
+    return (
+        f"{result['kind']}: the victim's rate is {result['attack']['mpps']:.2f} Mpps, beside one flow {result['one flow']['mpps']:.2f}, alone "
+        f"{result['alone']['mpps']:.2f}: {100 * (1 - result['kept']):.1f} % lost to the attack"
+    )
 
 
-HEADINGS = ("attack", "alone Mpps", "beside one flow", "beside the attack", "% lost to it", "% of alone", "attacker kpps taken", "of one flow", "limit")
+HEADINGS = (
+    "attack",
+    "alone Mpps",
+    "beside one flow",
+    "beside the attack",
+    "% lost to it",
+    "% of alone",
+    "attacker kpps taken",
+    "of one flow",
+    "limit",
+)
 
 
 def tables(results):
-    return [("attack: the victim's rate", HEADINGS,
-             [[one["kind"], one["alone"]["mpps"], one["one flow"]["mpps"], one["attack"]["mpps"], f"{100 * (1 - one['kept']):.1f}",
-               f"{100 * (1 - one['kept_of_alone']):.1f}", one["attack"]["attacker_kpps"], one["one flow"]["attacker_kpps"], one["limit"]]
-              for one in results])]
+    return [
+        (
+            "attack: the victim's rate",
+            HEADINGS,
+            [
+                [
+                    one["kind"],
+                    one["alone"]["mpps"],
+                    one["one flow"]["mpps"],
+                    one["attack"]["mpps"],
+                    f"{100 * (1 - one['kept']):.1f}",
+                    f"{100 * (1 - one['kept_of_alone']):.1f}",
+                    one["attack"]["attacker_kpps"],
+                    one["one flow"]["attacker_kpps"],
+                    one["limit"],
+                ]
+                for one in results
+            ],
+        )
+    ]

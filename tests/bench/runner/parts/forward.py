@@ -10,12 +10,20 @@ a packet: what it costs, also where the generator is the slower of the two ("lim
 
 import dataclasses
 
-from . import measure, ovs, plot, rulesets, switches, traffic
-from .sets import rule_set
+from .. import measure, ovs, plot, rulesets, switches, traffic
+from ..sets import rule_set
 from testbed.bed import TestbedError
 
 RULES, FLOWS, SIZES = (1, 1000, 10000, 100000), (64, 8192, 65536, 1048576), (64, 1518)
-QUICK = ((1, 64, 64), (1, 64, 1518), (1, 65536, 64), (1000, 8192, 64), (10000, 64, 64), (10000, 8192, 64), (100000, 8192, 64))
+QUICK = (
+    (1, 64, 64),
+    (1, 64, 1518),
+    (1, 65536, 64),
+    (1000, 8192, 64),
+    (10000, 64, 64),
+    (10000, 8192, 64),
+    (100000, 8192, 64),
+)
 # Below this many cycles a packet times packets a second, against the clock, the switch waited for packets.
 _SWITCH_BOUND = 0.9
 
@@ -34,8 +42,12 @@ def rows(context):
     chosen = QUICK if context.quick else [(r, f, s) for s in SIZES for r in RULES for f in FLOWS]
     keep = [(context.options.rules, 0), (context.options.flows, 1), (context.options.size, 2)]
     if any(wanted for wanted, _ in keep):
-        chosen = [(r, f, s) for s in context.options.size or (64,) for r in context.options.rules or (1,)
-                  for f in context.options.flows or (64,)]
+        chosen = [
+            (r, f, s)
+            for s in context.options.size or (64,)
+            for r in context.options.rules or (1,)
+            for f in context.options.flows or (64,)
+        ]
     return [Row(*one) for one in chosen]
 
 
@@ -57,9 +69,13 @@ def run(context):
 
 def hugepages(context):
     """Of 2 MB, for the largest row: three generators, which hold their flows, and a switch each."""
+
     def megabytes(row):
-        generator = traffic.flowgen_mb() if row.rules == 1 else traffic.given_flows_mb(row.flows, row.size)
+        generator = (
+            traffic.flowgen_mb() if row.rules == 1 else traffic.given_flows_mb(row.flows, row.size)
+        )
         return 3 * generator + 128 + 256 + 512
+
     return max(megabytes(row) for row in rows(context)) // 2 + 64
 
 
@@ -71,7 +87,10 @@ class Traffic:
         if row.rules == 1:
             self.set, self._headers = None, None
             towards = "flow create {} ingress pattern eth / end actions represented_port ethdev_port_id {} / end"
-            self.godwit = [towards.format(switches.OWNER, switches.PEER), towards.format(switches.PEER, switches.OWNER)]
+            self.godwit = [
+                towards.format(switches.OWNER, switches.PEER),
+                towards.format(switches.PEER, switches.OWNER),
+            ]
             self.ovs = ["in_port=1,actions=output:2", "in_port=2,actions=output:1"]
         else:
             self.set, filters, trace = rule_set(context, "acl", row.rules)
@@ -107,11 +126,17 @@ def measure_row(context, bed, row):
     rounds = []
     for _ in range(context.rounds):
         rounds.append({name: one.sample(context.seconds) for name, one in contenders.items()})
-    result = {"row": dataclasses.asdict(row), "name": row.name(), "set": offered.set, "skipped": skipped, "rounds": rounds,
-              "cycles_vs_testpmd": measure.ratio(rounds, "godwit", "testpmd", "cycles"),
-              "rate_vs_testpmd": measure.ratio(rounds, "godwit", "testpmd", "mpps"),
-              "cycles_vs_ovs": measure.ratio(rounds, "ovs", "godwit", "cycles"),
-              "rate_vs_ovs": measure.ratio(rounds, "godwit", "ovs", "mpps")}
+    result = {
+        "row": dataclasses.asdict(row),
+        "name": row.name(),
+        "set": offered.set,
+        "skipped": skipped,
+        "rounds": rounds,
+        "cycles_vs_testpmd": measure.ratio(rounds, "godwit", "testpmd", "cycles"),
+        "rate_vs_testpmd": measure.ratio(rounds, "godwit", "testpmd", "mpps"),
+        "cycles_vs_ovs": measure.ratio(rounds, "ovs", "godwit", "cycles"),
+        "rate_vs_ovs": measure.ratio(rounds, "godwit", "ovs", "mpps"),
+    }
     clock_hz = contenders["godwit"].clock_hz
     for name in contenders:
         result[name] = measure.medians(rounds, name)
@@ -123,7 +148,11 @@ def measure_row(context, bed, row):
 
 def limit(figures, clock_hz):
     """Who was the slower one: "switch" or "generator"."""
-    return "switch" if (figures["cycles"] or 0) * figures["mpps"] * 1e6 >= _SWITCH_BOUND * clock_hz else "generator"
+    return (
+        "switch"
+        if (figures["cycles"] or 0) * figures["mpps"] * 1e6 >= _SWITCH_BOUND * clock_hz
+        else "generator"
+    )
 
 
 def best_configuration(context, contender):
@@ -146,12 +175,30 @@ def describe(result):
     parts = [f"{result['name']}:"]
     for name in ("godwit", "testpmd", "ovs"):
         if name in result:
-            parts.append(f"{name} {result[name]['cycles']:.0f} cycles, {result[name]['mpps']:.2f} Mpps;")
+            parts.append(
+                f"{name} {result[name]['cycles']:.0f} cycles, {result[name]['mpps']:.2f} Mpps;"
+            )
     return " ".join(parts)
 
 
-HEADINGS = ("rules", "flows", "B", "godwit cyc", "Mpps", "limit", "testpmd cyc", "Mpps", "limit", "OVS cyc", "Mpps", "limit", "OVS by",
-            "cyc /testpmd", "OVS cyc/", "rate /OVS")
+HEADINGS = (
+    "rules",
+    "flows",
+    "B",
+    "godwit cyc",
+    "Mpps",
+    "limit",
+    "testpmd cyc",
+    "Mpps",
+    "limit",
+    "OVS cyc",
+    "Mpps",
+    "limit",
+    "OVS by",
+    "cyc /testpmd",
+    "OVS cyc/",
+    "rate /OVS",
+)
 
 
 def tables(results):
@@ -164,22 +211,54 @@ def tables(results):
             continue
         for name in ("godwit", "testpmd", "ovs"):
             figures = one.get(name)
-            cells += [figures["cycles"], figures["mpps"], figures["limit"]] if figures else ["-", "-", "-"]
-        cells += [one["ovs"]["configuration"] if "ovs" in one else "-", one["cycles_vs_testpmd"], one["cycles_vs_ovs"],
-                  one["rate_vs_ovs"]]
+            cells += (
+                [figures["cycles"], figures["mpps"], figures["limit"]]
+                if figures
+                else ["-", "-", "-"]
+            )
+        cells += [
+            one["ovs"]["configuration"] if "ovs" in one else "-",
+            one["cycles_vs_testpmd"],
+            one["cycles_vs_ovs"],
+            one["rate_vs_ovs"],
+        ]
         lines.append(cells)
     return [("vhost-user to vhost-user, one worker", HEADINGS, lines)]
 
 
 def plots(results):
     """Cycles against rules, where more than one number of rules was measured with the same flows and frames."""
-    flows, size = max({(one["row"]["flows"], one["row"]["size"]) for one in results},
-                      key=lambda kind: sum((one["row"]["flows"], one["row"]["size"]) == kind for one in results))
+    flows, size = max(
+        {(one["row"]["flows"], one["row"]["size"]) for one in results},
+        key=lambda kind: sum((one["row"]["flows"], one["row"]["size"]) == kind for one in results),
+    )
     these = [one for one in results if (one["row"]["flows"], one["row"]["size"]) == (flows, size)]
     if len(these) < 2:
         return []
-    return [("forward.svg", plot.chart(
-        "vhost-user to vhost-user: cycles a packet", "rules", "busy cycles a packet",
-        [(label, [(one["row"]["rules"], one[name]["cycles"]) for one in these if name in one])
-         for name, label in (("godwit", "Godwit"), ("testpmd", "testpmd io, no rules"), ("ovs", "OVS-DPDK"))],
-        log_y=True, note=f"{flows} flows, {size} B, one worker"))]
+    return [
+        (
+            "forward.svg",
+            plot.chart(
+                "vhost-user to vhost-user: cycles a packet",
+                "rules",
+                "busy cycles a packet",
+                [
+                    (
+                        label,
+                        [
+                            (one["row"]["rules"], one[name]["cycles"])
+                            for one in these
+                            if name in one
+                        ],
+                    )
+                    for name, label in (
+                        ("godwit", "Godwit"),
+                        ("testpmd", "testpmd io, no rules"),
+                        ("ovs", "OVS-DPDK"),
+                    )
+                ],
+                log_y=True,
+                note=f"{flows} flows, {size} B, one worker",
+            ),
+        )
+    ]

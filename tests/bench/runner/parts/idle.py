@@ -11,8 +11,8 @@ import json
 import subprocess
 import time
 
-from . import guests, measure
-from .switches import CPU, background
+from .. import guests, measure
+from ..switches import CPU, background
 from testbed.process import wait_until
 
 # workers.idle, and the uplinks: one that is polled keeps a worker from long sleeps.
@@ -37,16 +37,33 @@ def run(context):
 
 
 def floor(context):
-    done = subprocess.run([context.tool("wake_floor"), str(CPU), str(_POLL_US), "3" if context.quick else "10"], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [context.tool("wake_floor"), str(CPU), str(_POLL_US), "3" if context.quick else "10"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     figures = json.loads(done.stdout)
-    return {"mode": "no switch", "core_percent": figures["core_percent"], "sleeps_per_s": figures["sleeps_per_s"], "latency_us": figures["wake_us"]}
+    return {
+        "mode": "no switch",
+        "core_percent": figures["core_percent"],
+        "sleeps_per_s": figures["sleeps_per_s"],
+        "latency_us": figures["wake_us"],
+    }
 
 
 def measure_mode(context, bed, name, idle, uplinks):
     sockets = {vm: bed.path(vm) for vm in ("vm1", "vm2")}
-    config = {"workers": {"cpus": [CPU], "idle": idle}, "uplinks": uplinks,
-              "endpoints": [guests.endpoint(f"{vm}/net0", number, path) for number, (vm, path) in enumerate(sockets.items(), 1)]}
+    config = {
+        "workers": {"cpus": [CPU], "idle": idle},
+        "uplinks": uplinks,
+        "endpoints": [
+            guests.endpoint(f"{vm}/net0", number, path)
+            for number, (vm, path) in enumerate(sockets.items(), 1)
+        ],
+    }
     seconds = 3 if context.quick else 10
     with guests.frontend(context) as vms:
         daemon = background(bed, context, "idle", config)
@@ -54,13 +71,28 @@ def measure_mode(context, bed, name, idle, uplinks):
             vms.open(vm, path=path, mac=guests.mac(number))
         vms.wait("all", 20000)
         time.sleep(0.5)
-        before, began, sleeps = guests.cpu_seconds(daemon.process.pid), time.monotonic(), worker(daemon)["sleeps"]
+        before, began, sleeps = (
+            guests.cpu_seconds(daemon.process.pid),
+            time.monotonic(),
+            worker(daemon)["sleeps"],
+        )
         time.sleep(seconds)
         took = time.monotonic() - began
-        share, sleeps = (guests.cpu_seconds(daemon.process.pid) - before) / took, (worker(daemon)["sleeps"] - sleeps) / took
+        share, sleeps = (guests.cpu_seconds(daemon.process.pid) - before) / took, (
+            worker(daemon)["sleeps"] - sleeps
+        ) / took
         latencies = wake_ups(vms, seconds)
-    return {"mode": name, "core_percent": 100 * share, "sleeps_per_s": sleeps, "packets": len(latencies),
-            "latency_us": {"p50": measure.percentile(latencies, 50), "p99": measure.percentile(latencies, 99), "max": max(latencies)}}
+    return {
+        "mode": name,
+        "core_percent": 100 * share,
+        "sleeps_per_s": sleeps,
+        "packets": len(latencies),
+        "latency_us": {
+            "p50": measure.percentile(latencies, 50),
+            "p99": measure.percentile(latencies, 99),
+            "max": max(latencies),
+        },
+    }
 
 
 def wake_ups(vms, seconds):
@@ -74,6 +106,7 @@ def wake_ups(vms, seconds):
             _, _, sent_ns = guests.numbered(frame.data)
             latencies.append((frame.header["time_ns"] - sent_ns) / 1000)
         return len(latencies) == count
+
     wait_until(take, 10 + 2 * seconds, f"of {count} packets not all came", 0)
     vms.stream_wait(1)
     return latencies
@@ -90,21 +123,44 @@ def of_mode(name, figure):
 
 def added_by_sleep(percentile):
     """For goals: what sleeping adds on the way from guest to guest, in us."""
+
     def added(results):
         latency = {one["mode"]: one["latency_us"][percentile] for one in results}
-        return latency["asleep"] - latency["spinning"] if {"asleep", "spinning"} <= latency.keys() else None
+        return (
+            latency["asleep"] - latency["spinning"]
+            if {"asleep", "spinning"} <= latency.keys()
+            else None
+        )
+
     return added
 
 
 def describe(result):
     latency = result["latency_us"]
-    return (f"{result['mode']}: {result['core_percent']:.1f} % of a core, {result['sleeps_per_s']:.0f} sleeps a second, "
-            f"{'woken in' if result['mode'] == 'no switch' else 'guest to guest'} {latency['p50']:.0f} us, p99 {latency['p99']:.0f} us")
+    return (
+        f"{result['mode']}: {result['core_percent']:.1f} % of a core, {result['sleeps_per_s']:.0f} sleeps a second, "
+        f"{'woken in' if result['mode'] == 'no switch' else 'guest to guest'} {latency['p50']:.0f} us, p99 {latency['p99']:.0f} us"
+    )
 
 
 HEADINGS = ("mode", "% of a core", "sleeps/s", "us to the guest, or awake p50", "p99", "max")
 
 
 def tables(results):
-    return [("idle", HEADINGS, [[one["mode"], one["core_percent"], one["sleeps_per_s"], one["latency_us"]["p50"], one["latency_us"]["p99"],
-                                 one["latency_us"]["max"]] for one in results])]
+    return [
+        (
+            "idle",
+            HEADINGS,
+            [
+                [
+                    one["mode"],
+                    one["core_percent"],
+                    one["sleeps_per_s"],
+                    one["latency_us"]["p50"],
+                    one["latency_us"]["p99"],
+                    one["latency_us"]["max"],
+                ]
+                for one in results
+            ],
+        )
+    ]

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`scripts/bench scale`: whether workers slow each other. The pipeline without devices on one CPU and on two at once, on one shared
+switch (pipeline_scaling.cc); the ratio is 2 at best. The first two rows are the machine's own: threads that share nothing, and
+threads that all write one line."""
+
+import json
+import os
+import subprocess
+
+from testbed.bed import TestbedError
+
+
+def run(context):
+    if len(os.sched_getaffinity(0)) < 2:
+        raise TestbedError("one CPU: nothing to scale to")
+    done = subprocess.run(
+        [context.tool("pipeline_scaling"), "--json", "--rounds", str(context.rounds)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    if done.returncode != 0:
+        raise TestbedError(f"pipeline_scaling: exit code {done.returncode}: {done.stderr[-500:]}")
+    found = json.loads(done.stdout)
+    for row in found["rows"]:
+        context.say(
+            f"{row['name']}: {row['alone_per_second'] / 1e6:.1f} M/s alone, {row['together_per_second'] / 1e6:.1f} together: x {row['scale']:.2f}"
+        )
+    return found
+
+
+def tables(found):
+    return [
+        (
+            f"scale: one worker and {found['workers']}",
+            ("rules", "M/s alone", "M/s together", "x"),
+            [
+                [
+                    row["name"],
+                    row["alone_per_second"] / 1e6,
+                    row["together_per_second"] / 1e6,
+                    row["scale"],
+                ]
+                for row in found["rows"]
+            ],
+        )
+    ]
