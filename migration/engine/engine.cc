@@ -9,7 +9,7 @@
 #include "migration/engine/engine_impl.h"
 #include "migration/journal/policy_record.h"
 #include "migration/link/peer.h"
-#include "migration/moves/announce.h"
+#include "migration/moves/fabric/announce.h"
 #include "migration/policy/rewriting.h"
 
 namespace godwit::migration {

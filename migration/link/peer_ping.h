@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "migration/link/network.h"
+#include "migration/link/peer_link.h"
 
 namespace godwit::migration {
 
@@ -37,17 +38,17 @@ class PeerPing : public std::enable_shared_from_this<PeerPing> {
   [[nodiscard]] bool over() const { return over_; }
 
  private:
+  void on_hello(const wire::Hello& hello);
   void on_message(const wire::Envelope& message);
+  void on_lost(PeerLink::Loss loss, const std::string& reason);
   void send_ping();
   void end(Result<PingReport> report);
 
-  Network& network_;
   const Clock& clock_;
-  const std::string self_;
   const uint64_t count_;
   Done done_;
   PingReport report_;
-  std::shared_ptr<PeerSession> session_;
+  PeerLink link_;
   std::unique_ptr<Timer> timer_;
   uint64_t began_ns_ = 0;
   bool over_ = false;

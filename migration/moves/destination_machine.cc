@@ -191,14 +191,4 @@ std::string_view name_of(DestinationAction action) {
   return kActionNames[static_cast<size_t>(action)];
 }
 
-const DestinationTransition* DestinationMachine::step(DestinationEvent event) {
-  for (const DestinationTransition& transition : table_) {
-    if (transition.from == state_ && transition.event == event) {
-      state_ = transition.to;
-      return &transition;
-    }
-  }
-  return nullptr;
-}
-
 }  // namespace godwit::migration

@@ -20,11 +20,11 @@
 // its word that the move is done.
 #pragma once
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
+
+#include "migration/moves/machine.h"
 
 namespace godwit::migration {
 
@@ -97,33 +97,18 @@ enum class DestinationAction : uint8_t {
   kCount
 };
 
-struct DestinationTransition {
-  DestinationState from;
-  DestinationEvent event;
-  DestinationState to;
-  std::array<DestinationAction, 9> actions;  // kNone ends the list
-};
+using DestinationTransition = Transition<DestinationState, DestinationEvent, DestinationAction, 9>;
 
 [[nodiscard]] std::span<const DestinationTransition> destination_transitions();
 [[nodiscard]] std::string_view name_of(DestinationState state);
 [[nodiscard]] std::string_view name_of(DestinationEvent event);
 [[nodiscard]] std::string_view name_of(DestinationAction action);
 
-class DestinationMachine {
+class DestinationMachine final : public Machine<DestinationTransition> {
  public:
-  explicit DestinationMachine(
-      std::span<const DestinationTransition> table = destination_transitions(),
-      DestinationState state = DestinationState::kOffered)
-      : table_(table), state_(state) {}
-  [[nodiscard]] DestinationState state() const { return state_; }
-  [[nodiscard]] bool over() const {
-    return state_ == DestinationState::kDone || state_ == DestinationState::kAborted;
-  }
-  const DestinationTransition* step(DestinationEvent event);
-
- private:
-  std::span<const DestinationTransition> table_;
-  DestinationState state_;
+  explicit DestinationMachine(Table table = destination_transitions(),
+                              State state = State::kOffered)
+      : Machine(table, state) {}
 };
 
 }  // namespace godwit::migration

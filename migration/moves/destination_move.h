@@ -10,8 +10,8 @@
 #include <variant>
 #include <vector>
 
-#include "migration/moves/announce.h"
 #include "migration/moves/destination_machine.h"
+#include "migration/moves/fabric/announce.h"
 #include "migration/moves/move_context.h"
 #include "migration/policy/rewriting.h"
 

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // `migrate pull`: asks the host that has a VM to move it here. That host then starts a move like
-// any other, with the id that was asked for; the request ends when its offer has come, or with the
+// any other, with the id of the request. The request ends when the offer has come, or with the
 // reason why none comes.
+//
+// Thread safety: the control thread only.
 #pragma once
 
 #include <memory>
 #include <string>
 
+#include "migration/link/peer_link.h"
 #include "migration/moves/move_context.h"
 
 namespace godwit::migration {
@@ -15,10 +18,11 @@ namespace godwit::migration {
 class PullRequest : public std::enable_shared_from_this<PullRequest> {
  public:
   PullRequest(MoveContext& context, std::string vm, std::string from, std::string id,
-              std::string address);
+              const std::string& address);
 
   void begin();
-  void arrived();  // the offer has come
+  // The offer has come.
+  void arrived();
   void cancel();
   void stop();
 
@@ -27,15 +31,17 @@ class PullRequest : public std::enable_shared_from_this<PullRequest> {
   [[nodiscard]] const MoveStatus& status() const { return status_; }
 
  private:
+  void ask();
   void on_message(const wire::Envelope& message);
+  void on_lost(PeerLink::Loss loss, const std::string& reason);
+  // Ends the request; with an error, also in the status and the log.
   void end(const std::string& error);
 
   MoveContext& context_;
-  std::string address_;
-  std::shared_ptr<PeerSession> session_;
-  std::unique_ptr<Timer> timer_;
   MoveStatus status_;
-  bool agreed_ = false;
+  PeerLink link_;
+  std::unique_ptr<Timer> timer_;
+  bool agreed_ = false;  // the peer will start the move
   bool over_ = false;
 };
 

@@ -186,14 +186,4 @@ std::string_view name_of(SourceState state) { return kStateNames[static_cast<siz
 std::string_view name_of(SourceEvent event) { return kEventNames[static_cast<size_t>(event)]; }
 std::string_view name_of(SourceAction action) { return kActionNames[static_cast<size_t>(action)]; }
 
-const SourceTransition* SourceMachine::step(SourceEvent event) {
-  for (const SourceTransition& transition : table_) {
-    if (transition.from == state_ && transition.event == event) {
-      state_ = transition.to;
-      return &transition;
-    }
-  }
-  return nullptr;
-}
-
 }  // namespace godwit::migration

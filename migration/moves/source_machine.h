@@ -18,11 +18,11 @@
 // (the engine). An event without a row changes nothing: late and repeated messages are absorbed.
 #pragma once
 
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
+
+#include "migration/moves/machine.h"
 
 namespace godwit::migration {
 
@@ -102,33 +102,17 @@ enum class SourceAction : uint8_t {
   kCount
 };
 
-struct SourceTransition {
-  SourceState from;
-  SourceEvent event;
-  SourceState to;
-  std::array<SourceAction, 7> actions;  // kNone ends the list
-};
+using SourceTransition = Transition<SourceState, SourceEvent, SourceAction, 7>;
 
 [[nodiscard]] std::span<const SourceTransition> source_transitions();
 [[nodiscard]] std::string_view name_of(SourceState state);
 [[nodiscard]] std::string_view name_of(SourceEvent event);
 [[nodiscard]] std::string_view name_of(SourceAction action);
 
-class SourceMachine {
+class SourceMachine final : public Machine<SourceTransition> {
  public:
-  explicit SourceMachine(std::span<const SourceTransition> table = source_transitions(),
-                         SourceState state = SourceState::kConnecting)
-      : table_(table), state_(state) {}
-  [[nodiscard]] SourceState state() const { return state_; }
-  [[nodiscard]] bool over() const {
-    return state_ == SourceState::kDone || state_ == SourceState::kAborted;
-  }
-  // Takes the event; what is to be done, in order. nullptr: the event means nothing here.
-  const SourceTransition* step(SourceEvent event);
-
- private:
-  std::span<const SourceTransition> table_;
-  SourceState state_;
+  explicit SourceMachine(Table table = source_transitions(), State state = State::kConnecting)
+      : Machine(table, state) {}
 };
 
 }  // namespace godwit::migration

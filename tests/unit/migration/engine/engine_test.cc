@@ -8,7 +8,7 @@
 
 #include <cstring>
 
-#include "migration/moves/announce.h"
+#include "migration/moves/fabric/announce.h"
 #include "tests/unit/migration/engine/two_engines.h"
 
 namespace godwit::migration {

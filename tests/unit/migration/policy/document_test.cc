@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "migration/moves/announce.h"
+#include "migration/moves/fabric/announce.h"
 
 namespace godwit::migration {
 namespace {

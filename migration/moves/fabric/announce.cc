@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/moves/announce.h"
+#include "migration/moves/fabric/announce.h"
 
 #include <algorithm>
 #include <array>
