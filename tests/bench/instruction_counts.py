@@ -1,17 +1,21 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions that the classifier and the pipeline take for fixed input, held against those kept in instruction_counts.txt.
+"""Counts the instructions of the classifier and the pipeline on fixed input, and compares them with
+instruction_counts.txt.
 
-    scripts/test counts                                       compare: the usual way
-    tests/bench/instruction_counts.py BUILD --renew           write the file anew, after a change that is meant to change them
+    scripts/test counts                               compares; this is the usual way
+    tests/bench/instruction_counts.py BUILD --renew   writes the file again, if a change is intended
 
-BUILD is a debugoptimized build (scripts/test has one in build/test). Counts come from valgrind's callgrind, each part of
-fixed_classifier and fixed_pipeline alone, on both paths of the code: that for any CPU, and that for one with AVX2, which is
-left out where there is none. (Valgrind shows no later extensions to what it runs.) They are the same on every machine, but
-not from every compiler: with another than the file's nothing is compared.
+BUILD is a debugoptimized build; scripts/test has one in build/test. valgrind's callgrind counts
+each part of fixed_classifier and fixed_pipeline alone, on both code paths: the one for any CPU and
+the one for AVX2. The latter is left out on a CPU without AVX2. Valgrind shows no later extensions
+to the program.
 
-More than TOLERANCE above the kept count fails: a path has become slower. As much below fails as well: the kept count
-would let the next slower one pass, so it must be renewed.
+The counts are the same on every machine, but not for every compiler. With another compiler than the
+file's, nothing is compared.
+
+A count more than TOLERANCE above the kept one fails, because a path has become slower. A count as
+much below fails too, because the kept one would let the next slower change pass.
 """
 import argparse
 import concurrent.futures
@@ -25,7 +29,7 @@ from pathlib import Path
 
 KEPT = Path(__file__).resolve().parent / "instruction_counts.txt"
 TOLERANCE = 0.03
-# How many units a part does, for people: instructions a unit.
+# The number of units of each part. The file shows instructions a unit for readers.
 PARTS = {
     "fixed_classifier": {
         "fixed_build": 1000,
@@ -48,14 +52,16 @@ PARTS = {
 PATHS = ("any", "avx2")
 RENEW = "tests/bench/instruction_counts.py build/test --renew"
 HEADER = f"""\
-# Instructions of a debugoptimized build for fixed input; scripts/test holds a run against them, with {TOLERANCE:.0%} of room.
-# To be renewed by a commit that is meant to change them: {RENEW}
-# path: any CPU, or one with AVX2. unit: a rule, a lookup, an update, a packet.
+# Instructions of a debugoptimized build for fixed input.
+# scripts/test allows a change of {TOLERANCE:.0%}.
+# A commit that is meant to change them renews this file:
+#   {RENEW}
+# path: any CPU, or a CPU with AVX2. unit: a rule, a lookup, an update, a packet.
 """
 
 
 class CountError(Exception):
-    """No count; the message says why."""
+    """A count cannot be made. The message says why."""
 
 
 def has_avx2(cpuinfo="/proc/cpuinfo"):
@@ -64,7 +70,8 @@ def has_avx2(cpuinfo="/proc/cpuinfo"):
 
 
 def compiler(build):
-    """What a debugoptimized build directory compiles with, such as "gcc 12.2.0"."""
+    """Returns the compiler of a debugoptimized build directory, such as "gcc 12.2.0". Raises
+    CountError."""
     info = Path(build) / "meson-info"
     try:
         options = {
@@ -73,10 +80,10 @@ def compiler(build):
         }
         targets = json.loads((info / "intro-targets.json").read_text())
     except (OSError, ValueError) as error:
-        raise CountError(f"{build} is no build directory: {error}") from None
+        raise CountError(f"{build} is not a build directory: {error}") from None
     if options["buildtype"] != "debugoptimized":
         raise CountError(
-            f"{build} is a {options['buildtype']} build: counts are of a debugoptimized one"
+            f"{build} is a {options['buildtype']} build; counts need a debugoptimized one"
         )
     command = next(
         source["compiler"]
@@ -91,7 +98,7 @@ def compiler(build):
 
 
 def compiler_name(version):
-    """Of what --version prints; the distribution's own revision does not count."""
+    """Returns the name in the output of --version, without the distribution's revision."""
     first = version.partition("\n")[0]
     clang = re.search(r"clang version ([\d.]+)", first)
     return (
@@ -100,7 +107,7 @@ def compiler_name(version):
 
 
 def count(build, program, part, path):
-    """The instructions of one part."""
+    """Returns the instructions of one part."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [
             "valgrind",
@@ -115,7 +122,7 @@ def count(build, program, part, path):
                 command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
             )
         except subprocess.TimeoutExpired:
-            raise CountError(f"{program} {part}: no end after 300 s") from None
+            raise CountError(f"{program} {part}: still running after 300 s") from None
         except FileNotFoundError:
             raise CountError("valgrind is not installed (scripts/setup)") from None
     if done.returncode != 0:
@@ -126,12 +133,12 @@ def count(build, program, part, path):
 def parse_count(text, what):
     found = re.search(r"Collected : (\d+)", text)
     if not found or int(found.group(1)) == 0:
-        raise CountError(f"{what}: callgrind counted nothing")
+        raise CountError(f"{what}: callgrind counted no instruction")
     return int(found.group(1))
 
 
 def count_all(build, paths, threads=None):
-    """{(program, part, path): instructions}"""
+    """Returns {(program, part, path): instructions}."""
     wanted = [
         (program, part, path)
         for program, parts in PARTS.items()
@@ -143,7 +150,7 @@ def count_all(build, paths, threads=None):
 
 
 def read(text):
-    """(compiler, {(program, part, path): instructions})"""
+    """Parses the kept file. Returns (compiler, {(program, part, path): instructions})."""
     kept, made_by = {}, None
     for line in text.splitlines():
         words = line.split()
@@ -161,27 +168,29 @@ def write(made_by, counts):
     ]
     for (program, part, path), instructions in counts.items():
         lines.append(
-            f"{program:18} {part:22} {path:5} {instructions:12} {instructions / PARTS[program][part]:9.1f}"
+            f"{program:18} {part:22} {path:5} {instructions:12} "
+            f"{instructions / PARTS[program][part]:9.1f}"
         )
     return HEADER + "\n".join(lines) + "\n"
 
 
 def compare(kept, counts):
-    """[(name, None or what is wrong)]: each count that was made, and each that is kept on a path that was counted."""
+    """Returns [(name, what is wrong or None)] for each count that was made, and for each that is
+    kept on a path that was counted."""
     paths = {path for _, _, path in counts}
     results = []
     for key in list(counts) + [key for key in kept if key not in counts and key[2] in paths]:
         name = " ".join(key)
         if key not in kept:
-            results.append((name, f"no count is kept; {RENEW}"))
+            results.append((name, f"the file has no such count; {RENEW}"))
         elif key not in counts:
-            results.append((name, f"is kept and was not counted; {RENEW}"))
+            results.append((name, f"the file has this count, but nothing counted it; {RENEW}"))
         else:
             change = counts[key] / kept[key] - 1
             said = f"{counts[key]:,} instructions, {change:+.1%} of the {kept[key]:,} kept"
             wrong = None
             if change > TOLERANCE:
-                wrong = f"slower: {said}; where that is meant, {RENEW}"
+                wrong = f"slower: {said}; if that is intended, {RENEW}"
             elif change < -TOLERANCE:
                 wrong = f"faster: {said}; keep it: {RENEW}"
             results.append((name, wrong))
@@ -189,7 +198,7 @@ def compare(kept, counts):
 
 
 def check(build, add):
-    """For scripts/test: add(name, outcome, reason) for each count."""
+    """Calls add(name, outcome, reason) for each count. scripts/test uses it."""
     made_by, kept = read(KEPT.read_text())
     try:
         here = compiler(build)
@@ -220,7 +229,7 @@ def main():
     arguments = parser.parse_args()
     try:
         if not has_avx2():
-            parser.error("the counts of both paths want a CPU with AVX2")
+            parser.error("counting both paths needs a CPU with AVX2")
         made_by, counts = compiler(arguments.build), count_all(arguments.build, PATHS)
     except CountError as error:
         parser.error(str(error))

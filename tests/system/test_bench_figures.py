@@ -248,8 +248,8 @@ def test_a_count_fails_when_it_is_slower_and_when_what_is_kept_is_out_of_date():
     for counted, wrong in ((1000, None), (1029, None), (1031, "slower"), (971, None), (969, "faster")):
         (name, reason), = instruction_counts.compare({key: 1000, other: 1000}, {key: counted})
         assert name == "fixed_classifier fixed_lookups any" and (reason is None if wrong is None else reason.startswith(wrong)), counted
-    assert "no count is kept" in instruction_counts.compare({}, {key: 1})[0][1]
-    assert "was not counted" in instruction_counts.compare({key: 1, ("gone", "gone", "any"): 1}, {key: 1})[1][1]
+    assert "has no such count" in instruction_counts.compare({}, {key: 1})[0][1]
+    assert "nothing counted it" in instruction_counts.compare({key: 1, ("gone", "gone", "any"): 1}, {key: 1})[1][1]
     assert instruction_counts.parse_count("==1== Collected : 17443479\n", "x") == 17443479
     for text in ("==1== Collected : 0\n", "nothing"):
         with pytest.raises(instruction_counts.CountError):
@@ -348,7 +348,7 @@ def test_a_plot_puts_points_where_they_belong_and_leaves_out_what_was_not_measur
     places = [tuple(map(float, place.split())) for place in path.split("L")]
     assert len(places) == 3 and places[0][0] < places[1][0] < places[2][0] and places[0][1] > places[1][1] > places[2][1]
     assert places[1][0] - places[0][0] == pytest.approx(places[2][0] - places[1][0], abs=0.2)  # decades are as wide
-    with pytest.raises(ValueError, match="nothing to draw"):
+    with pytest.raises(ValueError, match="has no point"):
         plot.chart("t", "x", "y", [("a", [])])
     assert [plot.number(value) for value in (0.5, 20, 1000, 2e6)] == ["0.5", "20", "1k", "2M"]
 
@@ -378,7 +378,7 @@ def test_a_numbered_frame_is_read_and_a_strange_one_refused():
     import struct
     data = bytes(44) + struct.pack("!IQq", 7, 123, 456789)
     assert guests.numbered(data) == (7, 123, 456789)
-    with pytest.raises(Exception, match="nobody sent"):
+    with pytest.raises(Exception, match="without a number"):
         guests.numbered(bytes(20))
     assert guests.mac(0x1234) == "02:00:00:00:12:34" and idle.of_mode("asleep", lambda one: 1)([]) is None
     assert scale.tables(RESULTS["scale"])[0][2][0][3] == 1.9 and forward.limit({"cycles": 500.0, "mpps": 4.0}, 2.1e9) == "switch"

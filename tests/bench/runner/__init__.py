@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What scripts/bench runs: parts that measure Godwit beside its peers, and what is made of their figures."""
+"""The runner of scripts/bench: measures Godwit beside other switches and reports the figures."""

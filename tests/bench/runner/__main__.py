@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Behind scripts/bench, which has seen to what this needs: runs the parts, prints tables and goals, writes JSON and plots."""
+"""Runs the parts of scripts/bench, which has installed and built what they need. Prints tables and
+goals; writes JSON, Markdown and plots."""
 
 import argparse
 import contextlib
@@ -13,8 +14,7 @@ from . import goals, measure, ovs, report, sets
 from .parts import attack, classifier, forward, idle, ports, scale, swap
 from testbed.bed import Testbed, TestbedError
 
-# Each has run(context), whose answer goes into the JSON, and tables(of that answer): [(title, headings, lines)]. Some have
-# plots(of the answer): [(file name, SVG)].
+# parts/__init__.py says what each module has.
 PARTS = {
     "classifier": classifier,
     "forward": forward,
@@ -24,12 +24,12 @@ PARTS = {
     "idle": idle,
     "scale": scale,
 }
-# 2 MB each; what parts other than forward have at once, at most: three generators, a switch each.
+# Of 2 MB each. Parts other than forward run three generators with a switch each at most.
 _HUGEPAGES = 800
 
 
 class Context:
-    """What a part needs to know. scope() gives a Testbed of its own: its processes end with it."""
+    """Options and tools of one run, for the parts."""
 
     def __init__(self, arguments, scratch, log):
         self.options = arguments
@@ -45,6 +45,7 @@ class Context:
 
     @contextlib.contextmanager
     def scope(self):
+        """Opens a Testbed whose processes end with the scope."""
         with Testbed(keep_logs=self.options.keep_logs, log=self.say) as bed:
             yield bed
 
@@ -53,11 +54,12 @@ class Context:
         return self.built("control", "godwitd")
 
     def tool(self, name):
-        """A program of tests/bench."""
+        """Returns the path of a program of tests/bench."""
         return self.built("tests", "bench", name)
 
     def built(self, *path):
-        """A program of the build directory."""
+        """Returns the path of a program of the build directory. Raises TestbedError if it is not
+        built."""
         whole = os.path.join(self.build, *path)
         if not os.access(whole, os.X_OK):
             raise TestbedError(f"{whole} is not built")
@@ -121,7 +123,7 @@ def main():
 
 
 def write(arguments, document):
-    """What was asked for besides the text."""
+    """Writes the files that the options name."""
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump(document, file, indent=1)
@@ -137,6 +139,8 @@ def write(arguments, document):
 
 
 def reserve_hugepages(bed, setup, count):
+    """Reserves `count` hugepages, or _HUGEPAGES if there is no room for more. They are released
+    with `bed`."""
     record = ["--hugepages-record", bed.path("hugepages.before")]
     quiet = ["--no-packages", "--no-guest"]
     bed.callback(
@@ -152,7 +156,7 @@ def reserve_hugepages(bed, setup, count):
             == 0
         ):
             return
-        bed.log(f"fewer than {wanted} hugepages: what needs more will fail")
+        bed.log(f"fewer than {wanted} hugepages are free: parts that need more will fail")
 
 
 def machine():
@@ -170,7 +174,7 @@ def number_list(text):
         return tuple(int(word) for word in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"wants numbers with commas between, not '{text}'"
+            f"expected numbers separated by commas, got '{text}'"
         ) from None
 
 
@@ -207,7 +211,8 @@ def parse_arguments():
         parser.error(f"{unknown[0]}; parts: {', '.join(PARTS)}")
     if arguments.sets and "classifier" not in arguments.words:
         parser.error(
-            f"{arguments.sets[0]} is a set, which only the part classifier takes: scripts/bench classifier {arguments.sets[0]}"
+            f"{arguments.sets[0]} is a rule set, which only the part classifier takes: "
+            f"scripts/bench classifier {arguments.sets[0]}"
         )
     if set(arguments.size or ()) - {64, 1518}:
         parser.error("--size: 64 or 1518")

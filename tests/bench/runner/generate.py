@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rule sets by seed, for users who have no ClassBench files: the shapes that matter, not a model of anybody's network.
+"""Generates rule sets from a seed, for users without ClassBench files. The sets have the shapes
+that matter for a classifier. They do not model a real network.
 
-    acl    both addresses mostly full or near it, within some hundred networks; source ports open, destination ports a value
-           or a range: what an access list looks like
-    fw     one side wide open (lengths 0 to 2) or both short; services by destination port; many overlaps
-    ipc    in between: all prefix lengths, a third of the protocols wild, some ports on both sides
-    masks  some thousand different combinations of prefix lengths, each rule somewhere else: few overlaps, many tables
-    nest   prefixes of all lengths nested round one pair of addresses: everything overlaps
+    acl    access lists: addresses with full or nearly full prefixes in some hundred networks,
+           any source port, one destination port or a range
+    fw     firewalls: one side wide open (lengths 0 to 2) or both short, services by destination
+           port, many overlaps
+    ipc    chains: all prefix lengths, a third of the rules without protocol, some ports on both
+           sides
+    masks  thousands of combinations of prefix lengths, each rule elsewhere: few overlaps, many
+           tables
+    nest   prefixes of all lengths around one pair of addresses: all rules overlap
 
-The same seed, kind and count make the same set.
+The same kind, count and seed give the same set.
 """
 
 import os
@@ -46,7 +50,8 @@ _HIGH = (1024, 65535)
 
 
 def generate(kind, count, seed):
-    """`count` different filters, the first with the highest priority."""
+    """Returns `count` different filters, the first with the highest priority. Raises ValueError if
+    the kind has no more."""
     dice = random.Random(f"{kind} {count} {seed}")
     draw = {"acl": _Acl, "fw": _Fw, "ipc": _Ipc, "masks": _Masks, "nest": _Nest}[kind](dice, count)
     chosen, tries = {}, 0
@@ -57,13 +62,13 @@ def generate(kind, count, seed):
         chosen.setdefault(draw.filter())
     filters = list(chosen)
     if kind != "masks":
-        # Specific rules come first, as people write them, or the open ones would hide the rest.
+        # Specific rules come first, as operators write them; open rules would hide the others.
         filters.sort(key=lambda one: -(one.source[1] + one.destination[1] + dice.randint(0, 8)))
     return filters
 
 
 def write(directory, kind, count, seed, headers=None):
-    """Writes KIND_COUNT.xz and its trace; the set's name."""
+    """Writes KIND_COUNT.xz and its trace. Returns the name of the set."""
     filters = generate(kind, count, seed)
     name = f"{kind}_{count}"
     os.makedirs(directory, exist_ok=True)
@@ -92,7 +97,8 @@ class _Shape:
         return self.dice.choices((TCP, UDP, None, 1, 47), (tcp, udp, wild, 2, 1))[0]
 
     def ports(self, protocol, one, span):
-        """A service in `one` of 100 cases, a range in `span`, else any."""
+        """Returns a service in `one` of 100 cases, a range in `span` of them, and otherwise any
+        port."""
         if protocol not in (TCP, UDP):
             return ANY_PORT
         roll = self.dice.randrange(100)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The goals, and whether they are met by what was measured.
+"""The goals of scripts/bench, and whether the measured figures meet them.
 
-A goal that one figure decides is one entry; a row of several figures is several. A goal whose part was not run, or was run for
-other sets or rows, is left out; one whose part was run and gave no figure (no OVS here) has the value None and is not met.
+Each goal has one figure. A goal is left out if its part did not run, or ran for other rule sets or
+rows. A goal whose part ran without giving the figure (for example without OVS) has the value None
+and is not met.
 """
 
 import dataclasses
@@ -17,9 +18,9 @@ class Goal:
     name: str
     part: str
     bound: float
-    at_most: bool  # False: at least
-    value: Callable  # of the part's results; None: not measured
-    command: str = ""  # what gives it alone; default: the part
+    at_most: bool  # Otherwise `bound` is the least.
+    value: Callable  # Takes the results of the part. Returns None if it was not measured.
+    command: str = ""  # Measures this goal alone. By default the part does.
 
     def text(self):
         return f"{'at most' if self.at_most else 'at least'} {self.bound:g}"
@@ -29,7 +30,8 @@ class Goal:
 
 
 def evaluate(goals, results, restricted=()):
-    """{name: {"value", "goal", "met", "command"}} for the parts that have results; of `restricted` ones what has a figure."""
+    """Returns {name: {"value", "goal", "met", "command"}} for the parts that have results.
+    `restricted` parts ran for chosen sets or rows; their goals without a figure are left out."""
     found = {}
     for goal in goals:
         if goal.part not in results:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests that count and time what they get: NICs of the vhost-user front-end (tests/support/vhost_frontend) on CPU 0, in place of a
-traffic generator, where single packets matter more than their rate."""
+"""Guests that count and time single packets: NICs of the tests' vhost-user front-end, on CPU 0.
+They take the place of a traffic generator."""
 
 import contextlib
 import os
@@ -10,7 +10,8 @@ from testbed.bed import TestbedError
 from vhost_frontend.frontend import Frontend
 
 CPU = 0
-# Of a numbered packet over IPv4 (numbered_packets.h): stream, sequence, CLOCK_MONOTONIC ns.
+# A numbered packet over IPv4 (numbered_packets.h) has its stream, its sequence number and the time
+# of sending in ns of CLOCK_MONOTONIC.
 _NUMBERED = struct.Struct("!IQq")
 _NUMBERED_AT = 44
 
@@ -21,7 +22,7 @@ def mac(number):
 
 @contextlib.contextmanager
 def frontend(context):
-    """A front-end process, which ends with the scope."""
+    """Runs a front-end process until the scope ends."""
     with Frontend(
         executable=context.built("tests", "support", "vhost_frontend", "vhost-frontend")
     ) as vms:
@@ -30,19 +31,19 @@ def frontend(context):
 
 
 def endpoint(name, number, path):
-    """For the configuration of the switch that `path` leads to."""
+    """Returns the configuration of an endpoint whose socket is `path`."""
     return {"name": name, "vhost": {"socket": path}, "macs": [mac(number)]}
 
 
 def numbered(data):
-    """(stream, sequence, when it was sent) of a received frame's bytes."""
+    """Returns (stream, sequence, time of sending) of a received frame."""
     if len(data) < _NUMBERED_AT + _NUMBERED.size:
-        raise TestbedError(f"a frame that nobody sent: {data.hex()}")
+        raise TestbedError(f"a frame without a number arrived: {data.hex()}")
     return _NUMBERED.unpack_from(data, _NUMBERED_AT)
 
 
 def cpu_seconds(pid):
-    """That a process has used so far, all threads, finer than a clock tick."""
+    """Returns the CPU time of all threads of a process, finer than a clock tick."""
     total = 0
     for thread in os.listdir(f"/proc/{pid}/task"):
         try:

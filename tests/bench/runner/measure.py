@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of interleaved rounds: medians, ratios within a round, spread.
+"""Medians and ratios of interleaved rounds.
 
-A machine may be shared and noisy, so a figure alone says little. Each round measures every contender once, one after the
-other; what counts is the median over rounds of the ratio within a round.
+A machine may be shared and noisy, so a figure alone says little. Each round measures every
+contender once, one after the other. The result is the median over rounds of the ratio within a
+round.
 """
 
 import statistics
 
 
 def median(values):
-    """None of nothing."""
+    """Returns the median of the values that are not None, or None if there are none."""
     values = [value for value in values if value is not None]
     return statistics.median(values) if values else None
 
 
 def percentile(values, percent):
-    """The value below which `percent` of them are; None of nothing."""
+    """Returns the value below which `percent` of the values are, or None if there are none."""
     values = sorted(value for value in values if value is not None)
     return values[min(len(values) - 1, len(values) * percent // 100)] if values else None
 
@@ -26,9 +27,10 @@ def geometric_mean(values):
 
 
 def ratio(rounds, numerator, denominator, field):
-    """The median over rounds of field of `numerator` by that of `denominator`; None where either was never measured.
+    """Returns the median over rounds of `field` of `numerator` divided by that of `denominator`, or
+    None if no round has both.
 
-    rounds: a list of {contender: {field: value}}.
+    `rounds` is a list of {contender: {field: value}}.
     """
     pairs = [
         (one.get(numerator, {}).get(field), one.get(denominator, {}).get(field)) for one in rounds
@@ -37,14 +39,14 @@ def ratio(rounds, numerator, denominator, field):
 
 
 def medians(rounds, contender):
-    """{field: median} of one contender over rounds."""
+    """Returns {field: median over rounds} of one contender."""
     seen = [one[contender] for one in rounds if contender in one]
     fields = {field for one in seen for field in one}
     return {field: median([one.get(field) for one in seen]) for field in sorted(fields)}
 
 
 def rounded(value, digits=3):
-    """For output: numbers cut to `digits` after the point, everything else as it is."""
+    """Returns `value` with all floats rounded to `digits` decimals."""
     if isinstance(value, float):
         return round(value, digits)
     if isinstance(value, dict):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open vSwitch with DPDK, from Debian's package openvswitch-switch-dpdk: its own database, directories and sockets, so
-that one which the machine may run is left alone."""
+"""Runs Open vSwitch with DPDK from Debian's package openvswitch-switch-dpdk. It has its own
+database, directories and sockets, so an Open vSwitch that the machine already runs is not touched.
+"""
 
 import os
 import re
@@ -12,7 +13,8 @@ from testbed.process import Process, wait_until
 _VSWITCHD = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 _SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 
-# What its users choose between, by the name it has in the output. Each is measured; the best is what counts.
+# The configurations that users choose from, by their names in the output. All are measured, and the
+# best one counts.
 CONFIGURATIONS = {
     "EMC": {"emc-insert-inv-prob": "1", "smc-enable": "false"},
     "EMC 1 in 100": {"emc-insert-inv-prob": "100", "smc-enable": "false"},
@@ -22,15 +24,16 @@ CONFIGURATIONS = {
 
 
 def missing():
-    """Why it cannot be run here; None if it can."""
+    """Returns why OVS cannot run here, or None if it can."""
     for path in (_VSWITCHD, _SCHEMA):
         if not os.path.exists(path):
-            return f"{path} is not there: scripts/setup --bench installs openvswitch-switch-dpdk"
+            return f"{path} is missing; scripts/setup --bench installs openvswitch-switch-dpdk"
     return None
 
 
 class OpenVswitch:
-    """One ovs-vswitchd with one bridge; its PMD thread on `cpu`. Ports are vhost-user clients, numbered from 1."""
+    """One ovs-vswitchd with one bridge and a PMD thread on `cpu`. Ports are vhost-user clients,
+    numbered from 1."""
 
     def __init__(self, bed, name, cpu, socket_mb=512):
         self._bed = bed
@@ -92,7 +95,7 @@ class OpenVswitch:
         self._ports = 0
 
     def add_port(self, path):
-        """Its number."""
+        """Adds a port and returns its number."""
         self._ports += 1
         name = f"vhost{self._ports}"
         self._vsctl(
@@ -110,7 +113,7 @@ class OpenVswitch:
         return self._ports
 
     def set(self, values):
-        """other_config of the whole switch."""
+        """Sets other_config of the whole switch."""
         self._vsctl(
             "--no-wait",
             "set",
@@ -123,7 +126,7 @@ class OpenVswitch:
         self.set(values)
         self._vsctl(
             "set", "bridge", "br0", "other_config:bench=1"
-        )  # waits until ovs-vswitchd has seen it all
+        )  # This command returns after ovs-vswitchd has applied all changes.
 
     def replace_flows(self, lines):
         path = self._bed.path("flows.ovs")
@@ -144,7 +147,7 @@ class OpenVswitch:
         self.control("dpif-netdev/pmd-stats-clear")
 
     def statistics(self):
-        """Of the PMD thread since clear()."""
+        """Returns the figures of the PMD thread since clear()."""
         return parse_pmd_stats(self.control("dpif-netdev/pmd-stats-show"))
 
     def control(self, *words):
@@ -164,16 +167,20 @@ class OpenVswitch:
                 timeout=timeout_s,
             )
         except subprocess.TimeoutExpired as error:
-            raise TestbedError(f"{' '.join(command[:4])}: no end after {timeout_s} s") from error
+            raise TestbedError(
+                f"{' '.join(command[:4])}: still running after {timeout_s} s"
+            ) from error
         if done.returncode != 0:
             raise TestbedError(f"{' '.join(command)[:200]}: {(done.stderr or done.stdout)[-500:]}")
         return done.stdout
 
 
 def parse_pmd_stats(text):
-    """Of `dpif-netdev/pmd-stats-show`, the first PMD thread: {"packets", "cycles", "busy_share", hits by kind}.
+    """Parses the first PMD thread of `dpif-netdev/pmd-stats-show`. Returns {"packets", "cycles",
+    "busy_share", hits by kind}.
 
-    cycles: a packet, without those of loops that found nothing; None before any packet.
+    `cycles` are busy cycles a packet, without loops that found no packet. It is None before any
+    packet.
     """
     body = re.split(r"^main thread", text, flags=re.MULTILINE)[0]
 

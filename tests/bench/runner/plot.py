@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Line charts as SVG: one y axis, logarithmic or from zero, x axis logarithmic. No library, so that a plot needs nothing but Python."""
+"""Draws line charts as SVG. The x axis is logarithmic; the y axis is logarithmic or starts at zero.
+No library is needed."""
 
 import html
 import math
 
 WIDTH, HEIGHT = 720, 440
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 190, 52, 62
-# Told apart without colour, too: each series has a mark and a dash of its own. Colours after Okabe and Ito.
+# Each series has its own mark and dash, so it can be recognized without color. The colors are those
+# of Okabe and Ito.
 _STYLES = (
     ("#0072b2", "circle", ""),
     ("#d55e00", "square", "7 4"),
@@ -18,14 +20,15 @@ _STYLES = (
 
 
 def chart(title, x_label, y_label, series, log_y=False, note=""):
-    """The SVG's text. series: [(name, [(x, y)])]; x is positive, and y is where log_y. Points with None are left out."""
+    """Returns the SVG text. `series` is [(name, [(x, y)])]. x is positive, and so is y if `log_y`.
+    Points with None are left out. Raises ValueError if no point is left."""
     series = [
         (name, [(x, y) for x, y in points if x is not None and y is not None])
         for name, points in series
     ]
     series = [(name, points) for name, points in series if points]
     if not series:
-        raise ValueError(f"nothing to draw in '{title}'")
+        raise ValueError(f"the chart '{title}' has no point")
     xs = [x for _, points in series for x, _ in points]
     ys = [y for _, points in series for _, y in points]
     x_axis = _log_axis(min(xs), max(xs))
@@ -39,7 +42,8 @@ def chart(title, x_label, y_label, series, log_y=False, note=""):
         return bottom - (bottom - _TOP) * y_axis.share(value)
 
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
+        f'viewBox="0 0 {WIDTH} {HEIGHT}" '
         'font-family="DejaVu Sans, Helvetica, Arial, sans-serif" font-size="13">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
         _text(_LEFT, 26, title, size=16, weight="bold"),
@@ -60,7 +64,8 @@ def chart(title, x_label, y_label, series, log_y=False, note=""):
     out.append(_text((_LEFT + right) / 2, HEIGHT - 16, x_label, anchor="middle"))
     middle = (_TOP + bottom) / 2
     out.append(
-        f'<g transform="rotate(-90 20 {middle:.0f})">{_text(20, middle, y_label, anchor="middle")}</g>'
+        f'<g transform="rotate(-90 20 {middle:.0f})">'
+        f'{_text(20, middle, y_label, anchor="middle")}</g>'
     )
     for index, (name, points) in enumerate(series):
         colour, shape, dash = _STYLES[index % len(_STYLES)]
@@ -71,7 +76,8 @@ def chart(title, x_label, y_label, series, log_y=False, note=""):
         out += [_mark(shape, x, y, colour) for x, y in places]
         legend_y = _TOP + 10 + 22 * index
         out.append(
-            f'<line x1="{right + 16}" x2="{right + 48}" y1="{legend_y}" y2="{legend_y}" stroke="{colour}" stroke-width="2"{dashed}/>'
+            f'<line x1="{right + 16}" x2="{right + 48}" y1="{legend_y}" y2="{legend_y}" '
+            f'stroke="{colour}" stroke-width="2"{dashed}/>'
         )
         out.append(_mark(shape, right + 32, legend_y, colour))
         out.append(_text(right + 56, legend_y + 4, name))
@@ -79,7 +85,7 @@ def chart(title, x_label, y_label, series, log_y=False, note=""):
 
 
 def number(value):
-    """1000 as 1k, 0.5 as 0.5."""
+    """Returns 1000 as 1k and 0.5 as 0.5."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:g}{letter}"
@@ -92,12 +98,13 @@ class _Axis:
         self._low, self._high, self._scale = scale(low), scale(high), scale
 
     def share(self, value):
-        """0 at the lower end, 1 at the upper."""
+        """Returns 0 at the lower end and 1 at the upper end."""
         return (self._scale(value) - self._low) / (self._high - self._low)
 
 
 def _log_axis(low, high):
-    """Whole steps of 1, 2, 5 times a power of ten, as many as keep the labels apart."""
+    """Returns an axis with ticks at 1, 2 and 5 times a power of ten, few enough to keep labels
+    apart."""
     steps = [factor * 10.0**power for power in range(-9, 13) for factor in (1, 2, 5)]
     first = max(i for i, value in enumerate(steps) if value <= low)
     last = min(i for i, value in enumerate(steps) if value >= high)
@@ -126,7 +133,8 @@ def _linear_axis(high):
 
 def _text(x, y, text, anchor="start", size=13, weight="normal", fill="#222222"):
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" font-weight="{weight}" fill="{fill}">'
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" '
+        f'font-weight="{weight}" fill="{fill}">'
         f'{html.escape(text)}</text>'
     )
 
@@ -139,4 +147,5 @@ def _mark(shape, x, y, colour):
         "diamond": ((0, -6), (6, 0), (0, 6), (-6, 0)),
         "triangle": ((0, -5.5), (5.5, 4.5), (-5.5, 4.5)),
     }[shape]
-    return f'<polygon points="{" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in points)}" fill="{colour}"/>'
+    corners = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in points)
+    return f'<polygon points="{corners}" fill="{colour}"/>'

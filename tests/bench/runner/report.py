@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured, as text for a terminal and as Markdown."""
+"""Writes the figures as text for a terminal and as Markdown."""
 
 import os
 
@@ -7,7 +7,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def cell(value):
-    """A float has as many digits as tell something."""
+    """Returns the text of a value. A float has as many digits as are significant."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -22,7 +22,7 @@ def cell(value):
 
 
 def text_table(headings, lines):
-    """Aligned columns."""
+    """Returns a table with aligned columns."""
     rows = [list(headings)] + [[cell(value) for value in line] for line in lines]
     widths = [max(len(row[i]) for row in rows) for i in range(len(headings))]
     return "\n".join(
@@ -36,7 +36,7 @@ def markdown_table(headings, lines):
 
 
 def goals_table(found, commands=False):
-    """(headings, lines)"""
+    """Returns (headings, lines) of the goals."""
     headings = ("goal", "value", "wanted", "", *(("command",) if commands else ()))
     return headings, [
         (
@@ -51,10 +51,11 @@ def goals_table(found, commands=False):
 
 
 def markdown(document, parts):
-    """The figures of a run. document: what --json writes; parts: {name: module}."""
+    """Returns the figures of a run. `document` is what --json writes; `parts` is {name: module}."""
     machine = document["machine"]
     lines = [
-        f"Measured by `scripts/bench{' --quick' if document['quick'] else ''}` on {machine['cpus']} CPUs, {machine['cpu']}, Linux {machine['kernel']}, "
+        f"Measured by `scripts/bench{' --quick' if document['quick'] else ''}` "
+        f"on {machine['cpus']} CPUs, {machine['cpu']}, Linux {machine['kernel']}, "
         f"in {document['seconds'] / 60:.0f} minutes."
     ]
     if document["without_ovs"]:
@@ -76,7 +77,8 @@ def markdown(document, parts):
 
 
 def write_markdown(path, text):
-    """Between BEGIN and END where the file has them, else the file is the text."""
+    """Writes `text` between BEGIN and END if the file has these markers, and otherwise as the whole
+    file."""
     before, after = "", ""
     if os.path.exists(path):
         with open(path) as file:

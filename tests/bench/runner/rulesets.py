@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rule sets and header traces in ClassBench's filter format: read, turned into what each switch takes, and made by seed.
+"""Reads rule sets and header traces in ClassBench's filter format, and translates them for each
+switch.
 
     @SRC/LEN  DST/LEN  SPORT_LO : SPORT_HI  DPORT_LO : DPORT_HI  PROTO/MASK  [TCPFLAGS/MASK]
 
-The first line has the highest priority. TCP flags are ignored by everybody here. A trace has one header a line: source and
-destination (decimal), source port, destination port, protocol, then what is not read. Files that end in .xz are compressed.
+The first line has the highest priority. TCP flags are ignored. A trace has one header a line:
+source and destination in decimal, source port, destination port, protocol; further columns are
+ignored. Files that end in .xz are compressed.
 
-Rules for switches all forward: what is measured is finding them. A protocol that is wild with ports that are not stands
-for TCP and UDP, a rule each.
+All rules for switches forward, because only the search for a rule is measured. A filter with ports
+and without protocol becomes two rules, one for TCP and one for UDP.
 """
 
 import dataclasses
@@ -25,7 +27,7 @@ class Filter:
     destination: tuple
     source_ports: tuple  # (from, to)
     destination_ports: tuple
-    protocol: int  # None: any
+    protocol: int  # None stands for any.
 
     def line(self):
         def prefix(value):
@@ -33,7 +35,8 @@ class Filter:
 
         protocol = "0x00/0x00" if self.protocol is None else f"0x{self.protocol:02x}/0xFF"
         return (
-            f"@{prefix(self.source)}\t{prefix(self.destination)}\t{self.source_ports[0]} : {self.source_ports[1]}\t"
+            f"@{prefix(self.source)}\t{prefix(self.destination)}\t"
+            f"{self.source_ports[0]} : {self.source_ports[1]}\t"
             f"{self.destination_ports[0]} : {self.destination_ports[1]}\t{protocol}\t0x0000/0x0000"
         )
 
@@ -55,7 +58,7 @@ def open_text(path, mode="rt"):
 
 
 def find(directory, name):
-    """The set's file, compressed or not; None if it is not there."""
+    """Returns the file of the set, compressed or not, or None if there is none."""
     for path in (os.path.join(directory, name + ".xz"), os.path.join(directory, name)):
         if os.path.isfile(path):
             return path
@@ -92,7 +95,7 @@ def parse_filter(line):
 
 
 def read_trace(path, most=None):
-    """[(source, destination, source port, destination port, protocol)]"""
+    """Returns [(source, destination, source port, destination port, protocol)]."""
     headers = []
     with open_text(path) as file:
         for line in file:
@@ -105,7 +108,7 @@ def read_trace(path, most=None):
 
 
 def random_header(one, dice):
-    """A header that the filter matches."""
+    """Returns a header that the filter matches."""
 
     def inside(prefix):
         return prefix[0] | dice.getrandbits(32 - prefix[1]) if prefix[1] < 32 else prefix[0]
@@ -121,7 +124,8 @@ def random_header(one, dice):
 
 
 def flows(filters, trace, count, seed=1):
-    """`count` different headers: those of the trace first, then random ones inside random filters."""
+    """Returns `count` different headers: those of the trace, then random ones inside random
+    filters. Returns fewer if the filters do not have as many."""
     dice = random.Random(seed)
     found = dict.fromkeys(trace)
     chosen = list(found)[:count]
@@ -135,7 +139,7 @@ def flows(filters, trace, count, seed=1):
     return chosen
 
 
-# What switches take.
+# Rules in the formats of the switches.
 
 
 def _protocols(one):
@@ -146,7 +150,8 @@ def _protocols(one):
 
 
 def godwit_rules(filters, owner, to):
-    """Lines for a rules_file: the filters as ingress rules of `owner` that send to `to`, and one that sends the rest."""
+    """Returns lines for a rules_file: the filters as ingress rules of `owner` that send to `to`,
+    and a rule that sends everything else."""
     lines = []
     for priority, one in enumerate(filters):
         for protocol in _protocols(one):
@@ -182,7 +187,7 @@ def _godwit_pattern(one, protocol):
 
 
 def port_prefixes(low, high):
-    """A range of ports as (value, mask) pairs, the fewest."""
+    """Returns a range of ports as the fewest (value, mask) pairs."""
     pairs = []
     while low <= high:
         size = low & -low or 1 << 16
@@ -194,8 +199,8 @@ def port_prefixes(low, high):
 
 
 def ovs_flows(filters, in_port, out_port):
-    """Lines for `ovs-ofctl add-flows`. OpenFlow has no ranges: they become prefixes. There are 65,536 priorities, so with
-    more filters neighbours share one."""
+    """Returns lines for `ovs-ofctl add-flows`. OpenFlow has no ranges, so they become prefixes.
+    OpenFlow has 65,536 priorities, so neighbors share one if there are more filters."""
     lines = []
     for number, one in enumerate(filters):
         priority = 65535 - number * 65000 // max(len(filters), 65000)
@@ -227,10 +232,11 @@ def ovs_flows(filters, in_port, out_port):
 
 
 def acl_rule_lines(filters):
-    """For dpdk-test-acl --rulesf: ClassBench's own lines, priorities by position."""
+    """Returns lines for dpdk-test-acl --rulesf: ClassBench's own format, with priorities by
+    position."""
     return [one.line() for one in filters]
 
 
 def acl_trace_lines(headers):
-    """For dpdk-test-acl --tracef: addresses, ports and protocol as it reads them."""
+    """Returns lines for dpdk-test-acl --tracef: addresses, ports and protocol."""
     return [" ".join(str(value) for value in header) for header in headers]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rule sets are measured: ClassBench files where there are some, else sets of our own by seed.
+"""Selects the rule sets to measure: ClassBench files if there are any, and otherwise sets generated
+from a seed.
 
-A set is NAME.xz with NAME_trace.xz in the rulesets directory, or KIND_COUNT for one by seed (generate.KINDS). Names say
-what kind it is: acl1_10000 is of kind acl.
+A set is NAME.xz with NAME_trace.xz in the rulesets directory, or KIND_COUNT for a generated one
+(generate.KINDS). The name says the kind: acl1_10000 is of kind acl.
 """
 
 import os
@@ -13,27 +14,27 @@ from testbed.bed import TestbedError
 
 SEED = 1
 SIZES = (1000, 10_000, 100_000)
-MIXED = ("acl", "fw", "ipc")  # what the means are over: rules as people write them
+MIXED = ("acl", "fw", "ipc")  # The means are over these: rules as operators write them.
 _HARD = (("masks", 100_000), ("nest", 20_000))
-# Of a rulesets directory: how a set's name begins, by kind.
+# The beginning of a set's name in a rulesets directory, by kind.
 _CLASSBENCH = {"acl": "acl1", "fw": "fw1", "ipc": "ipc1", "masks": "msk", "nest": "nest"}
 _KINDS = {"acl": "acl", "fw": "fw", "ipc": "ipc", "msk": "masks", "masks": "masks", "nest": "nest"}
 
 
 def kind_of(name):
-    """None: of no kind that is known."""
+    """Returns the kind of a set, or None if it is not known."""
     found = re.match(r"(acl|fw|ipc|msk|masks|nest)\d*_", name)
     return _KINDS[found.group(1)] if found else None
 
 
 def size_of(name):
-    """The number of rules that a name ends with, 0 without one."""
+    """Returns the number of rules at the end of a name, or 0 if there is none."""
     found = re.search(r"_(\d+)$", name)
     return int(found.group(1)) if found else 0
 
 
 def available(directory):
-    """The sets of a rulesets directory, by size and name."""
+    """Returns the sets of a rulesets directory, sorted by size and name."""
     try:
         files = os.listdir(directory)
     except OSError:
@@ -45,8 +46,8 @@ def available(directory):
 
 
 def standard_sets(context):
-    """[(directory, name)]: all of the directory's access lists, firewalls and chains of 1,000, 10,000 and 100,000 rules, and its hard
-    sets; what there is none of is made by seed."""
+    """Returns [(directory, name)]: the access lists, firewalls and chains of 1,000, 10,000 and
+    100,000 rules, and the hard sets. What the directory lacks is generated."""
     there = available(context.rulesets)
     chosen = []
     for kind, size in [(kind, size) for size in SIZES for kind in MIXED] + list(_HARD):
@@ -60,7 +61,7 @@ def standard_sets(context):
 
 
 def named_set(context, word):
-    """(directory, name) of what unknown_set() has nothing against."""
+    """Returns (directory, name) of a set that unknown_set() accepts."""
     if os.path.isfile(word):
         return os.path.dirname(os.path.abspath(word)), os.path.basename(word).removesuffix(".xz")
     if word in available(context.rulesets):
@@ -70,7 +71,7 @@ def named_set(context, word):
 
 
 def _by_seed(word):
-    """(kind, count); None if the word names no set by seed."""
+    """Returns (kind, count), or None if the word names no generated set."""
     found = re.fullmatch(rf"({'|'.join(generate.KINDS)})_(\d+)", word)
     return (
         (found.group(1), int(found.group(2)))
@@ -80,26 +81,27 @@ def _by_seed(word):
 
 
 def unknown_set(directory, word):
-    """Why there is no such set, None if there is."""
+    """Returns why there is no such set, or None if there is one."""
     if os.path.isfile(word):
         trace = word.removesuffix(".xz") + "_trace.xz"
         if not word.endswith(".xz"):
-            return f"{word}: sets are compressed files, NAME.xz with NAME_trace.xz"
-        return None if os.path.isfile(trace) else f"{word}: its trace, {trace}, is not there"
+            return f"{word}: a set is a compressed file NAME.xz with NAME_trace.xz"
+        return None if os.path.isfile(trace) else f"{word}: its trace {trace} is missing"
     if word in available(directory) or _by_seed(word):
         return None
-    there = available(directory)
+    there = ", ".join(available(directory)) or "no sets"
+    kinds = ", ".join(f"{kind}_N" for kind in generate.KINDS)
     return (
-        f"no part and no set is named '{word}'; in {directory} there are {', '.join(there) if there else 'no sets'}; "
-        f"by seed: {', '.join(f'{kind}_N' for kind in generate.KINDS)} with N rules"
+        f"no part and no set is named '{word}'; {directory} has {there}; "
+        f"generated sets are {kinds} with N rules"
     )
 
 
 def made(context, kind, count):
-    """(directory, name) of a set by seed."""
+    """Generates a set if needed and returns its (directory, name)."""
     name = f"{kind}_{count}"
     if not rulesets.find(context.scratch, name):
-        context.say(f"making {name} by seed {SEED}")
+        context.say(f"generating {name} from seed {SEED}")
         try:
             generate.write(context.scratch, kind, count, SEED)
         except ValueError as error:
@@ -108,7 +110,8 @@ def made(context, kind, count):
 
 
 def rule_set(context, kind, count):
-    """(name, filters, trace) of the directory's set of a kind and size, else of one by seed."""
+    """Returns (name, filters, trace) of a set of that kind and size, from the directory or
+    generated."""
     directory, name = context.rulesets, f"{_CLASSBENCH[kind]}_{count}"
     if name not in available(directory):
         directory, name = made(context, kind, count)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contenders of `forward`, `attack` and `ports`: each a switch on CPU 1 and a traffic generator of its own on CPU 0.
+"""The contenders of `forward`, `attack` and `ports`: each is a switch on CPU 1 with its own traffic
+generator on CPU 0.
 
-A contender whose turn it is not is stopped (SIGSTOP) with its generator, so that it costs nothing: setting up is done once,
-and rounds are short. sample() is one turn.
+A contender and its generator are stopped by SIGSTOP while others are measured, so they cost
+nothing. They are set up once, and rounds are short. sample() measures one turn.
 """
 
 import time
@@ -19,7 +20,8 @@ _WARM_S = 0.4
 
 
 class Contender:
-    """One switch between the generator's first ports. Subclasses have start(), processes(), clear() and cycles()."""
+    """One switch between the generator's first ports. Subclasses have start(), processes(), clear()
+    and cycles()."""
 
     name = ""
 
@@ -27,13 +29,13 @@ class Contender:
         self.bed, self.generator = bed, generator
 
     def wait_traffic(self, timeout_s=30.0):
-        """Until packets come out of it."""
+        """Waits until the switch delivers packets."""
         self.generator.testpmd.wait_ready()
         self.generator.testpmd.clear()
         wait_until(
             lambda: self.generator.delivered() > 0,
             timeout_s,
-            f"no packet came through {self.name}",
+            f"{self.name} delivered no packet",
             0.2,
         )
 
@@ -47,7 +49,8 @@ class Contender:
             process.resume()
 
     def sample(self, seconds):
-        """One turn: {"mpps": delivered, "cycles": busy cycles of the switch a packet}."""
+        """Measures one turn. Returns {"mpps": delivered packets, "cycles": busy cycles of the
+        switch a packet}."""
         self.resume()
         try:
             time.sleep(_WARM_S)
@@ -66,7 +69,7 @@ class Godwit(Contender):
     name = "godwit"
 
     def start(self, binary, rules, extra_endpoints=(), owners=(OWNER, PEER), config=None):
-        """rules: lines of `flow create`."""
+        """Starts godwitd. `rules` are lines of `flow create`."""
         rules_file = self.bed.path(self.name, "rules.flow")
         with open(rules_file, "w") as file:
             file.writelines(line + "\n" for line in rules)
@@ -107,7 +110,8 @@ class Godwit(Contender):
 
 
 def background(bed, context, name, config):
-    """A running daemon that no traffic generator belongs to. `config` is added to a small one."""
+    """Starts a daemon without a traffic generator and returns it. `config` extends a small
+    configuration."""
     whole = {
         "host": name,
         "memory": {
@@ -121,13 +125,14 @@ def background(bed, context, name, config):
 
 
 def cycles_between(before, after):
-    """Busy cycles a packet between two answers of show.workers; None without packets."""
+    """Returns the busy cycles a packet between two answers of show.workers, or None without
+    packets."""
     packets = after["rx_packets"] - before["rx_packets"]
     return (after["busy_cycles"] - before["busy_cycles"]) / packets if packets else None
 
 
 class TestpmdFloor(Contender):
-    """No switching at all: what comes in by one net_vhost leaves by the other."""
+    """No switching: packets of one net_vhost leave by the other."""
 
     __test__ = False
     name = "testpmd"
@@ -166,7 +171,7 @@ class Ovs(Contender):
     name = "ovs"
 
     def start(self, flows, ports=None):
-        """flows: lines for ovs-ofctl."""
+        """Starts OVS. `flows` are lines for ovs-ofctl."""
         self.switch = ovs.OpenVswitch(self.bed, "ovs", CPU)
         for path in ports or self.generator.sockets:
             self.switch.add_port(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An interactive dpdk-testpmd: commands in, text out, and what its counters say."""
+"""An interactive dpdk-testpmd: sends commands, and parses counters from its output."""
 
 import re
 import subprocess
@@ -12,7 +12,8 @@ _PROMPT = "testpmd> "
 
 
 class Testpmd:
-    """One dpdk-testpmd, with its own hugepages (--in-memory). ports: --vdev arguments, in the order of their numbers."""
+    """One dpdk-testpmd with its own hugepages (--in-memory). `vdevs` are --vdev arguments in the
+    order of port numbers."""
 
     __test__ = False
 
@@ -40,7 +41,7 @@ class Testpmd:
             command + ["--", "-i", "--nb-cores=1", "--no-mlockall", *options],
             stdin=subprocess.PIPE,
         )
-        # With --in-memory it leaves nothing behind, and it takes 10 s over an orderly end.
+        # With --in-memory it leaves nothing behind. An orderly end would take 10 s.
         bed.callback(self.process.kill)
         self._read = 0
 
@@ -57,12 +58,12 @@ class Testpmd:
         self._read = len(self.process.log_text())
 
     def command(self, line, timeout_s=20.0):
-        """What it prints to one command."""
+        """Runs one command and returns its output."""
         self.process.write(line + "\n")
         deadline = time.monotonic() + timeout_s
         while True:
             text = self.process.log_text()[self._read :]
-            # The first prompt is the one that the line was typed at.
+            # The first prompt precedes the command.
             end = text.find(_PROMPT, text.find(line) + len(line)) if line in text else -1
             if end >= 0:
                 self._read += end + len(_PROMPT)
@@ -77,16 +78,17 @@ class Testpmd:
         self.command("clear fwd stats all")
 
     def received(self):
-        """{port number: packets received} since clear()."""
+        """Returns {port number: packets received} since clear()."""
         return parse_received(self.command("show port stats all"))
 
     def cycles_per_packet(self):
-        """Since clear(), of bursts that had packets; wants --record-core-cycles."""
+        """Returns cycles a packet since clear(), of bursts that had packets. Needs
+        --record-core-cycles."""
         return parse_cycles_per_packet(self.command("show fwd stats all"))
 
 
 def parse_received(text):
-    """{port: packets} from `show port stats all`."""
+    """Parses `show port stats all`. Returns {port: packets}."""
     found = {}
     for port, body in re.findall(
         r"NIC statistics for port (\d+)(.*?)(?=NIC statistics for port|\Z)", text, re.DOTALL
@@ -98,6 +100,6 @@ def parse_received(text):
 
 
 def parse_cycles_per_packet(text):
-    """The figure of `show fwd stats all` with --record-core-cycles; None without packets."""
+    """Parses `show fwd stats all` with --record-core-cycles. Returns None without packets."""
     found = re.search(r"CPU cycles/packet=\s*([\d.]+)", text)
     return float(found.group(1)) if found else None

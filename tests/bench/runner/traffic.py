@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What plays the guests: a testpmd on CPU 0 with virtio-user ports, which listens where the switch connects.
+"""Traffic generators in the place of guests: a testpmd on CPU 0 with virtio-user ports that listen
+where the switch connects.
 
-Flowgen: both ports send UDP with destinations 10.253.0.0 and on, and receive what the other sent. Flows: one port sends
-given headers, over and over, from a capture kept in memory; the other counts.
+With flowgen both ports send UDP to destinations from 10.253.0.0 on, and each receives what the
+other sent. With given flows one port repeats headers from a capture in memory, and the other one
+counts.
 """
 
 import os
@@ -13,12 +15,14 @@ from testbed.process import wait_until
 
 CPU = 0
 MACS = ("02:00:00:00:00:01", "02:00:00:00:00:02")
-# The size of a frame is with its 4 bytes of FCS only where Ethernet's longest is meant: 1518 on the wire is 1514 in a ring.
+# The longest frame of Ethernet has 1518 bytes with its FCS of 4 bytes, and 1514 in a ring. The
+# shortest one is 64 bytes in a ring.
 SIZES = {64: 64, 1518: 1514}
 
 
 class Generator:
-    """`sockets`: of its virtio-user ports. `counted`: the numbers of ports that count what the switch delivered."""
+    """`sockets` are those of its virtio-user ports. `counted` are the ports that count what the
+    switch delivered."""
 
     def __init__(self, bed, name, sockets, vdevs, options, counted, socket_mb):
         self.sockets = sockets
@@ -31,7 +35,7 @@ class Generator:
             self.process.check_alive()
             return os.path.exists(self.sockets[0])
 
-        wait_until(there, 30, f"{self.process.name} does not listen at {self.sockets[0]}")
+        wait_until(there, 30, f"{self.process.name} does not listen on {self.sockets[0]}")
 
     def delivered(self):
         received = self.testpmd.received()
@@ -69,7 +73,7 @@ def given_flows(bed, name, headers, size):
         virtio_user(1, sockets[1], MACS[1]),
         "net_null0,no-rx=1",
     ]
-    # testpmd's pool holds the capture and what is on its way.
+    # The pool of testpmd holds the capture and packets in flight.
     mbufs, room = _given_flows_pool(len(headers), size)
     options = [
         "--auto-start",
@@ -90,7 +94,7 @@ def given_flows(bed, name, headers, size):
 
 
 def _given_flows_pool(flows, size):
-    """(how many buffers, bytes of room in each)"""
+    """Returns (number of buffers, bytes of each)."""
     return flows + 16384, 256 if size == 64 else 2176
 
 
@@ -108,7 +112,8 @@ def write_capture(path, headers, size):
 
 
 def frame(header, size, macs=MACS):
-    """An Ethernet frame of IPv4 and TCP, UDP or neither. No checksum above IPv4's: nobody on the way looks at them."""
+    """Returns an Ethernet frame of IPv4 and TCP, UDP or neither. Only IPv4 has a checksum; nothing
+    on the path reads others."""
     source, destination, source_port, destination_port, protocol = header
     length = size - 14
     first, second = source >> 16, source & 0xFFFF

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`scripts/bench attack`: what a tenant that floods new flows, or explodes its own tables, costs its neighbour on the same worker.
+"""`scripts/bench attack`: what a tenant costs its neighbor on the same worker by flooding new flows
+or by exploding its own tables.
 
-The victim is a pair of guests under traffic as in `forward`, 1,000 rules and 8,192 flows. The attacker is a third guest with 400,000
-packets a second from hundreds of thousands of flows, none of which the flow cache can hold for long. `new flows`: it has 100 rules on ports.
-`masks`: it has 20,000 nested rules over thousands of masks, and its packets lie in their middle, so that each is as dear as can be.
+The victim is a pair of guests under traffic as in `forward`, with 1,000 rules and 8,192 flows. The
+attacker is a third guest that sends 400,000 packets a second of hundreds of thousands of flows, too
+many for the flow cache. In `new flows` it has 100 rules on ports. In `masks` it has 20,000 nested
+rules with thousands of masks, and its packets match the innermost ones, which are the most
+expensive to find.
 
-Each round measures the victim alone, beside the attacker with as many packets of one flow, and beside the attack. Generators share a
-CPU, and a neighbour that sends may have its share of the switch: the loss that counts is the attack's against the one flow's.
+Each round measures the victim alone, beside the attacker with as many packets of one flow, and
+beside the attack. Generators share a CPU, and a neighbor that sends is entitled to its share of the
+switch. The reported loss therefore compares the attack with the one flow.
 """
 
 import time
@@ -20,7 +24,7 @@ KINDS = ("new flows", "masks")
 _VICTIM = forward.Row(1000, 8192, 64)
 _ATTACKER = "vm3/net0"
 _PPS = 400_000
-_STREAMS = 8  # of 65,535 source ports each, in turn
+_STREAMS = 8  # Each cycles through 65,535 source ports.
 _NESTED = 20_000
 
 
@@ -67,11 +71,12 @@ def measure_kind(context, bed, kind):
 
 
 def attacker(context, kind):
-    """(its rules, the addresses that its packets have)"""
+    """Returns (rules of the attacker, addresses of its packets)."""
     away = "/ end actions represented_port ethdev_port_id physnet1 / end"
     if kind == "new flows":
         rules = [
-            f"flow create {_ATTACKER} ingress priority {n} pattern eth / ipv4 / udp src spec {1 + 600 * n} src last {600 * (n + 1)} src mask 65535 "
+            f"flow create {_ATTACKER} ingress priority {n} pattern eth / ipv4 / udp "
+            f"src spec {1 + 600 * n} src last {600 * (n + 1)} src mask 65535 "
             f"dst is {1000 + n % 8} {away}"
             for n in range(100)
         ]
@@ -85,7 +90,8 @@ def attacker(context, kind):
 
 
 def deepest(filters):
-    """(source, destination): the middle of what is nested, which the longest prefixes share."""
+    """Returns (source, destination) in the middle of the nested prefixes: those of the longest
+    prefixes."""
     return (
         max(filters, key=lambda one: one.source[1]).source[0],
         max(filters, key=lambda one: one.destination[1]).destination[0],
@@ -93,7 +99,9 @@ def deepest(filters):
 
 
 def turn(context, contender, vms, addresses, flows):
-    """{"mpps": the victim's, "cycles", "attacker_kpps": what the switch took of the attacker}; `flows`: of each stream, 0: silence."""
+    """Measures one turn. Returns {"mpps": of the victim, "cycles", "attacker_kpps": packets that
+    the switch took from the attacker}. `flows` is the number of flows of each stream; with 0 the
+    attacker is silent."""
     if flows:
         streams = _STREAMS if flows > 1 else 1
         for number in range(streams):
@@ -121,10 +129,8 @@ def turn(context, contender, vms, addresses, flows):
     taken, took = received(daemon) - before, time.monotonic() - began
     result["attacker_kpps"] = taken / took / 1e3
     if flows and taken == 0:
-        raise TestbedError(
-            "the switch took none of the attacker's packets: its victim's rate says nothing"
-        )
-    time.sleep(0.05)  # what is left in the attacker's ring
+        raise TestbedError("the switch took no packet of the attacker, so there was no attack")
+    time.sleep(0.05)  # The switch empties the ring of the attacker.
     daemon.process.halt()
     return result
 
@@ -133,18 +139,19 @@ def received(daemon):
     return daemon.rpc.call("show.port.stats", port=_ATTACKER)["ports"][0]["rx_packets"]
 
 
-# The goals' figure.
+# The figure for the goal.
 
 
 def worst_loss(results):
-    """Percent of the victim's rate that the worse attack takes."""
+    """Returns the percentage of the victim's rate that the worse attack takes."""
     kept = [one["kept"] for one in results]
     return 100 * (1 - min(kept)) if kept and None not in kept else None
 
 
 def describe(result):
     return (
-        f"{result['kind']}: the victim's rate is {result['attack']['mpps']:.2f} Mpps, beside one flow {result['one flow']['mpps']:.2f}, alone "
+        f"{result['kind']}: the victim's rate is {result['attack']['mpps']:.2f} Mpps, "
+        f"beside one flow {result['one flow']['mpps']:.2f}, alone "
         f"{result['alone']['mpps']:.2f}: {100 * (1 - result['kept']):.1f} % lost to the attack"
     )
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`scripts/bench classifier [SET...]`: the classifier alone, no flow cache before it, beside rte_acl on the same files.
+"""`scripts/bench classifier [SET...]`: the classifier without flow cache, beside rte_acl on the
+same files.
 
-Lookups are in batches of 32 on one CPU. A round measures Godwit (tests/bench/classifier_bench.cc) and then `dpdk-test-acl`, each
-in a process of its own that loads the set anew; the ratio is the median over rounds. Updates, and what they do to lookups, are
-measured once for each set, by classifier_bench alone: rte_acl has none, it is built again.
+Lookups are in batches of 32 on one CPU. A round measures Godwit (tests/bench/classifier_bench.cc)
+and then `dpdk-test-acl`, each in a new process that loads the set. The ratio is the median over
+rounds. classifier_bench alone measures updates and their effect on lookups, once for each set:
+rte_acl has no updates and must be built again.
 """
 
 import json
@@ -19,13 +21,14 @@ TEST_ACL = "dpdk-test-acl"
 CPU = 1
 UPDATE_RATES = (0, 1000, 100_000, 1_000_000)
 _PAIRS = 20
-# rte_acl takes up to 20 s to build 100,000 rules, and more on some sets; without an end it takes all memory there is.
+# rte_acl takes up to 20 s to build 100,000 rules, and longer for some sets. Without a limit it
+# takes all memory of the machine.
 _ACL_TIMEOUT_S = 120
 _ACL_MEMORY_MB = 4096
 
 
 def run(context):
-    """A list of results, one for each set."""
+    """Returns a list of results, one for each set."""
     chosen = [sets.named_set(context, word) for word in context.set_names] or sets.standard_sets(
         context
     )
@@ -90,12 +93,12 @@ def measure_set(context, directory, name):
 
 
 def rounds_of(context, size):
-    """Of 100,000 rules rte_acl takes most of a round to build them."""
+    """Returns the number of rounds. With 100,000 rules, building rte_acl takes most of a round."""
     return min(context.rounds, 2 if size >= 50_000 else 5) if context.quick else context.rounds
 
 
 def bench(context, directory, name, options, cpu=None):
-    """The figures of classifier_bench for one set."""
+    """Returns the figures of classifier_bench for one set."""
     command = [context.tool("classifier_bench"), *options, "--json", "-", directory, name]
     if cpu is not None:
         command = ["taskset", "--cpu-list", str(cpu), *command]
@@ -110,7 +113,7 @@ def bench(context, directory, name, options, cpu=None):
 
 
 class Peer:
-    """dpdk-test-acl, with the set in the files it reads, which end with `bed`."""
+    """dpdk-test-acl, with the set in files that are removed with `bed`."""
 
     def __init__(self, bed, directory, name):
         self._rules, self._trace = bed.path(name, "rules"), bed.path(name, "trace")
@@ -124,9 +127,10 @@ class Peer:
             self._count = sum(1 for _ in file)
 
     def sample(self, quick):
-        """{"mean": cycles a lookup, "build_s": what is left of the run without lookups, files read included}."""
+        """Returns {"mean": cycles a lookup, "lookup_s", "packets"}. Raises TestbedError if rte_acl
+        cannot take the set."""
         if shutil.which(TEST_ACL) is None:
-            raise TestbedError(f"{TEST_ACL} is not there: Debian has it in dpdk-dev")
+            raise TestbedError(f"{TEST_ACL} is missing; Debian has it in dpdk-dev")
         iterations = max(3, (400_000 if quick else 1_500_000) // max(1, self._count))
         command = [
             "taskset",
@@ -162,7 +166,7 @@ class Peer:
                 timeout=_ACL_TIMEOUT_S,
             )
         except subprocess.TimeoutExpired:
-            raise TestbedError(f"it was not done in {_ACL_TIMEOUT_S} s") from None
+            raise TestbedError(f"still running after {_ACL_TIMEOUT_S} s") from None
         found = parse_test_acl(done.stdout)
         if found is None:
             raise TestbedError(f"exit code {done.returncode}: {why_not(done.stdout)}")
@@ -170,7 +174,8 @@ class Peer:
 
 
 def parse_test_acl(text):
-    """The last line of dpdk-test-acl: {"mean": cycles a packet, "lookup_s", "packets"}; None if it did not get there."""
+    """Parses the last line of dpdk-test-acl. Returns {"mean": cycles a packet, "lookup_s",
+    "packets"}, or None if the line is missing."""
     found = re.search(
         r"(\d+) pkts, \d+ categories, (\d+) cycles \(([\d.]+) sec\), ([\d.]+) cycles/pkt", text
     )
@@ -184,7 +189,7 @@ def parse_test_acl(text):
 
 
 def why_not(text):
-    """Of what dpdk-test-acl printed before it gave up: what a person needs. -12 is ENOMEM."""
+    """Returns the reason from the output of a dpdk-test-acl that gave up. -12 is ENOMEM."""
     built = re.search(r"rte_acl_build\(\d+\) finished with (-\d+)", text)
     if built:
         return (
@@ -200,14 +205,17 @@ def describe(result):
     godwit, peer = result["godwit"], result["rte_acl"]
     against = f"rte_acl {peer['mean']:.0f} (x {result['ratio']:.2f})" if peer else "rte_acl: none"
     return (
-        f"{result['set']}: {godwit['mean']:.0f} cycles, {against}; {godwit['bytes_per_rule']:.0f} B a rule; "
-        f"{godwit['updates_per_s'] / 1e6:.2f} M updates/s, which cost lookups x {godwit['disturb']['ratio']:.3f}"
+        f"{result['set']}: {godwit['mean']:.0f} cycles, {against}; "
+        f"{godwit['bytes_per_rule']:.0f} B a rule; "
+        f"{godwit['updates_per_s'] / 1e6:.2f} M updates/s, "
+        f"which cost lookups x {godwit['disturb']['ratio']:.3f}"
     )
 
 
 def means(results):
-    """[{"size", "sets", "godwit", "rte_acl", "ratio", "worst"}]: geometric means over the sets of access lists, firewalls and chains of
-    each size. The ratio is the geometric mean of the sets', where all have a peer."""
+    """Returns [{"size", "sets", "godwit", "rte_acl", "ratio", "worst"}]: geometric means over the
+    access lists, firewalls and chains of each size. The ratio is the geometric mean of the ratios
+    of the sets, if rte_acl took all of them."""
     found = []
     for size in sorted({one["size"] for one in results if one["kind"] in sets.MIXED}):
         these = [one for one in results if one["size"] == size and one["kind"] in sets.MIXED]
@@ -225,7 +233,7 @@ def means(results):
     return found
 
 
-# The goals' figures.
+# The figures for the goals.
 
 
 def mean_ratio(size):
@@ -241,7 +249,7 @@ def worst(size):
 
 
 def of_kind(kind, size, figure):
-    """The dearest of the sets of a kind and size."""
+    """Returns a function for a goal: the most expensive of the sets of a kind and size."""
 
     def value(results):
         found = [
@@ -253,14 +261,14 @@ def of_kind(kind, size, figure):
 
 
 def cycles(godwit):
-    """The dearer of at rest and under 100,000 updates a second."""
+    """Returns the larger of the cycles at rest and under 100,000 updates a second."""
     return max(
         godwit["mean"], *[one["mean"] for one in godwit["update_rates"] if one["rate"] == 100_000]
     )
 
 
 def updates_per_s(results):
-    """Of the slowest set that has 100,000 rules as people write them, in millions."""
+    """Returns millions of updates a second of the slowest mixed set of 100,000 rules."""
     found = [
         one["godwit"]["updates_per_s"]
         for one in results
@@ -270,7 +278,8 @@ def updates_per_s(results):
 
 
 def lookups_lost(results):
-    """Percent of the rate, of the same sets' median: what a writer in this table costs beyond one in another."""
+    """Returns the percentage of the lookup rate that a writer in the same table costs beyond a
+    writer in another one. It is the median of the mixed sets of 100,000 rules."""
     found = [
         one["godwit"]["disturb"]["ratio"]
         for one in results
@@ -329,7 +338,7 @@ def tables(results):
     return [
         ("classifier, cycles a lookup without a flow cache", HEADINGS, whole),
         (
-            "classifier, cycles a lookup under updates (in brackets: the updates a second that were possible)",
+            "classifier, cycles a lookup under updates (in brackets: the updates a second reached)",
             RATE_HEADINGS,
             rates,
         ),

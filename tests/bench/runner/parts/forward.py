@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`scripts/bench forward`: vhost-user to vhost-user through one worker, beside testpmd `io` and OVS-DPDK.
+"""`scripts/bench forward`: vhost-user to vhost-user through one worker, beside testpmd `io` and
+OVS-DPDK.
 
-One rule: the generator's flowgen, both ways, flows that differ in the destination. More rules: an access list, and packets that
-hit its rules, one way; everything is forwarded, by the rule it hits. Each contender has the same packets and the same rules.
+With one rule, testpmd's flowgen sends both ways, in flows that differ in the destination. With more
+rules, packets that hit the rules of an access list go one way, and each is forwarded by the rule
+that it hits. All contenders get the same packets and rules.
 
-`Mpps` is what the generator got back, and no more than it can make: it is one core. `cycles` are the switch's busy cycles
-a packet: what it costs, also where the generator is the slower of the two ("limit" says which was).
+`Mpps` is the rate that the generator received. The generator is one core and may be the bottleneck.
+`cycles` are busy cycles of the switch a packet: its cost, also when the generator is slower.
+`limit` says which one was.
 """
 
 import dataclasses
@@ -24,7 +27,7 @@ QUICK = (
     (10000, 8192, 64),
     (100000, 8192, 64),
 )
-# Below this many cycles a packet times packets a second, against the clock, the switch waited for packets.
+# The switch waited for packets if its busy cycles a second are below this share of the clock rate.
 _SWITCH_BOUND = 0.9
 
 
@@ -52,7 +55,8 @@ def rows(context):
 
 
 def run(context):
-    """A list of results, one a row. One that could not be measured has "failed", why; when none could, that is the part's failure."""
+    """Returns a list of results, one for each row. A row that could not be measured has its reason
+    in "failed". Raises TestbedError if all rows failed."""
     results = []
     for row in rows(context):
         try:
@@ -68,7 +72,8 @@ def run(context):
 
 
 def hugepages(context):
-    """Of 2 MB, for the largest row: three generators, which hold their flows, and a switch each."""
+    """Returns the number of hugepages of 2 MB for the largest row: three generators with their
+    flows, and three switches."""
 
     def megabytes(row):
         generator = (
@@ -80,13 +85,16 @@ def hugepages(context):
 
 
 class Traffic:
-    """A row's packets and rules, for each contender."""
+    """The packets and rules of a row, for each contender."""
 
     def __init__(self, context, row):
         self._row = row
         if row.rules == 1:
             self.set, self._headers = None, None
-            towards = "flow create {} ingress pattern eth / end actions represented_port ethdev_port_id {} / end"
+            towards = (
+                "flow create {} ingress pattern eth / end "
+                "actions represented_port ethdev_port_id {} / end"
+            )
             self.godwit = [
                 towards.format(switches.OWNER, switches.PEER),
                 towards.format(switches.PEER, switches.OWNER),
@@ -147,7 +155,7 @@ def measure_row(context, bed, row):
 
 
 def limit(figures, clock_hz):
-    """Who was the slower one: "switch" or "generator"."""
+    """Returns the bottleneck: "switch" or "generator"."""
     return (
         "switch"
         if (figures["cycles"] or 0) * figures["mpps"] * 1e6 >= _SWITCH_BOUND * clock_hz
@@ -156,7 +164,7 @@ def limit(figures, clock_hz):
 
 
 def best_configuration(context, contender):
-    """Leaves OVS in the configuration with the fewest cycles; (its name, {name: cycles})."""
+    """Selects the configuration with the fewest cycles. Returns (its name, {name: cycles})."""
     tried = {}
     for name, values in ovs.CONFIGURATIONS.items():
         contender.switch.process.resume()
@@ -227,7 +235,8 @@ def tables(results):
 
 
 def plots(results):
-    """Cycles against rules, where more than one number of rules was measured with the same flows and frames."""
+    """Returns cycles against rules, if several numbers of rules were measured with the same flows
+    and frames."""
     flows, size = max(
         {(one["row"]["flows"], one["row"]["size"]) for one in results},
         key=lambda kind: sum((one["row"]["flows"], one["row"]["size"]) == kind for one in results),

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`scripts/bench idle`: what a switch costs that has nothing to do, and how late the first packet after a pause is.
+"""`scripts/bench idle`: what an idle switch costs, and the latency of the first packet after a
+pause.
 
-The share of a core is the whole daemon's. The latency is a packet's from one guest to another, 100 a second, so that the worker has
-gone to sleep before each: the sender's kick, the worker's waking, forwarding, and the receiver's waking are in it. `spinning` is the
-same without any sleep, so what sleeping adds is the difference. `no switch` is a thread that does nothing but sleep as long as a worker
-sleeps that polls an uplink, and how late a thread is that a descriptor wakes (wake_floor.cc): what this machine takes for itself.
+The share of a core is that of the whole daemon. The latency is that of single packets from one
+guest to another, 100 a second, so that the worker sleeps before each of them. It includes the
+sender's kick, the wake-up of the worker, forwarding, and the wake-up of the receiver. `spinning` is
+the same without sleep; the difference is the cost of sleeping.
+
+`no switch` is the floor of this machine (wake_floor.cc): a thread that only sleeps as long as a
+worker that polls an uplink, and the delay of a thread that a descriptor wakes.
 """
 
 import json
@@ -15,14 +19,14 @@ from .. import guests, measure
 from ..switches import CPU, background
 from testbed.process import wait_until
 
-# workers.idle, and the uplinks: one that is polled keeps a worker from long sleeps.
+# Name: (workers.idle, uplinks). An uplink that must be polled keeps a worker from long sleeps.
 MODES = {
     "asleep": ({}, []),
     "polled uplink": ({}, [{"name": "physnet1", "devargs": "net_null0,no-rx=1"}]),
     "spinning": ({"max_sleep_us": 0}, []),
 }
 _PPS = 100
-_POLL_US = 100  # workers.idle.poll_us, as it is by default
+_POLL_US = 100  # The default of workers.idle.poll_us.
 
 
 def run(context):
@@ -71,16 +75,12 @@ def measure_mode(context, bed, name, idle, uplinks):
             vms.open(vm, path=path, mac=guests.mac(number))
         vms.wait("all", 20000)
         time.sleep(0.5)
-        before, began, sleeps = (
-            guests.cpu_seconds(daemon.process.pid),
-            time.monotonic(),
-            worker(daemon)["sleeps"],
-        )
+        before, began = guests.cpu_seconds(daemon.process.pid), time.monotonic()
+        sleeps = worker(daemon)["sleeps"]
         time.sleep(seconds)
         took = time.monotonic() - began
-        share, sleeps = (guests.cpu_seconds(daemon.process.pid) - before) / took, (
-            worker(daemon)["sleeps"] - sleeps
-        ) / took
+        share = (guests.cpu_seconds(daemon.process.pid) - before) / took
+        sleeps = (worker(daemon)["sleeps"] - sleeps) / took
         latencies = wake_ups(vms, seconds)
     return {
         "mode": name,
@@ -96,7 +96,7 @@ def measure_mode(context, bed, name, idle, uplinks):
 
 
 def wake_ups(vms, seconds):
-    """Microseconds from guest to guest of packets that come one by one."""
+    """Returns the microseconds from guest to guest of packets that arrive one by one."""
     count = _PPS * seconds
     vms.stream(1, source="vm1", dst=guests.mac(2), pps=_PPS, count=count)
     latencies = []
@@ -107,7 +107,7 @@ def wake_ups(vms, seconds):
             latencies.append((frame.header["time_ns"] - sent_ns) / 1000)
         return len(latencies) == count
 
-    wait_until(take, 10 + 2 * seconds, f"of {count} packets not all came", 0)
+    wait_until(take, 10 + 2 * seconds, f"some of {count} packets did not arrive", 0)
     vms.stream_wait(1)
     return latencies
 
@@ -117,12 +117,12 @@ def worker(daemon):
 
 
 def of_mode(name, figure):
-    """For goals."""
+    """Returns a function for a goal: `figure` of one mode."""
     return lambda results: next((figure(one) for one in results if one["mode"] == name), None)
 
 
 def added_by_sleep(percentile):
-    """For goals: what sleeping adds on the way from guest to guest, in us."""
+    """Returns a function for a goal: the microseconds that sleeping adds from guest to guest."""
 
     def added(results):
         latency = {one["mode"]: one["latency_us"][percentile] for one in results}
@@ -138,8 +138,10 @@ def added_by_sleep(percentile):
 def describe(result):
     latency = result["latency_us"]
     return (
-        f"{result['mode']}: {result['core_percent']:.1f} % of a core, {result['sleeps_per_s']:.0f} sleeps a second, "
-        f"{'woken in' if result['mode'] == 'no switch' else 'guest to guest'} {latency['p50']:.0f} us, p99 {latency['p99']:.0f} us"
+        f"{result['mode']}: {result['core_percent']:.1f} % of a core, "
+        f"{result['sleeps_per_s']:.0f} sleeps a second, "
+        f"{'woken in' if result['mode'] == 'no switch' else 'guest to guest'} "
+        f"{latency['p50']:.0f} us, p99 {latency['p99']:.0f} us"
     )
 
 

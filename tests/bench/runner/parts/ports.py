@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`scripts/bench ports`: what ports that have nothing to send cost those that have.
+"""`scripts/bench ports`: what silent ports cost busy ones.
 
-Each contender is a Godwit with two ports under traffic, one rule each, and further guests that are connected and silent. The ratio is
-to the one without silent guests, within a round. Then all fall silent, and what is left is the whole daemon's share of a core.
+Each contender is a Godwit with two ports under traffic, one rule each, and further guests that are
+connected and silent. The ratio compares it with the contender without silent guests, within a
+round. At the end all guests are silent, and the daemon's share of a core is measured.
 """
 
 import contextlib
@@ -14,9 +15,8 @@ from ..switches import OWNER, PEER, Godwit
 
 PORTS = (2, 32, 256)
 _RULES = [
-    "flow create {} ingress pattern eth / end actions represented_port ethdev_port_id {} / end".format(
-        *pair
-    )
+    "flow create {} ingress pattern eth / end "
+    "actions represented_port ethdev_port_id {} / end".format(*pair)
     for pair in ((OWNER, PEER), (PEER, OWNER))
 ]
 
@@ -49,7 +49,7 @@ def run(context):
 
 
 def begin(context, bed, stack, count):
-    """A contender of `count` ports, halted."""
+    """Returns a halted contender with `count` ports."""
     generator = traffic.flowgen(bed, f"gen-{count}", 64, 64)
     generator.wait_listening()
     silent_guests = [
@@ -60,7 +60,7 @@ def begin(context, bed, stack, count):
     vms = stack.enter_context(guests.frontend(context))
     for name, number, path in silent_guests:
         vms.open(name, path=path, mac=guests.mac(number), size=64)
-    # A worker with an uplink that wakes nobody would be woken by the clock.
+    # An uplink that cannot wake a worker would make it poll.
     contender.start(
         context.godwitd,
         _RULES,
@@ -75,7 +75,7 @@ def begin(context, bed, stack, count):
 
 
 def silent(contender, seconds=2.0):
-    """Percent of a core that the daemon takes while no guest sends anything."""
+    """Returns the percentage of a core that the daemon takes while no guest sends."""
     process = contender.daemon.process
     process.resume()
     try:
@@ -89,7 +89,8 @@ def silent(contender, seconds=2.0):
 
 def describe(result):
     return (
-        f"{result['ports']} ports, 2 busy: {result['cycles']:.0f} cycles (x {result['cycles_ratio']:.3f}), {result['mpps']:.2f} Mpps "
+        f"{result['ports']} ports, 2 busy: {result['cycles']:.0f} cycles "
+        f"(x {result['cycles_ratio']:.3f}), {result['mpps']:.2f} Mpps "
         f"(x {result['rate_ratio']:.3f}); all silent: {result['idle_core_percent']:.1f} % of a core"
     )
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`scripts/bench scale`: whether workers slow each other. The pipeline without devices on one CPU and on two at once, on one shared
-switch (pipeline_scaling.cc); the ratio is 2 at best. The first two rows are the machine's own: threads that share nothing, and
-threads that all write one line."""
+"""`scripts/bench scale`: whether workers slow each other down.
+
+The pipeline runs without devices on one CPU and on two CPUs at once, on one shared switch
+(pipeline_scaling.cc). The best ratio is 2. The first two rows show the limits of the machine:
+threads that share nothing, and threads that all write one cache line.
+"""
 
 import json
 import os
@@ -12,7 +15,7 @@ from testbed.bed import TestbedError
 
 def run(context):
     if len(os.sched_getaffinity(0)) < 2:
-        raise TestbedError("one CPU: nothing to scale to")
+        raise TestbedError("only one CPU is usable; two are needed")
     done = subprocess.run(
         [context.tool("pipeline_scaling"), "--json", "--rounds", str(context.rounds)],
         stdin=subprocess.DEVNULL,
@@ -25,7 +28,8 @@ def run(context):
     found = json.loads(done.stdout)
     for row in found["rows"]:
         context.say(
-            f"{row['name']}: {row['alone_per_second'] / 1e6:.1f} M/s alone, {row['together_per_second'] / 1e6:.1f} together: x {row['scale']:.2f}"
+            f"{row['name']}: {row['alone_per_second'] / 1e6:.1f} M/s alone, "
+            f"{row['together_per_second'] / 1e6:.1f} together: x {row['scale']:.2f}"
         )
     return found
 

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`scripts/bench swap`: a VM's whole policy is taken away and another put in its place, for VMs of 10 to 100,000 rules.
+"""`scripts/bench swap`: replaces the whole policy of a VM with 10 to 100,000 rules, many times.
 
-Commit-to-visible is measured inside a program (swap_bench.cc), which has the daemon's store, state and pipeline and a worker that
-looks at every packet: from before the publication until that worker has taken it up, and until the first burst that shows it is out. Packets lost and torn are counted there,
-and again on a real daemon, between guests: each swap is `migration.export`, `migration.rewrite` and `migration.import` on the control
-socket. Two sets of rules mark what they see, each by two rules in each direction: the TTL and the UDP source port. A packet that bears a
-mark of each set, or one only, has seen half a swap.
+Commit-to-visible is measured in a program (swap_bench.cc) with the daemon's store, state and
+pipeline and one worker. It lasts from before the publication until the worker has loaded the new
+state, and until the first burst that shows it has left. The program also counts lost and torn
+packets.
+
+Lost and torn packets are counted again on a real daemon between guests. Each swap is
+`migration.export`, `migration.rewrite` and `migration.import` on the control socket. Two rule sets
+mark packets in each direction, by the TTL and by the UDP source port, with one rule each. A packet
+is torn if it has one mark only, or one of each set.
 """
 
 import json
@@ -20,7 +24,7 @@ from testbed.bed import TestbedError
 from testbed.process import wait_until
 
 SIZES = (10, 100, 1000, 10_000, 100_000)
-# (TTL, source port) of what the VM sends, and of what it gets.
+# (TTL, source port) of packets from the VM, and of packets to it.
 MARKS = {"A": ((11, 1111), (12, 1112)), "B": ((21, 2111), (22, 2112))}
 _OUT, _IN = 1, 2
 _PPS = 2000
@@ -51,7 +55,7 @@ def in_program(context, rules):
         text=True,
         timeout=600,
     )
-    # Exit code 1 with figures: packets were lost or torn, which the figures say.
+    # With exit code 1 and figures, packets were lost or torn. The figures say so.
     try:
         return json.loads(done.stdout)["sizes"][0]
     except (ValueError, LookupError):
@@ -61,13 +65,15 @@ def in_program(context, rules):
 
 
 def policy(count, name):
-    """`count` rules of the VM, in its tables: four that mark, and others that nothing here hits."""
+    """Returns `count` rules of the VM: four that mark, and others that no packet here hits."""
     (ttl, port), (in_ttl, in_port) = MARKS[name]
+    udp = "pattern eth / ipv4 / udp / end actions"
+    to_peer = "represented_port ethdev_port_id vm2/net0"
     rules = [
-        f"vm1/net0 ingress priority 10 pattern eth / ipv4 / udp / end actions set_ttl ttl_value {ttl} / passthru / end",
-        f"vm1/net0 ingress priority 20 pattern eth / ipv4 / udp / end actions set_tp_src port {port} / represented_port ethdev_port_id vm2/net0 / end",
-        f"vm1/net0 egress priority 10 pattern eth / ipv4 / udp / end actions set_ttl ttl_value {in_ttl} / passthru / end",
-        f"vm1/net0 egress priority 20 pattern eth / ipv4 / udp / end actions set_tp_src port {in_port} / end",
+        f"vm1/net0 ingress priority 10 {udp} set_ttl ttl_value {ttl} / passthru / end",
+        f"vm1/net0 ingress priority 20 {udp} set_tp_src port {port} / {to_peer} / end",
+        f"vm1/net0 egress priority 10 {udp} set_ttl ttl_value {in_ttl} / passthru / end",
+        f"vm1/net0 egress priority 20 {udp} set_tp_src port {in_port} / end",
     ]
     shapes = (
         "eth / ipv4 dst is 10.200.{h}.{l} / tcp dst is {p}",
@@ -80,13 +86,14 @@ def policy(count, name):
             h=n >> 8 & 255, l=n & 255, p=5000 + n % 60000, v=1 + n % 4000
         )
         rules.append(
-            f"vm1/net0 {'egress' if n % 3 == 0 else 'ingress'} priority {1 + n % 5} pattern {pattern} / end actions drop / end"
+            f"vm1/net0 {'egress' if n % 3 == 0 else 'ingress'} priority {1 + n % 5} "
+            f"pattern {pattern} / end actions drop / end"
         )
     return rules
 
 
 class Control:
-    """The control socket with as little work on this side as can be: documents stay bytes."""
+    """The control socket with the least work on this side: documents stay bytes."""
 
     def __init__(self, path):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -104,7 +111,7 @@ class Control:
         return answer
 
     def create_all(self, rules):
-        """Pipelined, as many at once as fit into the socket either way."""
+        """Creates rules in pipelined requests, as many at once as the socket buffers hold."""
         for start in range(0, len(rules), 200):
             part = rules[start : start + 200]
             self._socket.sendall(
@@ -127,7 +134,7 @@ class Control:
                     raise TestbedError(f"flow create {text}: {answer[:500]!r}")
 
     def document(self):
-        """(what is before the epoch, the epoch, what is behind it) of the VM's exported document."""
+        """Returns the VM's exported document as (text before epoch, epoch, text after it)."""
         answer = self.call("migration.export", b'{"vm":"vm1"}')
         document = answer[answer.index(b'"result":') + len(b'"result":') : answer.rindex(b"}")]
         at = document.index(b'"epoch":{')
@@ -140,7 +147,7 @@ class Control:
 
 
 class Swapper(threading.Thread):
-    """Swaps the VM's policy `count` times, with a pause between in which the new one is seen."""
+    """Swaps the VM's policy `count` times. Packets show each policy in the pause between swaps."""
 
     def __init__(self, control, port, documents, count):
         super().__init__()
@@ -175,7 +182,8 @@ class Swapper(threading.Thread):
 
 
 class Watch:
-    """All that a guest gets of one stream, and whether it bears the marks of one set: `place` 0 on what the VM sent, 1 on what it got."""
+    """Checks the packets of one stream that a guest receives: each must have the marks of one set.
+    `place` is 0 for packets from the VM and 1 for packets to it."""
 
     def __init__(self, vms, guest, stream, place):
         self._vms, self._guest, self._stream = vms, guest, stream
@@ -186,7 +194,7 @@ class Watch:
         for frame in self._vms.recv(self._guest, 4096, 0):
             stream, number, _ = guests.numbered(frame.data)
             if stream != self._stream:
-                raise TestbedError(f"stream {stream} came to {self._guest}")
+                raise TestbedError(f"{self._guest} received a packet of stream {stream}")
             look = (frame.data[22], int.from_bytes(frame.data[34:36], "big"))
             self.twice += number in self.numbers
             self.torn += look not in self._marks
@@ -216,7 +224,8 @@ def on_daemon(context, bed, rules):
 
 
 def prepare(control, daemon, rules):
-    """Both documents, set A in place, and rules that count what leaves by the uplink: as it was sent, and otherwise."""
+    """Returns both documents with set A in force. Adds rules on the uplink that count packets that
+    leave unchanged and others."""
     documents = {}
     for name in ("B", "A"):
         control.create_all(policy(rules, name))
@@ -225,7 +234,8 @@ def prepare(control, daemon, rules):
             control.call("flow.flush", b'{"port":"vm1/net0"}')
     control.create_all(
         [
-            "physnet1 egress priority 1 pattern eth / ipv4 ttl is 64 / udp src is 40000 / end actions count / end",
+            "physnet1 egress priority 1 pattern eth / ipv4 ttl is 64 / udp src is 40000 / end "
+            "actions count / end",
             "physnet1 egress priority 2 pattern eth / end actions count / end",
         ]
     )
@@ -286,7 +296,7 @@ def swap(context, daemon, control, vms, documents, count):
         context.say(f"{error}: {missing()}; drops {daemon.rpc.call('show.drops')['drops']}")
     for watch in watches:
         if len(watch.seen) < 2 and count > 1:
-            raise TestbedError(f"only one of the two sets was ever seen: {watch.seen}")
+            raise TestbedError(f"packets showed only one of the two sets: {watch.seen}")
     touched = daemon.rpc.call("flow.query", text="physnet1 1 count")["packets"]
     return {
         "swaps": count,
@@ -301,11 +311,12 @@ def swap(context, daemon, control, vms, documents, count):
     }
 
 
-# The goals' figures.
+# The figures for the goals.
 
 
 def flatness(what):
-    """A median time of the most rules by that of the fewest: "visible_us" by the first burst, "taken_us" until a worker goes by it."""
+    """Returns a function for a goal: the median time with the most rules divided by that with the
+    fewest. `what` is "visible_us" for the first burst or "taken_us" for the load by a worker."""
 
     def figure(results):
         medians = {one["rules"]: one["program"]["import"][what]["p50"] for one in results}
@@ -321,7 +332,8 @@ def total(field):
 def describe(result):
     inside, daemon = result["program"], result["daemon"]
     return (
-        f"{result['rules']} rules: visible after {inside['import']['visible_us']['p50']:.1f} us; lost {inside['lost']} of {inside['packets']}, on "
+        f"{result['rules']} rules: visible after {inside['import']['visible_us']['p50']:.1f} us; "
+        f"lost {inside['lost']} of {inside['packets']}, on "
         f"the daemon {daemon['lost']} of {daemon['sent']}; torn {inside['torn']}, {daemon['torn']}"
     )
 
@@ -390,7 +402,7 @@ def tables(results):
     return [
         ("swap: from commit to the first burst that shows it, in one program", HEADINGS, inside),
         (
-            "swap: on the daemon, by export, rewrite and import on the control socket, between guests",
+            "swap: on the daemon, by export, rewrite and import on the control socket",
             DAEMON_HEADINGS,
             daemon,
         ),
