@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Byte order as a type. be16 and be32 hold a number in network order at any alignment and convert
-// only by name: host() and from_host(). Reading a wire field as a number by accident does not
-// compile.
-//
-// Readers and writers below work on spans and never read or write past the end.
+// Byte order as a type. be16 and be32 hold a number in network order at any alignment. They convert
+// to and from host order only by name (host() and from_host()), so code that reads a wire field as
+// a plain number does not compile.
 #pragma once
 
 #include <array>
@@ -12,9 +10,6 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <span>
-#include <type_traits>
 
 namespace godwit {
 
@@ -46,13 +41,14 @@ class BigEndian {
   [[nodiscard]] constexpr T host() const {
     return internal::swap_if_little(std::bit_cast<T>(bytes_));
   }
-  // The number as it lies in memory: for checksums and compares that do not care about order.
+  // Returns the bytes as they are in memory, for checksums and comparisons that do not depend on
+  // the order.
   [[nodiscard]] constexpr T raw() const { return std::bit_cast<T>(bytes_); }
   constexpr bool operator==(const BigEndian&) const = default;
   constexpr auto operator<=>(const BigEndian& other) const { return host() <=> other.host(); }
 
  private:
-  std::array<uint8_t, sizeof(T)> bytes_{};  // alignment 1, so that headers can be overlaid anywhere
+  std::array<uint8_t, sizeof(T)> bytes_{};  // alignment 1: a header struct can overlay any bytes
 };
 
 using be16 = BigEndian<uint16_t>;

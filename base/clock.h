@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Time as a parameter. Whatever needs the time takes a Clock, so that a test or the simulator owns
-// it.
+// Clock: time as a parameter. Code that needs the time takes a Clock, so that a test or the
+// simulator can control it.
 #pragma once
 
 #include <chrono>
@@ -12,7 +12,7 @@ namespace godwit {
 class Clock {
  public:
   virtual ~Clock() = default;
-  // Nanoseconds since an arbitrary start; never goes back.
+  // Returns nanoseconds since an arbitrary start. The time never goes back.
   [[nodiscard]] virtual uint64_t now_ns() const = 0;
 };
 
@@ -25,8 +25,8 @@ class SteadyClock final : public Clock {
   }
 };
 
-// Cycles of this CPU's time stamp counter, or what is nearest to that: for shares and ratios, not
-// for times.
+// Returns the CPU's time stamp counter, or the steady clock where there is none. Use it for shares
+// and ratios, not for times.
 inline uint64_t cycles_now() {
 #if defined(__x86_64__)
   return __builtin_ia32_rdtsc();
@@ -35,6 +35,7 @@ inline uint64_t cycles_now() {
 #endif
 }
 
+// A clock that moves only when it is advanced, for tests.
 class ManualClock final : public Clock {
  public:
   [[nodiscard]] uint64_t now_ns() const override { return now_ns_; }

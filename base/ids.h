@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Ids that cannot be mixed up: each use is a type of its own. The all-ones value is "none".
+// Ids as distinct types, so that one kind cannot be passed for another. A default-constructed id is
+// invalid; its value is all ones.
 #pragma once
 
 #include <compare>
@@ -21,15 +22,16 @@ struct StrongId {
   constexpr auto operator<=>(const StrongId&) const = default;
 };
 
-// A port of this switch: what it polls. The number testpmd's users type.
+// A port of this switch, by the number that commands and rules use (as in testpmd).
 using PortId = StrongId<struct PortTag, uint16_t>;
-// An endpoint's place in this switch's endpoint table. Names are what travels between hosts.
+// An endpoint's index in this switch's endpoint table. The index is local: hosts refer to an
+// endpoint by its name.
 using EndpointId = StrongId<struct EndpointTag, uint32_t>;
-// A worker: 0 .. workers-1.
+// A worker thread, from 0 to workers - 1.
 using WorkerId = StrongId<struct WorkerTag, uint16_t>;
-// A rule's number within the port it was created on (testpmd: "Flow rule #N").
+// A rule's number within the port on which it was created ("Flow rule #N" in testpmd).
 using RuleId = StrongId<struct RuleTag, uint32_t>;
-// A slot for packets and bytes, one cell per worker.
+// A counter of packets and bytes, with a cell for each worker.
 using CounterId = StrongId<struct CounterTag, uint32_t>;
 
 }  // namespace godwit

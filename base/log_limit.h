@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lines of a log that strangers can cause: so many at once and so many a second, and how many were
-// left out is said with the next one. Times are the caller's.
+// LogLimit: limits the rate of log lines that unauthenticated peers can cause. It writes bursts of
+// up to kBurst lines and kPerSecond lines a second. The next line that is written reports how many
+// were left out. The caller passes the time.
 //
 // Thread safety: none.
 #pragma once
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 
 namespace godwit {
 

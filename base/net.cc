@@ -16,7 +16,7 @@ int hex_digit(char c) {
   return -1;
 }
 
-// inet_pton wants a terminated string: copy into a bounded buffer.
+// Parses a whole text. inet_pton() needs a terminated string, so this copies into a bounded buffer.
 template <typename Address, size_t kMaxText>
 bool from_text(int family, std::string_view text, Address& out) {
   char buffer[kMaxText];

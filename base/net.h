@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Network addresses as values: bytes in network order, text by the RFCs (MAC: six hex pairs;
-// IPv4: dotted decimal; IPv6: RFC 5952). Parsing accepts a whole string or nothing.
+// Network addresses as values: bytes in network order. Text forms are six hex pairs (MAC), dotted
+// decimal (IPv4) and RFC 5952 (IPv6).
 #pragma once
 
 #include <array>
@@ -20,7 +20,7 @@ struct MacAddress {
   constexpr auto operator<=>(const MacAddress&) const = default;
   [[nodiscard]] constexpr bool is_group() const { return (bytes[0] & 1) != 0; }
   [[nodiscard]] constexpr bool is_zero() const { return *this == MacAddress{}; }
-  // The 48 bits in the low end of a word, first byte highest.
+  // Returns the address in the low 48 bits; the first byte is the most significant.
   [[nodiscard]] constexpr uint64_t to_u64() const {
     uint64_t v = 0;
     for (uint8_t b : bytes) v = (v << 8) | b;
@@ -38,7 +38,7 @@ struct Ipv6Address {
   constexpr auto operator<=>(const Ipv6Address&) const = default;
 };
 
-// Errors say what was expected; the column is left to the caller.
+// Parse a whole text. An error names the text and what was expected; the caller adds the column.
 Result<MacAddress> parse_mac(std::string_view text);    // "02:00:00:00:00:01"
 Result<Ipv4Address> parse_ipv4(std::string_view text);  // "10.0.0.1"
 Result<Ipv6Address> parse_ipv6(std::string_view text);  // "fd00::1"

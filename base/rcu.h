@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Grace periods and deferred reclaim. Workers report quiescent states (dpdk/ uses rte_rcu_qsbr);
-// what the writer has unlinked is freed once every worker that might have seen it has passed one.
+// Grace periods and deferred reclamation (RCU). Workers report quiescent states; dataplane/dpdk
+// implements this with rte_rcu_qsbr. Memory that the writer has unlinked is freed once every worker
+// that may have seen it has passed a quiescent state.
 //
-// Thread safety: Reclaimer belongs to the control thread. GracePeriod's methods are called there
-// too.
+// Thread safety: only the control thread uses GracePeriod and Reclaimer.
 #pragma once
 
 #include <cstddef>
@@ -19,14 +19,15 @@ namespace godwit {
 class GracePeriod {
  public:
   virtual ~GracePeriod() = default;
-  // A token for "now": elapsed(token) once each worker has been quiescent or offline since.
+  // Starts a grace period and returns its token.
   [[nodiscard]] virtual uint64_t start() = 0;
+  // Returns whether each worker has been quiescent or offline since start().
   [[nodiscard]] virtual bool elapsed(uint64_t token) = 0;
-  // Blocks until elapsed; bounded by one loop of the slowest worker.
+  // Blocks until the grace period has elapsed, at most for one loop of the slowest worker.
   virtual void wait(uint64_t token) = 0;
 };
 
-// No workers: everything has always elapsed. For tests and tools.
+// A grace period without workers, which elapses at once. For tests and tools.
 class NoWorkers final : public GracePeriod {
  public:
   [[nodiscard]] uint64_t start() override { return 0; }
@@ -34,6 +35,7 @@ class NoWorkers final : public GracePeriod {
   void wait(uint64_t) override {}
 };
 
+// Runs deferred actions, such as the release of memory, after a grace period each, in order.
 class Reclaimer {
  public:
   explicit Reclaimer(GracePeriod& grace) : grace_(grace) {}
@@ -41,18 +43,18 @@ class Reclaimer {
   Reclaimer(const Reclaimer&) = delete;
   Reclaimer& operator=(const Reclaimer&) = delete;
 
-  // Frees, or calls, after a grace period that starts no earlier than now: unlink first, then
-  // retire.
+  // Frees the object after a grace period that starts now. Unlink the object before this call.
   template <typename T>
   void retire(std::unique_ptr<T> object) {
     defer([holder = std::shared_ptr<T>(std::move(object))] {});
   }
+  // Calls `action` after a grace period that starts now.
   void defer(std::function<void()> action) {
     pending_.push_back({grace_.start(), std::move(action)});
   }
 
-  // Runs what has become safe; returns how many are still waiting. Called from the control thread's
-  // timer.
+  // Runs the actions whose grace period has elapsed. Returns how many are still pending. The
+  // control thread's timer calls this.
   size_t collect() {
     while (!pending_.empty() && grace_.elapsed(pending_.front().token)) {
       auto action = std::move(pending_.front().action);
@@ -61,7 +63,7 @@ class Reclaimer {
     }
     return pending_.size();
   }
-  // Waits for all.
+  // Waits for all pending actions and runs them.
   void drain() {
     while (!pending_.empty()) {
       grace_.wait(pending_.front().token);

@@ -2,11 +2,11 @@
 //
 // Result<T>: a value or an Error, with the member names of std::expected (C++23).
 //
-// An Error says what went wrong in words for the person who caused it, and, where a text was at
-// fault, where in the text: `column` (1-based, 0 = unknown), `token` (what stood there) and
-// `expected` (what could have stood there).
+// An Error describes a failure to the person who caused it. If a text is at fault, the error also
+// has the position in the text, the word that stands there, and what was expected instead.
 //
-// Nothing here throws. value() on an error and error() on a value are our own mistakes (assert).
+// Nothing here throws. Calling value() on an error, or error() on a value, is a programming mistake
+// and fails an assertion.
 #pragma once
 
 #include <cassert>
@@ -19,13 +19,13 @@ namespace godwit {
 
 struct Error {
   std::string message;
-  uint32_t line = 0;    // 1-based, 0 = unknown
-  uint32_t column = 0;  // 1-based, 0 = unknown
-  std::string token = {};
-  std::string expected = {};
+  uint32_t line = 0;          // 1-based; zero if unknown
+  uint32_t column = 0;        // 1-based, in bytes; zero if unknown
+  std::string token = {};     // the word at that position
+  std::string expected = {};  // what could have been there
 };
 
-// Wraps an Error so that Result<T> can be built from it without ambiguity.
+// An Error on its way into a Result<T>; fail() makes one.
 struct Unexpected {
   Error error;
 };

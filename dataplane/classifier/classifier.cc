@@ -9,65 +9,21 @@
 #include <utility>
 #include <vector>
 
-#include "dataplane/classifier/classifier_builder.h"
-#include "dataplane/classifier/classifier_internal.h"
-#include "dataplane/classifier/classifier_search.h"
-#include "dataplane/classifier/classifier_tree.h"
+#include "dataplane/classifier/builder.h"
+#include "dataplane/classifier/layout.h"
+#include "dataplane/classifier/root.h"
+#include "dataplane/classifier/searcher.h"
 
 namespace godwit::dataplane {
 namespace {
 
 using classifier::Builder;
-using classifier::Layout;
+using classifier::choose_layout;
 using classifier::Root;
 using classifier::Searcher;
 
-constexpr size_t kGarbageBatch = 128;  // blocks to free with one grace period
-constexpr size_t kBuildStep = 64;      // rules' work on a new tree at each change of the old one
-
-// The bytes that most tell these entries apart: those whose bits are cared for most and take both
-// values.
-Layout choose_layout(const std::vector<const RuleEntry*>& entries) {
-  std::array<size_t, kFlowKeyBytes> cared{};
-  std::array<std::array<size_t, 8>, kFlowKeyBytes> ones{}, care{};
-  const auto count_bits = [&](size_t byte, uint8_t mask, uint8_t value) {
-    cared[byte] += mask != 0;
-    for (size_t bit = 0; mask >> bit != 0; ++bit) {
-      care[byte][bit] += (mask >> bit) & 1u;
-      ones[byte][bit] += (mask & value) >> bit & 1u;
-    }
-  };
-  const size_t stride = entries.size() / 8192 + 1;
-  for (size_t i = 0; i < entries.size(); i += stride) {
-    const Match& match = entries[i]->match;
-    for (size_t w = 0; w < kFlowKeyWords; ++w) {
-      if (match.mask.word(w) == 0) continue;
-      for (size_t b = w * 8; b < w * 8 + 8; ++b)
-        count_bits(b, match.mask.bytes()[b], match.value.bytes()[b]);
-    }
-    for (const KeyRange& range : match.ranges) {
-      for (size_t b = 0; b < range.size && range.offset + b < kFlowKeyBytes; ++b) {
-        count_bits(range.offset + b, range.mask[b], range.low[b]);
-      }
-    }
-  }
-  std::array<uint8_t, kFlowKeyBytes> bytes{};
-  std::array<size_t, kFlowKeyBytes> score{};
-  for (uint8_t b = 0; b < kFlowKeyBytes; ++b) {
-    bytes[b] = b;
-    score[b] = cared[b];
-    for (size_t bit = 0; bit < 8; ++bit)
-      score[b] += 16 * std::min(ones[b][bit], care[b][bit] - ones[b][bit]);
-  }
-  std::stable_sort(bytes.begin(), bytes.end(),
-                   [&](uint8_t a, uint8_t b) { return score[a] > score[b]; });
-  std::sort(bytes.begin(), bytes.begin() + classifier::kCompactBytes);
-  Layout layout;
-  for (size_t i = 0; i < classifier::kCompactBytes; ++i) {
-    if (score[bytes[i]] > 0) layout.add(bytes[i]);
-  }
-  return layout;
-}
+constexpr size_t kGarbageBatch = 128;  // blocks that are freed with one grace period
+constexpr size_t kBuildStep = 64;      // budget for a new tree at each change of the old one
 
 }  // namespace
 
@@ -83,8 +39,8 @@ struct Classifier::Impl {
       : reclaimer(r), key{scattered(k[0]), scattered(k[1])}, limits(l) {
     rebuild_all();
   }
-  // Half of its bits set, or so, whatever they were: a product with few bits mixes little.
-  // (Finalizer of SplitMix64.)
+  // Returns a word with about half of its bits set, whatever `word` is: a product with a factor of
+  // few bits mixes little. This is the finalizer of SplitMix64.
   static uint64_t scattered(uint64_t word) {
     word += 0x9e3779b97f4a7c15;
     word = (word ^ word >> 30) * 0xbf58476d1ce4e5b9;
@@ -92,7 +48,7 @@ struct Classifier::Impl {
     return word ^ word >> 31;
   }
 
-  // Builds anew for all entries, aside, and publishes that.
+  // Builds a new tree for all entries, aside, and publishes it.
   void rebuild_all() {
     builder = std::make_unique<Builder>(choose_layout(entries), key);
     while (!builder->step(entries, SIZE_MAX / 2)) {
@@ -124,7 +80,8 @@ struct Classifier::Impl {
     entries.push_back(&entry);
   }
 
-  // The new tree, if one is due, is built in steps of what changes happen. A small one at once.
+  // Replaces the tree if that is due. A small tree is rebuilt at once, a large one in steps, one at
+  // each change.
   void after_change() {
     if (builder == nullptr && root->stale()) {
       if (entries.size() <= classifier::kAtOnce) {
@@ -152,10 +109,10 @@ struct Classifier::Impl {
   const ClassifierLimits limits;
   const Searcher& searcher = classifier::searchers().front();
   std::atomic<const Root*> current{nullptr};
-  // Writer only, but for `size` and `memory`, which anyone may read; not on a line that lookups
-  // read.
+  // The members below belong to the writer, except that anyone may read `size` and `memory`. They
+  // are not on a cache line that lookups read.
   alignas(64) std::shared_ptr<Root> root;
-  std::vector<const RuleEntry*> entries;  // each at its `place`
+  std::vector<const RuleEntry*> entries;  // each entry at its `place`
   std::unique_ptr<Builder> builder;       // of the next root
   std::atomic<size_t> size{0};
   std::atomic<size_t> memory{0};
@@ -199,8 +156,7 @@ Result<void> Classifier::insert_all(std::span<const RuleEntry* const> entries) {
 
 void Classifier::remove(const RuleEntry& entry) {
   Impl& impl = *impl_;
-  // What a large table looks at here is in no cache: ask for all of it at once, not for one after
-  // the other.
+  // In a large table none of this is in a cache: the prefetches overlap the misses.
   for (size_t at = 0; at < sizeof entry; at += 64)
     __builtin_prefetch(reinterpret_cast<const uint8_t*>(&entry) + at);
   const size_t place = entry.place;

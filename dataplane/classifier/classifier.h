@@ -1,95 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The classifier: of the rules in one table and group, which one does a packet hit?
+// The classifier answers one question for each packet: of the rules in one table and group, which
+// matching rule comes first in Order?
 //
-// What it holds are RuleEntry objects that it borrows: the owner keeps each alive until remove()
-// has returned AND a grace period has passed. What it returns is the first matching entry in Order
-// among those visible at the caller's generation.
+// Entries. A classifier borrows RuleEntry objects. Their owner keeps each entry alive until
+// remove() has returned and a grace period has passed.
 //
-// Versions. An entry is visible at generation g when visible_from <= g < visible_until. Both are
-// kNever while it is staged; the writer stores them just before the store that publishes the state
-// with that generation. So entries are inserted and removed in place, before and after, while
-// workers look up.
+// Versions. An entry is visible at generation g if visible_from <= g < visible_until. Both are
+// kNever while the entry is staged. The writer sets them just before it publishes the state with
+// that generation, so entries are inserted before, and removed after, while workers look up.
 //
-// Thread safety: one writer (the control thread) calls insert() and remove(); any number of readers
-// call lookup() at the same time, without locks, between quiescent states. Memory that readers may
-// still see goes to the Reclaimer.
+// Thread safety. One writer (the control thread) calls insert(), insert_all() and remove(). Any
+// number of readers call the const functions at the same time, without locks, between quiescent
+// states. Memory that readers may still see goes to the Reclaimer.
 //
-// Bounds. Rules are never multiplied, and whatever they are, one costs some 250 bytes at most, and
-// a lookup among n at most one step for each 256 of them and some 8 for each of a bounded number of
-// levels: no set of rules, and no packet, makes it worse. Hashes are keyed, so that nobody can
-// choose rules that collide. What would exceed the Limits is refused.
+// Bounds. Rules are never multiplied. A rule costs at most some 250 bytes. A lookup among n rules
+// takes at most one step for each 256 of them, and some 8 for each of a bounded number of levels;
+// no set of rules and no packet makes it worse. Hashes are keyed, so nobody can choose rules that
+// collide. An insertion that would exceed ClassifierLimits is refused.
 //
-// How it works inside is nobody's business but classifier*.cc's.
+// Callers should rely only on this header; dataplane/classifier/README.md explains the data
+// structure.
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <span>
 
-#include "base/ids.h"
 #include "base/rcu.h"
 #include "base/result.h"
+#include "dataplane/classifier/rule_entry.h"
 #include "dataplane/packet/flow_key.h"
-#include "dataplane/rules/action_program.h"
-#include "dataplane/rules/match.h"
 #include "dataplane/rules/rule.h"
 
 namespace godwit::dataplane {
 
-inline constexpr uint64_t kNever = std::numeric_limits<uint64_t>::max();
-
-// Which of two matching rules wins: the lower one. Priority, then ingress before transfer, then the
-// older.
-struct Order {
-  uint32_t priority = 0;
-  uint8_t direction_rank = 0;  // 0 ingress or egress, 1 transfer
-  uint64_t sequence = 0;       // age: grows with each rule created on this switch
-  constexpr auto operator<=>(const Order&) const = default;
-};
-
-// A rule as workers see it. Constant once inserted, but for the two generations.
-struct RuleEntry {
-  mutable uint32_t place =
-      0;  // for the writer of the classifier that it is in; far from what each lookup reads
-  Match match;
-  Order order;
-  uint32_t group = 0;
-  ActionProgram actions;
-  CounterId counter;
-  EndpointId owner;
-  RuleId id;
-  std::atomic<uint64_t> visible_from{kNever};
-  std::atomic<uint64_t> visible_until{kNever};
-
-  [[nodiscard]] bool visible(uint64_t generation) const {
-    return visible_from.load(std::memory_order_relaxed) <= generation &&
-           generation < visible_until.load(std::memory_order_relaxed);
-  }
-};
-
 // The secret of a classifier's hashes.
 using HashKey = std::array<uint64_t, 2>;
-[[nodiscard]] HashKey random_hash_key();  // from the system's random numbers
-// What gives each classifier its key. Only what must be the same in every run (instruction counts)
-// names another.
+// Returns a key from the system's random numbers.
+[[nodiscard]] HashKey random_hash_key();
+// The function from which each classifier gets its key. Runs that must repeat exactly (instruction
+// counts) pass one that returns a constant.
 using HashKeySource = HashKey (*)();
 
 // How much one classifier may hold.
 struct ClassifierLimits {
   size_t rules = size_t{16} << 20;
-  size_t memory_bytes = size_t{4} << 30;  // of its own structures
+  size_t memory_bytes = size_t{4} << 30;  // of its own structures, without the entries
 };
 
-// What one lookup looks at, at most; for tests of bounds, and for finding out why a table is slow.
+// Upper bounds of what one lookup examines, for tests of the bounds and to explain a slow table.
 struct LookupWork {
   size_t tables = 0;   // hash tables probed
   size_t records = 0;  // rules in the leaves reached
-  size_t blocks = 0;   // of up to 256 rules in the bit matrices reached
+  size_t blocks = 0;   // blocks of up to 256 rules in the bit matrices reached
 };
 
 class Classifier {
@@ -100,27 +66,30 @@ class Classifier {
   Classifier(const Classifier&) = delete;
   Classifier& operator=(const Classifier&) = delete;
 
-  // Writer. Refuses, unchanged, what would exceed its limits, with the reason. Takes bounded time,
-  // whatever it holds.
+  // Writer. Inserts the entry in bounded time, whatever the classifier holds. Returns an error, and
+  // changes nothing, if a limit would be exceeded.
   Result<void> insert(const RuleEntry& entry);
-  // Writer. All of them or none; much cheaper than one by one where they are many compared with
-  // what is in here. Not bounded in time: for tables that are built aside.
+  // Writer. Inserts all entries, or none and returns an error. This is much faster than single
+  // insertions if `entries` are many compared with size(). The time is not bounded: use it for
+  // tables that are built aside.
   Result<void> insert_all(std::span<const RuleEntry* const> entries);
-  // Writer. The entry must be in here; it is no longer reached by lookups that start afterwards.
+  // Writer. Removes an entry, which must be present. Lookups that start later do not reach it.
   void remove(const RuleEntry& entry);
 
-  // Readers. The winner for `key` at `generation` among entries strictly after `after` in Order, or
-  // nullptr. `after` == nullptr: all entries.
+  // Readers. Returns the first matching entry in Order that is visible at `generation`, or nullptr.
+  // With `after`, considers only entries strictly after it.
   [[nodiscard]] const RuleEntry* lookup(const FlowKey& key, uint64_t generation,
                                         const Order* after = nullptr) const;
-  // The same for a batch (at most 32): out[i] for *keys[i].
+  // Looks up at most 32 keys at once: out[i] becomes the result for *keys[i].
   void lookup_batch(std::span<const FlowKey* const> keys, uint64_t generation,
                     std::span<const RuleEntry*> out) const;
 
+  // Returns what a lookup of `key` examines.
   [[nodiscard]] LookupWork work(const FlowKey& key, uint64_t generation) const;
 
-  [[nodiscard]] size_t size() const;          // entries inserted
-  [[nodiscard]] size_t memory_bytes() const;  // of its own structures, not of the entries
+  [[nodiscard]] size_t size() const;  // entries inserted
+  // Returns the memory of the classifier's own structures, without the entries.
+  [[nodiscard]] size_t memory_bytes() const;
 
  private:
   struct Impl;

@@ -9,7 +9,7 @@
 namespace godwit {
 namespace {
 
-TEST(Mac, RoundTripsAndKnowsGroups) {
+TEST(Mac, RoundTripsAndDetectsGroups) {
   const auto mac = parse_mac("02:aB:00:ff:10:01");
   ASSERT_TRUE(mac);
   EXPECT_EQ(to_string(*mac), "02:ab:00:ff:10:01");
@@ -19,7 +19,7 @@ TEST(Mac, RoundTripsAndKnowsGroups) {
   EXPECT_TRUE(parse_mac("00:00:00:00:00:00")->is_zero());
 }
 
-TEST(Mac, RefusesWhatIsNotOneAndSaysWhatIs) {
+TEST(Mac, RefusesInvalidTextWithExpectedForm) {
   for (const char* text : {"", "02:ab:00:ff:10", "02:ab:00:ff:10:0g", "02-ab-00-ff-10-01",
                            "02:ab:00:ff:10:011", "2:ab:00:ff:10:01", " 02:ab:00:ff:10:01"}) {
     const auto mac = parse_mac(text);
@@ -35,7 +35,7 @@ TEST(Ip, RoundTripsInCanonicalForm) {
   EXPECT_EQ(to_string(*parse_ipv6("::ffff:1.2.3.4")), "::ffff:1.2.3.4");
 }
 
-TEST(Ip, RefusesWhatIsNotOne) {
+TEST(Ip, RefusesInvalidText) {
   for (const char* text : {"", "10.0.0", "10.0.0.256", "10.0.0.1 ", "1.2.3.4.5", "0x10.0.0.1"})
     EXPECT_FALSE(parse_ipv4(text)) << text;
   for (const char* text : {"", "fd00::1::2", "fd00:::1", "g::1", "1.2.3.4", "fd00::1%eth0"})
@@ -44,7 +44,7 @@ TEST(Ip, RefusesWhatIsNotOne) {
   EXPECT_FALSE(parse_ipv4(std::string_view("10.0.0.1\0", 9)));
 }
 
-TEST(BigEndian, LiesInMemoryInNetworkOrder) {
+TEST(BigEndian, StoresNetworkOrder) {
   const be32 value = to_be32(0x01020304);
   uint8_t bytes[4];
   std::memcpy(bytes, &value, 4);
@@ -55,7 +55,7 @@ TEST(BigEndian, LiesInMemoryInNetworkOrder) {
   static_assert(!std::is_convertible_v<be16, uint16_t> && !std::is_convertible_v<uint16_t, be16>);
 }
 
-TEST(StrongId, IsInvalidUntilSetAndDoesNotMix) {
+TEST(StrongId, IsInvalidByDefaultAndDistinctByTag) {
   EXPECT_FALSE(PortId{}.valid());
   EXPECT_TRUE(PortId{0}.valid());
   static_assert(!std::is_convertible_v<PortId, WorkerId>);

@@ -13,14 +13,14 @@ Result<std::unique_ptr<int>> half(int n) {
   return std::make_unique<int>(n / 2);
 }
 
-TEST(Result, CarriesAMoveOnlyValue) {
+TEST(Result, CarriesMoveOnlyValue) {
   auto result = half(8);
   ASSERT_TRUE(result);
   const std::unique_ptr<int> value = std::move(*result);
   EXPECT_EQ(*value, 4);
 }
 
-TEST(Result, CarriesWhereAndWhatWasExpected) {
+TEST(Result, ErrorCarriesPositionAndExpectation) {
   const auto result = half(7);
   ASSERT_FALSE(result.has_value());
   EXPECT_EQ(result.error().message, "odd");
@@ -29,7 +29,7 @@ TEST(Result, CarriesWhereAndWhatWasExpected) {
   EXPECT_EQ(result.error().expected, "an even number");
 }
 
-TEST(Result, OfNothingIsGoodByDefault) {
+TEST(Result, VoidResultIsSuccessByDefault) {
   EXPECT_TRUE(Result<void>{});
   const Result<void> bad = fail("no");
   ASSERT_FALSE(bad);

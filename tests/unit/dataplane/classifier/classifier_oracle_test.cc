@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The short form of tests/bench/classifier_oracle: some seconds.
+// The short form of tests/bench/classifier_oracle, which takes some seconds.
 #include "tests/support/classifier_oracle.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@ using namespace godwit::testing;
 
 constexpr uint64_t kSeed = 77;
 
-TEST(ClassifierOracle, TheOracleItselfAgreesWithAPlainLinearSearch) {
+TEST(ClassifierOracle, AgreesWithLinearSearch) {
   Random random(kSeed);
   LinearClassifier linear;
   std::vector<std::unique_ptr<RuleEntry>> entries;
@@ -48,7 +48,7 @@ TEST(ClassifierOracle, TheOracleItselfAgreesWithAPlainLinearSearch) {
   EXPECT_GT(hits, 100u);
 }
 
-TEST(ClassifierOracle, AccessListsAgree) {
+TEST(ClassifierOracle, AgreesOnAccessLists) {
   const std::deque<RuleEntry> rules = access_list(kSeed, 5000);
   Random random(kSeed);
   std::vector<FlowKey> keys;
@@ -58,13 +58,13 @@ TEST(ClassifierOracle, AccessListsAgree) {
   EXPECT_GT(sum.hits, sum.lookups / 4);
 }
 
-TEST(ClassifierOracle, RandomRulesInGroupsAgree) {
+TEST(ClassifierOracle, AgreesOnRandomRulesInGroups) {
   const Agreement sum = check_random(200'000, kSeed);
   EXPECT_EQ(sum.mismatches, 0u) << sum.first << ", seed " << kSeed;
   EXPECT_GT(sum.hits, sum.lookups / 4);
 }
 
-TEST(ClassifierOracle, NoPacketSeesHalfATransactionNorARuleThatIsNotItsGenerations) {
+TEST(ClassifierOracle, PacketsSeeWholeTransactionsOfTheirGeneration) {
   const Agreement sum = ConcurrentOracle(kSeed, 60'000).run();
   EXPECT_EQ(sum.mismatches, 0u) << sum.first << ", seed " << kSeed;
   EXPECT_GT(sum.generations, 400u);

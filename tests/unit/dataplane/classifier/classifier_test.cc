@@ -4,21 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <deque>
 #include <memory>
 #include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "dataplane/classifier/classifier_builder.h"
-#include "dataplane/classifier/classifier_search.h"
+#include "dataplane/classifier/builder.h"
+#include "dataplane/classifier/searcher.h"
 #include "tests/support/linear_classifier.h"
 #include "tests/support/random_rule_set.h"
-#include "tests/support/test_rcu.h"
 
 namespace godwit::dataplane {
 namespace {
@@ -31,11 +28,10 @@ using testing::prefix;
 using testing::Random;
 using testing::random_entry;
 using testing::random_key;
-using testing::TestRcu;
 
 constexpr uint64_t kGeneration = 5;
 
-// Both, with the same entries, and what keeps those alive.
+// The classifier and the oracle with the same entries, which the pair owns.
 struct Pair {
   explicit Pair(Reclaimer& reclaimer) : fast(reclaimer) {}
   RuleEntry& add(std::unique_ptr<RuleEntry> entry) {
@@ -65,7 +61,7 @@ struct Pair {
   std::vector<std::unique_ptr<RuleEntry>> entries;
 };
 
-// Keys: random ones, and ones that a rule matches by construction.
+// Returns random keys, about half of which match a rule by construction.
 std::vector<FlowKey> keys_for(Random& random, const Pair& pair, size_t count) {
   std::vector<FlowKey> keys(count);
   for (FlowKey& key : keys) {
@@ -113,17 +109,17 @@ class ClassifierTest : public ::testing::Test {
   Reclaimer reclaimer_{grace_};
 };
 
-TEST_F(ClassifierTest, AnEmptyOneMatchesNothing) {
+TEST_F(ClassifierTest, EmptyClassifierMatchesNothing) {
   const Classifier classifier(reclaimer_);
   EXPECT_EQ(classifier.lookup(FlowKey{}, kGeneration), nullptr);
   EXPECT_EQ(classifier.size(), 0u);
 }
 
-TEST_F(ClassifierTest, TheLowestPriorityThenRankThenAgeWins) {
+TEST_F(ClassifierTest, LowestPriorityThenRankThenAgeWins) {
   Pair pair(reclaimer_);
   const Order orders[] = {{7, 0, 1}, {5, 1, 2}, {5, 1, 1}, {5, 0, 9}, {3, 1, 100}, {3, 0, 200}};
   const RuleEntry* best = nullptr;
-  for (const Order& order : orders) {  // all match everything; each beats those before it
+  for (const Order& order : orders) {  // each matches everything and beats those before it
     auto entry = std::make_unique<RuleEntry>();
     entry->order = order;
     make_visible(*entry, 1);
@@ -133,7 +129,7 @@ TEST_F(ClassifierTest, TheLowestPriorityThenRankThenAgeWins) {
   EXPECT_EQ(pair.fast.size(), 6u);
 }
 
-TEST_F(ClassifierTest, AStagedEntryIsInvisibleUntilItsGenerationAndAfterItsLast) {
+TEST_F(ClassifierTest, EntryIsVisibleInItsGenerationsOnly) {
   Pair pair(reclaimer_);
   RuleEntry& entry = pair.add(std::make_unique<RuleEntry>());
   EXPECT_EQ(pair.fast.lookup(FlowKey{}, kNever - 1), nullptr);
@@ -144,7 +140,7 @@ TEST_F(ClassifierTest, AStagedEntryIsInvisibleUntilItsGenerationAndAfterItsLast)
   EXPECT_EQ(pair.fast.lookup(FlowKey{}, 20), nullptr);
 }
 
-TEST_F(ClassifierTest, InsertsOfRandomRulesAgreeWithTheOracle) {
+TEST_F(ClassifierTest, RandomInsertsAgreeWithOracle) {
   for (uint64_t seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
@@ -156,7 +152,7 @@ TEST_F(ClassifierTest, InsertsOfRandomRulesAgreeWithTheOracle) {
   }
 }
 
-TEST_F(ClassifierTest, AnyMixOfInsertsRemovalsAndGenerationsAgreesWithTheOracle) {
+TEST_F(ClassifierTest, RandomInsertsRemovalsAndGenerationsAgreeWithOracle) {
   for (uint64_t seed = 100; seed < 112; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
@@ -184,7 +180,7 @@ TEST_F(ClassifierTest, AnyMixOfInsertsRemovalsAndGenerationsAgreesWithTheOracle)
   }
 }
 
-TEST_F(ClassifierTest, SteppingWithAfterGivesEveryMatchInOrder) {
+TEST_F(ClassifierTest, LookupAfterReturnsEveryMatchInOrder) {
   for (uint64_t seed = 200; seed < 206; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
@@ -205,7 +201,7 @@ TEST_F(ClassifierTest, SteppingWithAfterGivesEveryMatchInOrder) {
   }
 }
 
-TEST_F(ClassifierTest, AnOrderThatNoEntryHasIsAPlaceToStartAfterToo) {
+TEST_F(ClassifierTest, LookupAfterOrderOfNoEntryReturnsNextMatch) {
   Pair pair(reclaimer_);
   for (uint32_t priority : {10u, 20u}) {
     auto entry = std::make_unique<RuleEntry>();
@@ -217,10 +213,10 @@ TEST_F(ClassifierTest, AnOrderThatNoEntryHasIsAPlaceToStartAfterToo) {
   EXPECT_EQ(pair.fast.lookup(FlowKey{}, kGeneration, &between), pair.entries[1].get());
 }
 
-TEST_F(ClassifierTest, ManyEntriesOfOneMaskedValueKeepTheirOrder) {
+TEST_F(ClassifierTest, EntriesOfOneMaskedValueAgreeWithOracle) {
   Random random(300);
   Pair pair(reclaimer_);
-  for (size_t i = 0; i < 600; ++i) {  // same value, different priorities, versions and ranges
+  for (size_t i = 0; i < 600; ++i) {  // one value with different priorities, generations and ranges
     auto entry = std::make_unique<RuleEntry>();
     entry->match.mask.l4_dst = entry->match.value.l4_dst = to_be16(0x00ff);
     KeyRange range;
@@ -245,7 +241,7 @@ TEST_F(ClassifierTest, ManyEntriesOfOneMaskedValueKeepTheirOrder) {
   ASSERT_TRUE(same(pair, keys, kGeneration));
 }
 
-TEST_F(ClassifierTest, PrefixesNestedRoundOneAddressAgreeWithTheOracle) {
+TEST_F(ClassifierTest, NestedPrefixesAgreeWithOracle) {
   Pair pair(reclaimer_);
   uint64_t sequence = 0;
   for (uint32_t source = 0; source <= 32; ++source) {
@@ -271,7 +267,7 @@ TEST_F(ClassifierTest, PrefixesNestedRoundOneAddressAgreeWithTheOracle) {
   ASSERT_TRUE(same(pair, keys, kGeneration));
 }
 
-TEST_F(ClassifierTest, MemoryIsReportedAndGivenBack) {
+TEST_F(ClassifierTest, MemoryIsReportedAndReleased) {
   Random random(500);
   Pair pair(reclaimer_);
   const size_t empty = pair.fast.memory_bytes();
@@ -283,7 +279,7 @@ TEST_F(ClassifierTest, MemoryIsReportedAndGivenBack) {
   EXPECT_LT(pair.fast.memory_bytes(), empty + (full - empty) / 4);
 }
 
-TEST_F(ClassifierTest, ALargeTableAgreesWithTheOracleInBatchesAndOneByOne) {
+TEST_F(ClassifierTest, LargeTableAgreesWithOracle) {
   Random random(700);
   Pair pair(reclaimer_);
   for (size_t i = 0; i < 20000; ++i) make_visible(pair.add(random_entry(random, i)), 1);
@@ -294,7 +290,7 @@ TEST_F(ClassifierTest, ALargeTableAgreesWithTheOracleInBatchesAndOneByOne) {
   ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
 }
 
-TEST_F(ClassifierTest, InsertingAllAtOnceAgreesWithTheOracleAtEachSize) {
+TEST_F(ClassifierTest, InsertAllAgreesWithOracleAtEachSize) {
   for (const size_t rules : {0, 1, 8, 9, 300, 1024, 1025, 3000, 9000}) {
     SCOPED_TRACE(rules);
     Random random(800 + rules);
@@ -302,17 +298,17 @@ TEST_F(ClassifierTest, InsertingAllAtOnceAgreesWithTheOracleAtEachSize) {
     pair.add_all(random, 0, rules);
     EXPECT_EQ(pair.fast.size(), rules);
     ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
-    pair.add_all(random, rules, rules + 5);              // more than there are: built anew
-    pair.add_all(random, 2 * rules + 5, 1 + rules / 9);  // few: one by one
+    pair.add_all(random, rules, rules + 5);              // more than present: rebuilds
+    pair.add_all(random, 2 * rules + 5, 1 + rules / 9);  // few: inserts one by one
     for (size_t i = 0; i < rules / 2; ++i)
       pair.remove(pick(random, static_cast<uint32_t>(pair.entries.size())));
     ASSERT_TRUE(same(pair, keys_for(random, pair, 300), kGeneration));
   }
 }
 
-// A new tree is built in steps as the old one changes: rules that come, go and come again meanwhile
-// are in it once.
-TEST_F(ClassifierTest, ChangesWhileTheTreeIsBuiltAnewAreInTheNewOne) {
+// A new tree is built in steps while the old one changes. Rules that are inserted, removed and
+// inserted again meanwhile are in it once.
+TEST_F(ClassifierTest, ChangesDuringRebuildAreInNewTree) {
   for (uint64_t seed = 900; seed < 906; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
@@ -330,7 +326,7 @@ TEST_F(ClassifierTest, ChangesWhileTheTreeIsBuiltAnewAreInTheNewOne) {
                                       : pick(random, static_cast<uint32_t>(pair.entries.size()));
           if (what < 9) {
             pair.remove(at);
-          } else {  // the same entry, out and in again
+          } else {  // remove and insert the same entry
             pair.fast.remove(*pair.entries[at]);
             ASSERT_TRUE(pair.fast.insert(*pair.entries[at]).has_value());
           }
@@ -346,7 +342,7 @@ TEST_F(ClassifierTest, ChangesWhileTheTreeIsBuiltAnewAreInTheNewOne) {
   }
 }
 
-TEST_F(ClassifierTest, WhatExceedsItsLimitsIsRefusedAndLeavesItAsItWas) {
+TEST_F(ClassifierTest, RefusesEntriesOverLimitsUnchanged) {
   Random random(950);
   Classifier few(reclaimer_, {1, 2}, {.rules = 10});
   std::vector<std::unique_ptr<RuleEntry>> entries;
@@ -378,7 +374,7 @@ TEST_F(ClassifierTest, WhatExceedsItsLimitsIsRefusedAndLeavesItAsItWas) {
   EXPECT_EQ(refused.error().message, "this table's rules use all of its memory (1 MB)");
 }
 
-TEST_F(ClassifierTest, ASequenceThatOrderCannotHoldIsRefused) {
+TEST_F(ClassifierTest, RefusesSequenceThatIsTooLarge) {
   Classifier classifier(reclaimer_);
   RuleEntry entry;
   entry.order.sequence = uint64_t{1} << 60;
@@ -388,8 +384,8 @@ TEST_F(ClassifierTest, ASequenceThatOrderCannotHoldIsRefused) {
   EXPECT_EQ(classifier.size(), 0u);
 }
 
-// The instruction sets that lookups choose between at run time, against each other.
-TEST(ClassifierVectors, EachFindsTheSameRecords) {
+// The searchers of all instruction sets agree with each other.
+TEST(ClassifierVectors, FindTheSameRecordsOnEachInstructionSet) {
   Random random(800);
   classifier::Layout layout;
   for (uint8_t byte :
@@ -430,7 +426,7 @@ TEST(ClassifierVectors, EachFindsTheSameRecords) {
   }
 }
 
-TEST(ClassifierVectors, EachOfTheSixteenBytesMayBeAnyOfTheKeys) {
+TEST(ClassifierVectors, PickAnyBytesOfTheKey) {
   Random random(801);
   for (size_t round = 0; round < 500; ++round) {
     classifier::Layout layout;
@@ -447,7 +443,7 @@ TEST(ClassifierVectors, EachOfTheSixteenBytesMayBeAnyOfTheKeys) {
   }
 }
 
-TEST(ClassifierVectors, EachLooksUpTheSame) {
+TEST(ClassifierVectors, LookUpTheSameOnEachInstructionSet) {
   Random random(802);
   for (const size_t size : {5, 60, 700, 4000}) {
     std::vector<std::unique_ptr<RuleEntry>> entries;
@@ -488,109 +484,6 @@ TEST(ClassifierVectors, EachLooksUpTheSame) {
     }
     EXPECT_GT(hits, 0u);
   }
-}
-
-// Readers look up while the writer inserts and removes. Each generation g shows exactly one of two
-// rules for a key, by the parity of g, at all times; besides, random rules of worse priority come
-// and go.
-TEST(ClassifierThreads, ReadersSeeOneWholeGenerationWhileTheWriterWorks) {
-  constexpr uint64_t kSeed = 600;
-  constexpr size_t kReaders = 2;
-  TestRcu rcu;
-  Reclaimer reclaimer(rcu);
-  Random random(kSeed);
-  Classifier classifier(reclaimer);
-  std::deque<RuleEntry> steady(64);  // never removed: always found
-  for (size_t i = 0; i < steady.size(); ++i) {
-    steady[i].match.mask.l4_dst = to_be16(0xffff);
-    steady[i].match.value.l4_dst = to_be16(static_cast<uint16_t>(40000 + i));
-    steady[i].order = {1, 0, i};
-    make_visible(steady[i], 1);
-    ASSERT_TRUE(classifier.insert(steady[i]).has_value());
-  }
-  std::atomic<uint64_t> published{1};
-  std::atomic<bool> stop{false};
-  std::atomic<uint64_t> wrong{0}, lookups{0};
-  std::vector<std::thread> readers;
-  for (size_t r = 0; r < kReaders; ++r) {
-    const size_t slot = rcu.register_reader();
-    readers.emplace_back([&, slot, r] {
-      Random mine(kSeed + 1 + r);
-      while (!stop.load(std::memory_order_relaxed)) {
-        const uint64_t generation = published.load(std::memory_order_acquire);
-        FlowKey keys[32];
-        const FlowKey* batch[32];
-        const RuleEntry* out[32];
-        for (size_t i = 0; i < 32; ++i) {
-          keys[i] = random_key(mine);
-          if (i % 2 == 0) keys[i].l4_dst = to_be16(static_cast<uint16_t>(40000 + pick(mine, 64)));
-          batch[i] = &keys[i];
-        }
-        classifier.lookup_batch(batch, generation, out);
-        for (size_t i = 0; i < 32; ++i) {
-          const RuleEntry* found = i % 3 == 0 ? classifier.lookup(keys[i], generation) : out[i];
-          if (found != nullptr && (!found->visible(generation) || !found->match.matches(keys[i])))
-            ++wrong;
-          if (i % 2 == 0 && found != &steady[keys[i].l4_dst.host() - 40000u]) {
-            // Only the moving rule of this generation may win over a steady one.
-            if (found == nullptr || found->order.priority != 0 ||
-                found->order.sequence != generation)
-              ++wrong;
-          } else if (i % 2 == 0 && keys[i].l4_dst.host() == 40000 && generation > 1) {
-            ++wrong;  // it should have won
-          }
-        }
-        lookups.fetch_add(32, std::memory_order_relaxed);
-        rcu.quiescent(slot);
-      }
-      rcu.offline(slot);
-    });
-  }
-  // The moving rule: each generation has its own entry for port 40000, handed over in one store.
-  std::deque<std::unique_ptr<RuleEntry>> noise;
-  std::unique_ptr<RuleEntry> moving;
-  uint64_t sequence = 1000;
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(1500);
-  while (std::chrono::steady_clock::now() < end) {
-    const uint64_t next = published.load(std::memory_order_relaxed) + 1;
-    auto fresh = std::make_unique<RuleEntry>();
-    fresh->match.mask.l4_dst = to_be16(0xffff);
-    fresh->match.value.l4_dst = to_be16(40000);
-    fresh->order = {0, 0, next};
-    ASSERT_TRUE(classifier.insert(*fresh).has_value());
-    for (size_t i = pick(random, 12); i > 0; --i) {
-      auto entry = random_entry(random, sequence++);
-      entry->order.priority += 10;
-      make_visible(*entry, next);
-      ASSERT_TRUE(classifier.insert(*entry).has_value());
-      noise.push_back(std::move(entry));
-    }
-    if (moving) moving->visible_until.store(next, std::memory_order_relaxed);
-    fresh->visible_from.store(next, std::memory_order_relaxed);
-    published.store(next, std::memory_order_release);
-    const uint64_t token = rcu.start();
-    rcu.wait(token);  // nobody reads the last generation any more
-    if (moving) {
-      classifier.remove(*moving);
-      reclaimer.retire(std::move(moving));
-    }
-    moving = std::move(fresh);
-    const size_t keep = pick(random, 40) == 0 ? 50 : 2500;
-    while (noise.size() > keep) {
-      const size_t i = pick(random, static_cast<uint32_t>(noise.size()));
-      std::swap(noise[i], noise.front());
-      classifier.remove(*noise.front());
-      reclaimer.retire(std::move(noise.front()));
-      noise.pop_front();
-    }
-    reclaimer.collect();
-  }
-  stop.store(true);
-  for (std::thread& reader : readers) reader.join();
-  EXPECT_EQ(wrong.load(), 0u) << "seed " << kSeed;
-  EXPECT_GT(lookups.load(), 1000u);
-  EXPECT_GT(published.load(), 10u);
-  reclaimer.drain();
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/classifier/classifier_search.h"
+#include "dataplane/classifier/searcher.h"
 
 #include <algorithm>
 #include <bit>
@@ -15,7 +15,7 @@ namespace {
 
 namespace portable {
 #define GODWIT_SEARCH_LEVEL 0
-#include "dataplane/classifier/classifier_search.inc"
+#include "dataplane/classifier/searcher.inc"
 #undef GODWIT_SEARCH_LEVEL
 }  // namespace portable
 
@@ -28,7 +28,7 @@ namespace portable {
 #endif
 namespace avx2 {
 #define GODWIT_SEARCH_LEVEL 1
-#include "dataplane/classifier/classifier_search.inc"
+#include "dataplane/classifier/searcher.inc"
 #undef GODWIT_SEARCH_LEVEL
 }  // namespace avx2
 #if defined(__clang__)
@@ -39,14 +39,14 @@ namespace avx2 {
 #else
 #pragma GCC pop_options
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12's own headers, falsely
+#pragma GCC diagnostic ignored "-Wuninitialized"  // false positives in GCC 12's headers
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC push_options
 #pragma GCC target("avx2,bmi,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi")
 #endif
 namespace avx512 {
 #define GODWIT_SEARCH_LEVEL 2
-#include "dataplane/classifier/classifier_search.inc"
+#include "dataplane/classifier/searcher.inc"
 #undef GODWIT_SEARCH_LEVEL
 }  // namespace avx512
 #if defined(__clang__)

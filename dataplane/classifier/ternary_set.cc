@@ -1,82 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//
-// A set of rules as a matrix of bits: in blocks of up to 256, a column for each rule, and for each
-// 4 bits of the key that any of them cares for, 16 rows: bit c of row v says that rule c accepts
-// the value v there. The AND of the rows that a key picks leaves the candidates; the Record
-// decides. See classifier_internal.h for what it is used for.
-//
-// A column is filled in place and its valid bit is set last; an emptied column may be filled again
-// at once, since a reader that mixes the two believes nothing that the Record and visible() don't
-// confirm. Columns are in Order when a block is built, so the first hit is its best; one filled
-// later clears `sorted`, and then all hits are looked at.
-//
-// Thread safety: as the classifier. Rows are read with plain vector loads where AVX2 is used, which
-// on x86 don't tear within aligned words.
-#pragma once
+#include "dataplane/classifier/ternary_set.h"
 
-#include <atomic>
-#include <cstddef>
-#include <cstdint>
-#include <span>
-
-#include "dataplane/classifier/classifier_internal.h"
-#include "dataplane/classifier/classifier_pool.h"
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <new>
 
 namespace godwit::dataplane::classifier {
 
-inline constexpr size_t kBlockWords = 4;
-inline constexpr size_t kBlockColumns = kBlockWords * 64;
+namespace {
 
-struct alignas(64) TernaryBlock {
-  std::atomic<uint32_t> best{UINT32_MAX};  // no priority in here is lower
-  std::atomic<bool> sorted{true};
-  uint8_t words = 0;  // a row's: 1, 2 or 4
-  uint8_t nibble_count = 0;
-  uint32_t used = 0;                              // writer only: valid columns
-  uint64_t* rows = nullptr;                       // [nibble_count][16][words]
-  std::atomic<const Record*>* records = nullptr;  // [words * 64]
-  alignas(32) uint64_t valid[kBlockWords] = {};
-  // Which nibbles, the most selective first, and where the 16 rows of each are, in bytes from the
-  // first. Filled up to a multiple of kStride with the first one.
-  alignas(32) std::array<uint8_t, kNibbles> nibbles{};
-  alignas(64) std::array<uint16_t, kNibbles> offsets{};
-
-  static constexpr size_t kStride = 8;
-  [[nodiscard]] const uint64_t* row(size_t i, unsigned nibble) const {
-    return rows + (i * 16 + nibble) * words;
-  }
-  [[nodiscard]] size_t columns() const { return size_t{words} * 64; }
-  [[nodiscard]] static size_t bytes(size_t words, size_t nibbles) {
-    return sizeof(TernaryBlock) + nibbles * 16 * words * 8 + words * 64 * 8;
-  }
-};
-
-// One allocation with pointers to its blocks behind it; the array is replaced when a block is
-// added.
-struct TernarySet {
-  uint32_t block_count = 0;
-  uint32_t count = 0;  // writer only
-  uint32_t built = 0;  // writer only
-  uint32_t unused = 0;
-  [[nodiscard]] TernaryBlock** blocks() { return reinterpret_cast<TernaryBlock**>(this + 1); }
-  [[nodiscard]] TernaryBlock* const* blocks() const {
-    return reinterpret_cast<TernaryBlock* const*>(this + 1);
-  }
-  [[nodiscard]] static size_t bytes(size_t blocks) {
-    return sizeof(TernarySet) + blocks * sizeof(TernaryBlock*);
-  }
-};
-
-inline uint64_t load_word(const uint64_t& word) {
-  return std::atomic_ref<uint64_t>(const_cast<uint64_t&>(word)).load(std::memory_order_relaxed);
-}
-inline void store_word(uint64_t& word, uint64_t value,
-                       std::memory_order order = std::memory_order_relaxed) {
-  std::atomic_ref<uint64_t>(word).store(value, order);
-}
-
-// The columns whose rows all hold the key. out has kBlockWords words.
-inline void candidates_portable(const TernaryBlock& block, const Bits& key, uint64_t* out) {
+// Finds the columns whose rows all accept the key. `out` has kBlockWords words.
+void candidates_portable(const TernaryBlock& block, const Bits& key, uint64_t* out) {
   for (size_t w = 0; w < kBlockWords; ++w) out[w] = w < block.words ? load_word(block.valid[w]) : 0;
   for (size_t i = 0; i < block.nibble_count; ++i) {
     const uint64_t* row = block.row(i, key.nibble(block.nibbles[i]));
@@ -86,9 +21,9 @@ inline void candidates_portable(const TernaryBlock& block, const Bits& key, uint
   }
 }
 
-// Writer: the rows' bits of one column. Nibbles that the block has no rows for are left to the
-// Record. Most words are as they should be already, and those lines stay in the readers' caches.
-inline void fill_column(TernaryBlock& block, size_t column, const Record& item) {
+// Sets the bits of one column. The Record decides about nibbles for which the block has no rows.
+// Most words are already right and are not written, so their lines stay in the readers' caches.
+void fill_column(TernaryBlock& block, size_t column, const Record& item) {
   const uint64_t bit = uint64_t{1} << (column % 64);
   for (size_t i = 0; i < block.nibble_count; ++i) {
     const unsigned care = item.mask.nibble(block.nibbles[i]);
@@ -100,10 +35,11 @@ inline void fill_column(TernaryBlock& block, size_t column, const Record& item) 
   }
 }
 
-// Writer: a block of up to 256 items, which are in Order; with room for `columns` at least.
-inline TernaryBlock* make_block(std::span<const Record> items, size_t columns, Pool& pool) {
+}  // namespace
+
+TernaryBlock* make_block(std::span<const Record> items, size_t columns, Pool& pool) {
   const size_t words = columns <= 64 ? 1 : columns <= 128 ? 2 : kBlockWords;
-  std::array<double, kNibbles> density{};  // the share of rows' bits that are set
+  std::array<double, kNibbles> density{};  // share of the bits in the rows that are set
   for (const Record& item : items) {
     for (size_t n = 0; n < kNibbles; ++n)
       density[n] += 1.0 / (1u << std::popcount(item.mask.nibble(n)));
@@ -141,8 +77,7 @@ inline TernaryBlock* make_block(std::span<const Record> items, size_t columns, P
   return block;
 }
 
-// Writer: into a free column, if there is one.
-inline bool insert_ternary(TernarySet& set, const Record& item, Pool& pool) {
+bool insert_ternary(TernarySet& set, const Record& item, Pool& pool) {
   for (size_t b = set.block_count; b-- > 0;) {
     TernaryBlock& block = *set.blocks()[b];
     if (block.used == block.columns()) continue;
@@ -165,12 +100,11 @@ inline bool insert_ternary(TernarySet& set, const Record& item, Pool& pool) {
   return false;
 }
 
-// Writer: unlinks the item's record and returns it, for the caller to retire; nullptr: not in here.
-inline const Record* remove_ternary(TernarySet& set, const Record& item) {
+const Record* remove_ternary(TernarySet& set, const Record& item) {
   for (size_t b = 0; b < set.block_count; ++b) {
     TernaryBlock& block = *set.blocks()[b];
     uint64_t hits[kBlockWords];
-    candidates_portable(block, item.value, hits);  // its own column is one of them
+    candidates_portable(block, item.value, hits);  // the item's own column is a hit
     for (size_t w = 0; w < block.words; ++w) {
       for (uint64_t left = hits[w]; left != 0; left &= left - 1) {
         const uint64_t bit = left & -left;
