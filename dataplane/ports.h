@@ -18,7 +18,7 @@
 #include "base/net.h"
 #include "base/result.h"
 #include "dataplane/packet/drop.h"
-#include "dataplane/state/counters.h"
+#include "dataplane/state/counter_bank.h"
 
 namespace godwit::dataplane {
 

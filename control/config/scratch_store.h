@@ -5,7 +5,7 @@
 
 #include "base/rcu.h"
 #include "dataplane/policy/policy_store.h"
-#include "dataplane/state/counters.h"
+#include "dataplane/state/counter_bank.h"
 
 namespace godwit::control {
 

@@ -33,7 +33,7 @@
 #include "dataplane/packet_gate.h"
 #include "dataplane/pipeline/parking.h"
 #include "dataplane/ports.h"
-#include "dataplane/state/counters.h"
+#include "dataplane/state/counter_bank.h"
 #include "dataplane/state/fdb.h"
 #include "dataplane/state/forwarding_state.h"
 

@@ -33,7 +33,7 @@
 #include "dataplane/pipeline/flow_cache.h"
 #include "dataplane/pipeline/group_dedupe.h"
 #include "dataplane/pipeline/parking.h"
-#include "dataplane/state/counters.h"
+#include "dataplane/state/counter_bank.h"
 #include "dataplane/state/fdb.h"
 #include "dataplane/state/forwarding_state.h"
 

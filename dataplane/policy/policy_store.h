@@ -40,7 +40,7 @@
 #include "dataplane/policy/transaction.h"
 #include "dataplane/rules/rule.h"
 #include "dataplane/rules/vocabulary.h"
-#include "dataplane/state/counters.h"
+#include "dataplane/state/counter_bank.h"
 #include "dataplane/state/forwarding_state.h"
 
 namespace godwit::dataplane {

@@ -22,7 +22,7 @@
 #include "base/net.h"
 #include "base/result.h"
 #include "dataplane/rules/rule.h"
-#include "dataplane/state/counters.h"
+#include "dataplane/state/counter_bank.h"
 #include "dataplane/state/forwarding_state.h"
 
 namespace godwit::dataplane {

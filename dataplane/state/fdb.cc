@@ -12,7 +12,7 @@ namespace {
 constexpr uint64_t kUsed = uint64_t{1} << 63;
 constexpr int kReadTries = 8;
 
-uint64_t mix(uint64_t x) {  // splitmix64's finalizer (Steele, Lea, Flood 2014)
+uint64_t mix(uint64_t x) {  // finalizer of SplitMix64 (Steele, Lea, Flood 2014)
   x ^= x >> 30;
   x *= 0xbf58476d1ce4e5b9ull;
   x ^= x >> 27;
@@ -30,7 +30,7 @@ constexpr uint32_t seen_s(uint64_t value) { return static_cast<uint32_t>(value);
 
 }  // namespace
 
-// Odd version from construction to destruction, when entered() says so.
+// Holds a set for writing: its version is odd while a Writer exists for which entered() is true.
 class Fdb::Writer {
  public:
   explicit Writer(Set& set) : set_(set), version_(set.version.load(std::memory_order_relaxed)) {
@@ -64,7 +64,8 @@ uint64_t Fdb::make_key(uint16_t vlan, const MacAddress& mac) {
 
 Fdb::Set& Fdb::set_of(uint64_t key) const { return sets_[mix(key) & mask_]; }
 
-// The value that goes with the key: both were there at one time.
+// Reads the value of the key as it was at one point in time. Returns false if the key is not found,
+// or if writers interfered kReadTries times.
 bool Fdb::find(const Set& set, uint64_t key, uint64_t& value) {
   for (int tries = 0; tries < kReadTries; ++tries) {
     const uint64_t before = set.version.load(std::memory_order_acquire);
@@ -93,7 +94,7 @@ void Fdb::learn(uint16_t vlan, const MacAddress& mac, EndpointId endpoint, uint3
   const uint64_t key = make_key(vlan, mac);
   const uint64_t value = make_value(endpoint, now_s);
   Set& set = set_of(key);
-  // Seen this second already: nothing is written, the line stays shared.
+  // An entry that was seen this second is not written, so its cache line stays shared.
   if (uint64_t known = 0; find(set, key, known) && known == value) return;
   const Writer writer(set);
   if (!writer.entered()) return;
@@ -116,7 +117,7 @@ void Fdb::learn(uint16_t vlan, const MacAddress& mac, EndpointId endpoint, uint3
   place->value.store(value, std::memory_order_relaxed);
 }
 
-// Control thread: a worker in a set is out of it in a moment.
+// Removes matching entries. A worker holds a set only for a moment, so the control thread retries.
 template <typename Unwanted>
 size_t Fdb::remove_if(Unwanted unwanted) {
   size_t removed = 0;

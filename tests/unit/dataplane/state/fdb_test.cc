@@ -13,7 +13,7 @@ MacAddress mac_of(uint32_t n) {
                      static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)}};
 }
 
-TEST(Fdb, LearnsByVlanAndFollowsAStationThatMoves) {
+TEST(Fdb, LearnsByVlanAndFollowsMovedStation) {
   Fdb fdb(1024, 300);
   fdb.learn(0, mac_of(1), EndpointId{5}, 10);
   fdb.learn(7, mac_of(1), EndpointId{6}, 10);
@@ -30,7 +30,7 @@ TEST(Fdb, DoesNotLearnGroupAddresses) {
   EXPECT_TRUE(fdb.list(10).empty());
 }
 
-TEST(Fdb, AgesWhatWasNotSeenForTheAgeingTimeAndKeepsTheRest) {
+TEST(Fdb, AgeRemovesUnseenEntriesOnly) {
   Fdb fdb(1024, 300);
   fdb.learn(0, mac_of(1), EndpointId{1}, 100);
   fdb.learn(0, mac_of(2), EndpointId{2}, 100);
@@ -41,7 +41,7 @@ TEST(Fdb, AgesWhatWasNotSeenForTheAgeingTimeAndKeepsTheRest) {
   EXPECT_TRUE(fdb.lookup(0, mac_of(2)).valid());
 }
 
-TEST(Fdb, FlushesOneEndpointOrAll) {
+TEST(Fdb, FlushRemovesOneEndpointOrAll) {
   Fdb fdb(1024, 0);
   for (uint32_t i = 0; i < 100; ++i) fdb.learn(0, mac_of(i), EndpointId{i % 2}, 1);
   EXPECT_EQ(fdb.flush(EndpointId{0}), 50u);
@@ -50,14 +50,14 @@ TEST(Fdb, FlushesOneEndpointOrAll) {
   EXPECT_TRUE(fdb.list(1).empty());
 }
 
-TEST(Fdb, ABoundedTableReplacesTheOldestAndNeverGrows) {
+TEST(Fdb, FullTableReplacesOldestEntry) {
   Fdb fdb(1024, 300);
   for (uint32_t i = 0; i < 100000; ++i) fdb.learn(0, mac_of(i), EndpointId{i}, i / 1000);
   EXPECT_LE(fdb.list(100).size(), fdb.capacity());
   EXPECT_EQ(fdb.lookup(0, mac_of(99999)), EndpointId{99999});
 }
 
-TEST(Fdb, ReadersNeverSeeAnotherStationsEndpointWhileTheTableIsOverrun) {
+TEST(Fdb, LookupNeverReturnsEndpointOfOtherStationUnderOverrun) {
   Fdb fdb(1024, 300);
   std::atomic<bool> stop{false};
   std::atomic<uint64_t> wrong{0};

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packets and bytes for each rule and endpoint: a slot has one cell for each worker, so that a
-// worker adds without an atomic read-modify-write and nobody shares a line with another worker.
+// CounterBank: packets and bytes for each rule and endpoint. A slot has one cell for each worker,
+// so a worker adds without an atomic read-modify-write and shares no cache line with another
+// worker.
 //
-// Memory comes in chunks of kChunkSlots slots, made by the control thread before a slot is handed
-// out, and never moved. Cells of a worker lie together.
+// Memory comes in chunks of kChunkSlots slots. The control thread allocates a chunk before it hands
+// out a slot of it; chunks never move. The cells of one worker are adjacent.
 //
-// Thread safety: add() by the cell's worker only; allocate/free/read by the control thread. A slot
-// is freed only after a grace period (caller's duty), so that no late add() hits its next owner.
+// Thread safety: only the cell's worker calls add(); only the control thread calls the rest. The
+// caller frees a slot only after a grace period, so that no late add() reaches its next owner.
 #pragma once
 
 #include <array>
@@ -42,11 +43,16 @@ class CounterBank {
   CounterBank(const CounterBank&) = delete;
   CounterBank& operator=(const CounterBank&) = delete;
 
-  // An invalid id when all slots are taken. The slot reads zero.
+  // Returns a slot that reads zero, or an invalid id if all slots are taken.
   [[nodiscard]] CounterId allocate();
+  // Takes a slot back. An invalid id is ignored.
   void free(CounterId id);
+  // Returns the sum over all workers since the last reset, or zero for an id that was never handed
+  // out.
   [[nodiscard]] Count read(CounterId id) const;
-  void reset(CounterId id);  // moves the zero point: cells are the workers'
+  // Makes the slot read zero. The cells belong to the workers, so this stores a base that read()
+  // subtracts.
+  void reset(CounterId id);
   [[nodiscard]] size_t in_use() const { return in_use_; }
 
   void add(WorkerId worker, CounterId id, uint64_t packets, uint64_t bytes) {
@@ -65,7 +71,7 @@ class CounterBank {
   };
   struct Chunk {
     std::vector<std::unique_ptr<Cells>> cells;  // by worker
-    std::array<Count, kChunkSlots> base{};      // subtracted when read
+    std::array<Count, kChunkSlots> base{};      // subtracted by read()
   };
   [[nodiscard]] Cell& cell(WorkerId worker, CounterId id) const {
     const Chunk* chunk = chunks_[id.value / kChunkSlots].load(std::memory_order_acquire);

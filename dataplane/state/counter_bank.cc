@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/state/counters.h"
+#include "dataplane/state/counter_bank.h"
 
 #include <cassert>
 
@@ -26,7 +26,7 @@ CounterId CounterBank::allocate() {
     id = CounterId(static_cast<uint32_t>(made_++));
   }
   ++in_use_;
-  reset(id);  // the last owner's counts are still in the cells
+  reset(id);  // the cells still have the counts of the last owner
   return id;
 }
 

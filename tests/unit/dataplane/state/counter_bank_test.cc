@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/state/counters.h"
+#include "dataplane/state/counter_bank.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@
 namespace godwit::dataplane {
 namespace {
 
-TEST(Counters, ReadAddsUpWhatTheWorkersCounted) {
+TEST(CounterBank, ReadReturnsSumOverWorkers) {
   CounterBank bank(3);
   const CounterId id = bank.allocate();
   const CounterId other = bank.allocate();
@@ -22,7 +22,7 @@ TEST(Counters, ReadAddsUpWhatTheWorkersCounted) {
   EXPECT_EQ(bank.read(other), (Count{5, 5}));
 }
 
-TEST(Counters, ResetMovesTheZeroPointOfOneSlotOnly) {
+TEST(CounterBank, ResetClearsOneSlotOnly) {
   CounterBank bank(2);
   const CounterId id = bank.allocate();
   const CounterId other = bank.allocate();
@@ -35,7 +35,7 @@ TEST(Counters, ResetMovesTheZeroPointOfOneSlotOnly) {
   EXPECT_EQ(bank.read(other), (Count{1, 1}));
 }
 
-TEST(Counters, AFreedSlotIsHandedOutAgainAndReadsZero) {
+TEST(CounterBank, FreedSlotIsReusedAndReadsZero) {
   CounterBank bank(2);
   const CounterId id = bank.allocate();
   bank.add(WorkerId{1}, id, 9, 900);
@@ -47,7 +47,7 @@ TEST(Counters, AFreedSlotIsHandedOutAgainAndReadsZero) {
   EXPECT_EQ(bank.read(again), Count{});
 }
 
-TEST(Counters, IdsThatWereNeverHandedOutReadZeroAndMayBeFreed) {
+TEST(CounterBank, UnknownIdReadsZeroAndMayBeFreed) {
   CounterBank bank(1);
   EXPECT_EQ(bank.read(CounterId{}), Count{});
   EXPECT_EQ(bank.read(CounterId{0}), Count{});
@@ -56,7 +56,7 @@ TEST(Counters, IdsThatWereNeverHandedOutReadZeroAndMayBeFreed) {
   EXPECT_EQ(bank.in_use(), 0u);
 }
 
-TEST(Counters, SlotsAreDistinctOverChunksAndKeepTheirCounts) {
+TEST(CounterBank, SlotsOfSeveralChunksKeepTheirCounts) {
   CounterBank bank(2);
   constexpr uint32_t kSlots = 2 * CounterBank::kChunkSlots + 10;
   std::set<CounterId> ids;
@@ -72,7 +72,7 @@ TEST(Counters, SlotsAreDistinctOverChunksAndKeepTheirCounts) {
   EXPECT_EQ(bank.in_use(), kSlots);
 }
 
-TEST(Counters, WorkersCountWhileTheControlThreadAllocatesReadsAndLosesNothing) {
+TEST(CounterBank, NoCountIsLostDuringConcurrentAllocationAndReads) {
   constexpr uint16_t kWorkers = 2;
   constexpr uint64_t kRounds = 100000;
   CounterBank bank(kWorkers);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/state/forwarding_state.h"
+#include "dataplane/state/rule_table.h"
 
 #include <algorithm>
 
@@ -13,7 +13,6 @@ RuleTable::~RuleTable() {
   delete mask_.load(std::memory_order_relaxed);
 }
 
-// A new mask is made only where a byte is looked at for the first time, or no more.
 void RuleTable::count_bytes(const Match& match, bool more) {
   bool other = false;
   const auto count = [&](size_t byte, uint8_t mask) {
