@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packets between the control thread and the workers: what is redirected to a peer, what a peer
-// redirected to us, announcements sent and seen. Implemented by dpdk/ with bounded rings; by fakes
-// in tests.
+// PacketGate: packets between the control thread and the workers. These are frames that workers
+// redirect to a peer, frames that a peer redirected to this switch, and announcements in both
+// directions. dpdk/ implements it with bounded rings; tests use fakes.
 //
-// Thread safety: all calls from the control thread. `wake` of the implementation is called when a
-// take_*() would return something.
+// Thread safety: only the control thread calls these functions. The implementation calls its `wake`
+// function when take_redirected() or take_announcements() would return something.
 #pragma once
 
 #include <cstdint>
@@ -20,18 +20,18 @@ namespace godwit::dataplane {
 
 inline constexpr size_t kMaxFrameBytes = 9216 + 18;
 
-// A frame outside the workers: its bytes and what Packet says of them.
+// A frame outside the workers: its bytes and the fields of its Packet.
 struct Frame {
-  EndpointId endpoint;  // whom it is for (redirect, inject), or where it came from (announcements)
+  EndpointId endpoint;  // the receiver; the sender for announcements
   std::vector<uint8_t> bytes;
   uint16_t csum_start = 0;
   uint16_t csum_offset = 0;
-  uint8_t flags = 0;  // Packet's flags
+  uint8_t flags = 0;  // bits of Packet::flags
   uint32_t mark = 0;
 };
 
-// What the parks and windows of this switch have seen, ever: a move shows the difference over its
-// time.
+// Totals of this switch's parks and windows since it started. A move reports the difference over
+// its duration.
 struct WindowTotals {
   uint64_t parked = 0;
   uint64_t park_overflow = 0;
@@ -41,23 +41,25 @@ struct WindowTotals {
 class PacketGate {
  public:
   virtual ~PacketGate() = default;
-  // Takes up to `most` frames that workers redirected, in each worker's order. Appends; returns how
-  // many.
+  // Appends up to `most` frames that workers redirected; the frames of one worker are in order.
+  // Returns how many.
   virtual size_t take_redirected(std::vector<Frame>& out, size_t most) = 0;
-  // Gives a frame to the worker that writes the endpoint's port (Pipeline::inject), in call order.
-  // False: the ring is full, try again later; nothing was taken.
+  // Passes a frame to the worker that writes the endpoint's port (Pipeline::inject), in call order.
+  // Returns false, and takes nothing, if the ring is full; the caller retries later.
   virtual bool inject(const Frame& frame) = 0;
-  // Has a worker yet to take what inject() was given?
+  // Returns whether a worker has not yet taken all frames that inject() accepted.
   [[nodiscard]] virtual bool injecting() const = 0;
-  // Counts a frame that was taken, or was to be injected, and can go nowhere any more.
+  // Counts the drop of a frame that was taken or was to be injected and has no destination any
+  // more.
   virtual void drop(const Frame& frame, Drop reason) = 0;
-  // Sends a frame of the switch's own to an endpoint's location (Pipeline::emit). False: full.
+  // Sends a frame of the switch itself to an endpoint's location (Pipeline::emit). Returns false if
+  // the ring is full.
   virtual bool emit(const Frame& frame) = 0;
-  // RARP frames (ethertype 0x8035) that came in by an uplink since the last call; at most 256 are
-  // kept.
+  // Appends the RARP frames (ethertype 0x8035) that arrived from uplinks since the last call, of
+  // which at most 256 are kept. Returns how many.
   virtual size_t take_announcements(std::vector<Frame>& out) = 0;
-  // Frames parked now, over all workers, for the endpoint: 0 when there are none, else about how
-  // many.
+  // Returns about how many frames all workers have parked for the endpoint. The result is zero only
+  // if there are none.
   [[nodiscard]] virtual uint64_t parked(EndpointId endpoint) const = 0;
   [[nodiscard]] virtual WindowTotals totals() const = 0;
 };

@@ -20,8 +20,8 @@ uint32_t fold(uint64_t sum) {
 }  // namespace
 
 uint16_t ones_sum(std::span<const uint8_t> bytes, uint32_t initial) {
-  // Sums 32-bit words as they lie in memory; a one's-complement sum may be swapped at the end (RFC
-  // 1071, 2.B).
+  // Sums 32-bit words in memory order. The byte order of a one's-complement sum may be swapped at
+  // the end (RFC 1071, 2.B).
   const uint8_t* p = bytes.data();
   size_t left = bytes.size();
   uint64_t sum = 0;
@@ -66,7 +66,7 @@ std::optional<Drop> finish_partial_checksum(Packet& packet) {
 
   auto checksum = static_cast<uint16_t>(~ones_sum(packet.head().subspan(packet.csum_start)));
   if (checksum == 0 && packet.csum_offset == headers::kUdpChecksum)
-    checksum = 0xffff;  // 0 says "none" (RFC 768)
+    checksum = 0xffff;  // zero means "no checksum" (RFC 768)
   headers::store16(packet.data + field, checksum);
   packet.flags = static_cast<uint8_t>(packet.flags & ~Packet::kPartialChecksum);
   return std::nullopt;

@@ -12,18 +12,19 @@
 
 namespace godwit::dataplane {
 
-// One's-complement sum of bytes as 16-bit big-endian words, folded to 16 bits, in host order. Odd
-// lengths are padded with 0.
+// Returns the one's-complement sum of the bytes as 16-bit big-endian words, folded to 16 bits, in
+// host order. An odd length is padded with a zero byte.
 uint16_t ones_sum(std::span<const uint8_t> bytes, uint32_t initial = 0);
 
-// A checksum field (host order) after `old_bytes` that it covers became `new_bytes` (same even
-// length).
+// Returns the checksum (host order) after `old_bytes`, which it covers, became `new_bytes`. Both
+// have the same even length.
 uint16_t checksum_update(uint16_t checksum, std::span<const uint8_t> old_bytes,
                          std::span<const uint8_t> new_bytes);
 
-// Does what a guest left undone (kPartialChecksum): sums from csum_start to the end of the frame,
-// writes the field, clears the flag. Needs head_len == len. UDP's zero becomes 0xffff. A request
-// that points outside: bad_offload, packet unchanged.
+// Completes a checksum that the guest left to the host (kPartialChecksum): sums from csum_start to
+// the end of the frame, writes the field and clears the flag. A zero UDP checksum becomes 0xffff.
+// Returns bad_offload, and leaves the packet unchanged, if the request points outside the frame or
+// if the frame is not contiguous (head_len != len).
 std::optional<Drop> finish_partial_checksum(Packet& packet);
 
 }  // namespace godwit::dataplane

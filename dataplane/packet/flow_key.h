@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What of a packet rules can match, in one fixed block of words. The parser fills it, the
-// classifier masks and compares it, and neither knows more of the other than this layout.
+// FlowKey: the fields of a packet that rules can match, in a fixed block of 14 words. The parser
+// fills it; the classifier masks and compares it.
 //
-// All fields are in network byte order, so that a prefix is a run of leading mask bits. A field
-// whose header is not there is zero; `layers` says which headers are, and a pattern that names an
-// item masks its bit. Non-first fragments have no L4 layer. ARP shares the IPv4 address fields
-// (OpenFlow's nw_src, nw_dst), kept apart by the layer bits. After VXLAN's header nothing is
-// parsed.
+// All fields are in network byte order, so a prefix is a run of leading mask bits. A field whose
+// header is absent is zero. `layers` says which headers are present; a pattern that names an item
+// matches on the item's bit. Fragments other than the first have no L4 layer. ARP shares the IPv4
+// address fields (as OpenFlow's nw_src and nw_dst do); the layer bits distinguish them. Nothing is
+// parsed behind a VXLAN header.
 #pragma once
 
 #include <array>
@@ -30,8 +30,8 @@ enum Layer : uint16_t {
   kLayerArp = 1 << 3,
   kLayerIpv4 = 1 << 4,
   kLayerIpv6 = 1 << 5,
-  kLayerFragment =
-      1 << 6,  // any fragment, the first included (for IPv6: a fragment header is there)
+  // Any fragment, including the first one. For IPv6: the packet has a fragment header.
+  kLayerFragment = 1 << 6,
   kLayerTcp = 1 << 7,
   kLayerUdp = 1 << 8,
   kLayerIcmp = 1 << 9,
@@ -43,7 +43,7 @@ enum Layer : uint16_t {
 
 struct FlowKey {
   MacAddress eth_dst;  // word 0
-  be16 eth_type;       // as on the wire: a VLAN's TPID where tagged
+  be16 eth_type;       // as on the wire: the TPID of a tagged frame
   MacAddress eth_src;  // word 1
   be16 vlan_tci;
   be16 vlan_inner_type;  // word 2
@@ -51,19 +51,19 @@ struct FlowKey {
   be16 vlan2_inner_type;
   be16 layers;
   be32 mark;  // word 3
-  uint8_t ip_proto =
-      0;  // the L4 protocol, after extension headers (item ipv6 `proto`: the fixed header's)
+  // The L4 protocol, behind IPv6 extension headers. Field `proto` of item `ipv6` is ipv6_next.
+  uint8_t ip_proto = 0;
   uint8_t ip_ttl = 0;     // IPv4 TTL or IPv6 hop limit
   uint8_t ip_tos = 0;     // IPv4 TOS or IPv6 traffic class
-  uint8_t ipv6_next = 0;  // IPv6 fixed header's next header
-  be16 ip_fragment;       // word 4: IPv4 flags and offset; IPv6: fragment header's offset and M
-  be16 ip_id_or_zero;     // spare, zero
-  be32 ipv6_flow;         // flow label, 20 bits
-  be32 ipv4_src;          // word 5; ARP: spa
-  be32 ipv4_dst;          // ARP: tpa
-  Ipv6Address ipv6_src;   // words 6-7
-  Ipv6Address ipv6_dst;   // words 8-9
-  be16 l4_src;            // word 10: TCP, UDP, SCTP
+  uint8_t ipv6_next = 0;  // next header of the IPv6 fixed header
+  be16 ip_fragment;      // word 4: IPv4 flags and offset; IPv6: offset and M of the fragment header
+  be16 ip_id_or_zero;    // spare, zero
+  be32 ipv6_flow;        // flow label, 20 bits
+  be32 ipv4_src;         // word 5; ARP: spa
+  be32 ipv4_dst;         // ARP: tpa
+  Ipv6Address ipv6_src;  // words 6-7
+  Ipv6Address ipv6_dst;  // words 8-9
+  be16 l4_src;           // word 10: TCP, UDP, SCTP
   be16 l4_dst;
   uint8_t tcp_flags = 0;
   uint8_t icmp_type = 0;  // ICMP and ICMPv6

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Numbers of the protocols that the packet path knows (IANA), header sizes, and unchecked loads and
-// stores of fields in network order. Whoever calls a load or a store has checked the length before.
+// Protocol numbers (IANA), header sizes, and unchecked loads and stores of fields in network order.
+// The caller of a load or a store has checked the length before.
 //
 // Units: sizes and offsets are bytes. Thread safety: constants and pure functions.
 #pragma once
@@ -34,7 +34,7 @@ inline constexpr uint8_t kProtoSctp = 132;
 inline constexpr uint8_t kProtoUdpLite = 136;
 
 inline constexpr uint16_t kVxlanPort = 4789;
-inline constexpr uint8_t kVxlanFlagVni = 0x08;  // I: the VNI is valid
+inline constexpr uint8_t kVxlanFlagVni = 0x08;  // flag I: the VNI is valid
 
 inline constexpr uint32_t kEthBytes = 14;
 inline constexpr uint32_t kMacsBytes = 12;
@@ -75,7 +75,7 @@ inline void store16(uint8_t* p, uint16_t value) {
   const uint16_t raw = internal::swap_if_little(value);
   std::memcpy(p, &raw, sizeof(raw));
 }
-// Copies a field as it lies: network order to network order.
+// Copies a field without a change of byte order.
 template <typename Field>
 inline void copy_field(Field& out, const uint8_t* p) {
   std::memcpy(&out, p, sizeof(Field));

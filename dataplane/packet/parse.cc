@@ -14,12 +14,12 @@ using headers::copy_field;
 using headers::load16;
 using headers::load32;
 
-// Where the parser stands. Offsets are from the frame's first byte.
+// The position of the parser. Offsets are from the first byte of the frame.
 struct Cursor {
   const uint8_t* data;
   uint32_t head;         // readable bytes
   uint32_t frame;        // bytes of the whole frame
-  uint32_t offset = 0;   // first byte not read yet
+  uint32_t offset = 0;   // first byte that is not read yet
   uint32_t payload = 0;  // first byte behind the last layer below L4
   uint16_t layers = 0;
 
@@ -71,8 +71,7 @@ std::optional<Drop> parse_tcp(Cursor& c, Parsed& out, uint32_t available) {
   return std::nullopt;
 }
 
-// `whole`: the datagram is all here, so that its length can be held against what the IP header
-// allows.
+// `whole` says that the packet is not a fragment, so the UDP length must fit into the IP length.
 std::optional<Drop> parse_udp(Cursor& c, Parsed& out, uint32_t available, bool whole) {
   if (available < headers::kUdpBytes || !c.readable(headers::kUdpBytes))
     return Drop::k_malformed_l4;
@@ -154,7 +153,8 @@ std::optional<Drop> parse_sctp(Cursor& c, Parsed& out, uint32_t available) {
   return std::nullopt;
 }
 
-// `available`: bytes behind the IP headers by the IP length. Nothing is read beyond them.
+// `available` is the number of bytes behind the IP headers, by the IP length. Nothing is read
+// beyond them.
 std::optional<Drop> parse_l4(Cursor& c, Parsed& out, uint32_t available, bool whole) {
   out.l4_offset = static_cast<uint16_t>(c.offset);
   out.l4_length = static_cast<uint16_t>(available);
@@ -169,7 +169,8 @@ std::optional<Drop> parse_l4(Cursor& c, Parsed& out, uint32_t available, bool wh
   }
 }
 
-// Sum of `words` 32-bit words is all ones: byte order does not matter for that.
+// Returns whether the sum of `words` 32-bit words is all ones, which does not depend on the byte
+// order.
 bool header_checksum_is_right(const uint8_t* p, uint32_t words) {
   const auto word = [p](uint32_t i) {
     uint32_t w;
@@ -217,12 +218,12 @@ std::optional<Drop> parse_ipv4(Cursor& c, Parsed& out) {
   return parse_l4(c, out, total_bytes - header_bytes, fragment == 0);
 }
 
-// What the walk over IPv6's extension headers found.
+// The state of the walk over IPv6 extension headers.
 struct ExtWalk {
   uint32_t available;  // bytes left by the payload length
   uint16_t fragment = 0;
   bool fragmented = false;
-  bool at_l4 = true;  // false: behind a fragment header that is not the first fragment's
+  bool at_l4 = true;  // false behind the fragment header of a later fragment
 };
 
 constexpr bool is_ext_header(uint8_t proto) {
@@ -242,7 +243,7 @@ std::optional<Drop> walk_ext_headers(Cursor& c, Parsed& out, ExtWalk& walk) {
     uint32_t bytes = (static_cast<uint32_t>(p[1]) + 1) * 8;
     switch (key.ip_proto) {
       case headers::kProtoFragment:
-        // A second one would hide the transport header behind a first fragment's.
+        // A second fragment header could hide the transport header of a first fragment.
         if (walk.fragmented) return Drop::k_malformed_ipv6;
         bytes = kExtMinBytes;
         copy_field(key.ip_fragment, p + 2);
@@ -287,7 +288,8 @@ std::optional<Drop> parse_ipv6(Cursor& c, Parsed& out) {
   add_layer(c, kLayerIpv6);
   c.offset += headers::kIpv6Bytes;
 
-  // A jumbogram has payload length 0 and a hop-by-hop header: no room for it, refused by the walk.
+  // A jumbogram has payload length zero and a hop-by-hop header. The walk refuses it, because the
+  // header does not fit into the length.
   if (const auto drop = walk_ext_headers(c, out, walk)) return drop;
   c.payload = c.offset;
   if (walk.fragmented) add_layer(c, kLayerFragment);
@@ -304,7 +306,7 @@ std::optional<Drop> parse_l3(Cursor& c, Parsed& out, uint16_t type) {
   }
 }
 
-// Whether the field that a guest wants summed is one that rules cannot have looked at.
+// Returns whether rules cannot have matched the field that the guest wants written.
 bool partial_checksum_is_harmless(const Packet& packet, const Cursor& c, const Parsed& out) {
   const uint32_t start = packet.csum_start;
   const uint32_t field = start + packet.csum_offset;
@@ -318,11 +320,11 @@ bool partial_checksum_is_harmless(const Packet& packet, const Cursor& c, const P
   return false;
 }
 
-// Most frames: untagged IPv4 without options, whole, with TCP or UDP. True: `out` is filled as the
-// walk over all headers would. False: that walk has to say.
+// The fast path for most frames: untagged IPv4 without options, unfragmented, with TCP or UDP.
+// Fills `out` as parse_headers() does and returns true. Returns false for all other frames.
 bool parse_common(const Packet& packet, Parsed& out) {
   static_assert(std::endian::native == std::endian::little,
-                "words are put together for this byte order");
+                "the words below are assembled in little-endian order");
   constexpr uint32_t kL3 = headers::kEthBytes;
   constexpr uint32_t kL4 = kL3 + headers::kIpv4MinBytes;
   constexpr uint64_t kMacMask = 0x0000ffffffffffff;
@@ -338,8 +340,8 @@ bool parse_common(const Packet& packet, Parsed& out) {
       (load16(ip + 6) & (headers::kFragmentMore4 | headers::kFragmentOffset4)) == 0 &&
       total <= packet.len - kL3 && header_checksum_is_right(ip, 5);
   if (!plain) return false;
-  const uint32_t available =
-      total - headers::kIpv4MinBytes;  // if total is less, so large that nothing below fits
+  const uint32_t available = total - headers::kIpv4MinBytes;  // wraps to a large number if total is
+                                                              // less; the checks below refuse that
   uint16_t layers = kLayerEth | kLayerIpv4;
   uint64_t tcp_flags = 0;
   if (ip[9] == headers::kProtoUdp) {

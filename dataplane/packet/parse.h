@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packet bytes -> FlowKey. Reads headers once, in place, never beyond head_len and never beyond
-// what outer lengths allow (RFC 791, 8200, 9293, 768, 792, 4443, 826, 7348; 802.1Q with two tags,
-// TPIDs 0x8100, 0x88a8).
+// Parses the bytes of a packet into a FlowKey. The parser reads headers once, in place. It reads
+// neither beyond head_len nor beyond the lengths in outer headers (RFC 791, 8200, 9293, 768, 792,
+// 4443, 826, 7348; 802.1Q with up to two tags, TPIDs 0x8100 and 0x88a8).
 //
-// Trailing padding after the IP total length is not L4. IPv6 extension headers (hop-by-hop,
-// routing, fragment, AH, destination options) are walked to a fixed depth; fragments other than the
-// first have no L4 layer. A checksum of L4 is not verified here; IPv4's header checksum always is:
-// virtio has no offload for it.
+// Padding behind the IP total length is not part of L4. The parser walks IPv6 extension headers
+// (hop-by-hop, routing, fragment, AH, destination options) to a fixed depth. Fragments other than
+// the first have no L4 layer. The IPv4 header checksum is always verified, because virtio has no
+// offload for it; L4 checksums are not.
 //
-// A guest's checksum request (kPartialChecksum) is checked here too: the field it wants written
-// must be its L4 checksum or lie behind everything that was read (a tunnel's inner checksum).
-// Otherwise a guest could have the switch change an address after the rules have looked at it. Such
-// a packet ends with bad_offload.
+// The parser also checks a guest's checksum request (kPartialChecksum). The requested field must be
+// the L4 checksum or lie behind everything that was read (the inner checksum of a tunnel).
+// Otherwise a guest could make the switch change an address after the rules have matched it. Such a
+// packet is dropped with bad_offload.
 //
 // Thread safety: pure functions.
 #pragma once
@@ -26,32 +26,34 @@
 
 namespace godwit::dataplane {
 
-// More extension headers than this: malformed_ipv6.
+// A packet with more extension headers is dropped with malformed_ipv6.
 inline constexpr uint32_t kMaxIpv6ExtHeaders = 8;
 
 struct Parsed {
   FlowKey key;
-  uint16_t l3_offset =
-      0;  // from Packet::data to the IPv4, IPv6 or ARP header; 0 = no L3 header known
-  uint16_t l4_offset = 0;  // to what follows the IP headers, known protocol or not; 0 = none
-  uint16_t l4_length = 0;  // L4 header and payload, bytes (by the IP length, not the frame's)
-  uint8_t vlan_tags = 0;   // 0..2 parsed
-  bool source_routed =
-      false;  // an IPv6 routing header has segments left: ipv6_dst is not in L4's pseudo header
+  // Offset from Packet::data of the IPv4, IPv6 or ARP header; zero if there is none.
+  uint16_t l3_offset = 0;
+  // Offset of the bytes behind the IP headers, whatever the protocol; zero if there are none.
+  uint16_t l4_offset = 0;
+  uint16_t l4_length = 0;  // bytes of L4 header and payload, by the IP length
+  uint8_t vlan_tags = 0;   // tags parsed, 0..2
+  // An IPv6 routing header has segments left, so ipv6_dst is not in the pseudo header of L4.
+  bool source_routed = false;
 };
 
-// On success nullopt, and `out` is filled (out.key.mark from packet.mark). Otherwise why the packet
-// ends; `out` is then of no meaning.
+// Fills `out` and returns nullopt; out.key.mark is packet.mark. If the packet is malformed, returns
+// the reason for its drop, and `out` has no meaning.
 [[nodiscard]] std::optional<Drop> parse(const Packet& packet, Parsed& out);
 
-// The same by a walk over all headers, without the short cut for common frames.
+// Does the same without the fast path for common frames.
 [[nodiscard]] std::optional<Drop> parse_headers(const Packet& packet, Parsed& out);
 
-// Hash over the flow's addresses, protocol and ports (symmetric use not needed), for spreading over
-// queues. Fragments are hashed without protocol and ports, so that all of a datagram's go one way;
-// frames without IP by their MACs.
+// Returns a hash of the flow's addresses, protocol and ports, which spreads flows over queues. The
+// two directions of a connection have different hashes. For fragments the hash leaves out protocol
+// and ports, so that all fragments of a datagram take the same queue. For frames without IP it uses
+// the MAC addresses.
 [[nodiscard]] inline uint32_t flow_hash(const FlowKey& key) {
-  // Folded product: each input bit reaches the whole result.
+  // A folded product: each input bit affects the whole result.
   const auto mix = [](uint64_t a, uint64_t b) {
     __extension__ using Product = unsigned __int128;
     const Product product =
@@ -61,8 +63,8 @@ struct Parsed {
   const uint16_t layers = key.layers.host();
   uint64_t ports = 0;
   if ((layers & kLayerFragment) == 0) {
-    // The protocol neither, in a fragment: only an IPv6 datagram's first one tells what is behind
-    // all its headers.
+    // Fragments leave out the protocol too: only the first fragment of an IPv6 datagram shows the
+    // protocol behind all its headers.
     ports = key.ip_proto | static_cast<uint64_t>(key.l4_src.raw()) << 16 |
             static_cast<uint64_t>(key.l4_dst.raw()) << 32;
   }

@@ -22,7 +22,7 @@ Frame random_bytes(std::mt19937& random, size_t size) {
   return bytes;
 }
 
-TEST(Checksum, TheExampleOfRfc1071ComesOut) {
+TEST(Checksum, SumsExampleOfRfc1071) {
   const Frame bytes = {0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7};
   EXPECT_EQ(ones_sum(bytes), 0xddf2);
   EXPECT_EQ(ones_sum({}), 0);
@@ -30,7 +30,7 @@ TEST(Checksum, TheExampleOfRfc1071ComesOut) {
   EXPECT_EQ(ones_sum(Frame{0xff, 0xff, 0x00, 0x01}), 0x0001);
 }
 
-TEST(Checksum, SumsOfAllLengthsAndAlignmentsAreThoseOfSixteenBitWords) {
+TEST(Checksum, SumsAllLengthsAndAlignments) {
   constexpr unsigned kSeed = 1071;
   SCOPED_TRACE(testing::Message() << "seed " << kSeed);
   std::mt19937 random(kSeed);
@@ -47,14 +47,14 @@ TEST(Checksum, SumsOfAllLengthsAndAlignmentsAreThoseOfSixteenBitWords) {
   ASSERT_EQ(ones_sum(ones), 0xffff);
 }
 
-TEST(Checksum, AnUpdatedChecksumIsTheOneOfTheNewBytes) {
+TEST(Checksum, UpdateEqualsChecksumOfNewBytes) {
   constexpr unsigned kSeed = 1624;
   SCOPED_TRACE(testing::Message() << "seed " << kSeed);
   std::mt19937 random(kSeed);
   for (int round = 0; round < 20000; ++round) {
     Frame bytes = random_bytes(random, 40);
     if (round % 3 == 0) std::fill(bytes.begin() + 8, bytes.end(), uint8_t{0});  // sums near zero
-    bytes[39] = 0x11;  // never all zero: neither is an IP header
+    bytes[39] = 0x11;  // never all zero, like an IP header
     const size_t at = random() % 16 * 2;
     const size_t length = (1 + random() % 4) * 2;
     Frame to = random_bytes(random, length);
@@ -66,19 +66,19 @@ TEST(Checksum, AnUpdatedChecksumIsTheOneOfTheNewBytes) {
     std::copy(to.begin(), to.end(), bytes.begin() + static_cast<long>(at));
     const uint32_t sum = support::sum_range(bytes, 0, bytes.size());
     const uint16_t after = checksum_update(before, from, to);
-    // What a receiver does: the sum with the checksum is all ones.
+    // A receiver checks that the sum with the checksum is all ones.
     const uint32_t verified = sum + after;
     ASSERT_EQ((verified & 0xffff) + (verified >> 16), 0xffffu) << "round " << round;
   }
 }
 
-TEST(Checksum, Rfc1624sCounterexampleOfAnEarlierFormulaIsRight) {
+TEST(Checksum, UpdateHandlesCounterexampleOfRfc1624) {
   const Frame from = {0x55, 0x55};
   const Frame to = {0x32, 0x85};
   EXPECT_EQ(checksum_update(0xdd2f, from, to), 0x0000);
 }
 
-TEST(Checksum, WhatAGuestLeftUndoneIsFinished) {
+TEST(Checksum, FinishesPartialChecksum) {
   const Frame frames[] = {
       PacketBuilder().eth().ipv4().tcp(1000, 80).payload(101).build(),
       PacketBuilder().eth().vlan(7).ipv4().udp(1000, 53).payload(7).build(),
@@ -97,8 +97,8 @@ TEST(Checksum, WhatAGuestLeftUndoneIsFinished) {
   }
 }
 
-TEST(Checksum, AUdpChecksumThatComesOutAsZeroIsWrittenAsAllOnes) {
-  // A payload that makes the sum all ones: its complement is zero, which would say "no checksum".
+TEST(Checksum, WritesZeroUdpChecksumAsAllOnes) {
+  // The payload makes the sum all ones. Its complement is zero, which would mean "no checksum".
   Frame frame = PacketBuilder().eth().ipv4().udp(1000, 53).payload(Frame{0, 0}).build();
   const uint32_t checksum = support::at16(frame, 40);
   frame = PacketBuilder()
@@ -114,7 +114,7 @@ TEST(Checksum, AUdpChecksumThatComesOutAsZeroIsWrittenAsAllOnes) {
   EXPECT_EQ(test.bytes(), frame);
 }
 
-TEST(Checksum, ARequestThatPointsOutsideIsRefusedAndChangesNothing) {
+TEST(Checksum, RefusesRequestOutsideFrameUnchanged) {
   const Frame frame = PacketBuilder().eth().ipv4().udp(1000, 53).payload(7).build();
   const auto size = static_cast<uint16_t>(frame.size());
   const std::pair<uint16_t, uint16_t> requests[] = {{size, 0},
@@ -137,7 +137,7 @@ TEST(Checksum, ARequestThatPointsOutsideIsRefusedAndChangesNothing) {
   EXPECT_EQ(finish_partial_checksum(last.packet), std::nullopt) << "the last two bytes are inside";
 }
 
-TEST(Checksum, AFrameInPiecesIsNotSummed) {
+TEST(Checksum, RefusesFrameInSegments) {
   const Frame frame = PacketBuilder().eth().ipv4().udp(1000, 53).payload(70).build();
   TestPacket test(frame, 60, 64);
   test.packet.flags = Packet::kPartialChecksum;
@@ -146,7 +146,7 @@ TEST(Checksum, AFrameInPiecesIsNotSummed) {
   EXPECT_EQ(finish_partial_checksum(test.packet), Drop::k_bad_offload);
 }
 
-TEST(Checksum, BuiltFramesAreRightByTheSlowReading) {
+TEST(Checksum, BuiltFramesPassSlowCheck) {
   EXPECT_EQ(support::wrong_checksum(
                 PacketBuilder().eth().vlan(1).vlan(2).ipv4().tcp(1, 2).payload(9).build()),
             "");
