@@ -35,7 +35,7 @@ Result<void> check_number(const Op& op, const ActionInfo& info, const Rule& rule
       }
       break;
     case OpCode::kJump:
-      // Upwards only, so that no packet can go round.
+      // Only to higher groups, so that no packet can loop.
       if (op.number <= rule.attributes.group) {
         return refuse(info, "a rule jumps to a higher group", text,
                       "a group above " + std::to_string(rule.attributes.group));

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A rule's actions, compiled: names resolved to ids, arguments checked, in the order written.
+// ActionProgram: the compiled actions of a rule, in the order written, with names resolved to ids
+// and arguments checked.
 //
-// Semantics, from rte_flow: actions run in order; `jump`, `drop`, outputs and `normal` decide the
-// packet's fate; `passthru` goes on with the next rule in order. Several outputs each get the
-// packet as it is at that point.
+// The semantics are rte_flow's. Actions run in order. `jump`, `drop`, outputs and `normal` decide
+// the fate of the packet; `passthru` continues with the next matching rule. Each of several outputs
+// gets the packet as it is at that point.
 #pragma once
 
 #include <cstdint>
@@ -23,13 +24,13 @@ enum class OpCode : uint8_t {
   kInvalid = 0,
   kDrop,
   kPassthru,
-  kJump,    // number = group
-  kOutput,  // endpoint
+  kJump,    // to group `number`
+  kOutput,  // to `endpoint`
   kNormal,
   kMark,  // number
   kCount,
-  // rewrites
-  kPushVlan,  // number = TPID
+  // Rewrites. All codes from here on change the packet.
+  kPushVlan,  // number: the TPID
   kPopVlan,
   kSetVlanVid,  // number
   kSetVlanPcp,  // number
@@ -55,7 +56,7 @@ struct Op {
 
 [[nodiscard]] constexpr bool is_rewrite(OpCode code) { return code >= OpCode::kPushVlan; }
 
-// Those that decide where a packet goes or what it looks like from then on.
+// Returns whether the op decides where a packet goes or changes it.
 [[nodiscard]] constexpr bool decides(OpCode code) {
   return code == OpCode::kDrop || code == OpCode::kJump || code == OpCode::kOutput ||
          code == OpCode::kNormal || code == OpCode::kPassthru || is_rewrite(code);
@@ -64,9 +65,9 @@ struct Op {
 struct ActionProgram {
   std::vector<Op> ops;
 
-  // The direct form of the common lists: counts and marks, then at most one fate. `plain` says that
-  // this is all; the fate is then kDrop, kJump (number), kOutput (endpoint), kNormal, kPassthru, or
-  // kInvalid: the next rule decides.
+  // A short form of common programs: counts and marks, then at most one fate. If `plain` is set, it
+  // says everything that `ops` does. The fate is then kDrop, kJump (number), kOutput (endpoint),
+  // kNormal, kPassthru, or kInvalid, with which the next rule decides.
   bool plain = false;
   OpCode fate = OpCode::kInvalid;
   bool marks = false;
@@ -74,16 +75,17 @@ struct ActionProgram {
   uint32_t number = 0;
   EndpointId endpoint;
 
-  // Fills in the direct form from `ops`.
+  // Computes the short form from `ops`.
   void find_plain();
 };
 
 using EndpointResolver = std::function<Result<EndpointId>(std::string_view name)>;
 
-// Refuses: more than 64 actions, values out of range (VID > 4094, PCP > 7, a TPID that is none), an
-// endpoint that resolve() refuses, actions after a final `drop`, `jump` or `passthru`, `jump` to
-// the rule's own group or a lower one (loops). set_ipv4 on a pattern without ipv4 is allowed: the
-// packet decides.
+// Compiles the actions of a rule. Returns an error for more than 64 actions, for values out of
+// range (VID above 4094, PCP above 7, an unknown TPID), for an endpoint that resolve() refuses, for
+// actions after `drop`, `jump` or `passthru`, and for a `jump` to the rule's own group or a lower
+// one, which could loop. set_ipv4_src in a rule without item ipv4 is allowed; it depends on the
+// packet.
 Result<ActionProgram> compile_actions(const Rule& rule, const EndpointResolver& resolve);
 
 }  // namespace godwit::dataplane

@@ -15,11 +15,11 @@ namespace {
 constexpr uint16_t kTypeVlan = 0x8100;
 constexpr uint16_t kTypeQinq = 0x88a8;
 
-// What an item's header is announced by in the header below it.
+// The EtherType or IP protocol that announces an item's header in the header below it.
 struct Announced {
   ItemKind item;
-  uint16_t ether_type;  // 0: not by an EtherType
-  uint8_t protocol;     // 0: not by an IP protocol
+  uint16_t ether_type;  // zero if no EtherType announces it
+  uint8_t protocol;     // zero if no IP protocol announces it
 };
 constexpr Announced kAnnounced[] = {
     {ItemKind::kVlan, kTypeVlan, 0}, {ItemKind::kArpEthIpv4, 0x0806, 0},
@@ -48,7 +48,6 @@ class MatchCompiler {
         return false;
       }
     }
-    // Every packet has an Ethernet header.
     return true;
   }
 
@@ -86,7 +85,7 @@ class MatchCompiler {
     return true;
   }
 
-  // Whether the item may stand here, and the layer bits that it asks for.
+  // Checks that the item may be here, and requires its layer bits.
   bool place(const PatternItem& item, const ItemInfo& info) {
     const auto kind = static_cast<ItemKind>(item.item);
     displacement_ = 0;
@@ -104,11 +103,11 @@ class MatchCompiler {
     if (info.rank == ItemRank::kNetwork) network_ = kind;
     rank_ = info.rank;
     last_ = kind;
-    // Every packet has kLayerEth: asking for it would only make one more mask.
+    // Every packet has kLayerEth. Requiring it would only add another mask to the table.
     return need_layers(static_cast<uint16_t>(layers & ~kLayerEth));
   }
 
-  // Whether the headers below, as far as they are known, can carry this one.
+  // Checks that the headers below, as far as the pattern gives them, can carry this one.
   bool follows(ItemKind kind) {
     const bool over_ipv4 = network_ == ItemKind::kIpv4;
     const bool over_ipv6 = network_ == ItemKind::kIpv6;
@@ -133,7 +132,7 @@ class MatchCompiler {
   }
 
   bool carries_type(ItemKind kind, uint16_t wanted) const {
-    if (is_tpid(type_)) return true;  // tagged; what is behind the tags is not said
+    if (is_tpid(type_)) return true;  // tagged; the pattern does not give the type behind the tags
     return kind != ItemKind::kVlan && type_ == wanted;
   }
 
@@ -178,7 +177,7 @@ class MatchCompiler {
     return exact(field, low, mask, displacement);
   }
 
-  // A type or protocol given in full tells what may follow.
+  // Notes a type or protocol that is given in full: it determines which header may follow.
   void note(ItemKind kind, const FieldInfo& field, bool whole, const FieldBytes& value) {
     if (!whole || field.width > 16) return;
     const uint64_t number = value_number(value, field.width);
@@ -186,7 +185,7 @@ class MatchCompiler {
       type_known_ = true;
       type_ = number;
     } else if (field.name == "proto" && (kind == ItemKind::kIpv4 || announces(number))) {
-      // IPv6's next header may be an extension's, behind which any protocol can stand.
+      // The next header of IPv6 may be an extension header, behind which any protocol may be.
       protocol_known_ = true;
       protocol_ = number;
     }
@@ -214,7 +213,7 @@ class MatchCompiler {
     return true;
   }
 
-  // Adds to value and mask; refuses what contradicts what is there.
+  // Adds bits to value and mask. Refuses bits that contradict the present ones.
   bool exact(const FieldInfo& field, const FieldBytes& value, const FieldBytes& mask,
              uint8_t displacement = 0) {
     FlowKey value_key, mask_key;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a rule's pattern means on a flow key: a masked value, and ranges for fields written with
-// `last`. A key matches when (key & mask) == value and each range holds. Ranges are not part of
-// mask and value.
+// Match: the compiled pattern of a rule: a masked value of the flow key, and a range for each field
+// written with `last`. A key matches if (key & mask) == value and each range holds. Ranges are not
+// part of mask and value.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace godwit::dataplane {
 struct KeyRange {
   uint8_t offset = 0;  // byte in FlowKey
   uint8_t size = 0;    // bytes, 1..16
-  FieldBytes mask{};   // applied to the key's bytes before the compare
+  FieldBytes mask{};   // applied to the key's bytes before the comparison
   FieldBytes low{};    // inclusive, big-endian, already masked
   FieldBytes high{};   // inclusive, already masked
 
@@ -36,8 +36,9 @@ struct Match {
   FlowKey value;  // already masked
   FlowKey mask;
   std::vector<KeyRange> ranges;
-  std::string
-      origin;  // endpoint the packet must come from (represented_port & co. items); empty = any
+  // The endpoint from which the packet must come, as named by represented_port, port_representor or
+  // port_id. Empty matches any.
+  std::string origin;
 
   [[nodiscard]] bool matches(const FlowKey& key) const {
     for (size_t i = 0; i < kFlowKeyWords; ++i) {
@@ -50,9 +51,9 @@ struct Match {
   }
 };
 
-// Refuses what cannot be matched here, naming the item: items out of order, a range whose low end
-// is above its high end, an origin item outside a transfer rule, more items of a kind than are
-// parsed.
+// Compiles the pattern of a rule. Returns an error that names the item for items out of order, for
+// a range whose low end is above its high end, for an origin item outside a transfer rule, for more
+// items of a kind than the parser reads, and for a pattern that no packet can match.
 Result<Match> compile_match(const Rule& rule);
 
 }  // namespace godwit::dataplane

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A rule as its author wrote it: rte_flow's attributes, pattern items and actions, with endpoints
-// by name. This is what text is parsed to and printed from (flow_command.h), what travels between
-// hosts, and what is compiled to a Match (match.h) and an ActionProgram (action_program.h).
+// Rule: a rule as its author wrote it, with the attributes, pattern items and actions of rte_flow
+// and with endpoints by name. Text is parsed to it and printed from it (flow_command.h), and it
+// travels between hosts. Workers never see it: it is compiled to a Match (match.h) and an
+// ActionProgram (action_program.h).
 //
-// Values are in network byte order, left-aligned in 16 bytes at the width the field has in the item
-// table (rule_table.h). Plain data, copied freely on the control thread; never seen by a worker.
+// A value is a FieldBytes with the width that the vocabulary gives the field (vocabulary.h).
 //
-// The parser leaves a rule in normal form, so that equal meaning in an item is equal bytes: spec
-// and last are masked, a `last` that is zero or equal to spec is no range, fields with an empty
-// mask are left out, and rte_flow's default masks are written out in full.
+// The parser returns rules in normal form, so that items of equal meaning have equal bytes: spec
+// and last are masked; a `last` that is zero or equal to spec is not stored as a range; fields with
+// an empty mask are left out; the default masks of rte_flow are stored in full.
+//
+// Thread safety: plain data, which the control thread copies.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
+
+#include "dataplane/rules/field_bytes.h"
 
 namespace godwit::dataplane {
 
@@ -28,17 +31,15 @@ enum class Direction : uint8_t {
 
 struct RuleAttributes {
   uint32_t group = 0;
-  uint32_t priority = 0;  // lowest wins
+  uint32_t priority = 0;  // the lowest wins
   Direction direction = Direction::kInvalid;
   bool operator==(const RuleAttributes&) const = default;
 };
 
-using FieldBytes = std::array<uint8_t, 16>;
-
-// One field of an item: matches when (spec & mask) <= (packet & mask) <= (last & mask); last ==
-// spec unless has_last. `field` indexes the item's fields in rule_table.h.
+// A condition on one field of an item: (spec & mask) <= (packet & mask) <= (last & mask). Without
+// has_last the upper end is spec.
 struct FieldMatch {
-  uint16_t field = 0;
+  uint16_t field = 0;  // index into ItemInfo::fields
   FieldBytes spec{};
   FieldBytes last{};
   FieldBytes mask{};
@@ -47,17 +48,17 @@ struct FieldMatch {
 };
 
 struct PatternItem {
-  uint16_t item = 0;               // index into rule_table.h's items
-  std::vector<FieldMatch> fields;  // in the table's order, each at most once
-  std::string
-      endpoint;  // items that name an endpoint (represented_port, port_representor, port_id)
+  uint16_t item = 0;               // index into items(), vocabulary.h
+  std::vector<FieldMatch> fields;  // in the order of ItemInfo::fields, each at most once
+  // For items that name an endpoint: represented_port, port_representor and port_id.
+  std::string endpoint;
   bool operator==(const PatternItem&) const = default;
 };
 
 struct Action {
-  uint16_t action = 0;   // index into rule_table.h's actions
-  FieldBytes value{};    // its argument, if it has one: number or address, at the table's width
-  std::string endpoint;  // actions that name an endpoint
+  uint16_t action = 0;   // index into actions(), vocabulary.h
+  FieldBytes value{};    // the argument, if the action has one
+  std::string endpoint;  // for actions that name an endpoint
   bool operator==(const Action&) const = default;
 };
 
@@ -68,8 +69,8 @@ struct Rule {
   bool operator==(const Rule&) const = default;
 };
 
-// Calls fn with each endpoint that the rule names: `std::string&` of a Rule, to rewrite it, or
-// `const std::string&`.
+// Calls fn with each endpoint name of the rule. The argument is a reference, so fn can rewrite the
+// names of a rule that is not const.
 template <typename AnyRule, typename Function>
 void for_each_endpoint_name(AnyRule& rule, Function&& fn) {
   for (auto& item : rule.pattern) {

@@ -18,7 +18,7 @@ void offer(Completions& out, std::string_view typed, Completion candidate) {
 
 }  // namespace
 
-// The parser runs over the words before the cursor's. Where it runs out of words, it says what
+// The parser reads the words before the one at the cursor. When it runs out of words, it knows what
 // could follow.
 Completions complete_flow_command(std::string_view line, size_t cursor,
                                   std::span<const std::string> names) {
@@ -34,7 +34,7 @@ Completions complete_flow_command(std::string_view line, size_t cursor,
   FlowCommand ignored;
   parse_command(parser, ignored);
   if (!parser.ran_out()) return out;
-  // A comment swallows what follows it.
+  // Nothing can follow within a comment.
   const size_t line_start =
       before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1;
   for (size_t i = line_start; i < before.size(); ++i) {

@@ -3,11 +3,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <limits>
 #include <optional>
 
-#include "base/net.h"
+#include "dataplane/rules/value_text.h"
 
 namespace godwit::dataplane {
 
@@ -49,57 +48,10 @@ FieldBytes masked(FieldBytes bytes, const FieldBytes& mask) {
   return bytes;
 }
 
-// Two fields of one item share bits of the key (vlan's tci, and pcp, dei, vid).
+// Returns whether two fields of an item share bits of the key, as tci does with pcp, dei and vid.
 bool overlap(const FieldInfo& a, const FieldInfo& b) {
   if (a.key_offset != b.key_offset || a.key_size != b.key_size) return false;
   return a.shift < b.shift + b.width && b.shift < a.shift + a.width;
-}
-
-template <typename Address>
-void store(const Address& address, FieldBytes& out) {
-  out = {};
-  std::copy(address.bytes.begin(), address.bytes.end(), out.begin());
-}
-
-// 0200:0000:0001, the other form that testpmd takes.
-bool read_mac_groups(std::string_view text, FieldBytes& out) {
-  if (text.size() != 14 || text[4] != ':' || text[9] != ':') return false;
-  std::string pairs;
-  for (size_t i = 0; i < text.size(); i += 5) {
-    if (!pairs.empty()) pairs += ':';
-    pairs.append(text.substr(i, 2)).append(":").append(text.substr(i + 2, 2));
-  }
-  const Result<MacAddress> mac = parse_mac(pairs);
-  if (mac) store(*mac, out);
-  return mac.has_value();
-}
-
-bool read_sized_number(std::string_view text, uint8_t width, FieldBytes& out) {
-  uint64_t number = 0;
-  if (!read_number(text, number)) return false;
-  if (width < 64 && number >> width != 0) return false;
-  out = number_value(number, width);
-  return true;
-}
-
-template <typename Parsed>
-bool store_if(const Parsed& parsed, FieldBytes& out) {
-  if (parsed) store(*parsed, out);
-  return parsed.has_value();
-}
-
-bool read_value(std::string_view text, Format format, uint8_t width, FieldBytes& out) {
-  switch (format) {
-    case Format::kMac: return store_if(parse_mac(text), out) || read_mac_groups(text, out);
-    case Format::kIpv4:
-      return store_if(parse_ipv4(text), out) || read_sized_number(text, width, out);
-    case Format::kIpv6: return store_if(parse_ipv6(text), out);
-    case Format::kNumber:
-    case Format::kHex: return read_sized_number(text, width, out);
-    case Format::kNone:
-    case Format::kEndpoint: break;
-  }
-  return false;
 }
 
 std::vector<Completion> item_words(bool with_end) {
@@ -129,47 +81,6 @@ std::string quoted(std::string_view word) { return '"' + printable(word, "") + '
 
 }  // namespace
 
-bool read_number(std::string_view text, uint64_t& out) {
-  if (!text.empty() && text[0] == '+') text.remove_prefix(1);
-  unsigned base = 10;
-  if (text.size() > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X')) {
-    base = 16;
-    text.remove_prefix(2);
-  } else if (text.size() > 1 && text[0] == '0') {
-    base = 8;
-  }
-  if (text.empty()) return false;
-  uint64_t number = 0;
-  for (const char c : text) {
-    unsigned digit = base;
-    if (c >= '0' && c <= '9') digit = static_cast<unsigned>(c - '0');
-    if (c >= 'a' && c <= 'f') digit = static_cast<unsigned>(c - 'a') + 10;
-    if (c >= 'A' && c <= 'F') digit = static_cast<unsigned>(c - 'A') + 10;
-    if (digit >= base) return false;
-    if (number > (std::numeric_limits<uint64_t>::max() - digit) / base) return false;
-    number = number * base + digit;
-  }
-  out = number;
-  return true;
-}
-
-std::string value_help(Format format, uint8_t width) {
-  switch (format) {
-    case Format::kMac: return "a MAC address such as 02:00:00:00:00:01";
-    case Format::kIpv4: return "an IPv4 address such as 10.0.0.1";
-    case Format::kIpv6: return "an IPv6 address such as fd00::1";
-    case Format::kEndpoint: return "a port number or an endpoint's name";
-    case Format::kNumber:
-    case Format::kHex: {
-      const uint64_t most =
-          width >= 64 ? std::numeric_limits<uint64_t>::max() : (uint64_t{1} << width) - 1;
-      return "a number up to " + std::to_string(most);
-    }
-    case Format::kNone: break;
-  }
-  return {};
-}
-
 std::string join_words(const std::vector<Completion>& words) {
   std::string out;
   for (size_t i = 0; i < words.size(); ++i) {
@@ -192,8 +103,8 @@ bool is_endpoint_name(std::string_view text) {
   });
 }
 
-// What an item's fields have been given so far, laid out as in a flow key, so that fields that
-// share bits override each other as they do in testpmd's structures.
+// The values of an item's fields so far. They are stored as in a flow key, so that fields that
+// share bits override each other as in testpmd's structures.
 struct RuleParser::ItemState {
   std::array<uint8_t, kFlowKeyBytes> spec{};
   std::array<uint8_t, kFlowKeyBytes> last{};
@@ -201,7 +112,7 @@ struct RuleParser::ItemState {
   bool has_spec = false;
   bool has_last = false;
   bool has_mask = false;
-  uint32_t named = 0;  // bit n: field n was named
+  uint32_t named = 0;  // bit n is set if field n was named
   std::string endpoint;
   bool endpoint_masked_out = false;
 };
@@ -240,8 +151,7 @@ bool RuleParser::fail_at(Token at, std::string message, std::string expected_tex
   return false;
 }
 
-// `message` is about the word that stands here; where there is none, the message is that it is
-// missing.
+// Fails with `message` about the present word, or with "the line ends too early" if there is none.
 bool RuleParser::fail_here(std::string message, Expected could_stand) {
   ran_out_ = !has_word();
   expected_ = std::move(could_stand);
@@ -311,7 +221,7 @@ bool RuleParser::value(Format format, uint8_t width, FieldBytes& out) {
   return true;
 }
 
-// "/", after which the next item or action stands.
+// Takes the "/" in front of the next item or action.
 bool RuleParser::separator(std::vector<Completion> also, std::string_view what) {
   if (take("/")) return true;
   also.push_back({"/", "next"});
@@ -368,7 +278,7 @@ bool RuleParser::pattern(std::vector<PatternItem>& out) {
                    {{{"actions", "what to do"}}, {}, false});
 }
 
-// The item's name stands here; ends behind its "/".
+// Parses an item from its name to its "/".
 bool RuleParser::item(PatternItem& out) {
   const Token at = here();
   const ItemInfo& info = item_info(out.item);
@@ -421,7 +331,7 @@ bool RuleParser::field(const ItemInfo& info, uint16_t index, ItemState& state) {
   return true;
 }
 
-// A port is matched whole or not at all.
+// Parses the field that names a port. A port is matched as a whole or not at all.
 bool RuleParser::origin_field(const FieldInfo& info, size_t parameter, ItemState& state) {
   const Token at = here();
   if (parameter == kIs || parameter == kSpec) {
@@ -461,8 +371,8 @@ bool RuleParser::finish_item(const ItemInfo& info, const ItemState& state, Token
   }
   for (uint16_t i = 0; i < info.fields.size(); ++i) {
     const FieldInfo& field = info.fields[i];
-    // Of fields that share bits, the wide one stands for all where it was named, else the narrow
-    // ones do.
+    // Of fields that share bits, the wide one is stored if it was named, and otherwise the narrow
+    // ones.
     bool shadowed = false;
     for (uint16_t j = 0; j < info.fields.size(); ++j) {
       if (i == j || !overlap(field, info.fields[j])) continue;
@@ -499,8 +409,7 @@ bool RuleParser::actions(std::vector<Action>& out) {
   return true;
 }
 
-// The action's name stands here; ends behind its "/". Without its argument an action has zero, as
-// in testpmd.
+// Parses an action from its name to its "/". Without an argument its value is zero, as in testpmd.
 bool RuleParser::action(Action& out) {
   const ActionInfo& info = action_info(out.action);
   ++position_;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inside of the rule language: a recursive-descent parser over words. flow_command.cc parses
-// commands with it and rule_completion.cc asks it what could follow; everyone else uses
-// flow_command.h.
+// RuleParser: a recursive-descent parser over the words of a line. It is internal to this room:
+// flow_command.cc parses commands with it, and rule_completion.cc asks it what could follow. All
+// other code uses flow_command.h.
 //
-// Each method returns false after it has noted the error; nothing is to be read after that but
-// error() and expected(). Whenever the words run out, expected() is what could have stood there,
-// also after a success.
+// Each parsing method returns false on an error; after that only error(), expected() and ran_out()
+// may be called. If the words run out, expected() is what could have followed, also after a
+// success.
 #pragma once
 
 #include <cstdint>
@@ -22,10 +22,10 @@
 
 namespace godwit::dataplane {
 
-// What could stand somewhere: fixed words, and perhaps a value.
+// What could be the next word: one of some fixed words, or a value.
 struct Expected {
   std::vector<Completion> words;
-  std::string value;      // in words, empty = none
+  std::string value;      // description of the value; empty if there is none
   bool endpoint = false;  // the value is an endpoint's name
   [[nodiscard]] std::string text() const;
 };
@@ -39,16 +39,19 @@ class RuleParser {
   bool number(uint32_t& out, std::string_view what);
   bool end_of_line();
 
-  // The next word is one of `words`: takes it and says which; otherwise fails with `what`.
+  // Takes the next word if it is one of `words` and stores its index in `chosen`. Otherwise fails;
+  // `what` says what the word is not.
   bool choose(const std::vector<Completion>& words, std::string_view what, size_t& chosen);
+  // Takes the next word if it is `word`; a different word is not an error.
   bool take(std::string_view word);
-  // The words have run out: what could have stood here, were there more?
+  // Returns whether the words have run out; expected() then becomes `could_follow`.
   bool at_end(const Expected& could_follow);
+  // Takes the next word. Returns an empty word at the end.
   std::string_view next();
 
   [[nodiscard]] const Error& error() const { return error_; }
   [[nodiscard]] const Expected& expected() const { return expected_; }
-  // The words ran out, rather than one of them being wrong.
+  // Returns whether the words ran out, as opposed to a word that is wrong.
   [[nodiscard]] bool ran_out() const { return ran_out_; }
 
  private:
@@ -78,14 +81,10 @@ class RuleParser {
   bool ran_out_ = false;
 };
 
-// A whole `flow` line (flow_command.cc).
+// Parses a whole `flow` line. Defined in flow_command.cc.
 bool parse_command(RuleParser& parser, FlowCommand& out);
 
-// A number as strtoumax reads it with base 0, without a sign but `+`: all of `text` or nothing.
-bool read_number(std::string_view text, uint64_t& out);
-// One line for a value of this format and width: "a number up to 65535".
-std::string value_help(Format format, uint8_t width);
-// "a, b or c".
+// Returns the words as "a, b or c".
 std::string join_words(const std::vector<Completion>& words);
 
 }  // namespace godwit::dataplane

@@ -8,9 +8,9 @@ namespace godwit::dataplane {
 
 namespace {
 
-// A field that is a whole member of FlowKey.
+// The place of a field that is a whole member of FlowKey.
 #define KEY_FIELD(member) offsetof(FlowKey, member), sizeof(FlowKey::member), 0
-// A bit of FlowKey::layers.
+// The place of a field that is a bit of FlowKey::layers.
 #define LAYER_BIT(layer) \
   offsetof(FlowKey, layers), sizeof(FlowKey::layers), std::countr_zero<unsigned>(layer)
 
@@ -21,7 +21,7 @@ constexpr FieldInfo kEthFields[] = {
     {"has_vlan", 1, LAYER_BIT(kLayerVlan), Format::kNumber, 0, "1: tagged, 0: untagged"},
 };
 
-// `tci` is the same bytes as pcp, dei and vid together.
+// `tci` covers the bits of pcp, dei and vid.
 constexpr FieldInfo kVlanFields[] = {
     {"tci", 16, KEY_FIELD(vlan_tci), Format::kHex, 12, "tag control information"},
     {"pcp", 3, offsetof(FlowKey, vlan_tci), 2, 13, Format::kNumber, 0, "priority code point"},
@@ -176,7 +176,7 @@ constexpr ActionInfo kActions[] = {
 };
 static_assert(std::size(kActions) == static_cast<size_t>(ActionKind::kCount));
 
-// The second tag's fields lie at a fixed distance from the first's.
+// The fields of the second tag have a fixed distance from those of the first.
 static_assert(offsetof(FlowKey, vlan2_tci) - offsetof(FlowKey, vlan_tci) == kInnerVlan);
 static_assert(offsetof(FlowKey, vlan2_inner_type) - offsetof(FlowKey, vlan_inner_type) ==
               kInnerVlan);
@@ -213,37 +213,7 @@ bool names_origin(const ItemInfo& item) {
   return !item.fields.empty() && item.fields[0].format == Format::kEndpoint;
 }
 
-uint64_t value_number(const FieldBytes& value, uint8_t width) {
-  assert(width <= 64);
-  uint64_t number = 0;
-  for (size_t i = 0; i < value_bytes(width); ++i) number = number << 8 | value[i];
-  return number;
-}
-
-FieldBytes number_value(uint64_t number, uint8_t width) {
-  FieldBytes value{};
-  for (size_t i = value_bytes(width); i-- > 0; number >>= 8)
-    value[i] = static_cast<uint8_t>(number);
-  return value;
-}
-
-FieldBytes low_bits_mask(uint8_t bits, uint8_t width) {
-  FieldBytes mask{};
-  const size_t size = value_bytes(width);
-  for (size_t bit = 0; bit < bits; ++bit) {
-    mask[size - 1 - bit / 8] = static_cast<uint8_t>(mask[size - 1 - bit / 8] | 1u << bit % 8);
-  }
-  return mask;
-}
-
-FieldBytes prefix_mask(uint8_t bits, uint8_t width) {
-  FieldBytes mask = low_bits_mask(width, width);
-  const FieldBytes host = low_bits_mask(static_cast<uint8_t>(width - bits), width);
-  for (size_t i = 0; i < mask.size(); ++i) mask[i] = static_cast<uint8_t>(mask[i] & ~host[i]);
-  return mask;
-}
-
-// Widths up to 64 bits may be shifted; wider fields lie in the key as they are.
+// Fields of up to 64 bits may be shifted. Wider fields are in the key without a shift.
 void put_field(const FieldInfo& field, const FieldBytes& value, std::span<uint8_t> key,
                uint8_t displacement) {
   const size_t offset = static_cast<size_t>(field.key_offset) + displacement;

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one table of the rule language: every pattern item with its fields, every action with its
-// argument. The parser, the printer, completion, the reference page and the compiler of matches all
-// read it, so that an item or action exists in all of them or in none. Names and widths are
-// testpmd's (DPDK 22.11); `normal` is ours.
+// The vocabulary of the rule language: a table of all pattern items with their fields, and a table
+// of all actions with their arguments. The parser, the printer, completion, the reference page and
+// the compiler of matches read these tables, so an item or action exists in all of them or in none.
+// Names and widths are testpmd's (DPDK 22.11); the action `normal` is Godwit's own.
 //
-// Values. A field of `width` bits is held in the first value_bytes(width) bytes of a FieldBytes, as
-// one big-endian number (a 12-bit 5 is 00 05). In the flow key it lies in key_size bytes at
-// key_offset, shifted left by `shift`. Items and actions that name an endpoint (Format::kEndpoint)
-// have no value: the name is in PatternItem::endpoint or Action::endpoint.
+// To add a field, add a row in vocabulary.cc and, if the flow key does not have the bytes yet, a
+// member of FlowKey that the parser fills.
 //
-// Everything here is constant: safe from any thread.
+// Values. FieldBytes (field_bytes.h) holds a field's value. In the flow key a field occupies
+// key_size bytes at key_offset, shifted left by `shift`. Items and actions that name an endpoint
+// (Format::kEndpoint) have no value; the name is in PatternItem::endpoint or Action::endpoint.
+//
+// Thread safety: constants and pure functions.
 #pragma once
 
 #include <cstddef>
@@ -21,17 +23,18 @@
 
 #include "dataplane/packet/flow_key.h"
 #include "dataplane/rules/action_program.h"
+#include "dataplane/rules/field_bytes.h"
 #include "dataplane/rules/rule.h"
 
 namespace godwit::dataplane {
 
-// Limits of one rule and one line; longer ones are refused before anything is allocated for them.
+// Limits of a rule and of a line. A longer text is refused before anything is allocated for it.
 inline constexpr size_t kMaxRuleText = 64 * 1024;
 inline constexpr size_t kMaxItems = 32;
 inline constexpr size_t kMaxActions = 64;
 inline constexpr size_t kMaxEndpointName = 63;
 
-// How a value is written. Each is read in all the ways testpmd reads it.
+// How a value is printed. A value is read in each form that testpmd accepts.
 enum class Format : uint8_t {
   kNone = 0,  // no value
   kNumber,    // decimal
@@ -95,7 +98,7 @@ enum class ActionKind : uint16_t {
   kCount
 };
 
-// Where an item may stand: the rank may not fall along a pattern. Meta items stand anywhere.
+// The layer of an item. Ranks do not decrease along a pattern; meta items may be anywhere.
 enum class ItemRank : uint8_t { kMeta = 0, kLink, kTag, kNetwork, kExtension, kTransport, kTunnel };
 
 struct FieldInfo {
@@ -103,35 +106,35 @@ struct FieldInfo {
   uint8_t width;       // bits, 1..128
   uint8_t key_offset;  // first byte in FlowKey
   uint8_t key_size;    // bytes there
-  uint8_t shift;       // bits to the left of the key's lowest bit
+  uint8_t shift;       // distance of the field's lowest bit from the lowest bit of the bytes
   Format format;
-  uint8_t default_mask_bits;  // low bits set in rte_flow's default mask: 0 none, width all
+  uint8_t default_mask_bits;  // low bits set in rte_flow's default mask
   std::string_view help;
 };
 
 struct ItemInfo {
   std::string_view name;
   ItemRank rank;
-  uint16_t layers;  // bits of FlowKey::layers that a packet needs to match; for a second `vlan`:
-                    // kLayerVlan2
+  // The bits of FlowKey::layers that a packet must have. A second `vlan` item needs kLayerVlan2.
+  uint16_t layers;
   std::span<const FieldInfo> fields;
   std::string_view help;
 };
 
 struct ActionInfo {
   std::string_view name;
-  OpCode op;      // kInvalid: nothing to do (`void`)
-  uint8_t width;  // bits of the argument (of an endpoint: of a port's number), 0 = no argument
-  std::string_view argument;  // its name, empty = takes none
+  OpCode op;                  // kInvalid for `void`, which does nothing
+  uint8_t width;              // bits of the argument, or of a port's number; zero without argument
+  std::string_view argument;  // name of the argument; empty if the action has none
   Format format;
-  bool argument_optional;  // printed only when it is not zero
+  bool argument_optional;  // the argument is printed only if it is not zero
   std::string_view help;
 };
 
 std::span<const ItemInfo> items();
 std::span<const ActionInfo> actions();
 
-// `item`, `action`: an index from a Rule; one past the end gives `void`.
+// Return the row of an index from a Rule. An index past the end returns the row of `void`.
 const ItemInfo& item_info(uint16_t item);
 const ActionInfo& action_info(uint16_t action);
 inline const ItemInfo& item_info(ItemKind kind) { return item_info(static_cast<uint16_t>(kind)); }
@@ -139,31 +142,23 @@ inline const ActionInfo& action_info(ActionKind kind) {
   return action_info(static_cast<uint16_t>(kind));
 }
 
+// Return the index of a name, or nullopt.
 std::optional<uint16_t> find_item(std::string_view name);
 std::optional<uint16_t> find_action(std::string_view name);
 std::optional<uint16_t> find_field(const ItemInfo& item, std::string_view name);
 
-// True for items whose only field names the endpoint that a packet comes from.
+// Returns whether the item's only field names the endpoint from which a packet comes.
 bool names_origin(const ItemInfo& item);
 
-// Bytes that a value of `width` bits takes at the start of a FieldBytes.
-constexpr size_t value_bytes(uint8_t width) { return (static_cast<size_t>(width) + 7) / 8; }
-
-// The number in `value`, for widths up to 64.
-uint64_t value_number(const FieldBytes& value, uint8_t width);
-FieldBytes number_value(uint64_t number, uint8_t width);
-// The low `bits` of `width` set.
-FieldBytes low_bits_mask(uint8_t bits, uint8_t width);
-// The high `bits` of `width` set: a prefix.
-FieldBytes prefix_mask(uint8_t bits, uint8_t width);
-// All of the field.
+// Returns the mask of the whole field.
 inline FieldBytes full_mask(const FieldInfo& field) {
   return low_bits_mask(field.width, field.width);
 }
 
-// Moves a field's value between a FieldBytes and its place in a flow key's bytes. `displacement` is
-// added to key_offset: kInnerVlan for the second `vlan` item's fields.
+// The distance in the flow key between the fields of the second `vlan` item and those of the first.
 inline constexpr uint8_t kInnerVlan = 4;
+// Writes a field's value into the bytes of a flow key, or reads it. `displacement` is added to
+// key_offset.
 void put_field(const FieldInfo& field, const FieldBytes& value, std::span<uint8_t> key,
                uint8_t displacement = 0);
 FieldBytes get_field(const FieldInfo& field, std::span<const uint8_t> key,

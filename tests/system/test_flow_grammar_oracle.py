@@ -129,8 +129,9 @@ def compile_once(command, product):
 def parser_program(scratch):
     built = Path(os.environ.get("GODWIT_BUILD", scratch)) / "tests" / "support" / "flow_parse"
     return built if built.exists() else compile_once(
-        ["g++", "-std=c++20", "-I.", "tests/support/flow_parse.cc", "dataplane/rules/flow_command.cc", "dataplane/rules/vocabulary.cc",
-         "dataplane/rules/rule_parser.cc", "dataplane/rules/rule_printer.cc", "base/net.cc"], scratch / "flow_parse")
+        ["g++", "-std=c++20", "-I.", "tests/support/flow_parse.cc", "base/net.cc", "base/text.cc",
+         *(f"dataplane/rules/{name}.cc" for name in ("field_bytes", "flow_command", "rule_parser", "rule_printer",
+                                                     "rule_reference", "value_text", "vocabulary"))], scratch / "flow_parse")
 
 
 class Oracle:

@@ -35,7 +35,7 @@ Op only(const std::string& action) {
   return program->ops[0];
 }
 
-TEST(ActionProgram, EachActionBecomesItsOpWithItsNumber) {
+TEST(ActionProgram, CompilesEachActionToItsOp) {
   const struct {
     const char* text;
     OpCode code;
@@ -67,7 +67,7 @@ TEST(ActionProgram, EachActionBecomesItsOpWithItsNumber) {
   }
 }
 
-TEST(ActionProgram, AddressesAreTheFirstBytesOfTheValueInNetworkOrder) {
+TEST(ActionProgram, StoresAddressesInFirstBytesOfValue) {
   const auto starts_with = [](const Op& op, std::vector<uint8_t> bytes) {
     return std::equal(bytes.begin(), bytes.end(), op.value.begin());
   };
@@ -81,7 +81,7 @@ TEST(ActionProgram, AddressesAreTheFirstBytesOfTheValueInNetworkOrder) {
                           {0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8}));
 }
 
-TEST(ActionProgram, EndpointsAreResolvedWhicheverActionNamesThem) {
+TEST(ActionProgram, ResolvesEndpointsOfEachOutputAction) {
   for (const char* text :
        {"port_id id vm1", "represented_port ethdev_port_id vm1", "port_representor port_id vm1"}) {
     const Op op = only(text);
@@ -91,13 +91,13 @@ TEST(ActionProgram, EndpointsAreResolvedWhicheverActionNamesThem) {
   EXPECT_EQ(only("port_id id 7").endpoint, EndpointId{7});
 }
 
-TEST(ActionProgram, AnUnknownEndpointIsRefusedInTheResolversWords) {
+TEST(ActionProgram, UnknownEndpointReturnsErrorOfResolver) {
   const auto program = compile("port_id id vm9");
   ASSERT_FALSE(program);
   EXPECT_EQ(program.error().message, "no endpoint vm9");
 }
 
-TEST(ActionProgram, OpsKeepTheOrderWrittenAndVoidIsNothing) {
+TEST(ActionProgram, KeepsOrderAndSkipsVoid) {
   const auto program = compile(
       "count / void / of_pop_vlan / port_id id vm1 / of_push_vlan ethertype 0x8100 / port_id id 7");
   ASSERT_TRUE(program);
@@ -107,7 +107,7 @@ TEST(ActionProgram, OpsKeepTheOrderWrittenAndVoidIsNothing) {
                                         OpCode::kPushVlan, OpCode::kOutput}));
 }
 
-TEST(ActionProgram, ValuesOutOfRangeAreRefusedWithWhatStoodThereAndWhatCould) {
+TEST(ActionProgram, RefusesValuesOutOfRangeWithTokenAndExpectation) {
   const struct {
     const char* actions;
     const char* attributes;
@@ -136,7 +136,7 @@ TEST(ActionProgram, ValuesOutOfRangeAreRefusedWithWhatStoodThereAndWhatCould) {
   EXPECT_TRUE(compile("drop / void"));
 }
 
-TEST(ActionProgram, ARuleHasAtMostSixtyFourActions) {
+TEST(ActionProgram, RefusesMoreThanSixtyFourActions) {
   Rule rule;
   rule.actions.resize(kMaxActions, Action{static_cast<uint16_t>(ActionKind::kDecTtl), {}, {}});
   const auto full = compile_actions(rule, known);
@@ -146,13 +146,13 @@ TEST(ActionProgram, ARuleHasAtMostSixtyFourActions) {
   EXPECT_FALSE(compile_actions(rule, known));
 }
 
-TEST(ActionProgram, NumbersOfEachWidthAreThoseOfTheTable) {
+TEST(ActionProgram, NumbersHaveWidthOfVocabulary) {
   for (uint16_t kind = 0; kind < static_cast<uint16_t>(ActionKind::kCount); ++kind) {
     const ActionInfo& info = action_info(kind);
     if (info.width == 0 || info.width > 32 || info.format == Format::kEndpoint ||
         info.op == OpCode::kInvalid)
       continue;
-    // In range for every action that checks one.
+    // A value that is in range for every action that checks one.
     const uint32_t number = info.op == OpCode::kPushVlan     ? 0x88a8
                             : info.op == OpCode::kSetVlanPcp ? 5
                             : info.width == 8                ? 200
@@ -165,7 +165,7 @@ TEST(ActionProgram, NumbersOfEachWidthAreThoseOfTheTable) {
   }
 }
 
-TEST(ActionProgram, AnActionBeyondTheTableIsNothing) {
+TEST(ActionProgram, IgnoresActionBeyondVocabulary) {
   Rule rule;
   rule.actions.push_back(Action{60000, {}, {}});
   const auto program = compile_actions(rule, known);

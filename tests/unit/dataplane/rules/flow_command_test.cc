@@ -15,7 +15,7 @@ std::string canonical(std::string_view line) {
   return to_text(*command);
 }
 
-TEST(FlowCommand, EveryVerbIsReadWithAndWithoutTheWordFlow) {
+TEST(FlowCommand, ParsesEachVerbWithAndWithoutFlow) {
   const char* lines[] = {
       "flow validate 0 ingress pattern eth / end actions drop / end",
       "flow create vm7/net0 transfer group 3 priority 9 pattern eth / ipv4 / end actions port_id "
@@ -43,7 +43,7 @@ TEST(FlowCommand, EveryVerbIsReadWithAndWithoutTheWordFlow) {
   }
 }
 
-TEST(FlowCommand, FieldsAreFilledIn) {
+TEST(FlowCommand, FillsFieldsOfCommand) {
   const Result<FlowCommand> destroy = parse_flow_command("flow destroy vm1/net0 rule 1 rule 0x10");
   ASSERT_TRUE(destroy);
   EXPECT_EQ(destroy->verb, FlowVerb::kDestroy);
@@ -64,7 +64,7 @@ TEST(FlowCommand, FieldsAreFilledIn) {
   EXPECT_EQ(create->rule.actions.size(), 1u);
 }
 
-TEST(FlowCommand, ErrorsNameTheColumnTheTokenAndWhatWasExpected) {
+TEST(FlowCommand, ErrorsHaveColumnTokenAndExpectation) {
   const struct {
     const char* line;
     uint32_t column;
@@ -105,7 +105,7 @@ TEST(FlowCommand, ErrorsNameTheColumnTheTokenAndWhatWasExpected) {
   }
 }
 
-TEST(FlowCommand, EveryPrefixOfALineIsReadOrRefusedAndNothingBreaks) {
+TEST(FlowCommand, AcceptsOrRefusesEachPrefixOfLine) {
   const std::string line =
       "flow create vm7/net0 ingress group 1 priority 2 pattern eth src is 02:00:00:00:00:01 / vlan "
       "vid is 5 / ipv4 src "
@@ -119,7 +119,7 @@ TEST(FlowCommand, EveryPrefixOfALineIsReadOrRefusedAndNothingBreaks) {
   }
 }
 
-TEST(FlowCommand, EndpointNamesAreLettersFirstAndBounded) {
+TEST(FlowCommand, EndpointNamesBeginWithLetterAndAreBounded) {
   for (const char* name : {"a", "vm7/net0", "physnet1", "A.b_c-d/e", "end"})
     EXPECT_TRUE(is_endpoint_name(name)) << name;
   for (const char* name : {"", "7vm", "/a", "-a", "a b", "a#", "a:b", "\xc3\xa4"}) {
@@ -130,7 +130,7 @@ TEST(FlowCommand, EndpointNamesAreLettersFirstAndBounded) {
   EXPECT_FALSE(is_endpoint_name(std::string_view("a\0b", 3)));
 }
 
-TEST(FlowCommand, LongLinesAreRefused) {
+TEST(FlowCommand, RefusesLongLines) {
   EXPECT_TRUE(parse_flow_command("flow flush 0" + std::string(1000, ' ')));
   EXPECT_FALSE(parse_flow_command("flow flush 0" + std::string(70000, ' ')));
 }

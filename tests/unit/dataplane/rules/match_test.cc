@@ -61,13 +61,13 @@ FlowKey qinq_key() {
   return key;
 }
 
-TEST(Match, AnEmptyPatternMatchesEverything) {
+TEST(Match, EmptyPatternMatchesEverything) {
   EXPECT_TRUE(hits("", FlowKey{}));
   EXPECT_TRUE(hits("", tcp_key()));
   EXPECT_TRUE(hits("void / eth /", tcp_key()));
 }
 
-TEST(Match, ItemsAskForTheirLayer) {
+TEST(Match, ItemsRequireTheirLayer) {
   EXPECT_TRUE(hits("eth / ipv4 / tcp /", tcp_key()));
   EXPECT_TRUE(hits("ipv4 / tcp /", tcp_key()));
   EXPECT_TRUE(hits("tcp /", tcp_key()));
@@ -79,7 +79,7 @@ TEST(Match, ItemsAskForTheirLayer) {
   }
 }
 
-TEST(Match, TwoVlanItemsAreTheOuterAndTheInnerTag) {
+TEST(Match, TwoVlanItemsMatchOuterAndInnerTag) {
   EXPECT_TRUE(hits("eth / vlan vid is 100 / vlan vid is 200 / ipv4 /", qinq_key()));
   EXPECT_FALSE(hits("eth / vlan vid is 200 / vlan vid is 100 /", qinq_key()));
   EXPECT_TRUE(hits("eth / vlan vid is 100 /", qinq_key()));
@@ -100,7 +100,7 @@ TEST(Match, TwoVlanItemsAreTheOuterAndTheInnerTag) {
   EXPECT_FALSE(hits("vlan / vlan vid spec 201 vid last 202 vid mask 0xfff /", qinq_key()));
 }
 
-TEST(Match, MasksPrefixesAndWildcards) {
+TEST(Match, MatchesMasksPrefixesAndWildcards) {
   EXPECT_TRUE(hits("ipv4 src spec 10.1.0.0 src prefix 16 /", tcp_key()));
   EXPECT_FALSE(hits("ipv4 src spec 10.2.0.0 src prefix 16 /", tcp_key()));
   EXPECT_TRUE(hits("ipv4 src spec 99.99.99.99 src mask 0.0.0.0 /", tcp_key()));
@@ -118,7 +118,7 @@ TEST(Match, RangesIncludeBothEnds) {
     key.l4_dst = to_be16(static_cast<uint16_t>(port));
     EXPECT_EQ(hits("tcp dst is 80 dst last 90 /", key), inside) << port;
   }
-  // rte_flow.h's own example: the mask comes before the range.
+  // The example of rte_flow.h: the mask applies before the range.
   for (const auto& [address, inside] : {std::pair{"10.0.255.255", false},
                                         {"10.1.0.0", true},
                                         {"10.3.255.255", true},
@@ -133,7 +133,7 @@ TEST(Match, RangesIncludeBothEnds) {
   EXPECT_TRUE(single->ranges.empty());
 }
 
-TEST(Match, OriginIsForTransferRulesOnly) {
+TEST(Match, OriginNeedsTransferRule) {
   const Result<Match> match =
       compile("represented_port ethdev_port_id is vm1/net0 / eth /", "transfer");
   ASSERT_TRUE(match);
@@ -145,7 +145,7 @@ TEST(Match, OriginIsForTransferRulesOnly) {
   EXPECT_FALSE(compile("port_representor /", "egress"));
 }
 
-TEST(Match, WhatCannotBeMatchedIsRefusedByName) {
+TEST(Match, RefusesImpossiblePatternsByItem) {
   const struct {
     const char* pattern;
     const char* item;
@@ -184,7 +184,7 @@ TEST(Match, WhatCannotBeMatchedIsRefusedByName) {
   }
 }
 
-TEST(Match, WhatCanBeMatchedIsNotRefused) {
+TEST(Match, AcceptsPossiblePatterns) {
   for (const char* pattern :
        {"eth type is 0x0800 / ipv4 /", "eth type is 0x8100 / ipv4 /",
         "eth type is 0x88a8 / vlan / vlan / ipv6 /",
@@ -199,7 +199,7 @@ TEST(Match, WhatCanBeMatchedIsNotRefused) {
   }
 }
 
-TEST(Match, RulesMadeByHandWithImpossibleNumbersAreRefused) {
+TEST(Match, RefusesImpossibleIndices) {
   Rule rule;
   rule.attributes.direction = Direction::kIngress;
   rule.pattern.push_back({999, {}, {}});
@@ -210,7 +210,7 @@ TEST(Match, RulesMadeByHandWithImpossibleNumbersAreRefused) {
   EXPECT_FALSE(compile_match(rule));
 }
 
-// The slow way: each field read from FlowKey by its member's name, each compare in the open.
+// The oracle reads each field from FlowKey by the name of its member and compares it alone.
 using Bytes = std::string;
 template <typename T>
 Bytes raw(const T& member) {
@@ -328,7 +328,7 @@ FlowKey random_key(tests::RandomRule& random) {
   return key;
 }
 
-// A key that the rule should match, with one bit turned sometimes.
+// Returns a key that the rule should match, sometimes with one bit inverted.
 FlowKey near_key(tests::RandomRule& random, const Rule& rule) {
   FlowKey key = random_key(random);
   int vlans = 0;
@@ -390,7 +390,7 @@ Rule random_stack(tests::RandomRule& random) {
   return rule;
 }
 
-TEST(Match, AgreesWithTheSlowWayOnRandomRulesAndKeys) {
+TEST(Match, AgreesWithSlowMatchOnRandomRulesAndKeys) {
   const uint64_t seed = std::getenv("SEED") ? std::strtoull(std::getenv("SEED"), nullptr, 0) : 4242;
   tests::RandomRule random(seed);
   int compiled = 0, matched = 0, missed = 0;

@@ -25,7 +25,7 @@ std::string words(std::string_view line) {
   return out;
 }
 
-TEST(RuleCompletion, OffersWhatCouldStandAtTheCursor) {
+TEST(RuleCompletion, OffersWordsForCursor) {
   EXPECT_EQ(words("fl"), "flush flow");
   EXPECT_EQ(words("flow "), "validate create destroy flush query list dump");
   EXPECT_EQ(words("flow d"), "destroy dump");
@@ -49,7 +49,7 @@ TEST(RuleCompletion, OffersWhatCouldStandAtTheCursor) {
   EXPECT_EQ(words("flow dump 0 "), "all rule");
 }
 
-TEST(RuleCompletion, SaysWhatValueIsWanted) {
+TEST(RuleCompletion, DescribesExpectedValue) {
   EXPECT_EQ(complete("flow create ").value, "a port number or an endpoint's name");
   EXPECT_EQ(complete("flow create 0 ingress group ").value, "a number up to 4294967295");
   EXPECT_EQ(complete("flow create 0 ingress pattern ipv4 src is ").value,
@@ -57,7 +57,7 @@ TEST(RuleCompletion, SaysWhatValueIsWanted) {
   EXPECT_EQ(complete("flow create 0 ingress pattern vlan vid is ").value, "a number up to 4095");
 }
 
-TEST(RuleCompletion, OffersNothingAfterAMistakeOrTheEnd) {
+TEST(RuleCompletion, OffersNothingAfterErrorOrEnd) {
   EXPECT_EQ(words("flow creat 0 "), "");
   EXPECT_EQ(words("flow create 0 ingress pattern foo "), "");
   EXPECT_EQ(words("flow create 0 ingress pattern end actions drop / end "), "");
@@ -65,7 +65,7 @@ TEST(RuleCompletion, OffersNothingAfterAMistakeOrTheEnd) {
   EXPECT_EQ(words("flow create 0 # "), "");
 }
 
-TEST(RuleCompletion, TheCursorMayStandInsideTheLineOrPastIt) {
+TEST(RuleCompletion, AcceptsCursorInsideAndPastLine) {
   const std::string line = "flow create 0 ingress pattern eth / end actions drop / end";
   const Completions inside = complete_flow_command(line, 7, kNames);
   EXPECT_EQ(inside.begin, 5u);
@@ -74,8 +74,8 @@ TEST(RuleCompletion, TheCursorMayStandInsideTheLineOrPastIt) {
   EXPECT_EQ(complete_flow_command(line, 10000, kNames).begin, line.size() - 3);
 }
 
-// Walks random rules word by word: each word must have been offered, or a value announced.
-TEST(RuleCompletion, EveryWordOfAValidRuleIsOffered) {
+// Walks random rules word by word. Each word must be offered, or a value must be expected.
+TEST(RuleCompletion, OffersEachWordOfValidRules) {
   tests::RandomRule random(3);
   for (int i = 0; i < 200; ++i) {
     FlowCommand command;
@@ -96,7 +96,7 @@ TEST(RuleCompletion, EveryWordOfAValidRuleIsOffered) {
   }
 }
 
-TEST(RuleCompletion, AnyBytesAndAnyLengthAreTaken) {
+TEST(RuleCompletion, AcceptsAnyBytesAndAnyLength) {
   tests::RandomRule random(5);
   for (int i = 0; i < 5000; ++i) {
     std::string line;

@@ -17,7 +17,7 @@ std::string canonical(std::string_view text) {
   return to_text(*rule);
 }
 
-// The canonical form of one item in an otherwise plain rule.
+// Returns the canonical text of one item in an otherwise plain rule.
 std::string canonical_item(const std::string& item) {
   const std::string text = canonical("transfer pattern " + item + " / end actions drop / end");
   const std::string head = "transfer pattern ", tail = " / end actions drop / end";
@@ -32,7 +32,7 @@ std::string canonical_action(const std::string& action) {
   return text.substr(head.size(), text.size() - head.size() - tail.size());
 }
 
-TEST(RuleParser, RandomRulesComeBackFromTheirTextAsTheyWere) {
+TEST(RuleParser, RandomRulesRoundTripThroughText) {
   const uint64_t seed =
       std::getenv("SEED") ? std::strtoull(std::getenv("SEED"), nullptr, 0) : 20240607;
   tests::RandomRule random(seed);
@@ -46,7 +46,7 @@ TEST(RuleParser, RandomRulesComeBackFromTheirTextAsTheyWere) {
   }
 }
 
-TEST(RuleParser, EveryFieldOfEveryItemIsReadAndPrinted) {
+TEST(RuleParser, ParsesAndPrintsEachField) {
   for (const ItemInfo& item : items()) {
     EXPECT_EQ(canonical_item(std::string(item.name)), item.name);
     for (const FieldInfo& field : item.fields) {
@@ -72,7 +72,7 @@ TEST(RuleParser, EveryFieldOfEveryItemIsReadAndPrinted) {
   }
 }
 
-TEST(RuleParser, EveryActionIsReadAndPrinted) {
+TEST(RuleParser, ParsesAndPrintsEachAction) {
   for (const ActionInfo& action : actions()) {
     std::string text(action.name);
     if (!action.argument.empty()) {
@@ -88,7 +88,7 @@ TEST(RuleParser, EveryActionIsReadAndPrinted) {
   }
 }
 
-TEST(RuleParser, ValuesAreReadInAllTheWaysOfTestpmd) {
+TEST(RuleParser, ReadsValuesInAllFormsOfTestpmd) {
   EXPECT_EQ(canonical_item("tcp dst is 0x10"), "tcp dst is 16");
   EXPECT_EQ(canonical_item("tcp dst is 010"), "tcp dst is 8");
   EXPECT_EQ(canonical_item("tcp dst is +5"), "tcp dst is 5");
@@ -99,7 +99,7 @@ TEST(RuleParser, ValuesAreReadInAllTheWaysOfTestpmd) {
   EXPECT_EQ(canonical_item("port_id id is 0x2"), "port_id id is 2");
 }
 
-TEST(RuleParser, MasksPrefixesAndRangesArePrintedShortest) {
+TEST(RuleParser, PrintsShortestFormOfMasksPrefixesAndRanges) {
   EXPECT_EQ(canonical_item("ipv4 src spec 10.1.2.3 src mask 255.255.0.0"),
             "ipv4 src spec 10.1.0.0 src prefix 16");
   EXPECT_EQ(canonical_item("ipv4 src spec 10.1.2.3 src mask 255.0.255.0"),
@@ -119,7 +119,7 @@ TEST(RuleParser, MasksPrefixesAndRangesArePrintedShortest) {
   EXPECT_EQ(canonical_item("vlan vid spec 0x123 vid prefix 4"), "vlan vid spec 256 vid mask 0xf00");
 }
 
-TEST(RuleParser, ALaterParameterOverridesAnEarlierOne) {
+TEST(RuleParser, LaterParameterOverridesEarlierOne) {
   EXPECT_EQ(canonical_item("tcp dst is 80 dst is 81"), "tcp dst is 81");
   EXPECT_EQ(canonical_item("tcp dst is 80 dst spec 82"), "tcp dst is 82");
   EXPECT_EQ(canonical_item("tcp dst is 80 dst mask 0"), "tcp");
@@ -130,7 +130,7 @@ TEST(RuleParser, ALaterParameterOverridesAnEarlierOne) {
             "ingress group 2 pattern end actions end");
 }
 
-TEST(RuleParser, WithoutAnyMaskAnItemHasTheDefaultMaskOfRteFlow) {
+TEST(RuleParser, ItemWithoutMaskHasDefaultMaskOfRteFlow) {
   EXPECT_EQ(canonical_item("tcp dst spec 80"), "tcp src is 0 dst is 80");
   EXPECT_EQ(canonical_item("ipv4 src spec 10.0.0.1 proto spec 6"),
             "ipv4 src is 10.0.0.1 dst is 0.0.0.0");
@@ -142,7 +142,7 @@ TEST(RuleParser, WithoutAnyMaskAnItemHasTheDefaultMaskOfRteFlow) {
             "represented_port ethdev_port_id is vm1/net0");
 }
 
-TEST(RuleParser, ActionsWithoutTheirArgumentHaveZero) {
+TEST(RuleParser, ActionWithoutArgumentHasZero) {
   EXPECT_EQ(canonical_action("jump"), "jump group 0");
   EXPECT_EQ(canonical_action("port_id"), "port_id id 0");
   EXPECT_EQ(canonical_action("set_mac_src"), "set_mac_src mac_addr 00:00:00:00:00:00");
@@ -153,10 +153,10 @@ struct Refused {
   const char* text;
   uint32_t column;
   const char* token;
-  const char* expected;  // a part of it
+  const char* expected;  // a part of the text
 };
 
-TEST(RuleParser, ErrorsNameTheColumnTheTokenAndWhatWasExpected) {
+TEST(RuleParser, ErrorsHaveColumnTokenAndExpectation) {
   const Refused cases[] = {
       {"", 1, "", "ingress"},
       {"ingress", 8, "", "pattern"},
@@ -209,7 +209,7 @@ TEST(RuleParser, ErrorsNameTheColumnTheTokenAndWhatWasExpected) {
   }
 }
 
-TEST(RuleParser, EveryPrefixOfARuleIsRefusedAndNothingBreaks) {
+TEST(RuleParser, RefusesEachPrefixOfRule) {
   tests::RandomRule random(7);
   for (int i = 0; i < 40; ++i) {
     const std::string text = to_text(random.rule());
@@ -222,7 +222,7 @@ TEST(RuleParser, EveryPrefixOfARuleIsRefusedAndNothingBreaks) {
   }
 }
 
-TEST(RuleParser, GarbageIsRefusedOrReadButNeverBreaks) {
+TEST(RuleParser, AcceptsOrRefusesGarbage) {
   tests::RandomRule random(11);
   for (int i = 0; i < 5000; ++i) {
     std::string text = i % 2 == 0 ? to_text(random.rule()) : std::string();
@@ -248,7 +248,7 @@ TEST(RuleParser, GarbageIsRefusedOrReadButNeverBreaks) {
   }
 }
 
-TEST(RuleParser, LengthsAreCapped) {
+TEST(RuleParser, RefusesTextsOverLimits) {
   const auto with_items = [](size_t n) {
     std::string text = "ingress pattern ";
     for (size_t i = 0; i < n; ++i) text += "void / ";
@@ -270,7 +270,7 @@ TEST(RuleParser, LengthsAreCapped) {
   EXPECT_FALSE(parse_rule(std::string(kMaxRuleText, 'x')));
 }
 
-TEST(RuleParser, NamesOfEndpointsCanBeRewritten) {
+TEST(RuleParser, ForEachEndpointNameRewritesNames) {
   Result<Rule> rule = parse_rule(
       "transfer pattern represented_port ethdev_port_id is 0 / eth / end actions port_id id 1 / "
       "drop / end");
@@ -285,7 +285,7 @@ TEST(RuleParser, NamesOfEndpointsCanBeRewritten) {
   EXPECT_EQ(all, "vm0;vm1;");
 }
 
-TEST(RuleParser, TheReferencePageNamesEveryItemFieldAndAction) {
+TEST(RuleParser, ReferencePageNamesEachItemFieldAndAction) {
   const std::string page = rule_reference_markdown();
   for (const ItemInfo& item : items()) {
     EXPECT_NE(page.find("### `" + std::string(item.name) + "`"), std::string::npos) << item.name;

@@ -9,7 +9,7 @@
 namespace godwit::dataplane {
 namespace {
 
-TEST(RuleTable, EnumsNameTheRowsTheyStandFor) {
+TEST(Vocabulary, EnumsMatchRows) {
   const std::pair<ItemKind, std::string_view> rows[] = {
       {ItemKind::kVoid, "void"},
       {ItemKind::kEth, "eth"},
@@ -70,7 +70,7 @@ TEST(RuleTable, EnumsNameTheRowsTheyStandFor) {
   }
 }
 
-TEST(RuleTable, NamesAreUniqueAndHelpIsThere) {
+TEST(Vocabulary, NamesAreUniqueAndHaveHelp) {
   std::set<std::string_view> names;
   for (const ItemInfo& item : items()) {
     EXPECT_TRUE(names.insert(item.name).second) << item.name;
@@ -90,7 +90,7 @@ TEST(RuleTable, NamesAreUniqueAndHelpIsThere) {
   }
 }
 
-TEST(RuleTable, FieldsFitTheirPlaceInTheKey) {
+TEST(Vocabulary, FieldsFitIntoFlowKey) {
   for (const ItemInfo& item : items()) {
     if (names_origin(item)) continue;
     for (const FieldInfo& field : item.fields) {
@@ -101,7 +101,7 @@ TEST(RuleTable, FieldsFitTheirPlaceInTheKey) {
   }
 }
 
-TEST(RuleTable, AFieldPutIntoAKeyIsGotBackAndTouchesNothingElse) {
+TEST(Vocabulary, PutFieldRoundTripsAndChangesNothingElse) {
   for (const ItemInfo& item : items()) {
     if (names_origin(item)) continue;
     for (const FieldInfo& field : item.fields) {
@@ -119,14 +119,14 @@ TEST(RuleTable, AFieldPutIntoAKeyIsGotBackAndTouchesNothingElse) {
   }
 }
 
-TEST(RuleTable, PositionsPastTheEndAreVoid) {
+TEST(Vocabulary, IndicesPastEndAreVoid) {
   EXPECT_EQ(item_info(uint16_t{0xffff}).name, "void");
   EXPECT_EQ(action_info(uint16_t{0xffff}).name, "void");
   EXPECT_FALSE(find_item("").has_value());
   EXPECT_FALSE(find_action("end").has_value());
 }
 
-TEST(RuleTable, MasksAndNumbersAreBigEndianAtTheirWidth) {
+TEST(Vocabulary, MasksAndNumbersAreBigEndian) {
   EXPECT_EQ(number_value(5, 12)[0], 0);
   EXPECT_EQ(number_value(5, 12)[1], 5);
   EXPECT_EQ(value_number(number_value(0xabcdef, 24), 24), 0xabcdefu);
