@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Measures the classifier alone on ClassBench sets; kUsage says what. `quiet` is over each batch's
-// best pass, for machines that are shared. Exit code 1: a mismatch, or a set that can't be read; 2:
-// usage.
+// Measures the classifier alone on ClassBench sets; kUsage lists the figures. `quiet` takes the
+// best pass of each batch, for machines that are shared. The exit code is 1 for a mismatch or a set
+// that cannot be read, and 2 for wrong usage.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -22,26 +22,32 @@ using namespace godwit::bench;
 constexpr const char* kUsage =
     R"(usage: classifier_bench [OPTION]... DIRECTORY SET...
 
-Reads DIRECTORY/SET.xz and DIRECTORY/SET_trace.xz (ClassBench). A set named gen_SIZE_SEED is generated instead: an access
-list of SIZE rules, and a trace. For each set: cycles per lookup in batches of 32 (the mean without the dearest hundredth of
-batches, which were interrupted; percentiles over batches), bytes a rule, the time to insert all rules one by one and the
-longest of those inserts, the time to insert them all at once.
+Reads DIRECTORY/SET.xz and DIRECTORY/SET_trace.xz (ClassBench). A set named gen_SIZE_SEED is
+generated instead: an access list of SIZE rules, and a trace. For each set it reports:
+- cycles per lookup in batches of 32: percentiles over batches, and the mean without the slowest
+  hundredth of batches, which were interrupted;
+- bytes per rule;
+- the time to insert all rules one by one, the longest of these inserts, and the time to insert all
+  rules at once.
 
-  --check N          first compare N lookups with a linear search
-  --passes N         over the trace (3)
-  --one              lookup() instead of lookup_batch()
-  --lookups-only     leave the inserts one by one out
-  --updates N        updates a second, over N of them, in the table built at once: rules at random places are removed and
-                     inserted again
-  --disturb N        N interleaved pairs (goal: 20) of lookups while a writer updates this table as fast as it can, and
-                     while it so updates another of the same rules that nobody reads. Ratio: the median of the pairs'
-  --update-rates A,B cost of lookups under A, B, ... updates a second
-  --seconds S        of each measurement of those two (0.1)
-  --json FILE        the figures as JSON too; - is standard output, which then has nothing else:
-                     {"sets": {SET: {"rules", "mean", "p10", "p50", "p99", "quiet_p50", "bytes_per_rule", "insert_s",
-                     "slowest_insert_us", "build_s", "updates_per_s", "disturb": {"pairs", "ratio", "ratio_p50",
-                     "updates_per_s", "updates_per_s_apart"}, "update_rates": [{"rate", "updates_per_s", "mean", "p10",
-                     "p50", "p99", "ratio"}]}}}; cycles per lookup, ratios of them; what wasn't asked for is missing.
+  --check N          compares N lookups with a linear search first
+  --passes N         passes over the trace (3)
+  --one              uses lookup() instead of lookup_batch()
+  --lookups-only     leaves out the inserts one by one
+  --updates N        reports updates per second, over N of them, in the table built at once: rules
+                     at random places are removed and inserted again
+  --disturb N        measures N interleaved pairs (goal: 20) of lookups while a writer updates this
+                     table as fast as it can, and while it updates another table of the same rules
+                     that nobody reads. The ratio is the median of the pairs
+  --update-rates A,B measures lookups under A, B, ... updates per second
+  --seconds S        the duration of each measurement of the last two (0.1)
+  --json FILE        also writes the figures as JSON; with -, standard output has only these:
+                     {"sets": {SET: {"rules", "mean", "p10", "p50", "p99", "quiet_p50",
+                     "bytes_per_rule", "insert_s", "slowest_insert_us", "build_s",
+                     "updates_per_s", "disturb": {"pairs", "ratio", "ratio_p50", "updates_per_s",
+                     "updates_per_s_apart"}, "update_rates": [{"rate", "updates_per_s", "mean",
+                     "p10", "p50", "p99", "ratio"}]}}}. Lookups are in cycles, ratios are of
+                     cycles. Figures that were not requested are absent.
 )";
 
 struct Options {
@@ -58,7 +64,7 @@ struct Options {
   std::vector<std::string> sets;
 };
 
-// The rules are in Order, so the first that matches wins.
+// Compares `count` lookups with a linear search. The rules are sorted, so the first match wins.
 bool agrees(const Classifier& classifier, const std::deque<RuleEntry>& rules,
             const std::vector<FlowKey>& keys, size_t count) {
   for (size_t n = 0; n < count; ++n) {
@@ -79,9 +85,9 @@ bool agrees(const Classifier& classifier, const std::deque<RuleEntry>& rules,
 }
 
 struct Cycles {
-  std::vector<double> all;    // per lookup, of each batch in each pass; sorted
-  std::vector<double> quiet;  // of each batch in its best pass; sorted
-  double mean = 0;            // of `all`, without the dearest hundredth
+  std::vector<double> all;    // Per lookup, for each batch in each pass; sorted.
+  std::vector<double> quiet;  // The same for the best pass of each batch; sorted.
+  double mean = 0;            // Of `all`, without the slowest hundredth.
 };
 
 Cycles measure(const Classifier& classifier, const std::vector<FlowKey>& keys,
@@ -130,7 +136,7 @@ bool load(const std::string& name, const Options& options, Set& set) {
   return true;
 }
 
-// One line of figures for people, one object for programs.
+// One line of text and one JSON object with the same figures.
 struct Report {
   std::string text;
   std::string json;
@@ -213,8 +219,8 @@ void disturb(const Set& set, const std::deque<RuleEntry>& copies, const Options&
   reclaimer.drain();
 }
 
-// One after the other into a table of their own. False: one was refused, or lookups there are
-// wrong.
+// Inserts the rules one by one into an empty table. Returns false if a rule is refused or a lookup
+// is wrong.
 bool measure_inserts(const Set& set, Reclaimer& reclaimer, const Options& options, Report& report) {
   Classifier classifier(reclaimer);
   double slowest = 0;
@@ -266,7 +272,7 @@ bool measure_set(const Set& set, const std::deque<RuleEntry>& copies, const Opti
 bool run(const std::string& name, const Options& options, Report& report) {
   Set set;
   if (!load(name, options, set)) return false;
-  std::deque<RuleEntry> copies;  // an entry is in one table only
+  std::deque<RuleEntry> copies;  // An entry belongs to one table.
   for (const RuleEntry& rule : set.rules) {
     RuleEntry& copy = copies.emplace_back();
     copy.match = rule.match;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A table under measurement: its rules, the classifier, and what one reader and one writer do to
-// it. Cycles are the time stamp counter's, per lookup, in batches of 32.
+// A load on one rule table: lookups by a reader and updates by a writer. Cycles are those of the
+// time stamp counter, per lookup, in batches of 32.
 //
-// Thread safety: one reader thread calls read(); one writer thread calls the rest. Between them
-// stands a TestRcu, whose reader 0 is the reader.
+// Thread safety: measure_window() looks up in the calling thread and updates in a second one. A
+// TestRcu protects the reader.
 #pragma once
 
 #include <x86intrin.h>
@@ -44,7 +44,7 @@ inline double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return at(values, 50);
 }
-// Without the dearest hundredth: those were interrupted.
+// Returns the mean without the slowest hundredth of the values, which were interrupted.
 inline double trimmed_mean(const std::vector<double>& sorted) {
   const size_t count = sorted.size() - sorted.size() / 100;
   double sum = 0;
@@ -52,7 +52,7 @@ inline double trimmed_mean(const std::vector<double>& sorted) {
   return count == 0 ? 0 : sum / static_cast<double>(count);
 }
 
-// Looks up the batch that starts at `start`; cycles per lookup.
+// Looks up the batch that starts at `start`. Returns cycles per lookup.
 inline double timed_batch(const Classifier& classifier, const std::vector<FlowKey>& keys,
                           size_t start, bool one) {
   const FlowKey* batch[kBatch];
@@ -70,7 +70,7 @@ inline double timed_batch(const Classifier& classifier, const std::vector<FlowKe
   return static_cast<double>(after - before) / kBatch;
 }
 
-// Removes and inserts rules at random places; each of the two is one update.
+// Removes and inserts rules at random places. Each of the two is one update.
 class Updater {
  public:
   Updater(Classifier& classifier, Reclaimer& reclaimer, const std::deque<RuleEntry>& rules)
@@ -96,13 +96,13 @@ class Updater {
 };
 
 struct Window {
-  std::vector<double> cycles;  // per lookup, of each batch; sorted
+  std::vector<double> cycles;  // Per lookup, for each batch; sorted.
   double updates_per_s = 0;
 };
 
-// Looks up in `read` for a while, as a second thread updates by `updater` at `rate` a second (0:
-// none at all; kUnbounded: as fast as it can). Both threads share the machine with nobody else, one
-// hopes.
+// Looks up in `read` for some seconds while a second thread updates by `updater` at `rate` a
+// second. With a rate of 0 there are no updates; with kUnbounded the thread updates as fast as it
+// can. The figures assume that no other work runs on the two CPUs.
 inline constexpr uint64_t kUnbounded = UINT64_MAX;
 inline Window measure_window(const Classifier& read, const std::vector<FlowKey>& keys,
                              testing::TestRcu& rcu, size_t reader, Updater& updater, uint64_t rate,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The classifier against a slow and obviously right one, over millions of lookups; kUsage says
-// which. Prints what it did, and one line for each part. Exit code 1: a mismatch, or a set that
-// can't be read; 2: usage.
+// Compares the classifier with a linear search over millions of lookups; kUsage says which. Prints
+// a line for each part. The exit code is 1 for a mismatch or a set that cannot be read, and 2 for
+// wrong usage.
 #include <chrono>
 #include <cinttypes>
 #include <cmath>
@@ -24,11 +24,14 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kUsage =
     R"(usage: classifier_oracle [--lookups N] [--seed S] [DIRECTORY]
 
-N lookups (10,000,000), in batches and one by one, each compared with a linear search:
-  6 of 10  over each DIRECTORY/SET.xz that has a SET_trace.xz, fewer where there are more rules (by the root of their
-           number); without a directory over generated access lists of 1,000, 10,000 and 50,000 rules
-  3 of 10  over random rules with IPv6, ranges, holed masks and groups, in tables of 8 to 4,096 rules
-  1 of 10  by two threads while transactions change the table; judged afterwards, by what was visible when
+Compares N lookups (10,000,000), in batches and one by one, with a linear search:
+  6 of 10  over each DIRECTORY/SET.xz that has a SET_trace.xz; larger sets get fewer, by the root
+           of their number of rules. Without a directory, over generated access lists of 1,000,
+           10,000 and 50,000 rules
+  3 of 10  over random rules with IPv6, ranges, masks with holes and groups, in tables of 8 to
+           4,096 rules
+  1 of 10  by two threads while transactions change the table; they are compared afterwards with
+           the rules that were visible at that time
 )";
 
 struct Set {
@@ -105,7 +108,7 @@ int main(int argc, char** argv) {
     }
   }
   const auto start = Clock::now();
-  std::deque<Set> sets;  // rules don't move
+  std::deque<Set> sets;  // A deque, since rules must not move.
   if (directory.empty()) {
     generate(seed, sets);
   } else if (!load(directory, sets)) {
@@ -123,8 +126,8 @@ int main(int argc, char** argv) {
   }
   run("random rules", total, [&] { return godwit::testing::check_random(lookups * 3 / 10, seed); });
   Agreement threads;
-  while (threads.lookups <
-         lookups / 10) {  // a new table each time, since all rules that ever were are kept
+  // Each round has a new table, since the oracle keeps all rules of the past.
+  while (threads.lookups < lookups / 10) {
     run("concurrent updates", threads, [&] {
       return godwit::testing::ConcurrentOracle(seed + threads.lookups,
                                                std::min<uint64_t>(lookups / 10, 250'000))

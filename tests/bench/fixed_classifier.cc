@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The classifier's work on fixed input, to be counted in instructions: valgrind --tool=callgrind
-// fixed_classifier. 1,000 rules inserted one by one, and all at once into another, 20,000 lookups
-// in batches and one by one, 1,000 updates. Input and hash key are constant, so each run executes
-// the same instructions. Each part is a function of its own, by whose name callgrind can count it
-// alone: --toggle-collect=fixed_lookups, and so on for fixed_build, fixed_inserts,
-// fixed_single_lookups, fixed_updates. Making the input is counted in none of them. --portable: as
-// on a CPU without extensions. The counts are kept in instruction_counts.txt, which scripts/test
-// holds against a run.
+// Runs the classifier on fixed input, so that callgrind can count its instructions: 1,000 rules
+// inserted one by one, and all at once into another table; 20,000 lookups in batches and one by
+// one; 1,000 updates. Input and hash key are constant, so each run executes the same instructions.
 //
-// Exit code 1: lookups didn't find what they must, so the count means nothing.
+// Each part is a function, which callgrind counts alone by its name, such as
+// --toggle-collect=fixed_lookups. The generation of input is in none of them. --portable selects
+// the code for a CPU without extensions. instruction_counts.txt keeps the counts, and scripts/test
+// compares them with a run.
+//
+// The exit code is 1 if a lookup gave a wrong result, so that the counts are void.
 #include <array>
 #include <cstdio>
 #include <cstring>

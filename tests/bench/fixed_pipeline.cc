@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The pipeline's work on fixed input (pipeline_load.h). Under callgrind each run executes the same
-// instructions; by itself it prints cycles a packet. Each part is a function of its own, by whose
-// name callgrind can count it alone:
-// --toggle-collect=fixed_one_rule and so on. A part runs kBursts bursts; parsing, the flow cache,
-// actions and counting are in it, making frames is not. --portable: as on a CPU without extensions.
-// The counts are kept in instruction_counts.txt, which scripts/test holds against a run.
+// Runs the pipeline on fixed input (pipeline_load.h). Under callgrind each run executes the same
+// instructions; alone the program prints cycles per packet. Each part is a function, which
+// callgrind counts by its name, such as --toggle-collect=fixed_one_rule. A part runs kBursts
+// bursts. It includes parsing, the flow cache, actions and counters, and excludes building frames.
+// --portable selects the code for a CPU without extensions. instruction_counts.txt keeps the
+// counts, and scripts/test compares them with a run.
 //
-//   fixed_one_rule   one rule that matches all and sends it on
+//   fixed_one_rule   one rule that matches all packets and forwards them
 //   fixed_flows      100 rules on addresses and ports, 256 flows, all in the flow cache
 //   fixed_egress     as fixed_flows, and the receiver has egress rules on ports
 //   fixed_normal     no rules: pinned addresses and the FDB
 //   fixed_misses     as fixed_flows, but each packet is a flow of its own
 //
-// Exit code 1: packets didn't go where they must, so the count means nothing.
+// The exit code is 1 if packets were not forwarded as they must, so that the counts are void.
 #include <cstdio>
 #include <cstring>
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A switch without devices for benches of the pipeline: two VMs, rules of several kinds, bursts of
-// 32 frames of 64 bytes from a to b. Outputs are counted and forgotten. SharedSwitch is what all
-// workers of a switch share; each WorkerLoad is one worker with a pipeline and frames of its own.
+// 32 frames of 64 bytes from a to b. Outputs are counted and discarded. SharedSwitch has what all
+// workers of a switch share. Each WorkerLoad is one worker with its own pipeline and frames.
 //
-// Thread safety: a WorkerLoad belongs to one thread; SharedSwitch does not change while one runs.
+// Thread safety: a WorkerLoad belongs to one thread. SharedSwitch must not change while one runs.
 #pragma once
 
 #include <array>
@@ -22,7 +22,7 @@
 
 namespace godwit::bench {
 
-inline constexpr size_t kFrames = 256;  // of a worker, each a flow; a multiple of the burst
+inline constexpr size_t kFrames = 256;  // Of each worker, one flow each; a multiple of the burst.
 
 class SharedSwitch {
  public:
@@ -94,8 +94,8 @@ class WorkerLoad final : public dataplane::PipelineHost {
                                                     .build()));
     }
   }
-  // As devices do: the same buffers again, each with a fresh Packet. `fresh`: with ports never seen
-  // before.
+  // Processes bursts of the same buffers, each with a reset Packet, as devices reuse them. With
+  // `fresh` each packet has a new source port, so that it is a flow of its own.
   void run(size_t bursts, bool fresh) {
     std::array<dataplane::Packet*, dataplane::kBurst> burst;
     uint16_t next = 0;

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Do workers slow each other? Runs the pipeline (pipeline_load.h) on one CPU and on several at
-// once, in turn, on one shared switch: state, tables, FDB, counters, dedupe. Each worker has its
-// own CPU, frames and flow cache, as in the daemon. What workers share (worker.h lists it) must not
-// be written for each packet: a line that is costs some 100 cycles a packet as soon as a second CPU
-// wants it too, so that two workers together do less than twice as much.
+// Measures whether workers slow each other down. Runs the pipeline (pipeline_load.h) on one CPU and
+// on several at once, in turn, on one shared switch: state, tables, FDB, counters, dedupe. Each
+// worker has its own CPU, frames and flow cache, as in the daemon. What workers share (worker.h
+// lists it) must not be written for each packet. A cache line that is written by two CPUs costs
+// about 100 cycles a packet, and two workers then do less than twice the work of one.
 //
 //   pipeline_scaling [--workers N] [--rounds N] [--seconds S] [--json]
 //
-// Prints, for each kind of rules, packets a second alone and together, and the ratio of what N do
-// together to what one does alone: the median of the rounds, N at best. On CPUs that are one core's
-// two threads it is less, whoever writes what. So the first two rows say what this machine makes of
-// it: each worker adds to a counter of its own; to one that all share. Exit code 1: packets were
-// not all sent.
+// Prints, for each kind of rules, packets a second alone and together, and the ratio of the rate of
+// N workers to that of one: the median of the rounds, N at best. Two CPUs that are threads of one
+// core have a lower ratio whatever they write. The first two rows therefore show the limits of the
+// machine: each worker adds to its own counter, and all add to one counter. The exit code is 1 if a
+// packet was not sent.
 #include <pthread.h>
 #include <sched.h>
 
@@ -39,7 +39,7 @@ using namespace godwit;
 using bench::SharedSwitch;
 using bench::WorkerLoad;
 
-constexpr size_t kTurn = 64;  // bursts between looks at the clock
+constexpr size_t kTurn = 64;  // Bursts between readings of the clock.
 
 struct Options {
   size_t workers = 2;
@@ -65,8 +65,8 @@ void pin(int cpu) {
   (void)pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
-// Each of the turns, on as many CPUs, for so long: items a second of all together. A turn does
-// `items` of them.
+// Runs each function of `turns` on its own CPU for `seconds`. Returns the sum of their rates, in
+// items a second. One call of a function processes `items`.
 double rate(const std::vector<std::function<void()>>& turns, const std::vector<int>& cpus,
             double seconds, double items) {
   std::barrier ready(static_cast<std::ptrdiff_t>(turns.size()));
@@ -75,7 +75,7 @@ double rate(const std::vector<std::function<void()>>& turns, const std::vector<i
   for (size_t i = 0; i < turns.size(); ++i) {
     threads.emplace_back([&, i] {
       pin(cpus[i]);
-      turns[i]();  // its memory is at hand
+      turns[i]();  // Warms the caches.
       ready.arrive_and_wait();
       const auto began = std::chrono::steady_clock::now();
       double took = 0;
@@ -101,7 +101,7 @@ double median(std::vector<double> values) {
 
 struct Figure {
   const char* name;
-  double alone = 0;  // items a second
+  double alone = 0;  // Items a second.
   double together = 0;
   double scale = 0;
 };
@@ -110,7 +110,7 @@ Figure compare(const char* name, const std::vector<std::function<void()>>& turns
                const Options& options, const std::vector<int>& cpus, double items) {
   std::vector<double> alone, together, scale;
   for (size_t round = 0; round < options.rounds; ++round) {
-    // The CPU that is alone changes, so that a slow one is not taken for the cost of sharing.
+    // The CPU that runs alone rotates, so that a slow one does not look like the cost of sharing.
     std::vector<int> rotated = cpus;
     std::rotate(rotated.begin(),
                 rotated.begin() + static_cast<std::ptrdiff_t>(round % turns.size()),
@@ -148,8 +148,8 @@ Figure pipeline_figure(const char* name, const std::function<void(SharedSwitch&)
   return figure;
 }
 
-// What this machine makes of threads that share nothing, and of ones that share a line: the ends of
-// the scale.
+// Returns the figures of threads that share nothing and of threads that share a cache line: the
+// limits of this machine.
 std::vector<Figure> machine_figures(const Options& options, const std::vector<int>& cpus) {
   struct alignas(64) Line {
     std::atomic<uint64_t> count{0};
@@ -228,8 +228,8 @@ int main(int count, char** words) {
   }
   const std::vector<int> cpus = usable_cpus();
   if (cpus.size() < options.workers) {
-    std::fprintf(stderr, "pipeline_scaling: %zu CPUs are needed, %zu may be used\n",
-                 options.workers, cpus.size());
+    std::fprintf(stderr, "pipeline_scaling: needs %zu CPUs, may use %zu\n", options.workers,
+                 cpus.size());
     return 2;
   }
   bool good = true;

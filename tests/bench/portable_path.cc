@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// In a file of its own: a compiler that meets both this declaration and __builtin_cpu_supports()
-// has two of them.
+// This is a file of its own because a compiler that sees __builtin_cpu_supports() declares
+// __cpu_model itself.
 #include "tests/bench/portable_path.h"
 
 #if defined(__x86_64__)
-// What __builtin_cpu_supports() reads: libgcc's cpuinfo.h, and compiler-rt's cpu_model.c, the same
-// layout.
+// __builtin_cpu_supports() reads these. libgcc's cpuinfo.h and compiler-rt's cpu_model.c have the
+// same layout.
 extern "C" {
 struct GodwitCpuModel {
   unsigned vendor;

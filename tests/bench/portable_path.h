@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// For counting instructions: what the code does on a CPU that has nothing beyond the x86-64
-// baseline.
+// Selects the code for a CPU without extensions to x86-64, for counting instructions.
 #pragma once
 
 namespace godwit::bench {
 
-// Makes __builtin_cpu_supports() deny every feature from here on, in this program. To be called
-// before anything asks.
+// Makes __builtin_cpu_supports() deny every feature in this program. Must be called before the
+// first query.
 void take_portable_path();
 
 }  // namespace godwit::bench

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How fast redirected frames take a peers' session, in plain text and over TLS, and what a
-// session's beginning costs.
+// Measures the rate of redirected frames in a session between peers, in plain text and over TLS,
+// and the cost of opening a session.
 //
 // usage: session_bench [SECONDS [FRAME_BYTES]]
-// Two networks over loopback, each on a thread of its own as in two daemons; messages as a move
-// sends them, parsed and turned into frames at the other end. CPU time is each side's own.
+// Two networks are connected over loopback, each on its own thread as in two daemons. Messages are
+// those of a move, and are parsed into frames at the other end. CPU time is reported for each side.
 #include <pthread.h>
 #include <time.h>
 
@@ -26,7 +26,7 @@ using namespace godwit;
 using namespace godwit::migration;
 using Time = std::chrono::steady_clock;
 
-constexpr size_t kMaxQueuedBytes = 4u << 20;  // as a move has it
+constexpr size_t kMaxQueuedBytes = 4u << 20;  // The limit of a move.
 constexpr int kSessions = 200;
 
 double cpu_s() {
@@ -79,31 +79,15 @@ NetworkOptions options(const char* host, const char* peer, const std::string& ad
   return made;
 }
 
-void run(const char* name, double seconds, size_t frame_bytes, const std::optional<TlsFiles>& ours,
-         const std::optional<TlsFiles>& theirs, uint16_t port) {
-  const std::string address = "127.0.0.1:" + std::to_string(port);
-  Receiver receiver;
-  receiver.network =
-      std::make_unique<AsioNetwork>(receiver.io, options("host-b", "host-a", address, theirs));
-  if (!receiver.network->load_certificates()) std::abort();
-  const auto listening =
-      receiver.network->listen(address, [&](std::shared_ptr<PeerSession> session) {
-        receiver.session = session;
-        session->start([&](wire::Envelope& message) { receiver.on_message(message); },
-                       [](const std::string&) {});
-      });
-  if (!listening) std::abort();
-  std::thread thread([&] {
-    receiver.io.run();
-    receiver.cpu = cpu_s();
-  });
+// The source's side, on the calling thread.
+struct Sender {
+  Sender(const std::string& to, const std::optional<TlsFiles>& tls)
+      : address(to), network(io, options("host-a", "host-b", to, tls)) {
+    if (!network.load_certificates()) std::abort();
+  }
 
-  asio::io_context io{1};
-  AsioNetwork network(io, options("host-a", "host-b", address, ours));
-  if (!network.load_certificates()) std::abort();
-  std::shared_ptr<PeerSession> session;
-  bool ready = false;
-  const auto connect = [&] {
+  // Opens a session and waits for the hello of the peer.
+  void connect() {
     ready = false;
     network.connect(address, [&](Result<std::shared_ptr<PeerSession>> made) {
       if (!made) std::abort();
@@ -115,32 +99,79 @@ void run(const char* name, double seconds, size_t frame_bytes, const std::option
       session->send(hello);
     });
     while (!ready) io.run_one();
-  };
-  const double cpu_before = cpu_s();
-  const auto sessions_began = Time::now();
-  for (int i = 0; i < kSessions; ++i) {
-    connect();
-    if (i + 1 < kSessions) session->close("next");
   }
-  const double session_us =
-      std::chrono::duration<double>(Time::now() - sessions_began).count() * 1e6 / kSessions;
-  const double session_cpu_us = (cpu_s() - cpu_before) * 1e6 / kSessions;
+
+  // Sends frames for some seconds, and waits until all have been written.
+  void send(const wire::Envelope& message, double seconds) {
+    const auto end = Time::now() + std::chrono::duration_cast<Time::duration>(
+                                       std::chrono::duration<double>(seconds));
+    while (Time::now() < end) {
+      while (session->queued_bytes() < kMaxQueuedBytes) session->send(message);
+      io.run_one();
+    }
+    while (session->queued_bytes() > 0) io.run_one();
+  }
+
+  const std::string address;
+  asio::io_context io{1};
+  AsioNetwork network;
+  std::shared_ptr<PeerSession> session;
+  bool ready = false;
+};
+
+// Wall time, and CPU time of the calling thread, since its construction.
+class Stopwatch {
+ public:
+  [[nodiscard]] double seconds() const {
+    return std::chrono::duration<double>(Time::now() - began_).count();
+  }
+  [[nodiscard]] double cpu_seconds() const { return cpu_s() - cpu_; }
+
+ private:
+  const double cpu_ = cpu_s();
+  const Time::time_point began_ = Time::now();
+};
+
+void listen(Receiver& receiver, const std::string& address, const std::optional<TlsFiles>& tls) {
+  receiver.network =
+      std::make_unique<AsioNetwork>(receiver.io, options("host-b", "host-a", address, tls));
+  if (!receiver.network->load_certificates()) std::abort();
+  const auto listening =
+      receiver.network->listen(address, [&](std::shared_ptr<PeerSession> session) {
+        receiver.session = session;
+        session->start([&](wire::Envelope& message) { receiver.on_message(message); },
+                       [](const std::string&) {});
+      });
+  if (!listening) std::abort();
+}
+
+void run(const char* name, double seconds, size_t frame_bytes, const std::optional<TlsFiles>& ours,
+         const std::optional<TlsFiles>& theirs, uint16_t port) {
+  const std::string address = "127.0.0.1:" + std::to_string(port);
+  Receiver receiver;
+  listen(receiver, address, theirs);
+  std::thread thread([&] {
+    receiver.io.run();
+    receiver.cpu = cpu_s();
+  });
+
+  Sender sender(address, ours);
+  const Stopwatch opening;
+  for (int i = 0; i < kSessions; ++i) {
+    sender.connect();
+    if (i + 1 < kSessions) sender.session->close("next");
+  }
+  const double session_us = opening.seconds() * 1e6 / kSessions;
+  const double session_cpu_us = opening.cpu_seconds() * 1e6 / kSessions;
 
   const wire::Envelope message = batch(frame_bytes);
-  const double cpu_start = cpu_s();
-  const auto began = Time::now();
-  const auto end =
-      began + std::chrono::duration_cast<Time::duration>(std::chrono::duration<double>(seconds));
-  while (Time::now() < end) {
-    while (session->queued_bytes() < kMaxQueuedBytes) session->send(message);
-    io.run_one();
-  }
-  while (session->queued_bytes() > 0) io.run_one();
-  const double took = std::chrono::duration<double>(Time::now() - began).count();
-  const double cpu = cpu_s() - cpu_start;
+  const Stopwatch sending;
+  sender.send(message, seconds);
+  const double took = sending.seconds();
+  const double cpu = sending.cpu_seconds();
   const auto frames = static_cast<double>(receiver.frames),
              bytes = static_cast<double>(receiver.bytes);
-  session->close("done");
+  sender.session->close("done");
   asio::post(receiver.io, [&] {
     if (receiver.session) receiver.session->close("done");
     receiver.network->stop_listening();

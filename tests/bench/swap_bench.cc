@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How long a swap takes to be seen by a worker: kUsage says what is swapped and how. The store, the
-// forwarding state, the classifier and the pipeline are the daemon's; the worker is a thread here
-// that does what the daemon's does (load the state, process a burst, report quiescent), without
-// devices, so that every packet is looked at.
+// Measures how soon a worker shows the swap of a VM's policy; kUsage says what is swapped. The
+// store, the forwarding state, the classifier and the pipeline are those of the daemon. The worker
+// is a thread that does what the daemon's does: it loads the state, processes a burst and reports a
+// quiescent state. It has no devices, so every packet is inspected.
 //
-// A set marks what it sees by two rules in each direction: one sets the TTL and passes on, the
-// other sets a port and sends. A packet that bears a mark of each set, or one only, has seen half a
-// swap: it is torn.
+// Each policy marks packets by two rules in each direction: one sets the TTL and continues, the
+// other one sets a port and sends. A packet is torn if it has one mark only, or one of each policy.
 //
-// Exit code 1: a packet torn or lost, or a rule refused; 2: usage.
+// The exit code is 1 if a packet was torn or lost or a rule was refused, and 2 for wrong usage.
 #include <pthread.h>
 #include <sched.h>
 
@@ -42,24 +41,26 @@ using Steady = std::chrono::steady_clock;
 constexpr const char* kUsage =
     R"(usage: swap_bench [--swaps N] [--json FILE] RULES...
 
-For each number of RULES: N times (50) a VM's whole policy of so many rules is taken away (one transaction: its rules go, it is
-behind the uplink) and another is put in its place (one transaction), while a worker passes bursts of 32 packets from and to it.
-Both policies are built aside before. Times in microseconds, of each of both:
+For each number of RULES, N times (50): one transaction removes the whole policy of a VM and moves
+the VM behind the uplink, and another transaction brings it back with a second policy. Meanwhile a
+worker processes bursts of 32 packets from and to the VM. Both policies are built before. Times in
+microseconds, for each of the two transactions:
 
-  publish   the call that publishes: the one store and what belongs to it
-  taken     from before that call until the worker has taken up the state that it published
-  visible   from before that call until the worker has put out the first burst that shows it: 64 packets, by tables that no cache
-            of its CPU has yet
-  finish    the records, after it is in force
+  publish   the call that publishes, with its one store
+  taken     from before that call until the worker has loaded the published state
+  visible   from before that call until the worker has sent the first burst that shows the state:
+            64 packets, by tables that are in no cache of its CPU yet
+  finish    the records, which are written after the state is in force
 
-  --json FILE   as JSON: {"sizes": [{"rules", "swaps", "build_us", "rewrite": {"publish_us", "taken_us", "visible_us", "finish_us"}, "import":
-                {the same}, "packets", "lost", "torn"}]}, times as {"p50", "p99", "max"}; - is standard output
+  --json FILE   writes {"sizes": [{"rules", "swaps", "build_us", "rewrite": {"publish_us",
+                "taken_us", "visible_us", "finish_us"}, "import": {the same}, "packets", "lost",
+                "torn"}]} with times as {"p50", "p99", "max"}; - is standard output
 )";
 
 constexpr size_t kFrames = kBurst;
 constexpr PortId kVmPort{0}, kPeerPort{1}, kUplinkPort{2};
 
-// What a packet looks like where it comes out.
+// The marks of a packet at its output.
 enum class Look : uint8_t { kNone = 0, kAway, kA, kB, kTorn };
 
 constexpr uint8_t kUntouchedTtl = 64;
@@ -79,7 +80,7 @@ Look look_of(const Packet& packet) {
   return Look::kTorn;
 }
 
-// Counts what comes out, and by what it looks like.
+// Counts packets at the outputs, and checks their marks.
 class Outside final : public PipelineHost {
  public:
   Packet* clone(const Packet&) override { return nullptr; }
@@ -88,7 +89,7 @@ class Outside final : public PipelineHost {
     for (const Output& output : outputs) {
       const Look look = look_of(*output.packet);
       const bool from_vm = output.port == kPeerPort;
-      // Rules of the VM apply exactly where it is here.
+      // The rules of the VM apply exactly while it is local.
       const bool right =
           output.port == kUplinkPort ? look == Look::kAway : look == Look::kA || look == Look::kB;
       torn += !right;
@@ -99,7 +100,7 @@ class Outside final : public PipelineHost {
   bool redirect(EndpointId, Packet*) override { return false; }
   void punt(EndpointId, const Packet&) override {}
   uint64_t sent = 0, lost = 0, torn = 0;
-  Look to_vm = Look::kNone;  // the last packet towards the VM
+  Look to_vm = Look::kNone;  // The marks of the last packet to the VM.
 };
 
 void pin(unsigned cpu) {
@@ -109,7 +110,7 @@ void pin(unsigned cpu) {
   pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
-// A burst's packets, as their sender made them each time.
+// The packets of a burst, which are restored before each use.
 class Frames {
  public:
   Frames(std::string_view from, std::string_view to, const char* source, const char* destination) {
@@ -142,26 +143,43 @@ class Frames {
 };
 
 struct Seen {
-  std::atomic<uint64_t> cycles{0};  // when the burst that first showed `look` was out
-  std::atomic<uint64_t> taken{0};   // when the state was taken up by which it did
+  std::atomic<uint64_t> cycles{0};  // When the first burst that showed `look` was sent.
+  std::atomic<uint64_t> taken{0};   // When the worker loaded that state.
   std::atomic<Look> look{Look::kNone};
 };
 
+// The parts of the switch that a worker and the control thread share, and the worker's pipeline.
+struct Switch {
+  explicit Switch(PipelineHost& outputs) : host(outputs) {}
+
+  PipelineHost& host;
+  testing::TestRcu rcu;
+  Reclaimer reclaimer{rcu};
+  CounterBank counters{1};
+  StateCell cell;
+  PolicyStore store{cell, reclaimer, counters};
+  Fdb fdb{1024, 300};
+  GroupDedupe dedupe;
+  Pipeline pipeline{
+      WorkerId{0}, host, fdb, counters, dedupe, ParkLimits{}, FlowCacheOptions{.seed = 42}};
+};
+
+// One VM, its peer and the uplink. The control thread is the caller's; start() adds the worker.
 class Bench {
  public:
   Bench() {
-    Transaction t(store_);
+    Transaction t(switch_.store);
     uplink_ = add(t, "physnet1", EndpointKind::kUplink, "", kUplinkPort);
     vm_ = add(t, "vm1/net0", EndpointKind::kVm, support::kMacOne, kVmPort);
     peer_ = add(t, "vm2/net0", EndpointKind::kVm, support::kMacTwo, kPeerPort);
     t.commit();
-    reader_ = rcu_.register_reader();
+    reader_ = switch_.rcu.register_reader();
   }
   ~Bench() { stop(); }
   Bench(const Bench&) = delete;
   Bench& operator=(const Bench&) = delete;
 
-  // The two policies; false: a rule does not parse.
+  // Parses the rules of both policies. Returns false if one is refused.
   bool parse(size_t rules) {
     for (size_t which = 0; which < 2; ++which) {
       for (const std::string& text : policy(rules, which)) {
@@ -172,10 +190,10 @@ class Bench {
     }
     return true;
   }
-  // `which`: 0 or 1, whose marks. nullptr: refused.
+  // Builds policy 0 or 1. Returns null if it is refused.
   std::unique_ptr<DetachedPolicy> build(size_t which) {
     const auto begin = Steady::now();
-    auto built = store_.build(vm_, specs_[which]);
+    auto built = switch_.store.build(vm_, specs_[which]);
     build_us.push_back(microseconds_since(begin));
     if (!built) {
       complain("the policy", built.error().message);
@@ -189,36 +207,36 @@ class Bench {
   void stop() {
     stop_.store(true);
     if (worker_.joinable()) worker_.join();
-    reclaimer_.drain();
+    switch_.reclaimer.drain();
   }
 
   struct Times {
     std::vector<double> publish_us, taken_us, visible_us, finish_us;
   };
-  // Away with the VM's policy; it is behind the uplink.
+  // Removes the policy of the VM and moves the VM behind the uplink.
   void rewrite() {
-    Transaction t(store_);
+    Transaction t(switch_.store);
     (void)t.detach(vm_);
     (void)t.set_location(vm_, {LocationKind::kUplink, {}, uplink_});
     (void)t.set_active(vm_, false);
     publish(t, Look::kAway, rewrites);
   }
-  // `policy` in its place, and the VM back at its port.
+  // Attaches `policy` and moves the VM back to its port. Returns false if it is refused.
   bool import(std::unique_ptr<DetachedPolicy> policy, size_t which) {
-    Transaction t(store_);
+    Transaction t(switch_.store);
     if (!t.attach(std::move(policy))) return false;
     (void)t.set_location(vm_, {LocationKind::kPort, kVmPort, {}});
     (void)t.set_active(vm_, true);
     publish(t, which == 0 ? Look::kA : Look::kB, imports);
     return true;
   }
-  void collect() { reclaimer_.drain(); }
+  void collect() { switch_.reclaimer.drain(); }
   void forget_times() { rewrites = imports = {}; }
 
   Times rewrites, imports;
   std::vector<double> build_us;
-  Outside outside;       // the worker's, until stop()
-  uint64_t offered = 0;  // the same
+  Outside outside;       // Written by the worker until stop().
+  uint64_t offered = 0;  // Written by the worker until stop().
 
  private:
   static EndpointId add(Transaction& t, const char* name, EndpointKind kind, std::string_view mac,
@@ -240,8 +258,8 @@ class Bench {
     return std::chrono::duration<double, std::micro>(Steady::now() - begin).count();
   }
 
-  // Four rules that mark, and others beside them that nothing here hits, in the shapes that people
-  // use.
+  // Returns the texts of a policy: four rules that mark, and others in common shapes that no packet
+  // here hits.
   static std::vector<std::string> policy(size_t rules, size_t which) {
     const std::string ttl = std::to_string(kMarks[which].ttl),
                       port = std::to_string(kMarks[which].port);
@@ -286,7 +304,7 @@ class Bench {
     times.finish_us.push_back(microseconds_since(published));
   }
 
-  // The daemon's loop, without devices: a burst from the VM where it is polled, and one to it.
+  // Runs the daemon's loop without devices: a burst from the VM while it is polled, and one to it.
   void work() {
     pin(1);
     Frames from_vm(support::kMacOne, support::kMacTwo, "10.0.0.1", "10.0.0.2");
@@ -294,22 +312,22 @@ class Bench {
     const ForwardingState* before = nullptr;
     uint64_t taken = 0;
     while (!stop_.load(std::memory_order_relaxed)) {
-      const ForwardingState& state = *cell_.load();
+      const ForwardingState& state = *switch_.cell.load();
       if (std::exchange(before, &state) != &state) taken = cycles_now();
       if (state.polled(kVmPort)) {
-        pipeline_.process(state, kVmPort, from_vm.burst(), 1);
+        switch_.pipeline.process(state, kVmPort, from_vm.burst(), 1);
         offered += kFrames;
       }
-      pipeline_.process(state, kPeerPort, to_vm.burst(), 1);
+      switch_.pipeline.process(state, kPeerPort, to_vm.burst(), 1);
       offered += kFrames;
       if (outside.to_vm != seen_.look.load(std::memory_order_relaxed)) {
         seen_.cycles.store(cycles_now(), std::memory_order_relaxed);
         seen_.taken.store(taken, std::memory_order_relaxed);
         seen_.look.store(outside.to_vm, std::memory_order_release);
       }
-      rcu_.quiescent(reader_);
+      switch_.rcu.quiescent(reader_);
     }
-    rcu_.offline(reader_);
+    switch_.rcu.offline(reader_);
   }
 
   static double measure_clock() {
@@ -320,15 +338,7 @@ class Bench {
     return static_cast<double>(cycles_now() - cycles) / microseconds_since(begin);
   }
 
-  testing::TestRcu rcu_;
-  Reclaimer reclaimer_{rcu_};
-  CounterBank counters_{1};
-  StateCell cell_;
-  PolicyStore store_{cell_, reclaimer_, counters_};
-  Fdb fdb_{1024, 300};
-  GroupDedupe dedupe_;
-  Pipeline pipeline_{
-      WorkerId{0}, outside, fdb_, counters_, dedupe_, ParkLimits{}, FlowCacheOptions{.seed = 42}};
+  Switch switch_{outside};
   EndpointId vm_, peer_, uplink_;
   std::array<std::vector<RuleSpec>, 2> specs_;
   size_t reader_ = 0;
@@ -362,7 +372,7 @@ std::string json_of(const char* name, const Bench::Times& times) {
          ", " + json_of("finish_us", times.finish_us) + "}";
 }
 
-// False: something was refused, lost or torn.
+// Measures one number of rules. Returns false if a rule was refused or a packet lost or torn.
 bool measure(size_t rules, size_t swaps, bool quiet, std::string& json) {
   Bench bench;
   if (!bench.parse(rules)) return false;
@@ -371,11 +381,11 @@ bool measure(size_t rules, size_t swaps, bool quiet, std::string& json) {
   bench.start();
   bench.rewrite();
   if (!bench.import(std::move(next), 0)) return false;
-  bench.forget_times();  // the first finds everything cold
+  bench.forget_times();  // The first swap finds all caches cold.
   for (size_t n = 1; n <= swaps; ++n) {
     next = bench.build(n % 2);
     if (next == nullptr) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // the worker is at its work again
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // The worker runs again.
     bench.rewrite();
     if (!bench.import(std::move(next), n % 2)) return false;
     bench.collect();
@@ -435,7 +445,7 @@ int main(int argc, char** argv) {
   FILE* file = json_path == "-" ? stdout : std::fopen(json_path.c_str(), "w");
   if (file == nullptr || std::fprintf(file, "{\"sizes\": [\n%s\n]}\n", all.c_str()) < 0 ||
       std::fclose(file) != 0) {
-    std::fprintf(stderr, "swap_bench: can't write %s\n", json_path.c_str());
+    std::fprintf(stderr, "swap_bench: cannot write %s\n", json_path.c_str());
     return 1;
   }
   return good ? 0 : 1;

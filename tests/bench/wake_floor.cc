@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What sleeping and waking cost on this machine, without a switch: the floor of `scripts/bench
-// idle`. kUsage says what is measured.
+// Measures what sleeping and waking cost on this machine without a switch: the floor of
+// `scripts/bench idle`. kUsage says how.
 //
-// Exit code 2: usage; 1: the machine refuses.
+// The exit code is 1 if the system refuses a call, and 2 for wrong usage.
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -25,9 +25,10 @@ namespace {
 constexpr const char* kUsage =
     R"(usage: wake_floor CPU SLEEP_US SECONDS
 
-On CPU: a thread that does nothing but sleep SLEEP_US, again and again; what it takes of a core, by its own clock. Then a thread that sleeps
-until a descriptor is signalled, 100 times a second, from another thread: from before the signal until the thread runs.
-Prints JSON: {"sleeps_per_s", "core_percent", "us_a_sleep", "wake_us": {"p50", "p99", "max"}}
+Runs a thread on CPU that only sleeps SLEEP_US, again and again, and measures its CPU time. Then the
+thread sleeps until another thread signals a descriptor, 100 times a second. The wake-up lasts from
+before the signal until the thread runs. Prints JSON:
+{"sleeps_per_s", "core_percent", "us_a_sleep", "wake_us": {"p50", "p99", "max"}}
 )";
 constexpr int kWakesPerSecond = 100;
 
@@ -62,7 +63,7 @@ Naps nap(unsigned sleep_us, double seconds) {
   return naps;
 }
 
-// The sleeper's side; ends with a signal of 0.
+// Waits for signals and returns the delays of wake-ups in us. A signal at time 0 ends it.
 std::vector<double> wake_ups(int event, const std::atomic<uint64_t>& signalled_ns) {
   std::vector<double> us;
   for (;;) {
@@ -118,7 +119,7 @@ int main(int argc, char** argv) {
   sleeper.join();
   close(event);
   if (!good || woken.empty() || naps.count == 0)
-    return std::fputs("wake_floor: the thread was not woken\n", stderr), 1;
+    return std::fputs("wake_floor: the thread did not wake up\n", stderr), 1;
   std::ranges::sort(woken);
   std::printf(
       "{\"sleeps_per_s\": %.0f, \"core_percent\": %.2f, \"us_a_sleep\": %.2f, \"wake_us\": "

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// libFuzzer target: any bytes as a flow line. What is read must come back from its own text,
-// compile or be refused, and completion must take the same bytes.
+// libFuzzer target: parses any bytes as a flow line. A command that is accepted must be equal after
+// it was printed and parsed again, and its match must compile or be refused. Completion must accept
+// the same bytes.
 #include <cstdlib>
 #include <string>
 #include <string_view>

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// libFuzzer target: any bytes as a frame, with any checksum request, through the parser and a chain
-// of rewrites.
+// libFuzzer target: parses any bytes as a frame with any checksum request, and applies a chain of
+// rewrites.
 //
-// The input: bytes of headroom (4 bits) and flags (4 bits), csum_start, csum_offset, how much of
-// the frame is readable, number of rewrites; then for each its opcode and its value; then the
-// frame. The buffer is of exact size, so that AddressSanitizer sees any access beyond it.
+// The input: bytes of headroom (4 bits) and flags (4 bits), csum_start, csum_offset, the number of
+// bytes at the end that are not readable, the number of rewrites; then opcode and value of each
+// rewrite; then the frame. The buffer has the exact size, so that AddressSanitizer sees any access
+// beyond it.
 #include <algorithm>
 #include <bit>
 #include <cstdint>
@@ -23,7 +24,7 @@ namespace {
 using namespace godwit;
 using namespace godwit::dataplane;
 
-// Bytes off the front of the input; zero when it is used up.
+// Takes bytes from the front of the input, and zeros after its end.
 struct Input {
   const uint8_t* data;
   size_t size;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// libFuzzer target: any bytes as what a peer sends, from its hello on, cut into pieces of any size;
-// what the checks let through is turned into our own types, and those back into messages.
+// libFuzzer target: reads any bytes as the stream of a peer, from its hello on, in pieces of any
+// size. Messages that pass the checks are converted to our types, and these back to messages.
 //
-// The first byte of the input chooses the pieces. As in a session, messages are short until the
-// hello is good.
+// The first byte of the input selects the size of pieces. As in a session, messages must be short
+// until a valid hello has arrived.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -43,7 +43,7 @@ void understand(const wire::Envelope& message) {
                               taken->bytes.size());
     }
   }
-  // What was taken can be said again.
+  // An accepted message can be sent again.
   const std::string bytes = frame_message(message);
   const auto* data = reinterpret_cast<const uint8_t*>(bytes.data());
   require(parse_message({data + kLengthBytes, bytes.size() - kLengthBytes}).has_value());
