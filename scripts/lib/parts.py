@@ -72,8 +72,8 @@ def run_layers(run):
 
 
 def run_style(run):
-    """The form and the sizes of files, and the messages of commits."""
-    for name in ("check-style", "check-sizes", "check-commit"):
+    """The form and the sizes of files, the links of documents, and the messages of commits."""
+    for name in ("check-style", "check-sizes", "check-docs", "check-commit"):
         run_check(run, name)
 
 
