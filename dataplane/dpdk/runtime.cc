@@ -9,18 +9,18 @@
 #include <utility>
 
 #include "dataplane/dpdk/env/eal.h"
-#include "dataplane/dpdk/env/event_queue.h"
 #include "dataplane/dpdk/env/mempools.h"
+#include "dataplane/dpdk/env/monotonic.h"
 #include "dataplane/dpdk/env/placement.h"
 #include "dataplane/dpdk/env/qsbr.h"
-#include "dataplane/dpdk/port_table.h"
+#include "dataplane/dpdk/port_registry.h"
 #include "dataplane/dpdk/worker/mailboxes.h"
 #include "dataplane/dpdk/worker/worker.h"
 #include "dataplane/dpdk/worker/worker_gate.h"
 
 namespace godwit::dataplane {
 
-// Members are in the order they are made; destruction is the reverse, EAL last.
+// Members are in the order of their creation. They are destroyed in reverse, EAL last.
 struct Runtime::Impl {
   RuntimeOptions options;
   std::unique_ptr<Eal> eal;
@@ -31,12 +31,12 @@ struct Runtime::Impl {
   GroupDedupe dedupe;
   std::unique_ptr<WorkerGate> gate;
   std::vector<std::unique_ptr<Worker>> workers;
-  std::unique_ptr<PortTable> ports;
+  std::unique_ptr<PortRegistry> ports;
   StateCell* state_cell = nullptr;
   bool started = false;
   bool stopped = false;
   uint64_t leaked = 0;
-  std::vector<WorkerInfo> last_workers;  // as they were when they ended
+  std::vector<WorkerInfo> last_workers;  // reports when the workers ended
   DropTotals last_drops;
 
   Result<void> build(const std::vector<uint16_t>& cpus, StateCell& state, Fdb& fdb,
@@ -55,7 +55,7 @@ Result<std::vector<uint16_t>> Runtime::worker_cpus(const RuntimeOptions& options
   for (size_t i = 0; i < cpus.size(); ++i) {
     if (std::find(online.begin(), online.end(), cpus[i]) == online.end()) {
       return fail("workers.cpus names CPU " + std::to_string(cpus[i]) +
-                  ", which is not there or not online");
+                  ", which does not exist or is offline");
     }
     if (std::find(cpus.begin(), cpus.begin() + static_cast<std::ptrdiff_t>(i), cpus[i]) !=
         cpus.begin() + static_cast<std::ptrdiff_t>(i)) {
@@ -96,7 +96,7 @@ Result<void> Runtime::Impl::build(const std::vector<uint16_t>& cpus, StateCell& 
     all.push_back(workers.back().get());
   }
   gate->set_workers({all.begin(), all.end()});
-  ports = std::make_unique<PortTable>(*eal, directory, *grace, *pools, options.pci, wake);
+  ports = std::make_unique<PortRegistry>(*eal, directory, *grace, *pools, options.pci, wake);
   ports->set_workers(all);
   state_cell = &state;
   state.on_publish([this] {
@@ -125,7 +125,7 @@ Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Runtime::~Runtime() { stop(); }
 
 Result<void> Runtime::start() {
-  if (impl_->started) return fail("the workers run already");
+  if (impl_->started) return fail("the workers are running already");
   for (const auto& worker : impl_->workers) {
     const auto enter = [](void* argument) {
       static_cast<Worker*>(argument)->run();
@@ -158,7 +158,7 @@ void Runtime::stop() {
   impl.gate->set_workers({});
   impl.state_cell->on_publish({});
   for (const auto& worker : impl.workers) worker->finish();
-  impl.workers.clear();  // and with them what was parked
+  impl.workers.clear();  // frees parked packets
   impl.gate->abandon();
   impl.leaked = impl.pools->in_use();
   if (impl.leaked != 0) {
@@ -183,12 +183,11 @@ DropTotals Runtime::drops() const {
   DropTotals out;
   for (size_t i = 0; i < kDropCount; ++i) out.drops[i] = impl_->gate->drops(static_cast<Drop>(i));
   for (const auto& worker : impl_->workers) {
-    const Pipeline& pipeline = worker->pipeline();
     for (uint16_t port = 0; port <= kMaxPorts; ++port) {
       for (size_t i = 0; i < kDropCount; ++i)
-        out.drops[i] += pipeline.drops(PortId(port), static_cast<Drop>(i));
+        out.drops[i] += worker->drops().read(PortId(port), static_cast<Drop>(i));
     }
-    const PipelineCounts& counts = pipeline.counts();
+    const PipelineCounts& counts = worker->pipeline().counts();
     out.unpoliced += counts.unpoliced.load(std::memory_order_relaxed);
     out.parked += counts.parked.load(std::memory_order_relaxed);
     out.unparked += counts.unparked.load(std::memory_order_relaxed);

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Everything that needs DPDK, behind one object: EAL, memory pools, workers, ports, the packet
-// gate, grace periods. No rte_ header is included here or by anything this includes, so that the
-// daemon's wiring can use it.
+// The DPDK side of the switch behind one object: EAL, memory pools, workers, ports, the packet
+// gate, grace periods. This header and its includes contain no rte_ header, so that the daemon can
+// use it.
 //
-// Order of use: create() (EAL starts, pools are made, workers exist and are offline), publish a
-// first state, start() (workers run), ports come and go, stop() (ports closed, workers ended,
-// buffers counted), destruction. One Runtime in the life of a process: EAL starts once.
+// Order of use: create() starts EAL and makes the pools and the workers, which are offline. The
+// caller publishes a first state. start() lets the workers run. Ports come and go. stop() closes
+// the ports, ends the workers and counts the buffers. A process has at most one Runtime, since EAL
+// starts only once.
 //
-// The state cell, the FDB and the counter bank are the caller's and outlive the Runtime. The bank
-// must have been made for as many workers as worker_cpus() gives.
+// The state cell, the FDB and the counter bank belong to the caller and outlive the Runtime. The
+// bank must have been made for as many workers as worker_cpus() returns CPUs.
 //
-// Thread safety: all calls from the thread that called create() (EAL's main lcore: the control
-// thread). `wake` and `log` are called from any thread; they must not block and must not call back
-// in here.
+// Thread safety: all calls by the thread that called create(): EAL's main lcore, the control
+// thread. `wake` and `log` are called by any thread. They must not block and must not call back.
 #pragma once
 
 #include <array>
@@ -27,6 +27,7 @@
 #include "base/ids.h"
 #include "base/rcu.h"
 #include "base/result.h"
+#include "dataplane/dpdk/env/memory_info.h"
 #include "dataplane/dpdk/env/runtime_options.h"
 #include "dataplane/dpdk/worker/worker_info.h"
 #include "dataplane/packet/drop.h"
@@ -39,10 +40,11 @@
 
 namespace godwit::dataplane {
 
+// Counts since the start, over all ports and workers.
 struct DropTotals {
-  std::array<uint64_t, kDropCount> drops{};  // all ports, all workers
-  uint64_t unpoliced = 0;                    // must stay 0
-  uint64_t parked = 0;                       // ever
+  std::array<uint64_t, kDropCount> drops{};
+  uint64_t unpoliced = 0;  // stays 0 unless there is a defect
+  uint64_t parked = 0;
   uint64_t unparked = 0;
   uint64_t redirected = 0;
   uint64_t injected = 0;
@@ -50,24 +52,25 @@ struct DropTotals {
 
 class Runtime {
  public:
-  // The CPUs that the workers of these options run on, in the order of their ids. Needs no EAL.
+  // Returns the CPUs of the workers, in the order of the workers' ids. Needs no EAL.
   static Result<std::vector<uint16_t>> worker_cpus(const RuntimeOptions& options);
-  // The clock of Pipeline::process and the FDB: seconds of CLOCK_MONOTONIC.
+  // Returns the time of Pipeline::process() and the FDB, in seconds of CLOCK_MONOTONIC.
   static uint32_t now_s();
 
-  // Fails with what to do about it: no hugepages, memory taken, CPU not there, not permitted.
+  // Fails if huge pages, memory, CPUs or permissions are missing. The error says what to change.
   static Result<std::unique_ptr<Runtime>> create(const RuntimeOptions& options, StateCell& state,
                                                  Fdb& fdb, CounterBank& counters,
                                                  std::function<void()> wake);
-  ~Runtime();  // stops if that was not done
+  // Calls stop() if it has not been called.
+  ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  // Workers begin to run. A state must have been published.
+  // Starts the workers. A state must have been published.
   Result<void> start();
-  // Removes what ports are left, ends the workers, frees what is parked or in flight, and says
-  // (log) if a buffer was lost. Nothing of what ports(), gate() and grace() give does anything
-  // useful afterwards, but all may be called: everything has then elapsed.
+  // Removes the remaining ports, ends the workers, frees packets that are parked or in flight, and
+  // logs an error if a buffer is missing. ports(), gate() and grace() may still be called
+  // afterwards but have no effect: every grace period has elapsed.
   void stop();
 
   [[nodiscard]] Ports& ports();
@@ -77,7 +80,7 @@ class Runtime {
   [[nodiscard]] std::vector<WorkerInfo> workers() const;
   [[nodiscard]] DropTotals drops() const;
   [[nodiscard]] MemoryInfo memory() const;
-  // Buffers found missing by stop(): 0 unless there is a defect.
+  // Returns the number of buffers that stop() found missing. It is 0 unless there is a defect.
   [[nodiscard]] uint64_t leaked_buffers() const;
 
  private:

@@ -14,7 +14,7 @@ namespace godwit::dataplane {
 
 namespace {
 
-// Folded product, as in wyhash (Wang Yi, 2019): each input bit reaches the whole result.
+// Folds a 128-bit product, as wyhash does (Wang Yi, 2019): each input bit affects the whole result.
 uint64_t fold(uint64_t a, uint64_t b) {
   __extension__ using Product = unsigned __int128;
   const Product product = static_cast<Product>(a) * b;
@@ -63,7 +63,7 @@ FlowPartition::FlowPartition(const ForwardingState& state, EndpointId endpoint,
 template <typename T>
 FlowCache::Block<T>::Block(size_t count) {
   if (count == 0) return;
-  // calloc of this much takes fresh pages from the kernel, which are zero; aligned_alloc and memset
+  // A calloc() of this size takes fresh zero pages from the kernel. aligned_alloc() and memset()
   // would touch them.
   memory_.reset(std::calloc(count + 1, sizeof(T)));
   if (memory_ == nullptr) return;
@@ -80,7 +80,7 @@ FlowCache::FlowCache(size_t entries, uint64_t seed) {
   sets_ = Block<Set>(sets);
   entries_ = Block<Entry>(sets * kWays);
   tails_ = Block<Tail>(sets * kWays);
-  enabled_ = sets_ && entries_ && tails_;  // without memory: no cache
+  enabled_ = sets_ && entries_ && tails_;  // out of memory leaves the cache disabled
 }
 
 void FlowCache::prepare(const FlowPartition& partition, const FlowKey& key, Probe& probe) const {
@@ -162,7 +162,8 @@ bool FlowCache::find(const Probe& probe, uint64_t changed, FlowDecision& decisio
   return false;
 }
 
-// A free way, else one of the owner who has most in this set; our own, if nobody has more than we.
+// Returns a free way, else one of the owner with the most ways in this set, else one of `owner` if
+// nobody has more.
 size_t FlowCache::choose_way(Set& set, uint32_t owner) const {
   size_t mine = 0;
   size_t most = 0;

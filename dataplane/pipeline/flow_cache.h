@@ -1,37 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The flow cache of one worker: what the rules decided about a packet, found again by an exact
-// match.
+// The flow cache of one worker: an exact-match table of what the rules decided about packets.
 //
 // Key. A partition is one direction of an endpoint: what it sends (its ingress and transfer rules
-// and the shared ones), or what is delivered to it (its egress rules). Of a packet's flow key those
-// bytes count that the partition's rules look at (KeyMask): the set of masks follows from rules
-// only, so that no traffic can make lookups slower, and a packet is told from another by everything
-// that a rule may match. Where no rule looks at anything there is one entry for all packets.
+// and the shared transfer rules), or what is delivered to it (its egress rules). The key of a
+// packet is its flow key reduced to the bytes that the partition's rules look at (KeyMask). The set
+// of masks follows from the rules alone, so no traffic can make lookups slower. Packets that any
+// rule may tell apart have different keys. If no rule looks at any byte, one entry serves all
+// packets.
 //
-// What is kept is the outcome of the whole walk over the rules: those that were hit, to be counted,
-// and what happens then. `normal` is kept as "normal": FDB and pinned addresses are asked each
-// time.
+// Value. An entry holds the outcome of the whole walk over the rules: the rules that were hit, to
+// be counted, and the fate. `normal` is stored as such: the FDB and the pinned addresses are looked
+// up for each packet.
 //
-// Soundness. An entry bears the generation of the burst that made it. It is used only if none of
-// its partitions changed since (FlowPartition::changed at the state of the burst that asks); this
-// is looked at before anything that the entry points to. A rule that an entry points to was visible
-// at the entry's generation. When the rule is destroyed or detached its table or endpoint says so
-// with the generation that no longer shows it, it is freed at the earliest a grace period after,
-// and each burst that begins then loads a state of that generation or a later one: the entry is
-// refused without a look at the rule. The same holds for counters and endpoint ids that are given
-// out again. A mask that has changed since does no harm. Both the entry's and the asker's cover all
-// rules visible to the asker (RuleTable::looks_at), so keys that are equal as each mask leaves them
-// are equal in all that those rules look at.
+// Soundness. An entry carries the generation of the burst that made it. It is used only if none of
+// its partitions has changed since, that is, if FlowPartition::changed of the reading burst's state
+// is not newer. This is checked before anything that the entry points to is read. A rule that an
+// entry points to was visible at the entry's generation. When the rule is destroyed or detached,
+// its table or endpoint records the first generation that no longer shows it. The rule is freed a
+// grace period later at the earliest, and every burst that begins by then loads a state of that
+// generation or a later one, so it refuses the entry without reading the rule. The same holds for
+// counters and endpoint ids that are reused. A mask that has changed meanwhile does no harm: both
+// the entry's mask and the reader's cover all rules visible to the reader (RuleTable::looks_at), so
+// keys that are equal under each mask are equal in every byte that those rules look at.
 //
-// Shape. Sets of 8 ways; a set's line has a 16-bit signature and the owner of each way; an entry's
-// line has up to four key words and the decision, so that a hit touches two lines; wider keys and
-// longer decisions have a third and a fourth. The hash is keyed by a seed that nobody else knows,
-// so that flows cannot be chosen to fall into one set.
+// Layout. Sets of 8 ways. A set's cache line holds a 16-bit signature and the owner of each way. An
+// entry's line holds up to four key words and the decision, so a hit touches two lines. Wider keys
+// and longer decisions use a third and a fourth. The hash is keyed by a secret seed, so that no
+// sender can choose flows that fall into one set.
 //
-// Share. An entry gives way only to one of its own owner (the endpoint that sent the packets), or
-// to one of an owner that has fewer ways in that set. So an endpoint that floods new flows fights
-// with itself.
+// Fairness. A new entry replaces only one of its own owner (the endpoint that sent the packets), or
+// one of the owner with the most ways in that set. An endpoint that floods new flows therefore
+// competes with itself.
 //
 // Thread safety: belongs to one worker.
 #pragma once
@@ -52,41 +52,41 @@ namespace godwit::dataplane {
 
 enum class Fate : uint8_t {
   kInvalid = 0,
-  kDrop,    // reason
-  kOutput,  // endpoint
+  kDrop,    // for `reason`
+  kOutput,  // to `endpoint`
   kNormal,
-  kDeliver,  // egress rules: it may pass
+  kDeliver,  // egress rules: the packet passes
   kProgram,  // run the rules' actions one by one, then `after`
 };
 
-// What a walk over the rules decided.
+// The outcome of a walk over the rules.
 struct FlowDecision {
   static constexpr size_t kMaxRules = 6;
   static constexpr size_t kMaxCounters = 2;
 
   Fate fate = Fate::kInvalid;
-  Fate after = Fate::kInvalid;    // kProgram: what follows if no rule sealed it
-  Drop reason = Drop::k_no_rule;  // of fate or after kDrop
+  Fate after = Fate::kInvalid;    // kProgram: the fate if no rule of the program seals the packet
+  Drop reason = Drop::k_no_rule;  // if `fate` or `after` is kDrop
   bool marks = false;
-  uint8_t counters = 0;  // all but kProgram: rules to count
-  uint8_t rules = 0;     // kProgram
+  uint8_t counters = 0;  // length of `counter`; 0 with kProgram
+  uint8_t rules = 0;     // length of `rule`; 0 without kProgram
   uint32_t mark = 0;
   EndpointId endpoint;
   std::array<CounterId, kMaxCounters> counter;
-  std::array<const RuleEntry*, kMaxRules> rule;  // kProgram: `rules` of them
+  std::array<const RuleEntry*, kMaxRules> rule;
 };
 
 // A partition as a burst sees it.
 struct FlowPartition {
   uint32_t id = 0;                           // endpoint << 1 | egress
-  uint64_t changed = 0;                      // generation
-  uint16_t words = 0;                        // bit i: word i of the key counts
-  uint8_t count = 0;                         // how many those are
-  std::array<uint8_t, kFlowKeyWords> index;  // which
-  std::array<uint64_t, kFlowKeyWords> mask;  // what of each
+  uint64_t changed = 0;                      // the generation of its last change
+  uint16_t words = 0;                        // bit i is set if rules look at word i of the key
+  uint8_t count = 0;                         // number of those words; length of `index` and `mask`
+  std::array<uint8_t, kFlowKeyWords> index;  // their positions in the key
+  std::array<uint64_t, kFlowKeyWords> mask;  // the bits that rules look at
 
   FlowPartition() = default;
-  // What `endpoint` sends (egress false) or receives.
+  // Makes the partition of what `endpoint` sends, or receives if `egress` is set.
   FlowPartition(const ForwardingState& state, EndpointId endpoint, const EndpointEntry& entry,
                 bool egress);
 };
@@ -96,19 +96,19 @@ class FlowCache {
   static constexpr size_t kDefaultEntries = 65536;
   static constexpr size_t kMaxEntries = size_t{1} << 24;
 
-  // entries: rounded up to a power of two; 0: nothing is ever found. seed: secret, from a good
-  // source of chance.
+  // `entries` is rounded up to a power of two; 0 disables the cache. `seed` is a secret random
+  // number.
   FlowCache(size_t entries, uint64_t seed);
   FlowCache(const FlowCache&) = delete;
   FlowCache& operator=(const FlowCache&) = delete;
 
-  // A packet's place: its key as the partition sees it.
+  // The key of a packet in a partition, and its hash.
   struct Probe {
     uint64_t hash = 0;
     uint32_t partition = 0;
-    uint16_t words = 0;  // as FlowPartition's
-    uint8_t count = 0;
-    std::array<uint64_t, kFlowKeyWords> key;  // `count` of them
+    uint16_t words = 0;  // as in FlowPartition
+    uint8_t count = 0;   // length of `key`
+    std::array<uint64_t, kFlowKeyWords> key;
   };
 
   [[nodiscard]] bool enabled() const { return enabled_; }
@@ -116,11 +116,12 @@ class FlowCache {
   void prefetch_set(const Probe& probe) const {
     __builtin_prefetch(&sets_[probe.hash & set_mask_]);
   }
-  // The line of the entry that is likely to be it.
+  // Prefetches the entry that probably holds the key. Reads the set, so prefetch that first.
   void prefetch_entry(const Probe& probe) const;
-  // False: not known, or older than `changed`, the partition's last change.
+  // Looks up the probe. Returns false if there is no entry, or one older than `changed`, the
+  // partition's last change.
   [[nodiscard]] bool find(const Probe& probe, uint64_t changed, FlowDecision& decision) const;
-  // `generation`: of the state that the decision was made by. `owner`: whose packet it was.
+  // Stores a decision made at `generation` for a packet that endpoint `owner` sent.
   void insert(const Probe& probe, const FlowDecision& decision, uint64_t generation,
               EndpointId owner);
 
@@ -131,7 +132,7 @@ class FlowCache {
   static constexpr size_t kShortWords = 4;
 
   struct alignas(64) Set {
-    std::array<uint16_t, kWays> signature;  // 0 = free
+    std::array<uint16_t, kWays> signature;  // 0 if the way is free
     std::array<uint32_t, kWays> owner;
     uint8_t hand;
   };
@@ -140,20 +141,20 @@ class FlowCache {
     uint32_t partition;
     uint16_t words;
     Fate fate;
-    uint8_t extra;  // counters or rules; bit 7: marks
+    uint8_t extra;  // number of counters or rules; bit 7 is set if it marks
     std::array<uint64_t, kShortWords> key;
     uint32_t endpoint;  // kDrop: reason; kProgram: after, reason << 8
     uint32_t mark;
     std::array<CounterId, FlowDecision::kMaxCounters> counter;
   };
-  // What an entry's line has no room for.
+  // The rest of an entry that does not fit in one line.
   struct alignas(64) Tail {
     std::array<uint64_t, kFlowKeyWords - kShortWords> key;
     std::array<const RuleEntry*, FlowDecision::kMaxRules> rule;
   };
   static_assert(sizeof(Set) == 64 && sizeof(Entry) == 64 && sizeof(Tail) == 128);
 
-  // Zeroed memory that is not touched before it is used: what is not, costs address space only.
+  // Zeroed memory that is not touched before use. Unused pages cost address space only.
   template <typename T>
   class Block {
    public:

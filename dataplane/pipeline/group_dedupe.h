@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pairs up frames that reach a moved VM twice: directly, and redirected by the host it left.
+// Detects the second copy of a frame that reaches a moved VM twice: directly, and redirected by the
+// host that the VM left.
 //
-// A frame to a group floods to both hosts; one to a single address does where the fabric has
-// forgotten that. While the window of a move is open the destination remembers a digest of each
-// such frame with the way it came; the copy that comes the other way is the second one, and takes
-// the memory with it, so that equal frames sent again (an ARP request repeated) pair up one by one.
+// A frame to a group floods to both hosts. A unicast frame does too if the fabric has forgotten its
+// address. While the window of a move is open, the destination remembers a digest of each such
+// frame together with the way it came. A copy that comes the other way is the second one and
+// removes the digest, so that equal frames sent again (a repeated ARP request) are paired one by
+// one.
 //
-// Bounded: a full set forgets its oldest place in turn; a forgotten frame is delivered twice, none
-// is lost. Only the window's frames are told apart (`salt`), so what an earlier move left behind
-// never matches.
+// Bounds: a full set overwrites its places in turn. A forgotten frame is delivered twice; none is
+// lost. The salt makes the frames of a window distinct, so what an earlier move left behind never
+// matches.
 //
 // Thread safety: any worker at any time; lock-free.
 #pragma once
@@ -28,9 +30,10 @@ class GroupDedupe {
  public:
   GroupDedupe() : sets_(std::make_unique<Set[]>(kSets)) {}
 
-  // head: the frame's contiguous bytes; length: of the whole frame. True: its twin was here before.
+  // Returns whether the frame's other copy has been here, else remembers this one. `head` holds the
+  // frame's contiguous bytes and `length` is that of the whole frame.
   bool second_copy(std::span<const uint8_t> head, uint32_t length, uint64_t salt, bool redirected) {
-    const uint64_t digest = hash(head, length, salt) | 2;  // never 0
+    const uint64_t digest = hash(head, length, salt) | 2;  // 0 marks a free place
     const uint64_t mine = (digest & ~uint64_t{1}) | (redirected ? 1 : 0);
     const uint64_t twin = mine ^ 1;
     Set& set = sets_[digest >> 32 & (kSets - 1)];
@@ -49,10 +52,10 @@ class GroupDedupe {
   }
 
  private:
-  static constexpr size_t kSets =
-      65536;  // 4 MB: the last second of 400,000 frames a second; few sets full where some wait
+  // 4 MB, room for one second at 400,000 frames a second. While frames wait, few sets are full.
+  static constexpr size_t kSets = 65536;
   static constexpr size_t kPlaces = 7;
-  static constexpr uint32_t kMinFrame = 60;  // a NIC fills up shorter ones with zeroes
+  static constexpr uint32_t kMinFrame = 60;  // a NIC pads shorter ones with zeros
   struct alignas(64) Set {
     std::array<std::atomic<uint64_t>, kPlaces> places{};
     std::atomic<uint64_t> oldest{0};

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// apply_rewrite: one rewriting op on a packet's bytes. Each function checks everything first and
-// changes bytes last, so that a refused packet is as it was.
+// Each function checks everything before it changes a byte, so that a refused packet is unchanged.
 #include <cstring>
 #include <utility>
 
@@ -15,14 +14,14 @@ namespace {
 
 using Bytes = std::span<const uint8_t>;
 
-// Offset from the frame's start of an L4 checksum that covers the IP addresses; 0 = the packet has
-// none.
+// Returns the offset from the frame's start of an L4 checksum that covers the IP addresses, or 0 if
+// the packet has none.
 uint32_t pseudo_checksum_offset(const Packet& packet, const Parsed& parsed) {
   const uint16_t layers = parsed.key.layers.host();
   if ((layers & kLayerTcp) != 0) return parsed.l4_offset + headers::kTcpChecksum;
   if ((layers & kLayerUdp) != 0) return parsed.l4_offset + headers::kUdpChecksum;
   if ((layers & kLayerIcmp6) != 0) return parsed.l4_offset + headers::kIcmpChecksum;
-  // Not parsed, so their length is not known to be there (RFC 3828, 4340).
+  // The parser skips these, so their header may be cut short (RFC 3828, 4340).
   const uint8_t proto = parsed.key.ip_proto;
   const bool covered = proto == headers::kProtoUdpLite || proto == headers::kProtoDccp;
   const uint32_t end = parsed.l4_offset + headers::kUdpChecksum + 2;
@@ -32,8 +31,8 @@ uint32_t pseudo_checksum_offset(const Packet& packet, const Parsed& parsed) {
   return 0;
 }
 
-// Replaces `field` and corrects the IPv4 header's checksum when `header` is given and the L4
-// checksum when `l4` is.
+// Replaces `field` and updates the IPv4 header checksum and the L4 checksum, each if its pointer is
+// not null.
 void replace(uint8_t* field, Bytes bytes, uint8_t* header_checksum, uint8_t* l4_checksum,
              bool udp) {
   const Bytes old(field, bytes.size());
@@ -52,7 +51,8 @@ void replace(uint8_t* field, Bytes bytes, uint8_t* header_checksum, uint8_t* l4_
   std::memcpy(field, bytes.data(), bytes.size());
 }
 
-// Replaces bytes that the L4 checksum covers. What a guest left unsummed is summed first.
+// Replaces bytes that the L4 checksum covers. A checksum that the guest left partial is completed
+// first.
 std::optional<Drop> replace_covered(Packet& packet, const Parsed& parsed, uint32_t offset,
                                     Bytes bytes, uint32_t header_checksum_offset) {
   const uint32_t l4_checksum_offset = pseudo_checksum_offset(packet, parsed);
@@ -74,7 +74,7 @@ std::optional<Drop> push_vlan(uint32_t tpid, Packet& packet, const Parsed& parse
   if (partial && packet.csum_start > UINT16_MAX - headers::kVlanBytes)
     return Drop::k_rewrite_impossible;
 
-  // OpenFlow 1.3, 5.12: the new tag takes VID and PCP of the outer one, zero if there is none.
+  // OpenFlow 1.3, 5.12: the new tag copies VID and PCP of the outer tag, or has zeros without one.
   const uint16_t tci = parsed.key.vlan_tci.host() & kVidAndPcp;
   packet.data -= headers::kVlanBytes;
   std::memmove(packet.data, packet.data + headers::kVlanBytes, headers::kMacsBytes);
@@ -94,7 +94,7 @@ std::optional<Drop> pop_vlan(Packet& packet, const Parsed& parsed) {
   packet.len -= headers::kVlanBytes;
   packet.head_len -= headers::kVlanBytes;
   packet.headroom = static_cast<uint16_t>(packet.headroom + headers::kVlanBytes);
-  // parse() has seen that csum_start lies behind the tag.
+  // parse() has checked that csum_start lies behind the tag.
   if ((packet.flags & Packet::kPartialChecksum) != 0) {
     packet.csum_start = static_cast<uint16_t>(packet.csum_start - headers::kVlanBytes);
   }
@@ -136,7 +136,7 @@ std::optional<Drop> set_ipv6(uint32_t offset, const Op& op, Packet& packet, cons
   if (!parsed.key.has(kLayerIpv6)) return Drop::k_rewrite_impossible;
   const uint32_t at = parsed.l3_offset + offset;
   if (offset == kDestination && parsed.source_routed) {
-    // L4's pseudo header has the last hop's address (RFC 8200, 8.1), which stays.
+    // The pseudo header holds the address of the last hop (RFC 8200, 8.1), which is unchanged.
     replace(packet.data + at, Bytes(op.value), nullptr, nullptr, false);
     return std::nullopt;
   }
@@ -197,7 +197,7 @@ std::optional<Drop> apply_rewrite(const Op& op, Packet& packet, const Parsed& pa
     case OpCode::kSetTpDst: return set_port(2, op, packet, parsed);
     case OpCode::kSetTtl: return set_ttl(op, packet, parsed);
     case OpCode::kDecTtl: return decrement_ttl(packet, parsed);
-    default: return Drop::k_rewrite_impossible;  // not a rewrite
+    default: return Drop::k_rewrite_impossible;  // not a rewriting op
   }
 }
 

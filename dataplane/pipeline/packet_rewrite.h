@@ -14,9 +14,10 @@
 
 namespace godwit::dataplane {
 
-// Runs one rewriting op on the packet: bytes, lengths and every checksum that covers them. `parsed`
-// is of the packet as it is now; after a success the caller parses again before the next lookup. On
-// failure (rewrite_impossible, ttl_exceeded, bad_offload) the packet is unchanged.
+// Runs one rewriting op: changes bytes, lengths and every checksum that covers them. `parsed`
+// describes the packet as it is now. After a success the caller parses again before the next
+// lookup. Returns the reason to drop the packet, unchanged, on failure: rewrite_impossible,
+// ttl_exceeded or bad_offload.
 std::optional<Drop> apply_rewrite(const Op& op, Packet& packet, const Parsed& parsed);
 
 }  // namespace godwit::dataplane

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packets held for endpoints that cannot receive just now: one FIFO for each endpoint, of one
-// worker.
+// The park of one worker: packets held for endpoints that cannot receive now, one FIFO for each
+// endpoint.
 //
-// Bounded in packets and bytes for each endpoint. In order: a worker that finds a FIFO non-empty
-// appends to it, whatever the endpoint's location says by then, until it has drained it.
+// Each FIFO is bounded in packets and bytes. Order is kept as follows: while an endpoint's FIFO is
+// not empty, the worker appends new packets to it whatever the endpoint's location says, until it
+// has drained the FIFO.
 //
-// Thread safety: belongs to one worker. Its totals may be read by the control thread.
+// Thread safety: belongs to one worker. Any thread may read parked_total() and held().
 #pragma once
 
 #include <atomic>
@@ -30,18 +31,18 @@ class Parking {
   Parking(const Parking&) = delete;
   Parking& operator=(const Parking&) = delete;
 
-  // Appends; false when a limit would be passed (the caller keeps the packet). `origin`: who sent
-  // it.
+  // Appends a packet that endpoint `origin` sent. Returns false, and leaves the packet with the
+  // caller, if a limit would be exceeded.
   bool push(EndpointId endpoint, Packet* packet, EndpointId origin);
   [[nodiscard]] bool empty() const { return fifos_.empty(); }
   [[nodiscard]] bool holds(EndpointId endpoint) const {
     return !fifos_.empty() && fifos_.contains(endpoint);
   }
-  // The oldest packet for the endpoint and who sent it, or nullptr; it stays.
+  // Returns the oldest packet for the endpoint and its origin without removing it, or nullptr.
   [[nodiscard]] Packet* front(EndpointId endpoint, EndpointId* origin) const;
-  // Takes the oldest; the FIFO goes with its last packet.
+  // Removes and returns the oldest packet, or nullptr. An empty FIFO is deleted.
   Packet* pop(EndpointId endpoint);
-  // Endpoints that have packets here.
+  // Returns the endpoints that have parked packets.
   [[nodiscard]] const std::vector<EndpointId>& endpoints() const { return order_; }
   [[nodiscard]] uint64_t parked_total() const {
     return parked_total_.load(std::memory_order_relaxed);
@@ -52,10 +53,10 @@ class Parking {
   struct Held {
     Packet* packet;
     EndpointId origin;
-    uint32_t len;  // when it was parked; the packet itself may be gone when it is popped
+    uint32_t len;  // at push(), since the packet may be freed before pop()
   };
   struct Fifo {
-    std::vector<Held> ring;  // grows to the limit
+    std::vector<Held> packets;  // from `first` on
     size_t first = 0;
     uint64_t bytes = 0;
   };

@@ -4,8 +4,12 @@
 #include <algorithm>
 #include <cassert>
 
+#include "base/clock.h"
+#include "base/single_writer.h"
 #include "dataplane/packet/checksum.h"
-#include "dataplane/pipeline/pipeline_internal.h"
+#include "dataplane/pipeline/burst.h"
+#include "dataplane/pipeline/route.h"
+#include "dataplane/pipeline/walk.h"
 
 namespace godwit::dataplane {
 
@@ -18,6 +22,7 @@ uint16_t outer_vlan(const Parsed& parsed) {
                               : uint16_t{0};
 }
 
+// Returns the endpoint whose profile has the address in the VLAN; invalid if there is none.
 EndpointId pinned_owner(const ForwardingState& state, uint16_t vlan, const MacAddress& mac) {
   if (state.pinned->empty()) return EndpointId{};
   if (const auto found = state.pinned->find(pinned_key(vlan, mac)); found != state.pinned->end())
@@ -26,12 +31,17 @@ EndpointId pinned_owner(const ForwardingState& state, uint16_t vlan, const MacAd
   return found == state.pinned->end() ? EndpointId{} : found->second;
 }
 
-// Does the endpoint's location lead out of this host, or is it an uplink itself?
-bool leads_out(const EndpointEntry& entry) {
-  return entry.kind == EndpointKind::kUplink || entry.location.kind == LocationKind::kUplink;
+bool is_uplink(const EndpointEntry* entry) {
+  return entry != nullptr && entry->kind == EndpointKind::kUplink;
 }
 
 bool is_group(const Packet& packet) { return (packet.data[0] & 1) != 0; }
+
+MacAddress source_mac(const Packet& packet) {
+  MacAddress mac;
+  std::copy_n(packet.data + 6, 6, mac.bytes.begin());
+  return mac;
+}
 
 bool is_rarp(const FlowKey& key) {
   const be16 rarp = to_be16(kRarpEtherType);
@@ -41,16 +51,17 @@ bool is_rarp(const FlowKey& key) {
 }  // namespace
 
 Pipeline::Pipeline(WorkerId worker, PipelineHost& host, Fdb& fdb, CounterBank& counters,
-                   GroupDedupe& dedupe, ParkLimits park_limits, FlowCacheOptions cache)
+                   GroupDedupe& dedupe, DropCounters& drops, ParkLimits park_limits,
+                   FlowCacheOptions cache)
     : worker_(worker),
       host_(host),
       fdb_(fdb),
       counters_(counters),
       dedupe_(dedupe),
+      drops_(drops),
       parking_(park_limits),
       cache_(cache.entries, cache.seed),
-      burst_(std::make_unique<Burst>()),
-      port_counts_(std::make_unique<std::atomic<PortCounts*>[]>(kMaxPorts + 1)) {
+      burst_(std::make_unique<Burst>()) {
   garbage_.reserve(kOutputBatch + kBurst);
 }
 
@@ -59,30 +70,10 @@ Pipeline::~Pipeline() {
     while (Packet* packet = parking_.pop(id)) garbage_.push_back(packet);
   }
   flush();
-  for (size_t i = 0; i <= kMaxPorts; ++i) delete port_counts_[i].load(std::memory_order_relaxed);
-}
-
-void Pipeline::count_drop(PortId origin, Drop reason, uint64_t packets) {
-  std::atomic<PortCounts*>& place = port_counts_[std::min<size_t>(origin.value, kMaxPorts)];
-  PortCounts* counts = place.load(std::memory_order_relaxed);
-  if (counts == nullptr) {
-    // Once in a port's life, at its first drop.
-    counts = new PortCounts;
-    place.store(counts, std::memory_order_release);
-  }
-  bump(counts->drops[static_cast<size_t>(reason)], packets);
-}
-
-uint64_t Pipeline::drops(PortId port, Drop reason) const {
-  const PortCounts* counts =
-      port_counts_[std::min<size_t>(port.value, kMaxPorts)].load(std::memory_order_acquire);
-  return counts == nullptr
-             ? 0
-             : counts->drops[static_cast<size_t>(reason)].load(std::memory_order_relaxed);
 }
 
 void Pipeline::drop(Packet* packet, PortId origin, Drop reason) {
-  count_drop(origin, reason);
+  drops_.count(origin, reason);
   garbage_.push_back(packet);
 }
 
@@ -91,7 +82,7 @@ void Pipeline::begin_tally(Tally& tally, CounterId id) {
   tally = {id, 0, 0};
 }
 
-// The end of each call.
+// Passes on outputs, drops and counts. Called at the end of each public call.
 void Pipeline::flush() {
   if (output_count_ != 0) host_.transmit({outputs_.data(), output_count_});
   output_count_ = 0;
@@ -102,7 +93,7 @@ void Pipeline::flush() {
     counters_.add(worker_, tally.id, tally.packets, tally.bytes);
     tally.packets = tally.bytes = 0;
   }
-  burst_->egress_of = burst_->route.endpoint = EndpointId{};
+  burst_->egress_of = burst_->straight.endpoint = EndpointId{};
 }
 
 void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet* const> packets,
@@ -127,19 +118,19 @@ void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet
                         cache_.find(burst.probes[i], burst.partition.changed, decision));
     if (known) {
       ++hits;
-      if (decision.fate == Fate::kOutput && decision.endpoint != burst.route.endpoint)
-        find_route(walk, decision.endpoint);
-      if (decision.fate == Fate::kOutput && burst.route.straight && !decision.marks) {
+      if (decision.fate == Fate::kOutput && decision.endpoint != burst.straight.endpoint)
+        find_straight_path(walk, decision.endpoint);
+      if (decision.fate == Fate::kOutput && burst.straight.open && !decision.marks) {
         const uint32_t bytes = walk.packet->len;
         for (uint8_t c = 0; c < decision.counters; ++c) this->count(decision.counter[c], 1, bytes);
-        this->count(burst.route.received, 1, bytes);
-        output(walk.packet, burst.route.port, in);
+        this->count(burst.straight.received, 1, bytes);
+        output(walk.packet, burst.straight.port, in);
         continue;
       }
       act(walk, decision);
       continue;
     }
-    Record record;
+    WalkRecord record;
     record.first = burst.first_rules[i];
     record.first_known = burst.first_known[i];
     walk_and_act(walk, record);
@@ -149,7 +140,7 @@ void Pipeline::process(const ForwardingState& state, PortId in, std::span<Packet
   flush();
 }
 
-// Those that may enter, parsed, into the burst's walks; how many they are.
+// Parses the packets and starts a walk for each one that may enter. Returns the number of walks.
 size_t Pipeline::admit(const ForwardingState& state, PortId in, EndpointId origin,
                        const EndpointEntry& entry, std::span<Packet* const> packets,
                        uint32_t now_s) {
@@ -183,7 +174,7 @@ size_t Pipeline::admit(const ForwardingState& state, PortId in, EndpointId origi
   return count;
 }
 
-// What the flow cache knows, then the first rule of what it does not.
+// Looks up the burst in the flow cache, then finds the first rule of each miss.
 void Pipeline::find_decisions(const ForwardingState& state, EndpointId origin,
                               const EndpointEntry& entry, size_t count) {
   Burst& burst = *burst_;
@@ -192,7 +183,7 @@ void Pipeline::find_decisions(const ForwardingState& state, EndpointId origin,
   if (cache_.enabled()) {
     burst.partition = FlowPartition(state, origin, entry, false);
     if (burst.partition.count == 0 && count > 0) {
-      // No rule looks at anything: what holds for one packet holds for all.
+      // No rule looks at any byte, so one decision holds for all packets.
       burst.decisions[0].counters = burst.decisions[0].rules = 0;
       cache_.prepare(burst.partition, burst.walks[0].parsed.key, burst.probes[0]);
       burst.uniform = cache_.find(burst.probes[0], burst.partition.changed, burst.decisions[0]);
@@ -225,7 +216,8 @@ void Pipeline::find_first_rules(const EndpointEntry& entry, size_t count) {
     burst.first_known[i] = false;
     burst.first_rules[i] = nullptr;
     if (burst.decisions[i].fate != Fate::kInvalid) continue;
-    // The same flow as the one before: that one's walk is in the cache when this one's turn comes.
+    // The same flow as the packet before, whose walk will be in the cache when this one's turn
+    // comes.
     if (cache_.enabled() && wanted > 0 &&
         burst.probes[whose[wanted - 1]].hash == burst.probes[i].hash)
       continue;
@@ -248,7 +240,7 @@ void Pipeline::find_first_rules(const EndpointEntry& entry, size_t count) {
   miss_cycles_ += cycles_now() - began;
 }
 
-// For packets whose receiver is known already, and has egress rules.
+// Prefetches flow cache entries for packets whose known receiver has egress rules.
 void Pipeline::prefetch_egress(size_t count) {
   Burst& burst = *burst_;
   bool any = false;
@@ -276,29 +268,24 @@ void Pipeline::prefetch_egress(size_t count) {
   }
 }
 
-// Packets of this burst that rules send to `to`: the checks of to_endpoint() and deliver(), which
-// are the same for all.
-void Pipeline::find_route(const Walk& walk, EndpointId to) {
-  Burst::Route& route = burst_->route;
-  const ForwardingState& state = *walk.state;
-  route.endpoint = to;
-  route.straight = false;
-  const EndpointEntry* entry = state.endpoint(to);
-  if (entry == nullptr || to == walk.origin || walk.origin_entry->kind == EndpointKind::kUplink)
-    return;
-  if (entry->location.dedupe != 0 || parking_.holds(to)) return;
-  if (walk.origin_entry->kind == EndpointKind::kVm && !walk.origin_entry->active)
-    return;  // deliver() counts it
-  const EndpointEntry* receiver = entry;
-  if (entry->location.kind == LocationKind::kUplink) {
-    receiver = state.endpoint(entry->location.uplink);
-  } else if (entry->location.kind != LocationKind::kPort) {
-    return;
-  }
-  if (receiver == nullptr || receiver->vlans != nullptr || receiver->egress != nullptr) return;
-  route.port = receiver->location.port;
-  route.received = entry->received;
-  route.straight = route.port.valid();
+// Decides whether packets of this burst for `to` can leave without a further check of each packet.
+void Pipeline::find_straight_path(const Walk& walk, EndpointId to) {
+  Burst::StraightPath& path = burst_->straight;
+  path.endpoint = to;
+  path.open = false;
+  // Packets of an uplink are checked one by one, and deliver() counts those of an inactive VM.
+  if (walk.origin_entry->kind == EndpointKind::kUplink) return;
+  if (walk.origin_entry->kind == EndpointKind::kVm && !walk.origin_entry->active) return;
+  const EndpointEntry* entry = walk.state->endpoint(to);
+  PacketFacts facts;
+  facts.origin = walk.origin;
+  facts.parked_ahead = parking_.holds(to);
+  const Route route = route_packet(Arrival::kFresh, to, entry, *walk.state, facts);
+  if (route.verdict != Verdict::kSend || route.pairs) return;
+  if (route.exit->vlans != nullptr || route.exit->egress != nullptr) return;
+  path.port = route.port;
+  path.received = entry->received;
+  path.open = true;
 }
 
 void Pipeline::act(Walk& walk, const FlowDecision& decision) {
@@ -341,7 +328,7 @@ void Pipeline::normal(Walk& walk) {
 void Pipeline::flood(Walk& walk, uint16_t vlan, EndpointId source_owner) {
   const bool from_uplink = walk.origin_entry->kind == EndpointKind::kUplink;
   if (!from_uplink) walk.packet->flags |= Packet::kFlooded;
-  EndpointId waiting;  // the last receiver gets the frame itself, the others copies
+  EndpointId waiting;  // the last receiver gets the frame itself, the others get copies
   for (const EndpointId id : *walk.state->flood) {
     if (id == walk.origin || id == source_owner) continue;
     const EndpointEntry& entry = *walk.state->endpoint(id);
@@ -356,55 +343,41 @@ void Pipeline::flood(Walk& walk, uint16_t vlan, EndpointId source_owner) {
 
 void Pipeline::send_copy(Walk& walk, EndpointId to) {
   Packet* copy = host_.clone(*walk.packet);
-  if (copy == nullptr) return count_drop(walk.in, Drop::k_no_mbuf);
+  if (copy == nullptr) return drops_.count(walk.in, Drop::k_no_mbuf);
   to_endpoint(walk, to, copy);
 }
 
 void Pipeline::to_endpoint(Walk& walk, EndpointId to, Packet* packet) {
   const EndpointEntry* entry = walk.state->endpoint(to);
-  if (entry == nullptr || entry->location.kind == LocationKind::kNone)
-    return drop(packet, walk.in, Drop::k_no_location);
-  if (to == walk.origin) return drop(packet, walk.in, Drop::k_own_echo);
-  if (walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kUplink) {
-    if (leads_out(*entry)) {
-      if (entry->location.redirect_late) return park(walk, to, packet);
-      return drop(packet, walk.in, Drop::k_uplink_to_uplink);
-    }
-    // What an endpoint sent from another host comes back to it by no way.
-    const auto* source = packet->data + 6;
-    MacAddress mac;
-    std::copy_n(source, 6, mac.bytes.begin());
-    if (pinned_owner(*walk.state, outer_vlan(walk.parsed), mac) == to)
-      return drop(packet, walk.in, Drop::k_own_echo);
-  }
-  const LocationKind kind = entry->location.kind;
-  const bool from_uplink =
-      walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kUplink;
-  const bool fenced = entry->location.fence && from_uplink && !is_group(*packet);
-  if (kind == LocationKind::kParked || kind == LocationKind::kRedirect || fenced ||
-      parking_.holds(to)) {
-    // Not paired up yet: a copy that the peer sends goes ahead of this one, which would take it for
-    // the second.
-    return park(walk, to, packet);
-  }
-  if (entry->location.dedupe != 0 &&
-      second_copy(to, *entry, *packet, from_uplink ? CopyWay::kFabric : CopyWay::kLocal)) {
+  PacketFacts facts;
+  facts.origin = walk.origin;
+  facts.from_uplink = is_uplink(walk.origin_entry);
+  facts.own_source = facts.from_uplink &&
+                     pinned_owner(*walk.state, outer_vlan(walk.parsed), source_mac(*packet)) == to;
+  facts.group = is_group(*packet);
+  facts.parked_ahead = parking_.holds(to);
+  const Route route = route_packet(Arrival::kFresh, to, entry, *walk.state, facts);
+  if (route.verdict == Verdict::kSend && !route.pairs)
+    return deliver(walk, to, *entry, *route.exit, packet);
+  if (route.verdict == Verdict::kWait) return park(walk, to, packet);
+  if (route.pairs &&
+      second_copy(to, *entry, *packet, facts.from_uplink ? CopyWay::kFabric : CopyWay::kLocal))
     return drop(packet, walk.in, Drop::k_redirect_duplicate);
-  }
-  deliver(walk, to, *entry, packet);
+  if (route.verdict == Verdict::kDrop) return drop(packet, walk.in, route.reason);
+  deliver(walk, to, *entry, *route.exit, packet);
 }
 
-// Frames to a group reach both hosts of a move: directly and by the session. So do frames to one
-// address that the fabric floods since it has forgotten where that is. True for the later of the
-// two. Both must look the same: what a guest left to its NIC is done on the way that leads over an
-// uplink.
+// Returns whether the other copy of the frame has been here. Frames to a group reach both hosts of
+// a move: directly, and redirected by the source. So do unicast frames that the fabric floods
+// because it has forgotten the address. Both copies must look the same, so a checksum that the
+// guest left to its NIC is completed first, as it is on the way over an uplink.
 bool Pipeline::second_copy(EndpointId to, const EndpointEntry& entry, Packet& packet, CopyWay way) {
   const bool partial = (packet.flags & Packet::kPartialChecksum) != 0;
-  // To one address by a guest of this host or the other one: the fabric never had it.
+  // A unicast frame from a guest of this host or of the source never was in the fabric.
   if (!is_group(packet) && (way == CopyWay::kLocal || partial)) return false;
   if (partial && packet.head_len == packet.len) (void)finish_partial_checksum(packet);
   const uint64_t salt = static_cast<uint64_t>(to.value) << 16 | entry.location.dedupe;
-  return dedupe_.second_copy(packet.head(), packet.len, salt, way == CopyWay::kSession);
+  return dedupe_.second_copy(packet.head(), packet.len, salt, way == CopyWay::kPeer);
 }
 
 void Pipeline::park(Walk& walk, EndpointId to, Packet* packet) {
@@ -415,39 +388,31 @@ void Pipeline::park(Walk& walk, EndpointId to, Packet* packet) {
   }
 }
 
-// The endpoint can receive now: through its egress table, or its uplink's, to the port.
-void Pipeline::deliver(Walk& walk, EndpointId to, const EndpointEntry& entry, Packet* packet) {
-  const EndpointEntry* receiver = &entry;
-  if (entry.location.kind == LocationKind::kUplink) {
-    to = entry.location.uplink;
-    receiver = walk.state->endpoint(entry.location.uplink);
-    if (receiver == nullptr) return drop(packet, walk.in, Drop::k_no_location);
-    if (walk.origin == entry.location.uplink)
-      return drop(packet, walk.in, Drop::k_uplink_to_uplink);
-  }
-  const PortId port = receiver->location.port;
-  if (!port.valid()) return drop(packet, walk.in, Drop::k_no_location);
-  if (receiver->vlans != nullptr && !receiver->vlans->test(outer_vlan(walk.parsed))) {
+// Sends the packet to a receiver that can take it now: through the egress table of the receiver, or
+// of the uplink in front of it, to the port.
+void Pipeline::deliver(Walk& walk, EndpointId to, const EndpointEntry& receiver,
+                       const EndpointEntry& exit, Packet* packet) {
+  if (exit.vlans != nullptr && !exit.vlans->test(outer_vlan(walk.parsed)))
     return drop(packet, walk.in, Drop::k_vlan_not_allowed);
+  if (exit.egress != nullptr) {
+    const EndpointId owner = &exit == &receiver ? to : receiver.location.uplink;
+    if (!egress(walk, owner, exit, packet)) return;
   }
-  if (receiver->egress != nullptr && !egress(walk, to, *receiver, packet)) return;
   if (walk.origin_entry != nullptr && walk.origin_entry->kind == EndpointKind::kVm &&
       !walk.origin_entry->active) {
     bump(counts_.unpoliced);
   }
-  count(entry.received, 1, packet->len);
-  output(packet, port, walk.in);
+  count(receiver.received, 1, packet->len);
+  output(packet, exit.location.port, walk.in);
 }
 
 void Pipeline::inject(const ForwardingState& state, EndpointId endpoint,
                       std::span<Packet* const> packets) {
   const EndpointEntry* entry = state.endpoint(endpoint);
-  const bool here = entry != nullptr && entry->location.port.valid() &&
-                    (entry->location.kind == LocationKind::kPort ||
-                     entry->location.kind == LocationKind::kParked);
+  const Route route = route_packet(Arrival::kInjected, endpoint, entry, state, PacketFacts{});
   for (Packet* packet : packets) {
-    if (!here) {
-      drop(packet, PortId{}, Drop::k_redirect_stale);
+    if (route.verdict == Verdict::kDrop) {
+      drop(packet, PortId{}, route.reason);
       continue;
     }
     packet->flags |= Packet::kRedirected;
@@ -459,12 +424,12 @@ void Pipeline::inject(const ForwardingState& state, EndpointId endpoint,
       continue;
     }
     packet->flow_hash = flow_hash(walk.parsed.key);
-    if (entry->location.dedupe != 0 && second_copy(endpoint, *entry, *packet, CopyWay::kSession)) {
+    if (route.pairs && second_copy(endpoint, *entry, *packet, CopyWay::kPeer)) {
       drop(packet, PortId{}, Drop::k_redirect_duplicate);
       continue;
     }
     bump(counts_.injected);
-    deliver(walk, endpoint, *entry, packet);
+    deliver(walk, endpoint, *entry, *route.exit, packet);
   }
   flush();
 }
@@ -490,22 +455,17 @@ void Pipeline::drain(const ForwardingState& state) {
   if (parking_.empty()) return;
   for (const EndpointId id : std::vector<EndpointId>(parking_.endpoints())) {
     const EndpointEntry* entry = state.endpoint(id);
-    const LocationKind kind = entry == nullptr ? LocationKind::kNone : entry->location.kind;
-    if (kind == LocationKind::kParked) continue;
     EndpointId origin;
     while (Packet* packet = parking_.front(id, &origin)) {
       const EndpointEntry* origin_entry = state.endpoint(origin);
-      const bool from_uplink =
-          origin_entry != nullptr && origin_entry->kind == EndpointKind::kUplink;
-      if (kind == LocationKind::kPort && entry->location.fence && from_uplink && !is_group(*packet))
-        break;
-      // What was flooded has left by the uplink; whether the VM was there to get it, the peer
-      // knows.
-      const bool gone_out =
-          kind == LocationKind::kUplink && (packet->flags & Packet::kFlooded) != 0;
-      const bool late = kind == LocationKind::kUplink && entry->location.redirect_late &&
-                        (from_uplink || gone_out);
-      if (kind == LocationKind::kRedirect || late) {
+      PacketFacts facts;
+      facts.origin = origin;
+      facts.from_uplink = is_uplink(origin_entry);
+      facts.group = is_group(*packet);
+      facts.flooded = (packet->flags & Packet::kFlooded) != 0;
+      const Route route = route_packet(Arrival::kParked, id, entry, state, facts);
+      if (route.verdict == Verdict::kWait) break;
+      if (route.verdict == Verdict::kRedirect) {
         if (!host_.redirect(id, packet)) break;
         parking_.pop(id);
         bump(counts_.redirected);
@@ -513,24 +473,20 @@ void Pipeline::drain(const ForwardingState& state) {
       }
       parking_.pop(id);
       bump(counts_.unparked);
-      const PortId in = origin_entry == nullptr ? PortId{} : origin_entry->location.port;
       Walk walk;
       walk.state = &state;
       walk.packet = packet;
       walk.origin = origin;
-      walk.in = in;
-      if (kind == LocationKind::kNone) {
-        drop(packet, in, Drop::k_park_expired);
-      } else if (kind == LocationKind::kUplink && from_uplink) {
-        drop(packet, in, Drop::k_uplink_to_uplink);
-      } else if (gone_out || (kind == LocationKind::kPort && entry->location.dedupe != 0 &&
-                              second_copy(id, *entry, *packet,
-                                          from_uplink ? CopyWay::kFabric : CopyWay::kLocal))) {
-        drop(packet, in, Drop::k_redirect_duplicate);
+      walk.in = origin_entry == nullptr ? PortId{} : origin_entry->location.port;
+      if (route.pairs && second_copy(id, *entry, *packet,
+                                     facts.from_uplink ? CopyWay::kFabric : CopyWay::kLocal)) {
+        drop(packet, walk.in, Drop::k_redirect_duplicate);
+      } else if (route.verdict == Verdict::kDrop) {
+        drop(packet, walk.in, route.reason);
       } else if (const auto malformed = parse(*packet, walk.parsed)) {
-        drop(packet, in, *malformed);
+        drop(packet, walk.in, *malformed);
       } else {
-        deliver(walk, id, *entry, packet);
+        deliver(walk, id, *entry, *route.exit, packet);
       }
     }
   }

@@ -81,7 +81,7 @@ class WorkerLoad final : public dataplane::PipelineHost {
  public:
   WorkerLoad(SharedSwitch& shared, WorkerId worker)
       : shared_(shared),
-        pipeline_(worker, *this, shared.fdb, shared.counters, shared.dedupe,
+        pipeline_(worker, *this, shared.fdb, shared.counters, shared.dedupe, drops_,
                   dataplane::ParkLimits{}, dataplane::FlowCacheOptions{.seed = 42}) {
     for (size_t i = 0; i < kFrames; ++i) {
       const auto source = static_cast<uint16_t>(1000 + i);
@@ -128,6 +128,7 @@ class WorkerLoad final : public dataplane::PipelineHost {
  private:
   SharedSwitch& shared_;
   size_t sent_ = 0, freed_ = 0;
+  dataplane::DropCounters drops_;
   dataplane::Pipeline pipeline_;
   std::vector<std::unique_ptr<support::TestPacket>> packets_;
 };

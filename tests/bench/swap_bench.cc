@@ -160,8 +160,9 @@ struct Switch {
   PolicyStore store{cell, reclaimer, counters};
   Fdb fdb{1024, 300};
   GroupDedupe dedupe;
-  Pipeline pipeline{
-      WorkerId{0}, host, fdb, counters, dedupe, ParkLimits{}, FlowCacheOptions{.seed = 42}};
+  DropCounters drops;
+  Pipeline pipeline{WorkerId{0}, host,  fdb,          counters,
+                    dedupe,      drops, ParkLimits{}, FlowCacheOptions{.seed = 42}};
 };
 
 // One VM, its peer and the uplink. The control thread is the caller's; start() adds the worker.

@@ -20,8 +20,8 @@
 namespace godwit::dataplane {
 namespace {
 
-constexpr const char* kUnusedPciAddress =
-    "ffff:ff:1f.7";  // allow-list that allows nothing until a device is asked for
+// As the only entry of the allow-list it keeps EAL from probing devices that were not asked for.
+constexpr const char* kUnusedPciAddress = "ffff:ff:1f.7";
 
 std::string join(const auto& numbers) {
   std::string out;
@@ -29,8 +29,8 @@ std::string join(const auto& numbers) {
   return out;
 }
 
-// Where control may run. All that the workers leave it; when that is one CPU, which another process
-// may well be polling on, all there are: the kernel then finds it the idlest.
+// Returns the CPUs of the control thread: all that no worker uses. If that is a single CPU, which
+// another process may be polling on, returns all CPUs, so that the kernel can choose the idlest.
 std::vector<uint16_t> control_cpus(const std::vector<uint16_t>& workers,
                                    const std::vector<uint16_t>& allowed) {
   std::vector<uint16_t> left;
@@ -44,7 +44,7 @@ std::string file_prefix(const RuntimeOptions& options) {
   return options.file_prefix.empty() ? "godwit-" + options.host : options.file_prefix;
 }
 
-// MB of free huge pages on a node, over all sizes.
+// Returns the megabytes of free huge pages of all sizes on a node.
 uint64_t free_huge_mb(int node) {
   uint64_t total_kb = 0;
   std::error_code error;
@@ -65,9 +65,9 @@ Result<void> check_hugepages(const RuntimeOptions& options, const std::set<int>&
     const uint64_t free_mb = free_huge_mb(node);
     if (free_mb >= options.socket_mb) continue;
     return fail("NUMA node " + std::to_string(node) + " has " + std::to_string(free_mb) +
-                " MB of free huge pages and " + std::to_string(options.socket_mb) +
-                " are asked for (memory.socket_mb): raise /proc/sys/vm/nr_hugepages, or set "
-                "memory.hugepages to false");
+                " MB of free huge pages and memory.socket_mb asks for " +
+                std::to_string(options.socket_mb) +
+                ": raise /proc/sys/vm/nr_hugepages, or set memory.hugepages to false");
   }
   return {};
 }
@@ -79,7 +79,7 @@ RuntimeLogLevel level_of(int dpdk_level) {
   return RuntimeLogLevel::kDebug;
 }
 
-// A vhost port has a dozen descriptors: its socket, its guest's memory, two for each ring.
+// A vhost port has a dozen descriptors: its socket, its guest's memory, and two for each ring.
 void raise_descriptor_limit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -94,7 +94,7 @@ std::string runtime_dir(const RuntimeOptions& options) {
 
 }  // namespace
 
-// DPDK writes to a stream, in pieces; lines go to the callback.
+// Joins the pieces that DPDK writes to a stream into lines for the callback.
 struct Eal::LogSink {
   std::function<void(RuntimeLogLevel, std::string_view)> callback;
   FILE* stream = nullptr;
@@ -120,7 +120,7 @@ struct Eal::LogSink {
       const std::string text = self->partial.substr(0, end);
       self->partial.erase(0, end + 1);
       if (text.empty()) continue;
-      // librte_vhost calls it an error when a front-end goes away or is turned away.
+      // librte_vhost logs an error when a front-end leaves or is refused, which is normal.
       const bool peer_went =
           level == RuntimeLogLevel::kError && text.find("VHOST_CONFIG") != text.npos;
       if (level == RuntimeLogLevel::kError && self->first_error.empty()) self->first_error = text;
@@ -165,7 +165,8 @@ std::vector<std::string> eal_arguments(const RuntimeOptions& options,
 Result<std::unique_ptr<Eal>> Eal::start(const RuntimeOptions& options,
                                         const std::vector<uint16_t>& worker_cpus) {
   if (worker_cpus.size() + 1 > RTE_MAX_LCORE) {
-    return fail("DPDK here has room for " + std::to_string(RTE_MAX_LCORE - 1) + " workers");
+    return fail("this build of DPDK supports at most " + std::to_string(RTE_MAX_LCORE - 1) +
+                " workers, and " + std::to_string(worker_cpus.size()) + " are configured");
   }
   std::set<int> nodes;
   for (const uint16_t cpu : worker_cpus) nodes.insert(node_of_cpu(cpu));
@@ -182,11 +183,10 @@ Result<std::unique_ptr<Eal>> Eal::start(const RuntimeOptions& options,
   setvbuf(sink.stream, nullptr, _IOLBF, 1024);
   rte_openlog_stream(sink.stream);
   rte_log_set_global_level(RTE_LOG_WARNING);
-  // librte_vhost says each message and each attempt to connect; what matters of it comes as port
-  // events.
+  // librte_vhost logs each message and each attempt to connect. Port events report what matters.
   rte_log_set_level_pattern("lib.vhost.*", RTE_LOG_ERR);
-  rte_log_set_level_pattern("lib.eal",
-                            RTE_LOG_ERR);  // it warns of page sizes that nobody asked for
+  // EAL warns of page sizes that are not used.
+  rte_log_set_level_pattern("lib.eal", RTE_LOG_ERR);
 
   const std::vector<std::string> args = eal_arguments(options, worker_cpus, allowed_cpus());
   std::vector<char*> argv;

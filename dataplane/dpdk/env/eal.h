@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// EAL: its arguments made from RuntimeOptions, its log brought to ours, its errors said in words.
+// EAL, DPDK's environment: starts it with arguments made from RuntimeOptions, passes its log to
+// ours, and turns its failures into messages.
 //
-// lcore 0 is the thread that starts EAL (control); lcore i + 1 is worker i, pinned to its CPU.
-// Nothing is written to the file system but EAL's runtime directory, which goes with the process.
+// lcore 0 is the thread that starts EAL, the control thread. lcore i + 1 is worker i, pinned to its
+// CPU. The only files written are those of EAL's runtime directory, which is removed at the end.
 //
-// Thread safety: the control thread's. The log callback is called from any thread.
+// Thread safety: the control thread only. The log callback is called by any thread.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +30,8 @@ class Eal {
   Eal& operator=(const Eal&) = delete;
 
   void log(RuntimeLogLevel level, const std::string& line) const;
-  // DPDK says why something failed in its log only. The first error that it has logged since
-  // forget_errors(), or empty.
+  // DPDK explains a failure in its log only. first_error() returns the first error logged since
+  // forget_errors(), or an empty string.
   void forget_errors();
   [[nodiscard]] std::string first_error() const;
 
@@ -38,10 +39,11 @@ class Eal {
   struct LogSink;
   Eal();
   std::unique_ptr<LogSink> sink_;
-  std::string runtime_dir_;  // to be removed; empty: EAL did not start
+  std::string runtime_dir_;  // removed by the destructor; empty if EAL did not start
 };
 
-// The arguments, for start() and its tests.
+// Returns the arguments that start() passes to EAL. `allowed_cpus` are those that the process may
+// run on.
 std::vector<std::string> eal_arguments(const RuntimeOptions& options,
                                        const std::vector<uint16_t>& worker_cpus,
                                        const std::vector<uint16_t>& allowed_cpus);

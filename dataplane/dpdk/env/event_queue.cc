@@ -2,21 +2,10 @@
 #include "dataplane/dpdk/env/event_queue.h"
 
 #include <algorithm>
-#include <ctime>
+
+#include "dataplane/dpdk/env/monotonic.h"
 
 namespace godwit::dataplane {
-namespace {
-
-uint64_t read_clock(clockid_t clock) {
-  timespec now{};
-  clock_gettime(clock, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(now.tv_nsec);
-}
-
-}  // namespace
-
-uint64_t monotonic_ns() { return read_clock(CLOCK_MONOTONIC); }
-uint64_t coarse_ns() { return read_clock(CLOCK_MONOTONIC_COARSE); }
 
 void EventQueue::post(PortEventKind kind, PortId port) {
   bool first = false;

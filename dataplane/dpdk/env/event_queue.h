@@ -2,8 +2,8 @@
 //
 // Port events on their way to the control thread.
 //
-// Thread safety: post() by any thread but the workers; take() by the control thread. The lock is
-// held for a push or a swap, so it may be taken while librte_vhost holds its queue locks.
+// Thread safety: post() by any thread but the workers; the rest by the control thread. The lock is
+// held for a push or a swap only, so it may be taken while librte_vhost holds its queue locks.
 #pragma once
 
 #include <functional>
@@ -17,20 +17,19 @@ namespace godwit::dataplane {
 
 class EventQueue {
  public:
+  // `wake` is called by post() when the queue becomes non-empty.
   explicit EventQueue(std::function<void()> wake) : wake_(std::move(wake)) {}
-  void post(PortEventKind kind, PortId port);  // stamped with now
+  // Adds an event with the current time.
+  void post(PortEventKind kind, PortId port);
+  // Returns and removes all events.
   std::vector<PortEvent> take();
-  void forget(PortId port);  // drops what is queued for a port that is gone
+  // Removes the events of a port that is gone.
+  void forget(PortId port);
 
  private:
   const std::function<void()> wake_;
   std::mutex mutex_;
   std::vector<PortEvent> events_;  // protected by mutex_
 };
-
-// CLOCK_MONOTONIC, nanoseconds.
-uint64_t monotonic_ns();
-// The same within a few milliseconds, for a fifth of the cycles.
-uint64_t coarse_ns();
 
 }  // namespace godwit::dataplane

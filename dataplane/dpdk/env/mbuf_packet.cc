@@ -21,7 +21,8 @@ be16 be16_at(const Packet& packet, uint32_t offset) {
   return value;
 }
 
-// Length of the Ethernet header with its tags and the type behind them; 0: not within `limit`.
+// Returns the length of the Ethernet header with its tags, or 0 if it exceeds `limit`. Sets
+// `ether_type` to the type behind the tags.
 uint32_t l2_length(const Packet& packet, uint32_t limit, uint16_t& ether_type) {
   uint32_t length = 14;
   if (limit < length) return 0;
@@ -37,8 +38,8 @@ uint32_t l2_length(const Packet& packet, uint32_t limit, uint16_t& ether_type) {
 }  // namespace
 
 void find_partial_checksum(const rte_mbuf& mbuf, Packet& packet) {
-  // librte_vhost has seen a TCP or UDP header where the guest said (and has summed everything else
-  // itself), but keeps its lengths to itself.
+  // librte_vhost has found a TCP or UDP header at the guest's offset, and has completed every other
+  // checksum itself. It does not pass on the header lengths.
   rte_net_hdr_lens lengths{};
   const uint32_t type =
       rte_net_get_ptype(&mbuf, &lengths, RTE_PTYPE_L2_MASK | RTE_PTYPE_L3_MASK | RTE_PTYPE_L4_MASK);

@@ -13,7 +13,7 @@
 namespace godwit::dataplane {
 namespace {
 
-constexpr uint32_t kCacheBuffers = 256;  // of each lcore
+constexpr uint32_t kCacheBuffers = 256;  // cached by each lcore
 constexpr uint32_t kLeastBuffers = 1024;
 
 Result<rte_mempool*> make_pool(const std::string& name, uint32_t buffers, uint32_t frame_bytes,
@@ -25,7 +25,7 @@ Result<rte_mempool*> make_pool(const std::string& name, uint32_t buffers, uint32
   if (pool == nullptr) {
     return fail("no memory for " + std::to_string(buffers) + " buffers of " + std::to_string(room) +
                 " bytes on NUMA node " + std::to_string(node) + " (" + rte_strerror(rte_errno) +
-                "): fewer mbufs, or more socket_mb");
+                "): use fewer mbufs or a larger socket_mb");
   }
   return pool;
 }

@@ -1,57 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Buffers: for each NUMA node that has a worker a pool for frames of the common size, and, once a
-// port's MTU asks for it, a smaller pool of buffers that hold the largest frame. A frame is always
-// one segment: a guest cannot make the switch chain buffers until a pool is empty.
+// The packet buffers. Each NUMA node that has a worker has a pool for frames of the common size.
+// Once some port's MTU needs it, each has also a smaller pool of buffers that hold the largest
+// frame. A frame is always one segment, so a guest cannot drain a pool with chained buffers.
 //
-// Thread safety: made and grown by the control thread. small()/large() by any thread.
+// Thread safety: create() and need_large() by the control thread; the rest by any thread.
 #pragma once
 
 #include <rte_mempool.h>
 
 #include <atomic>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <vector>
 
 #include "base/result.h"
-#include "dataplane/dpdk/env/runtime_options.h"
+#include "dataplane/dpdk/env/memory_info.h"
 #include "dataplane/packet/packet.h"
 
 namespace godwit::dataplane {
 
-inline constexpr uint32_t kSmallFrameBytes = 2048;  // data room behind the headroom
-inline constexpr uint32_t kLargeFrameBytes = 9344;  // kMaxFrameBytes and two tags, rounded up
+inline constexpr uint32_t kSmallFrameBytes = 2048;  // data room after the headroom
+inline constexpr uint32_t kLargeFrameBytes = 9344;  // kMaxFrameBytes and two VLAN tags, rounded up
 
 class Mempools {
  public:
-  // One small pool for each node (each at most once) of `buffers` buffers.
+  // Makes a pool of `buffers` small buffers on each of the nodes, which must be distinct.
   static Result<std::unique_ptr<Mempools>> create(const std::vector<int>& nodes, uint32_t buffers);
   ~Mempools();
   Mempools(const Mempools&) = delete;
   Mempools& operator=(const Mempools&) = delete;
 
-  // Makes the large pools if they are not there.
+  // Makes the pools of large buffers if they do not exist.
   Result<void> need_large();
 
-  // Of the node, or of any where the node has none.
+  // Returns the pool of the node, or of another node if that one has none.
   [[nodiscard]] rte_mempool* small(int node) const { return of(node).small; }
-  // nullptr until need_large().
+  // Returns nullptr before need_large().
   [[nodiscard]] rte_mempool* large(int node) const {
     return of(node).large.load(std::memory_order_acquire);
   }
+  // Returns the pool for frames of a length, or nullptr if there is none.
   [[nodiscard]] rte_mempool* for_frame(int node, uint32_t bytes) const {
     return bytes <= kSmallFrameBytes   ? small(node)
            : bytes <= kLargeFrameBytes ? large(node)
                                        : nullptr;
   }
 
-  // A buffer holding a copy of the bytes, with headroom, and a fresh Packet; nullptr: none free.
+  // Copies the bytes into a new buffer with headroom. Returns nullptr if no buffer is free.
   [[nodiscard]] Packet* copy_of(int node, const uint8_t* bytes, uint32_t len) const;
 
   [[nodiscard]] std::vector<MemoryInfo::Pool> info() const;
-  [[nodiscard]] uint64_t in_use() const;  // buffers that are not in their pools
+  // Returns the number of buffers that are not in their pools.
+  [[nodiscard]] uint64_t in_use() const;
 
  private:
   struct Node {

@@ -26,7 +26,7 @@ std::vector<uint16_t> online_cpus() {
   std::vector<uint16_t> cpus;
   const long configured = sysconf(_SC_NPROCESSORS_CONF);
   for (uint16_t cpu = 0; cpu < configured; ++cpu) {
-    // CPU 0 has no such file where it cannot be taken offline.
+    // A CPU that cannot be taken offline, such as CPU 0, has no such file.
     std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/online");
     int online = 1;
     if (file && !(file >> online)) online = 1;

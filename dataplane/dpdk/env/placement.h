@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which CPU is on which NUMA node, and which worker polls a new queue.
+// The NUMA node of each CPU, and the choice of the worker that polls a new queue.
 //
-// Thread safety: none needed; nothing is kept.
+// Thread safety: pure functions.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "base/ids.h"
-#include "base/result.h"
 
 namespace godwit::dataplane {
 
-// CPUs that this process may run on, ascending.
+// Returns the CPUs that this process may run on, ascending.
 std::vector<uint16_t> allowed_cpus();
-// CPUs that are online.
+// Returns the CPUs that are online, ascending.
 std::vector<uint16_t> online_cpus();
-// The node of a CPU by libnuma; 0 where the machine has no NUMA.
+// Returns the NUMA node of a CPU by libnuma, or 0 on a machine without NUMA.
 int node_of_cpu(uint16_t cpu);
 
 struct WorkerLoad {
@@ -25,8 +24,8 @@ struct WorkerLoad {
   int node = 0;
   uint32_t queues = 0;
 };
-// The least loaded worker of `node`, or of all where the node (-1: unknown) has no worker. `loads`
-// is not empty.
+// Returns the least loaded worker of `node`, or of all nodes if no worker is on that node or the
+// node is unknown (-1). The first of several with equal load wins. `loads` must not be empty.
 WorkerId place_queue(const std::vector<WorkerLoad>& loads, int node);
 
 }  // namespace godwit::dataplane

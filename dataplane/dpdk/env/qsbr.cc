@@ -10,7 +10,7 @@ namespace godwit::dataplane {
 Result<std::unique_ptr<QsbrGrace>> QsbrGrace::create(uint16_t workers) {
   const size_t bytes = rte_rcu_qsbr_get_memsize(workers);
   auto* qsbr = static_cast<rte_rcu_qsbr*>(rte_zmalloc("godwit_qsbr", bytes, RTE_CACHE_LINE_SIZE));
-  if (qsbr == nullptr) return fail("no memory for the workers' grace periods");
+  if (qsbr == nullptr) return fail("no memory for the grace periods of the workers");
   std::unique_ptr<QsbrGrace> grace(new QsbrGrace(qsbr));
   if (rte_rcu_qsbr_init(qsbr, workers) != 0)
     return fail("rte_rcu_qsbr_init refused " + std::to_string(workers) + " workers");
@@ -24,8 +24,8 @@ Result<std::unique_ptr<QsbrGrace>> QsbrGrace::create(uint16_t workers) {
 QsbrGrace::~QsbrGrace() { rte_free(qsbr_); }
 
 void QsbrGrace::wait(uint64_t token) {
-  // A worker's loop is a few microseconds when it has a CPU; where it shares one, spinning here
-  // would keep it from it.
+  // A worker with a CPU of its own finishes a loop in a few microseconds. One that shares this CPU
+  // cannot while this thread spins, so the thread sleeps after a while.
   for (int spins = 0; spins < 64; ++spins) {
     if (elapsed(token)) return;
     rte_pause();

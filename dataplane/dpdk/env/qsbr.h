@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Grace periods by rte_rcu_qsbr: each worker is one reader, online while it may hold a pointer to
-// something published, offline while it sleeps and before and after it runs.
+// Grace periods by rte_rcu_qsbr. Each worker is one reader: online while it may hold a pointer to
+// something published, offline while it sleeps, before it runs and after it has ended.
 //
-// Thread safety: the GracePeriod methods by any thread but the workers (the control thread, and
-// librte_vhost's thread in destroy_device). enter/leave/quiescent by the worker of that id.
+// Thread safety: start(), elapsed() and wait() by any thread but the workers: the control thread,
+// and librte_vhost's thread in destroy_device(). enter(), leave() and quiescent() by the named
+// worker.
 #pragma once
 
 #include <rte_rcu_qsbr.h>

@@ -37,7 +37,7 @@ void Sleeper::wake() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!sleeping_.load(std::memory_order_relaxed) || !sleeping_.exchange(false)) return;
   const uint64_t one = 1;
-  // Fails only when the counter is full, and then the worker is awake.
+  // Fails only if the counter is full, in which case the worker is awake.
   [[maybe_unused]] const ssize_t written = write(event_, &one, sizeof one);
 }
 
@@ -57,7 +57,7 @@ void Sleeper::begin() {
 size_t Sleeper::sleep(uint32_t us, Tags& tags) {
   std::array<epoll_event, kMostTags> events;
   const timespec limit{us / 1'000'000, static_cast<long>(us % 1'000'000) * 1000};
-  // Not epoll_pwait2(), which older kernels lack: an epoll descriptor can be waited for itself.
+  // Older kernels lack epoll_pwait2(), but an epoll descriptor can itself be polled.
   pollfd any{epoll_, POLLIN, 0};
   int count = 0;
   if (us == 0 || ppoll(&any, 1, &limit, nullptr) > 0) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How one worker sleeps, and who wakes it: kicks of guests and frames of kernel interfaces by their
-// descriptors, other threads by wake().
+// The sleep of one worker, and what ends it: guests' kicks and frames of kernel interfaces by their
+// file descriptors, and other threads by wake().
 //
-// No wake-up is lost. The worker says that it will sleep (begin()), then looks once more at
-// everything that wake() is called for, then sleeps; who changes something does so first and calls
-// wake() after. Descriptors are watched by edges: what was signalled since they were last reported
-// ends the next sleep at once. Nobody reads them.
+// No wake-up is lost. The worker announces its sleep (begin), checks once more everything that
+// wake() is called for, and then sleeps. A thread that changes something does so before it calls
+// wake(). Descriptors are watched edge-triggered: a signal since the last report ends the next
+// sleep at once. The descriptors are never read.
 //
 // Thread safety: wake() and attend() by any thread; the rest by the worker.
 #pragma once
@@ -28,34 +28,36 @@ class Sleeper {
   Sleeper(const Sleeper&) = delete;
   Sleeper& operator=(const Sleeper&) = delete;
 
-  // Ends the worker's sleep, if it sleeps. A fence and a load where it does not.
+  // Ends the worker's sleep. Costs a fence and a load if the worker is awake.
   void wake();
-  // As wake(), and it shall look at all of its queues: something happened that no kick tells of.
+  // Makes the worker look at all of its queues, and wakes it. Called for changes that no kick
+  // reports.
   void attend() {
     attention_.store(true);
     wake();
   }
 
   [[nodiscard]] bool attention() const { return attention_.load(std::memory_order_relaxed); }
-  // Once true after an attend().
+  // Returns true once after attend(). True at first.
   bool take_attention() { return attention() && attention_.exchange(false); }
-  // Reports `tag` when the descriptor is signalled from now on, or was already. False: it can't be
-  // watched.
+  // Reports `tag` whenever the descriptor is signaled, also if it is already. Returns false if the
+  // descriptor cannot be watched.
   bool watch(int fd, uint32_t tag);
-  // Nothing is watched any more.
+  // Stops watching all descriptors.
   void forget();
   // Announces the sleep.
   void begin();
-  // Sleeps, at most so long; which descriptors ended it. 0 us: just looks.
+  // Sleeps for at most `us` microseconds; 0 only looks. Returns the number of watched descriptors
+  // that were signaled, with their tags.
   size_t sleep(uint32_t us, Tags& tags);
-  // It will not sleep after all.
+  // Takes back the announcement.
   void cancel() { sleeping_.store(false, std::memory_order_relaxed); }
 
  private:
   void open();
 
   int epoll_ = -1;
-  int event_ = -1;  // what wake() writes
+  int event_ = -1;  // an eventfd that wake() writes
   alignas(64) std::atomic<bool> sleeping_{false};
   std::atomic<bool> attention_{true};
 };

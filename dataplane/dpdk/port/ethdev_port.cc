@@ -23,13 +23,13 @@ namespace {
 constexpr uint16_t kDescriptors = 512;
 constexpr uint16_t kMaxRxQueues = 64;
 
-// Their rx queues are those that the devargs make, each fed by the kernel or a peer.
+// Drivers whose rx queues come from the devargs, each fed by the kernel or a peer.
 constexpr std::array<std::string_view, 4> kQueuesByDevargs{"net_af_packet", "net_af_xdp",
                                                            "net_pcap", "net_ring"};
-// Their other end decides how many of our tx queues lead anywhere.
+// Drivers whose peer decides how many of our tx queues it reads.
 constexpr std::array<std::string_view, 2> kOneTxQueue{"net_memif", "net_virtio_user"};
 
-// -1 is a driver's "no", not EPERM.
+// Returns the text of an error. Drivers return -1 to refuse something, which is not EPERM.
 std::string reason(int error) {
   return error == -1 ? "refused" : rte_strerror(error < 0 ? -error : error);
 }
@@ -38,7 +38,8 @@ bool among(std::string_view name, const auto& names) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// The packet socket that is bound to the interface. The device keeps it to itself.
+// Returns the packet socket bound to the interface, or -1 if there is not exactly one. The driver
+// does not reveal it.
 int packet_socket(int interface) {
   DIR* directory = opendir("/proc/self/fd");
   if (directory == nullptr) return -1;
@@ -71,25 +72,26 @@ std::vector<uint16_t> matching(const std::string& devargs) {
 Result<uint16_t> probe(const std::string& devargs, bool pci_available) {
   if (is_pci_devargs(devargs) && !pci_available) {
     return fail(
-        "PCI devices were not asked for when the switch started: name one of them in the "
-        "configuration's uplinks");
+        "PCI devices are off, because no uplink of the configuration was a PCI device when the "
+        "switch started");
   }
   if (devargs.find("net_virtio_user") != std::string::npos &&
       devargs.find("server=1") != std::string::npos) {
     return fail(
-        "net_virtio_user with server=1 would halt the switch until its peer connects: let the peer "
-        "be the server");
+        "net_virtio_user with server=1 would stop the switch until its peer connects: make the "
+        "peer "
+        "the server");
   }
-  if (!matching(devargs).empty()) return fail("device " + devargs + " is there already");
+  if (!matching(devargs).empty()) return fail("device \"" + devargs + "\" is in use already");
   if (rte_eth_dev_count_avail() >= RTE_MAX_ETHPORTS) {
-    return fail("DPDK here has room for " + std::to_string(RTE_MAX_ETHPORTS) +
-                " devices, all taken");
+    return fail("this build of DPDK supports " + std::to_string(RTE_MAX_ETHPORTS) +
+                " devices, and all are in use");
   }
   const int error = rte_dev_probe(devargs.c_str());
-  if (error == -EEXIST) return fail("a device of that name is there already: " + devargs);
-  if (error != 0) return fail("no device from \"" + devargs + "\": " + reason(error));
+  if (error == -EEXIST) return fail("a device of the name in \"" + devargs + "\" exists already");
+  if (error != 0) return fail("cannot open device \"" + devargs + "\": " + reason(error));
   const std::vector<uint16_t> found = matching(devargs);
-  if (found.empty()) return fail("\"" + devargs + "\" made no Ethernet device");
+  if (found.empty()) return fail("\"" + devargs + "\" is not an Ethernet device");
   return found.front();
 }
 
@@ -150,7 +152,7 @@ Result<void> EthdevPort::configure(uint16_t workers) {
     return fail("cannot start: " + reason(error));
   const int promiscuous = rte_eth_promiscuous_enable(device_);
   if (promiscuous != 0 && promiscuous != -ENOTSUP)
-    return fail("cannot become promiscuous: " + reason(promiscuous));
+    return fail("cannot enable promiscuous mode: " + reason(promiscuous));
   set_queues(rx_queues, tx_queues, each);
   if (driver_ == "net_af_packet" && rx_queues == 1 && info.if_index != 0)
     wait_fd_ = packet_socket(static_cast<int>(info.if_index));
@@ -158,8 +160,8 @@ Result<void> EthdevPort::configure(uint16_t workers) {
   return {};
 }
 
-// Before the queues: some devices size them by it. A device that cannot be asked is taken at its
-// word.
+// Called before the queues are set up, since some devices size them by the MTU. A device that does
+// not support the call is assumed to have the MTU it was configured with.
 Result<void> EthdevPort::set_mtu() {
   uint16_t current = 0;
   if (rte_eth_dev_get_mtu(device_, &current) == 0 && current == mtu()) return {};
@@ -173,7 +175,7 @@ Result<void> EthdevPort::set_up_queues(uint16_t rx_queues, uint16_t tx_queues) {
   uint16_t tx_descriptors = kDescriptors;
   if (const int error = rte_eth_dev_adjust_nb_rx_tx_desc(device_, &rx_descriptors, &tx_descriptors);
       error != 0) {
-    return fail("no number of descriptors suits it: " + reason(error));
+    return fail("cannot adjust the number of descriptors: " + reason(error));
   }
   rte_mempool* pool = pools_.for_frame(numa_node_, mtu() + kEthernetBytes + 2 * kVlanTagBytes);
   if (pool == nullptr) return fail("no buffers for MTU " + std::to_string(mtu()));
@@ -203,8 +205,8 @@ uint16_t EthdevPort::receive(uint16_t queue, rte_mempool*, rte_mbuf** out, uint1
   return count;
 }
 
-// Some devices chain buffers where a frame is longer than one. Unchanged: there is no buffer that
-// long.
+// Copies a frame of several segments into one buffer. Returns the frame unchanged if no buffer is
+// long enough or free.
 rte_mbuf* EthdevPort::linear(rte_mbuf* mbuf) {
   rte_mempool* pool = pools_.for_frame(numa_node_, mbuf->pkt_len);
   rte_mbuf* whole = pool == nullptr ? nullptr : rte_pktmbuf_alloc(pool);

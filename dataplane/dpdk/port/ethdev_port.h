@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A DPDK device as a port, from devargs: what EAL's --vdev or --allow take.
+// A DPDK device as a port, named by devargs as EAL's --vdev and --allow take them.
 //
-// Queues: a NIC with RSS gets as many rx queues as there are workers; devices whose queues come
-// from their devargs get all of those, since each that is not polled loses frames. A device with a
-// tx queue for each worker is sent to without mailboxes; on others one worker writes the one queue.
+// Queues: a NIC with RSS gets as many rx queues as there are workers. A device whose queues come
+// from its devargs gets all of those, since frames on a queue that is not polled are lost. A device
+// with a tx queue for each worker is sent to without mailboxes. On other devices one worker writes
+// the single tx queue.
 //
-// Waiting: a kernel interface (net_af_packet) with one queue is waited for by its packet socket.
-// What else there is has to be polled: net_memif asks its peer not to interrupt.
+// Waiting: a worker waits for a kernel interface (net_af_packet) with one queue by its packet
+// socket. All other devices have to be polled; net_memif, for example, asks its peer not to
+// interrupt.
 //
-// Thread safety: as Port's.
+// Thread safety: as for Port.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +25,7 @@ namespace godwit::dataplane {
 
 class EthdevPort final : public Port {
  public:
-  // Probes, configures and starts the device. Errors say which step failed and why.
+  // Probes, configures and starts the device. The error names the step that failed and the reason.
   static Result<std::unique_ptr<EthdevPort>> open(PortId id, const EthdevPortSpec& spec,
                                                   uint16_t workers, Mempools& pools,
                                                   bool pci_available);
@@ -45,13 +47,13 @@ class EthdevPort final : public Port {
   Result<void> set_mtu();
   rte_mbuf* linear(rte_mbuf* mbuf);
 
-  const uint16_t device_;  // DPDK's port number
+  const uint16_t device_;  // port number in DPDK
   Mempools& pools_;
   std::string driver_;
   MacAddress mac_;
   int numa_node_ = -1;
   bool open_ = true;
-  int wait_fd_ = -1;  // the device's own, signalled by frames; -1: none known
+  int wait_fd_ = -1;  // the device's descriptor, signaled by frames; -1 if not known
 };
 
 }  // namespace godwit::dataplane

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "dataplane/dpdk/env/event_queue.h"
+#include "dataplane/dpdk/env/monotonic.h"
 
 namespace godwit::dataplane {
 namespace {

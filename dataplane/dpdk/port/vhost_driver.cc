@@ -18,58 +18,61 @@
 #include <mutex>
 #include <string>
 
-#include "dataplane/dpdk/env/event_queue.h"
+#include "dataplane/dpdk/env/monotonic.h"
 #include "dataplane/dpdk/port/vhost_messages.h"
 
 namespace godwit::dataplane {
 namespace {
 
 constexpr int kHangUpLimitMs = 1000;
-constexpr uint64_t kSettleMs =
-    20;  // from destroy_connection to the end of the event thread's handler, by far
+// Longer than the event thread takes from destroy_connection() to the end of its handler.
+constexpr uint64_t kSettleMs = 20;
 
-// librte_vhost's callbacks carry no context, so what they find their port by is the process's.
-struct Registry {
-  std::mutex mutex;
-  std::map<std::string, VhostPort*> by_path;  // protected by mutex; held for a look-up only
+// The ports by socket path and by device number. librte_vhost's callbacks carry no context, so this
+// is a global of the process.
+struct VhostPorts {
+  std::mutex mutex;                           // held for look-ups only
+  std::map<std::string, VhostPort*> by_path;  // protected by mutex
   std::array<std::atomic<VhostPort*>, RTE_MAX_VHOST_DEVICE> by_vid{};
 };
 
-Registry& registry() {
-  static Registry the_registry;
-  return the_registry;
+VhostPorts& vhost_ports() {
+  static VhostPorts ports;
+  return ports;
 }
 
 VhostPort* port_of(int vid) {
-  return vid >= 0 && vid < RTE_MAX_VHOST_DEVICE ? registry().by_vid[static_cast<size_t>(vid)].load()
-                                                : nullptr;
+  return vid >= 0 && vid < RTE_MAX_VHOST_DEVICE
+             ? vhost_ports().by_vid[static_cast<size_t>(vid)].load()
+             : nullptr;
 }
 
 void set_port_of(int vid, VhostPort* port) {
   if (vid >= 0 && vid < RTE_MAX_VHOST_DEVICE)
-    registry().by_vid[static_cast<size_t>(vid)].store(port);
+    vhost_ports().by_vid[static_cast<size_t>(vid)].store(port);
 }
 
 VhostPort* port_by_path(int vid) {
   std::array<char, PATH_MAX> path{};
   if (rte_vhost_get_ifname(vid, path.data(), path.size()) != 0) return nullptr;
-  const std::lock_guard lock(registry().mutex);
-  const auto found = registry().by_path.find(path.data());
-  return found == registry().by_path.end() ? nullptr : found->second;
+  const std::lock_guard lock(vhost_ports().mutex);
+  const auto found = vhost_ports().by_path.find(path.data());
+  return found == vhost_ports().by_path.end() ? nullptr : found->second;
 }
 
-// The pre hook may answer in librte_vhost's place; the post hook sees what was done.
+// Runs before librte_vhost handles a message, and may answer in its place.
 rte_vhost_msg_result before_message(int vid, void* context) {
   auto* message = static_cast<VhostMessage*>(context);
   const VhostPort* port = port_of(vid);
   if (port == nullptr || message->request != static_cast<uint32_t>(VhostRequest::kGetQueueNum)) {
     return RTE_VHOST_MSG_RESULT_NOT_HANDLED;
   }
-  message->payload.u64 = port->spec().queue_pairs;  // the library would say 128
+  message->payload.u64 = port->spec().queue_pairs;  // the library would answer 128
   message->size = sizeof message->payload.u64;
   return RTE_VHOST_MSG_RESULT_REPLY;
 }
 
+// Runs after librte_vhost has handled a message.
 rte_vhost_msg_result after_message(int vid, void* context) {
   const auto* message = static_cast<const VhostMessage*>(context);
   VhostPort* port = port_of(vid);
@@ -88,7 +91,7 @@ rte_vhost_msg_result after_message(int vid, void* context) {
     case VhostRequest::kGetQueueNum:
     default: break;
   }
-  return RTE_VHOST_MSG_RESULT_NOT_HANDLED;  // librte_vhost's own answer stands
+  return RTE_VHOST_MSG_RESULT_NOT_HANDLED;  // librte_vhost's answer is sent
 }
 
 int new_connection(int vid) {
@@ -127,14 +130,14 @@ constexpr rte_vhost_device_ops kDeviceOps{
     .new_device = new_device,
     .destroy_device = destroy_device,
     .vring_state_changed = vring_state_changed,
-    .features_changed = nullptr,  // says less, and later, than SET_FEATURES itself
+    .features_changed = nullptr,  // the hook for SET_FEATURES reports more, and earlier
     .new_connection = new_connection,
     .destroy_connection = destroy_connection,
     .guest_notified = nullptr,
     .reserved = {},
 };
 
-// A server's socket that a killed process left behind would keep us from listening.
+// Removes a socket that a killed server left behind, which would keep this one from listening.
 void remove_stale_socket(const std::string& path) {
   struct stat status {};
   if (lstat(path.c_str(), &status) != 0 || !S_ISSOCK(status.st_mode)) return;
@@ -154,7 +157,7 @@ Result<void> configure(VhostPort& port, const char* path) {
     return fail("cannot mask virtio features");
   uint64_t offered = 0;
   if (rte_vhost_driver_get_features(path, &offered) != 0)
-    return fail("cannot tell which virtio features are offered");
+    return fail("cannot read the offered virtio features");
   port.set_offered_features(offered);
   if (rte_vhost_driver_callback_register(path, &kDeviceOps) != 0)
     return fail("cannot register vhost callbacks");
@@ -166,7 +169,7 @@ Result<void> configure(VhostPort& port, const char* path) {
 }
 
 void forget(VhostPort& port) {
-  Registry& all = registry();
+  VhostPorts& all = vhost_ports();
   {
     const std::lock_guard lock(all.mutex);
     all.by_path.erase(port.spec().socket_path);
@@ -176,8 +179,8 @@ void forget(VhostPort& port) {
   }
 }
 
-// Ends the connections of a client port from our side. librte_vhost keeps their descriptors to
-// itself; a socket connected to a server bears the server's path as its peer's name.
+// Ends the connections of a client port from this side. librte_vhost does not reveal their
+// descriptors, but a socket connected to a server has the server's path as its peer name.
 void hang_up(const std::string& path) {
   DIR* directory = opendir("/proc/self/fd");
   if (directory == nullptr) return;
@@ -198,12 +201,12 @@ void hang_up(const std::string& path) {
 Result<void> register_vhost(VhostPort& port) {
   const std::string& path = port.spec().socket_path;
   {
-    const std::lock_guard lock(registry().mutex);
-    if (!registry().by_path.emplace(path, &port).second)
-      return fail("socket " + path + " is another port's");
+    const std::lock_guard lock(vhost_ports().mutex);
+    if (!vhost_ports().by_path.emplace(path, &port).second)
+      return fail("socket " + path + " is in use by another port");
   }
-  // Linear buffers: a frame is one segment or it is not received; what is larger than the pool's
-  // buffers goes to a buffer of its own (64 KB at most) and meets the MTU check like any other.
+  // Linear buffers: a frame is received as one segment or not at all. A frame larger than the
+  // pool's buffers gets a buffer of its own (at most 64 KB) and meets the MTU check like any other.
   uint64_t flags = RTE_VHOST_USER_NET_COMPLIANT_OL_FLAGS | RTE_VHOST_USER_LINEARBUF_SUPPORT |
                    RTE_VHOST_USER_EXTBUF_SUPPORT;
   if (port.spec().server) {
@@ -213,8 +216,8 @@ Result<void> register_vhost(VhostPort& port) {
   }
   if (rte_vhost_driver_register(path.c_str(), flags) != 0) {
     forget(port);
-    return fail("librte_vhost cannot take socket " + path +
-                (port.spec().server ? ": is the directory there and writable?" : ""));
+    return fail("librte_vhost cannot use socket " + path +
+                (port.spec().server ? ": check that its directory exists and is writable" : ""));
   }
   if (auto configured = configure(port, path.c_str()); !configured) {
     rte_vhost_driver_unregister(path.c_str());
@@ -224,10 +227,10 @@ Result<void> register_vhost(VhostPort& port) {
   return {};
 }
 
-// librte_vhost 22.11 may not forget a client that disconnects in this very moment: its event thread
-// puts the socket back on the reconnect list after it was taken off, and then the socket is freed.
-// So the connection is ended first, and what the event thread does about that is over before the
-// socket goes. A new connection is refused meanwhile.
+// librte_vhost 22.11 has a race with a client that disconnects while its socket is unregistered:
+// the event thread puts the socket back on the reconnect list after it was removed, and the socket
+// is then freed. The connection is therefore ended first, and the event thread is given time to
+// finish before the socket goes. A new connection is refused meanwhile.
 void unregister_vhost(VhostPort& port) {
   if (!port.spec().server) {
     port.refuse_connections();

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// librte_vhost's callbacks, which know a path or a device number, brought to the port that they are
-// about.
+// Dispatches librte_vhost's callbacks, which name a socket path or a device number, to the port
+// concerned.
 //
-// Thread safety: register/unregister by the control thread. The callbacks come from librte_vhost's
-// threads, and from the control thread inside register (a client that connects at once) and
-// unregister (its device is destroyed).
+// Thread safety: register_vhost() and unregister_vhost() by the control thread. The callbacks run
+// on librte_vhost's threads. They also run on the control thread inside register_vhost() (a client
+// that connects at once) and unregister_vhost() (its device is destroyed).
 #pragma once
 
 #include "base/result.h"
@@ -13,9 +13,9 @@
 
 namespace godwit::dataplane {
 
-// Opens the port's socket: listens, or connects and goes on trying. Callbacks come from here on.
+// Opens the port's socket: listens, or connects and keeps retrying. Callbacks may run from here on.
 Result<void> register_vhost(VhostPort& port);
-// Closes it. No callback for the port runs once this has returned.
+// Closes the socket. No callback for the port runs after this returns.
 void unregister_vhost(VhostPort& port);
 
 }  // namespace godwit::dataplane

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The few vhost-user messages that the switch looks at beside librte_vhost, laid out as QEMU's
-// vhost-user specification says ("Message Specification"): 32-bit request, flags and size, host
-// byte order, then the payload. librte_vhost hands its message hooks a pointer to one.
+// The vhost-user messages that the switch observes beside librte_vhost. The layout is that of
+// QEMU's vhost-user specification ("Message Specification"): 32-bit request, flags and size in host
+// byte order, then the payload. librte_vhost passes its message hooks a pointer to one.
 //
-// The payload is valid up to `size` bytes; a front-end chooses that, so check it first.
+// The payload is valid up to `size` bytes. The front-end chooses `size`, so it is checked first.
 #pragma once
 
 #include <cstddef>
@@ -54,7 +54,7 @@ inline constexpr uint64_t kFeatureHostUfo = feature(14);
 inline constexpr uint64_t kFeatureMq = feature(22);
 inline constexpr uint64_t kFeatureLogAll = feature(26);
 
-// Segmentation: nothing here cuts a large frame or joins small ones.
+// Segmentation features: the switch neither splits large frames nor merges small ones.
 inline constexpr uint64_t kFeaturesNotOffered =
     kFeatureGso | kFeatureGuestTso4 | kFeatureGuestTso6 | kFeatureGuestEcn | kFeatureGuestUfo |
     kFeatureHostTso4 | kFeatureHostTso6 | kFeatureHostEcn | kFeatureHostUfo;

@@ -11,15 +11,15 @@
 #include <utility>
 
 #include "dataplane/dpdk/env/mbuf_packet.h"
+#include "dataplane/dpdk/env/monotonic.h"
 #include "dataplane/dpdk/port/vhost_driver.h"
 #include "dataplane/dpdk/port/vhost_messages.h"
 
 namespace godwit::dataplane {
 namespace {
 
-constexpr uint16_t rx_ring(uint16_t queue) {
-  return static_cast<uint16_t>(queue * 2 + 1);
-}  // the guest sends by it
+// The guest sends by the rx ring of a queue and receives by its tx ring.
+constexpr uint16_t rx_ring(uint16_t queue) { return static_cast<uint16_t>(queue * 2 + 1); }
 constexpr uint16_t tx_ring(uint16_t queue) { return static_cast<uint16_t>(queue * 2); }
 
 }  // namespace
@@ -73,7 +73,7 @@ void VhostPort::on_device_ready(int vid) {
   if (starts) {
     first_delivery_ns_.store(0, std::memory_order_relaxed);
     hold_at_least(kCatchUpNs);
-    // Before the first frame can pass, so that the event's time is no later than the frame's.
+    // Posted before the first frame can pass, so that the event is not later than the frame.
     events_.post(PortEventKind::kRingsRunning, id);
   }
   vid_.store(vid, std::memory_order_release);
@@ -86,7 +86,7 @@ void VhostPort::on_device_gone(int vid) {
   hold_until_ns_.store(monotonic_ns() + kHoldNs, std::memory_order_release);
   vid_.store(-1);
   publish_tx_mask();
-  // librte_vhost frees the rings, and gives the number to another device, once this returns.
+  // librte_vhost frees the rings, and reuses the device number, once this returns.
   grace_.wait(grace_.start());
 }
 
@@ -107,7 +107,7 @@ void VhostPort::on_ring(uint16_t ring, bool ready) {
   attend_();
 }
 
-// Under librte_vhost's locks, so its descriptor does not go meanwhile.
+// Duplicates the kick descriptor. Called under librte_vhost's locks, so it stays open meanwhile.
 void VhostPort::keep_kick(uint16_t queue) {
   rte_vhost_vring vring{};
   if (rte_vhost_get_vhost_vring(connection_.load(), rx_ring(queue), &vring) != 0 ||
@@ -132,10 +132,10 @@ Port::Arm VhostPort::arm(uint16_t queue, Sleeper& sleeper, uint32_t tag, uint32_
     if (!sleeper.watch(kicks_[queue].fd.load(), tag)) return Arm::kPolled;
     watched = version;
   }
-  if (version == 0) return Arm::kPolled;  // it has none
+  if (version == 0) return Arm::kPolled;  // the ring has no kick descriptor
   armed_rings_.fetch_or(bit);
   rte_vhost_enable_guest_notification(vid, ring, 1);
-  // The guest sees that it is to kick before we look for what it has sent.
+  // The guest must see the request to kick before the worker polls the ring once more.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return Arm::kArmed;
 }
@@ -143,7 +143,7 @@ Port::Arm VhostPort::arm(uint16_t queue, Sleeper& sleeper, uint32_t tag, uint32_
 void VhostPort::disarm(uint16_t queue) {
   const uint64_t bit = uint64_t{1} << rx_ring(queue);
   armed_rings_.fetch_and(~bit);
-  silenced_rings_.fetch_and(~bit);  // receive() tells the guest
+  silenced_rings_.fetch_and(~bit);  // receive() then asks the guest not to kick
 }
 
 void VhostPort::on_ring_base(uint32_t ring) {
@@ -162,7 +162,7 @@ void VhostPort::all_stopped() {
 }
 
 void VhostPort::on_features(uint64_t features) {
-  // librte_vhost drops all rings but the first pair when multi-queue was not negotiated.
+  // Without multi-queue librte_vhost drops all rings but the first pair.
   if ((features & kFeatureMq) == 0) ran_rings_ &= 3;
   const uint64_t before = features_.exchange(features);
   if (((before ^ features) & ~kFeatureLogAll) != 0)
@@ -178,8 +178,8 @@ void VhostPort::on_rings_locked() {
   if (rings_running_.load()) hold_at_least(kCatchUpNs);
 }
 
-// Never shortens: a ring stops for an instant whenever QEMU gives it another descriptor to be told
-// by, also just after its start.
+// Extends the hold and never shortens it. A ring stops for an instant whenever QEMU replaces its
+// call descriptor, also just after its start.
 void VhostPort::hold_at_least(uint64_t ns) {
   const uint64_t until = monotonic_ns() + ns;
   uint64_t now = hold_until_ns_.load(std::memory_order_relaxed);
@@ -196,13 +196,13 @@ void VhostPort::publish_tx_mask() {
   }
   const uint32_t before = tx_mask_.load(std::memory_order_relaxed);
   const bool up = vid_.load() != -1 && mask != 0;
-  // While it is down, flows stay with the queues, and so the workers, that they had: order survives
-  // a stop.
+  // While the port is down, flows keep their queues and thereby their workers, so that a stop does
+  // not reorder them.
   tx_mask_.store(up ? mask : (before | kDownBit), std::memory_order_release);
 }
 
 void VhostPort::silence_kicks(int vid, uint16_t ring) {
-  // Rings are polled. Done here, since a ring's lock is held where it becomes ready.
+  // A polled ring needs no kicks. This cannot be done in on_ring(), where the ring's lock is held.
   silenced_rings_.fetch_or(uint64_t{1} << ring);
   rte_vhost_enable_guest_notification(vid, ring, 0);
 }
@@ -228,7 +228,7 @@ uint16_t VhostPort::send(uint16_t queue, rte_mbuf** mbufs, uint16_t count) {
   const uint16_t ring = tx_ring(queue);
   if ((silenced_rings_.load(std::memory_order_relaxed) >> ring & 1) == 0) silence_kicks(vid, ring);
   const uint16_t sent = rte_vhost_enqueue_burst(vid, ring, mbufs, count);
-  if (sent > 0) rte_pktmbuf_free_bulk(mbufs, sent);  // copied
+  if (sent > 0) rte_pktmbuf_free_bulk(mbufs, sent);  // the library has copied them
   return sent;
 }
 

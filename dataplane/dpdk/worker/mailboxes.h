@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Frames from one thread to another: for each pair (sender, worker) a ring with one producer and
-// one consumer, so nobody ever waits for a thread that was preempted half-way. Senders are the
-// workers and, last, the control thread.
+// Frames from one thread to another. Each pair of sender and worker has a ring with one producer
+// and one consumer, so no thread waits for one that was preempted in the middle of an operation.
+// Senders are the workers and, with the last number, the control thread.
 //
-// A worker that sleeps is woken by its Sleeper.
+// A sender wakes a sleeping worker by its Sleeper.
 //
-// Bounded and in order for each pair. A frame in a ring is the ring's; its MbufPriv says what it is
-// for.
+// Each ring is bounded and keeps order. A frame in a ring belongs to the ring. Its MbufPriv says
+// what to do with it.
 //
-// Thread safety: send() by the sender named; receive() by the worker named.
+// Thread safety: send() by the named sender; receive() by the named worker; the rest by any thread.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -22,36 +22,34 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "dataplane/dpdk/env/sleeper.h"
+#include "dataplane/dpdk/worker/ring.h"
 
 namespace godwit::dataplane {
-
-struct RingDeleter {
-  void operator()(rte_ring* ring) const { rte_ring_free(ring); }
-};
-using RingPtr = std::unique_ptr<rte_ring, RingDeleter>;
-
-// A ring for one producer and one consumer that holds `capacity` entries at least.
-Result<RingPtr> make_ring(const char* name, unsigned capacity, int node);
 
 class Mailboxes {
  public:
   static constexpr unsigned kBurstFrames = 64;
+  static constexpr unsigned kWorkerFrames = 1023;   // capacity from one worker to another
+  static constexpr unsigned kControlFrames = 4095;  // capacity from the control thread to a worker
 
-  static Result<std::unique_ptr<Mailboxes>> create(const std::vector<int>& worker_nodes);
+  // Makes mailboxes for a worker on each of the NUMA nodes given.
+  static Result<std::unique_ptr<Mailboxes>> create(const std::vector<int>& worker_nodes,
+                                                   const RingMaker& maker = make_ring);
 
   [[nodiscard]] uint16_t workers() const { return workers_; }
   [[nodiscard]] uint16_t control_sender() const { return workers_; }
-  // False: full; the frame stays the caller's.
+  // Returns false, and leaves the frame with the caller, if the ring is full.
   bool send(uint16_t sender, WorkerId to, rte_mbuf* mbuf) {
     return rte_ring_sp_enqueue(ring(sender, to), mbuf) == 0;
   }
+  // Takes up to `most` frames. Returns their number.
   unsigned receive(uint16_t sender, WorkerId to, rte_mbuf** out, unsigned most) {
     return rte_ring_sc_dequeue_burst(ring(sender, to), reinterpret_cast<void**>(out), most,
                                      nullptr);
   }
-  // After send(): the worker may sleep. Once for many frames.
-  void wake(WorkerId to) { dozes_[to.value]->wake(); }
-  [[nodiscard]] Sleeper& sleeper(WorkerId worker) { return *dozes_[worker.value]; }
+  // Wakes the worker. Called after send(), once for many frames.
+  void wake(WorkerId to) { sleepers_[to.value]->wake(); }
+  [[nodiscard]] Sleeper& sleeper(WorkerId worker) { return *sleepers_[worker.value]; }
   [[nodiscard]] bool waiting(uint16_t sender, WorkerId to) const {
     return rte_ring_empty(ring(sender, to)) == 0;
   }
@@ -62,8 +60,8 @@ class Mailboxes {
     return rings_[size_t{to.value} * (workers_ + 1u) + sender].get();
   }
   const uint16_t workers_;
-  std::vector<std::unique_ptr<Sleeper>> dozes_;  // by worker
-  std::vector<RingPtr> rings_;  // by worker, then sender; a worker's own is not there
+  std::vector<std::unique_ptr<Sleeper>> sleepers_;  // by worker
+  std::vector<RingPtr> rings_;  // by worker, then sender; null from a worker to itself
 };
 
 }  // namespace godwit::dataplane

@@ -4,21 +4,24 @@
 #include <rte_cycles.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/single_writer.h"
 #include "dataplane/dpdk/env/mbuf_packet.h"
 #include "dataplane/packet/checksum.h"
 
 namespace godwit::dataplane {
 namespace {
 
-// A guest that is running empties its ring within a few microseconds; one that is not would cost
-// this each time.
+// Retries for a full ring. A running guest empties its ring within a few microseconds; one that
+// does not run costs all retries.
 constexpr unsigned kRetries = 8;
 constexpr unsigned kRetryPauseUs = 1;
 
-// The MTU counts from behind the Ethernet header and its tags.
+// Returns whether the frame fits. The MTU excludes the Ethernet header and its tags.
 bool fits(const Packet& packet, uint32_t mtu) {
   uint32_t allowed = mtu + kEthernetBytes;
   if (packet.len <= allowed) return true;
@@ -34,11 +37,11 @@ bool fits(const Packet& packet, uint32_t mtu) {
 }  // namespace
 
 void TxStage::drop(Packet* packet, PortId port, Drop reason) {
-  pipeline_.count_drop(port, reason);
+  drops_.count(port, reason);
   host_.free({&packet, 1});
 }
 
-// Port by port, as long as one follows itself.
+// Splits the outputs into runs for the same port.
 void TxStage::add(std::span<const Output> outputs) {
   while (!outputs.empty()) {
     size_t length = 1;
@@ -51,8 +54,8 @@ void TxStage::add(std::span<const Output> outputs) {
   }
 }
 
-// Frames that all go to the port's one queue, which is ours, while nothing is held. How many of the
-// first it took.
+// Adds frames for a port whose only queue this worker owns, while nothing is held. Returns the
+// number of frames that it took, from the first on.
 size_t TxStage::add_run(Port& port, std::span<const Output> run) {
   uint16_t queue = 0;
   if (!holds_.empty() || !port.one_way(self_, queue) || port.owner(queue, self_) != self_) return 0;
@@ -96,15 +99,16 @@ void TxStage::add_mail(Packet* packet, PortId to, uint32_t serial) {
   Port* port = ports_.find(to);
   if (port == nullptr || port->serial != serial) return drop(packet, to, Drop::k_tx_down);
   const Port::Route route = port->route(self_, packet->flow_hash);
-  // Ours even if the queue's owner changed since: a second writer for an instant waits for a lock,
-  // that is all.
+  // This worker sends even if it has ceased to own the queue. Two writers for an instant only wait
+  // for each other's lock.
   enqueue(*port, route.queue, route.up, packet);
 }
 
 void TxStage::enqueue(Port& port, uint16_t queue, bool up, Packet* packet) {
   if (!up || (!holds_.empty() && find_hold(port) != nullptr)) {
     const bool patient = priv_of(mbuf_of(*packet)).patient;
-    // By then a hold only empties: one that a guest fills faster than it takes would never end.
+    // A settled port's hold only shrinks. One filled faster than the guest takes frames would never
+    // end.
     if (up && !patient && port.settled(now_ns_))
       return drop(packet, port.id, Drop::k_tx_queue_full);
     const uint64_t until_ns = std::max(port.hold_until_ns(), patient ? now_ns_ + kHoldNs : 0);
@@ -134,7 +138,7 @@ void TxStage::send_batch(Port& port, uint16_t queue) {
   TxBatch& batch = port.batch(self_, queue);
   const uint16_t count = std::exchange(batch.count, 0);
   if (count == 0) return;
-  std::array<uint32_t, kBurst> lengths;  // a device may free what it takes
+  std::array<uint32_t, kBurst> lengths;  // a device may free the frames that it takes
   for (uint16_t i = 0; i < count; ++i) lengths[i] = batch.mbufs[i]->pkt_len;
   uint16_t done = 0;
   for (unsigned tries = 0;;) {
@@ -151,8 +155,8 @@ void TxStage::send_batch(Port& port, uint16_t queue) {
     uint64_t bytes = 0;
     for (uint16_t i = 0; i < done; ++i) bytes += lengths[i];
     PortCell& cell = port.cell(self_);
-    PortCell::add(cell.tx_packets, done);
-    PortCell::add(cell.tx_bytes, bytes);
+    bump(cell.tx_packets, done);
+    bump(cell.tx_bytes, bytes);
     sent_ += done;
     port.note_traffic();
   }
@@ -185,12 +189,14 @@ void TxStage::list_holds(std::vector<EndpointId>& out) const {
   for (const Hold& hold : holds_) out.push_back(hold.endpoint);
 }
 
-// False: the packet stays the caller's. A hold that is there takes all, so that nothing overtakes.
+// Holds the packet for its port. Begins a hold only if `may_begin`; an existing hold takes every
+// packet, so that none is overtaken. Returns false, and leaves the packet with the caller, if it
+// cannot be held.
 bool TxStage::try_hold(Port& port, Packet* packet, bool may_begin, uint64_t until_ns) {
   Hold* hold = find_hold(port);
   if (hold == nullptr) {
     if (!may_begin) return false;
-    flush_port(port);  // what is batched is older; it may begin the hold itself
+    flush_port(port);  // batched frames are older and may begin the hold themselves
     hold = find_hold(port);
   }
   if (hold == nullptr) {
@@ -203,7 +209,7 @@ bool TxStage::try_hold(Port& port, Packet* packet, bool may_begin, uint64_t unti
   if (hold->packets.size() >= most || hold->bytes + packet->len > limits_.bytes) return false;
   bool& patient = priv_of(mbuf_of(*packet)).patient;
   if (!patient && !leaves_buffers(*packet)) return false;
-  patient = true;  // what was let in is not dropped because it is tried in vain
+  patient = true;  // a held frame is not dropped when it is tried without success
   hold->packets.push_back(packet);
   hold->bytes += packet->len;
   set_held();
@@ -211,7 +217,7 @@ bool TxStage::try_hold(Port& port, Packet* packet, bool may_begin, uint64_t unti
 }
 
 void TxStage::flush_port(Port& port) {
-  for (size_t i = 0; i < dirty_.size(); ++i) {  // sending may append
+  for (size_t i = 0; i < dirty_.size(); ++i) {  // send_batch() may append to it
     if (dirty_[i].port == &port) send_batch(port, dirty_[i].queue);
   }
 }
@@ -233,7 +239,8 @@ void TxStage::begin(const ForwardingState& state, uint64_t now_ns) {
   set_held();
 }
 
-// True: nothing of it is left here, or it was begun anew.
+// Sends, redirects or drops held frames by the current location of their endpoint. Returns false if
+// the hold stays as it is. Frames that go back to the port may begin a new hold.
 bool TxStage::release(Hold& hold) {
   Port* port = ports_.find(hold.port);
   if (port != nullptr && port->serial != hold.serial) port = nullptr;
@@ -252,7 +259,7 @@ bool TxStage::release(Hold& hold) {
           return true;
         }
       }
-      // Frozen: as long as that takes, and then some until its rings run.
+      // While the VM is parked the hold lasts, and kHoldNs longer until its rings run.
       if (kind == LocationKind::kParked) hold.until_ns = now_ns_ + kHoldNs;
       if (port != nullptr && now_ns_ < hold.until_ns) return false;
       break;
@@ -264,12 +271,12 @@ bool TxStage::release(Hold& hold) {
   return true;
 }
 
-// Gives the port a burst after the other as long as it takes them. What it does not take stays, and
-// keeps its time unless some went.
+// Gives the port one burst after another as long as it takes them. Frames that it does not take
+// stay held, and keep their deadline unless some were sent.
 void TxStage::refill(Port& port, Hold& hold) {
   const uint64_t sent_before = sent_;
   size_t tried = 0;
-  Hold* left = nullptr;  // begun anew by what came back
+  Hold* left = nullptr;  // a new hold of frames that were not taken
   while (left == nullptr && tried < hold.packets.size()) {
     const size_t end = std::min(tried + kBurst, hold.packets.size());
     for (; tried < end; ++tried) {
@@ -282,7 +289,7 @@ void TxStage::refill(Port& port, Hold& hold) {
     left = find_hold(port);
   }
   if (left == nullptr) return;
-  // It goes before those that were not tried, which stay where they are.
+  // Its frames go before those that were not tried.
   const auto from =
       hold.packets.begin() + static_cast<std::ptrdiff_t>(tried - left->packets.size());
   std::ranges::copy(left->packets, from);
@@ -292,6 +299,7 @@ void TxStage::refill(Port& port, Hold& hold) {
   *left = std::move(hold);
 }
 
+// Hands held frames to the control thread for the peer. Returns whether all were taken.
 bool TxStage::redirect(Hold& hold) {
   size_t done = 0;
   for (; done < hold.packets.size(); ++done) {
@@ -299,14 +307,15 @@ bool TxStage::redirect(Hold& hold) {
     if (!gate_.push_redirected(self_, hold.endpoint, hold.packets[done])) break;
     hold.bytes -= length;
   }
-  redirected_.store(redirected_.load(std::memory_order_relaxed) + done, std::memory_order_relaxed);
+  bump(redirected_, done);
   hold.packets.erase(hold.packets.begin(),
                      hold.packets.begin() + static_cast<std::ptrdiff_t>(done));
   return hold.packets.empty();
 }
 
-// To where the endpoint is now. What an uplink brought, or what was flooded, cannot go out by one:
-// it takes the peers' session while that is open.
+// Sends held frames after their endpoint, which has moved. Frames from an uplink, and flooded ones,
+// cannot leave by an uplink: they are redirected to the peer while the move allows it, else
+// dropped. Returns whether no frame is left.
 bool TxStage::follow(Hold& hold, bool redirect_late) {
   const bool leaves = state_->endpoint(hold.endpoint)->location.kind == LocationKind::kUplink;
   std::vector<Packet*> waiting;
@@ -314,9 +323,9 @@ bool TxStage::follow(Hold& hold, bool redirect_late) {
     const EndpointEntry* from =
         state_->endpoint(state_->owner(PortId(priv_of(mbuf_of(*packet)).origin)));
     const bool from_uplink = from != nullptr && from->kind == EndpointKind::kUplink;
-    const bool flooded = (packet->flags & Packet::kFlooded) != 0;  // has left by the uplink
+    const bool flooded = (packet->flags & Packet::kFlooded) != 0;
     if (!leaves || (!from_uplink && !flooded)) {
-      pipeline_.emit(*state_, hold.endpoint, {&packet, 1});
+      host_.reroute(*state_, hold.endpoint, packet);
     } else if (redirect_late) {
       waiting.push_back(packet);
     } else {

@@ -6,33 +6,28 @@
 #include <sys/prctl.h>
 
 #include <algorithm>
-#include <cstring>
-#include <ctime>
+#include <array>
 #include <random>
 #include <utility>
 
-#include "dataplane/dpdk/env/event_queue.h"
+#include "base/single_writer.h"
 #include "dataplane/dpdk/env/mbuf_packet.h"
+#include "dataplane/dpdk/env/monotonic.h"
 
 namespace godwit::dataplane {
 namespace {
 
-constexpr uint32_t kSilentVisits = 256;  // without a frame, then a queue is left alone
 constexpr uint32_t kKickLookUs = 50;
-constexpr uint32_t kHeldNapUs =
-    100;  // sleep while frames are held: what they wait for may not wake us
-
-void bump(std::atomic<uint64_t>& count, uint64_t by) {
-  count.store(count.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
-}
+// Longest sleep while frames are held. What they wait for may not wake the worker.
+constexpr uint32_t kHeldNapUs = 100;
 
 uint64_t secret() {
   std::random_device chance;
   return uint64_t{chance()} << 32 | chance();
 }
 
-// Whether a burst's buffers can be had. Then they are in this thread's cache of the pool, and its
-// next receive gets them.
+// Returns whether a burst's buffers are available. If so they are now in this thread's cache of the
+// pool, where its next receive finds them.
 bool can_receive(rte_mempool* pool) {
   std::array<rte_mbuf*, kBurst> buffers;
   if (rte_pktmbuf_alloc_bulk(pool, buffers.data(), kBurst) != 0) return false;
@@ -46,18 +41,20 @@ Worker::Worker(const Config& config, const WorkerDeps& deps)
     : config_(config),
       deps_(deps),
       pipeline_(std::make_unique<Pipeline>(config.id, *this, deps.fdb, deps.counters, deps.dedupe,
-                                           config.park, FlowCacheOptions{.seed = secret()})),
-      tx_(std::make_unique<TxStage>(config.id, deps.ports, deps.mail, deps.gate, *pipeline_, *this,
+                                           drops_, config.park,
+                                           FlowCacheOptions{.seed = secret()})),
+      tx_(std::make_unique<TxStage>(config.id, deps.ports, deps.mail, deps.gate, drops_, *this,
                                     config.park)),
       plan_(new WorkerPlan),
-      sleeper_(deps.mail.sleeper(config.id)) {
+      sleeper_(deps.mail.sleeper(config.id)),
+      active_(sleeper_) {
   mail_.reserve(size_t{deps.mail.workers() + 1u} * Mailboxes::kBurstFrames);
 }
 
 Worker::~Worker() { delete plan_.load(); }
 
 std::unique_ptr<WorkerPlan> Worker::set_plan(std::unique_ptr<WorkerPlan> plan) {
-  rx_queues_.store(static_cast<uint32_t>(plan->queues.size()), std::memory_order_relaxed);
+  stats_.rx_queues.store(static_cast<uint32_t>(plan->queues.size()), std::memory_order_relaxed);
   plan->serial = plan_.load(std::memory_order_relaxed)->serial + 1;
   std::unique_ptr<WorkerPlan> old(plan_.exchange(plan.release(), std::memory_order_acq_rel));
   sleeper_.attend();
@@ -65,8 +62,8 @@ std::unique_ptr<WorkerPlan> Worker::set_plan(std::unique_ptr<WorkerPlan> plan) {
 }
 
 void Worker::run() {
-  prctl(PR_SET_TIMERSLACK, 1UL);  // else the kernel adds 50 us to each sleep
-  running_.store(true);
+  prctl(PR_SET_TIMERSLACK, 1UL);  // otherwise the kernel adds 50 us to each sleep
+  stats_.running.store(true);
   deps_.grace.enter(config_.id);
   uint64_t before = rte_rdtsc();
   uint64_t last_busy = before;
@@ -78,7 +75,7 @@ void Worker::run() {
     const bool sleeps = !busy && settle_ && may_sleep();
     deps_.grace.quiescent(config_.id);
     const uint64_t now = rte_rdtsc();
-    bump(stats_.loops, 1);
+    bump(stats_.loops);
     bump(busy ? stats_.busy_cycles : stats_.idle_cycles, now - before);
     before = now;
     if (busy) {
@@ -92,18 +89,18 @@ void Worker::run() {
     }
   }
   deps_.grace.leave(config_.id);
-  running_.store(false);
+  stats_.running.store(false);
 }
 
-// All queues are left alone, or nothing could be told of their frames; announces the sleep, and
-// then nothing has changed that wake() is called for. Else it does not sleep.
+// Announces a sleep and returns true if every queue that can be armed is, and nothing that wake()
+// is called for has changed. Otherwise returns false without an announcement.
 bool Worker::may_sleep() const {
-  if (active_.size() != always_) return false;
+  if (!active_.all_armed()) return false;
   sleeper_.begin();
   bool changed = sleeper_.attention() || stop_.load(std::memory_order_acquire);
   const ForwardingState* state = deps_.state.load();
-  changed = changed || state == nullptr || state->generation != generation_;
-  changed = changed || plan_.load(std::memory_order_acquire)->serial != plan_serial_;
+  changed = changed || state == nullptr ||
+            !active_.current(*state, *plan_.load(std::memory_order_acquire));
   for (uint16_t sender = 0; sender <= deps_.mail.workers() && !changed; ++sender) {
     changed = sender != config_.id.value && deps_.mail.waiting(sender, config_.id);
   }
@@ -113,32 +110,32 @@ bool Worker::may_sleep() const {
 
 uint32_t Worker::sleep_limit_us() const {
   uint32_t limit_us = config_.max_sleep_us;
-  if (always_ > 0) limit_us = std::min(limit_us, config_.poll_us);
+  if (active_.any_always()) limit_us = std::min(limit_us, config_.poll_us);
   if (pipeline_->holding() || tx_->held() != 0) limit_us = std::min(limit_us, kHeldNapUs);
   return limit_us;
 }
 
 void Worker::sleep() {
-  // Naps grow while something has to be polled; kicks need no such care.
+  // While a queue has to be polled, naps begin short and grow.
   const uint32_t limit_us = sleep_limit_us();
-  sleep_us_ = always_ > 0 ? std::min(std::max(sleep_us_ * 2, 1u), limit_us) : limit_us;
+  sleep_us_ = active_.any_always() ? std::min(std::max(sleep_us_ * 2, 1u), limit_us) : limit_us;
   Sleeper::Tags kicked;
   const uint64_t began = monotonic_ns();
   deps_.grace.leave(config_.id);
   const size_t count = sleeper_.sleep(sleep_us_, kicked);
   deps_.grace.enter(config_.id);
-  const WorkerPlan* plan = plan_.load(std::memory_order_acquire);
-  if (plan->serial == plan_serial_) activate(*plan, count, kicked);
+  active_.activate(*plan_.load(std::memory_order_acquire), count, kicked);
   looked_cycles_ = rte_rdtsc();
-  bump(stats_.sleeps, 1);
+  bump(stats_.sleeps);
   bump(stats_.slept_ns, monotonic_ns() - began);
 }
 
-// True: there was something to do.
+// Returns whether there was work to do.
 bool Worker::loop_once() {
-  // One state for the whole loop: what is held or parked and what arrives now must agree on where
-  // it goes, or newer frames would overtake older ones.
-  collect_mail();  // before the state: what was sent after a publication is judged by it
+  // One state serves the whole loop. If held, parked and new frames used different locations, newer
+  // frames could overtake older ones. The mail is collected before the state is loaded: a packet
+  // that the control thread sends after publishing state N is forwarded by state N or a later one.
+  collect_mail();
   const ForwardingState* state = deps_.state.load();
   if (state == nullptr) return false;
   WorkerPlan* plan = plan_.load(std::memory_order_acquire);
@@ -147,15 +144,15 @@ bool Worker::loop_once() {
   unsigned work = take_mail(*state);
   work += drain(*state);
   work += poll(*state, *plan, static_cast<uint32_t>(now_ns / 1'000'000'000u));
-  drain(*state);  // what came for a redirected endpoint need not wait for the next loop
+  drain(*state);  // new frames for a redirected endpoint need not wait for the next loop
   tx_->flush();
   bump(stats_.tx_packets, tx_->sent() - stats_.tx_packets.load(std::memory_order_relaxed));
-  show_waiting();
+  publish_held();
   deps_.gate.notify(config_.id);
   return work != 0;
 }
 
-// How many frames left the park.
+// Returns the number of frames that left the park.
 unsigned Worker::drain(const ForwardingState& state) {
   if (!pipeline_->holding()) return 0;
   const uint32_t held = pipeline_->parking().held();
@@ -210,56 +207,17 @@ void Worker::handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigne
   }
 }
 
-// After a change of the plan all queues are polled; after a change of rings or endpoints each is
-// looked at once, at least.
-void Worker::note_changes(const ForwardingState& state, WorkerPlan& plan) {
-  const bool attend = sleeper_.take_attention();
-  const bool other_plan = plan.serial != plan_serial_;
-  const bool other_endpoints = state.places_changed != places_changed_;
-  generation_ = state.generation;
-  if (!attend && !other_plan && !other_endpoints) return;
-  places_changed_ = state.places_changed;
-  plan_serial_ = plan.serial;
-  if (other_plan) {
-    sleeper_.forget();
-    active_.clear();
-    is_active_.assign(plan.queues.size(), false);
-  }
-  always_ = 0;
-  for (uint32_t i = 0; i < plan.queues.size(); ++i) {
-    plan.queues[i].always = false;
-    if (is_active_[i]) continue;
-    is_active_[i] = true;
-    active_.push_back(i);
-    plan.queues[i].port->disarm(plan.queues[i].queue);
-    plan.queues[i].silent = kSilentVisits - 1;
-  }
-}
-
-void Worker::activate(const WorkerPlan& plan, size_t count, const Sleeper::Tags& queues) {
-  for (size_t k = 0; k < count; ++k) {
-    const uint32_t i = queues[k];
-    if (i >= plan.queues.size() || is_active_[i]) continue;
-    is_active_[i] = true;
-    active_.push_back(i);
-    plan.queues[i].port->disarm(plan.queues[i].queue);
-  }
-}
-
-// A silent queue: true if it need not be polled any more. `frames`: what came by it meanwhile.
+// Arms a silent queue. Returns true if it need not be polled any more. Sets `frames` to the number
+// of frames that came by it meanwhile.
 bool Worker::leave_alone(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t index,
                          uint32_t now_s, unsigned& frames) {
   if (!state.polled(rx.port->id)) return true;
   switch (rx.port->arm(rx.queue, sleeper_, index, rx.watched)) {
     case Port::Arm::kDormant: return true;
-    case Port::Arm::kPolled:
-      rx.always = true;
-      ++always_;
-      return false;
+    case Port::Arm::kPolled: active_.mark_always(rx); return false;
     case Port::Arm::kArmed: break;
   }
-  // Without buffers nothing comes by a full ring either, and its guest would have nothing to kick
-  // for, ever.
+  // Without buffers nothing can be received, and a guest whose ring is full never kicks again.
   if (can_receive(rx.pool)) {
     frames = poll_queue(state, rx, now_s);
     if (frames == 0) return true;
@@ -270,40 +228,40 @@ bool Worker::leave_alone(const ForwardingState& state, WorkerPlan::RxQueue& rx, 
 
 unsigned Worker::poll(const ForwardingState& state, WorkerPlan& plan, uint32_t now_s) {
   busy_before_ = std::exchange(busy_, {});
-  note_changes(state, plan);
+  active_.follow(state, plan);
   if (active_.size() < plan.queues.size() &&
       now_cycles_ - looked_cycles_ > rte_get_tsc_hz() / 1'000'000 * kKickLookUs) {
     looked_cycles_ = now_cycles_;
     Sleeper::Tags kicked;
-    activate(plan, sleeper_.sleep(0, kicked), kicked);
+    active_.activate(plan, sleeper_.sleep(0, kicked), kicked);
   }
   unsigned total = 0;
   for (size_t k = 0; k < active_.size();) {
     const uint32_t index = active_[k];
     WorkerPlan::RxQueue& rx = plan.queues[index];
     if (in_debt(*rx.port)) {
-      ++k;  // not looked at, and so not silent either: left alone now, it would have nobody to kick
-            // for what waits there
+      // Not polled, and so not silent: if it were armed now, nothing would report its waiting
+      // frames.
+      ++k;
       continue;
     }
     const unsigned count = poll_queue(state, rx, now_s);
     total += count;
-    const bool silent = rx.silent >= kSilentVisits || (settle_ && count == 0);
+    const bool silent = rx.silent >= PollSet::kSilentVisits || (settle_ && count == 0);
     unsigned late = 0;
     if (!silent || rx.always || !leave_alone(state, rx, index, now_s, late)) {
       total += late;
       ++k;
       continue;
     }
-    is_active_[index] = false;
-    active_[k] = active_.back();
-    active_.pop_back();
+    active_.retire(k);
   }
   bump(stats_.rx_packets, total);
   return total;
 }
 
-// Its packets' misses have cost more than its share, and others have packets, too.
+// Returns whether the port is not to be polled: its flow cache misses have used up its share, and
+// other ports have packets.
 bool Worker::in_debt(Port& port) {
   const uint64_t share =
       port.kind == PortKind::kVhost ? MissBudget::kVmShare : MissBudget::kUplinkShare;
@@ -315,11 +273,11 @@ unsigned Worker::poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& r
   Port& port = *rx.port;
   std::array<rte_mbuf*, kBurst> mbufs;
   PortCell& cell = port.cell(config_.id);
-  // A port whose policy is not in place waits: its frames stay in the guest's ring.
+  // A port whose policy is not in place is not polled: its frames stay in the guest's ring.
   const uint16_t count =
       state.polled(port.id) ? port.receive(rx.queue, rx.pool, mbufs.data(), kBurst) : uint16_t{0};
   if (count == 0) {
-    if (rx.silent < kSilentVisits) ++rx.silent;
+    if (rx.silent < PollSet::kSilentVisits) ++rx.silent;
     return 0;
   }
   rx.silent = 0;
@@ -331,15 +289,15 @@ unsigned Worker::poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& r
     Packet* packet = packet_of(mbufs[i]);
     bytes += packet->len;
     if (mbufs[i]->nb_segs > 1) {
-      pipeline_->count_drop(port.id, Drop::k_too_big);
+      drops_.count(port.id, Drop::k_too_big);
       rte_pktmbuf_free(mbufs[i]);
       continue;
     }
     rte_prefetch0(packet->data);
     packets[whole++] = packet;
   }
-  PortCell::add(cell.rx_packets, count);
-  PortCell::add(cell.rx_bytes, bytes);
+  bump(cell.rx_packets, count);
+  bump(cell.rx_bytes, bytes);
   port.note_traffic();
   const uint64_t misses_before = pipeline_->miss_cycles();
   if (whole > 0) pipeline_->process(state, port.id, {packets.data(), whole}, now_s);
@@ -347,36 +305,16 @@ unsigned Worker::poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& r
   return count;
 }
 
-void Worker::show_waiting() {
-  if (waiting_shown_.empty() && !pipeline_->holding() && tx_->held() == 0) return;
+void Worker::publish_held() {
+  if (held_.empty() && !pipeline_->holding() && tx_->held() == 0) return;
   const std::vector<EndpointId>& parked = pipeline_->parking().endpoints();
-  waiting_now_.assign(parked.begin(), parked.end());
-  tx_->list_holds(waiting_now_);
-  if (waiting_now_ == waiting_shown_) return;
-  const uint32_t sequence = waiting_.sequence.load(std::memory_order_relaxed);
-  waiting_.sequence.store(sequence + 1, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
-  waiting_.count.store(static_cast<uint32_t>(waiting_now_.size()), std::memory_order_relaxed);
-  for (size_t i = 0; i < std::min(waiting_now_.size(), kWaitingShown); ++i) {
-    waiting_.endpoints[i].store(waiting_now_[i].value, std::memory_order_relaxed);
-  }
-  waiting_.sequence.store(sequence + 2, std::memory_order_release);
-  waiting_shown_.swap(waiting_now_);
+  held_now_.assign(parked.begin(), parked.end());
+  tx_->list_holds(held_now_);
+  held_.publish(held_now_);
 }
 
 uint64_t Worker::parked(EndpointId endpoint) const {
-  bool there = false;
-  for (;;) {
-    const uint32_t before = waiting_.sequence.load(std::memory_order_acquire);
-    const uint32_t count = waiting_.count.load(std::memory_order_relaxed);
-    there = count > kWaitingShown;
-    for (size_t i = 0; i < std::min<size_t>(count, kWaitingShown); ++i) {
-      there |= waiting_.endpoints[i].load(std::memory_order_relaxed) == endpoint.value;
-    }
-    std::atomic_thread_fence(std::memory_order_acquire);
-    if ((before & 1) == 0 && waiting_.sequence.load(std::memory_order_relaxed) == before) break;
-  }
-  if (!there) return 0;
+  if (!held_.contains(endpoint)) return 0;
   return std::max<uint64_t>(1, uint64_t{pipeline_->parking().held()} + tx_->held());
 }
 
@@ -385,8 +323,8 @@ WorkerInfo Worker::info() const {
   out.id = config_.id;
   out.cpu = config_.cpu;
   out.numa_node = config_.node;
-  out.running = running_.load();
-  out.rx_queues = rx_queues_.load(std::memory_order_relaxed);
+  out.running = stats_.running.load();
+  out.rx_queues = stats_.rx_queues.load(std::memory_order_relaxed);
   out.loops = stats_.loops.load(std::memory_order_relaxed);
   out.rx_packets = stats_.rx_packets.load(std::memory_order_relaxed);
   out.tx_packets = stats_.tx_packets.load(std::memory_order_relaxed);
@@ -423,7 +361,7 @@ void Worker::free(std::span<Packet* const> packets) {
 void Worker::transmit(std::span<const Output> outputs) { tx_->add(outputs); }
 
 bool Worker::redirect(EndpointId endpoint, Packet* packet) {
-  // What was held is older: it goes first.
+  // Held frames are older and go first.
   if (tx_->held() != 0 && tx_->holds(endpoint)) return false;
   return deps_.gate.push_redirected(config_.id, endpoint, packet);
 }
@@ -431,6 +369,10 @@ bool Worker::redirect(EndpointId endpoint, Packet* packet) {
 void Worker::punt(EndpointId uplink, const Packet& packet) {
   Packet* copy = clone(packet);
   if (copy != nullptr && !deps_.gate.push_announcement(config_.id, uplink, copy)) free({&copy, 1});
+}
+
+void Worker::reroute(const ForwardingState& state, EndpointId endpoint, Packet* packet) {
+  pipeline_->emit(state, endpoint, {&packet, 1});
 }
 
 void Worker::finish() {

@@ -1,80 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One worker: a thread on its CPU that takes frames from its queues through its pipeline and out.
+// One worker: a thread on its own CPU that takes frames from its queues through its pipeline and
+// out.
 //
 //   loop: load the state and the plan once
-//         held frames that can go, mail, parked frames, then each rx queue -> pipeline -> tx
-//         batches send the batches; report quiescent; idle: spin, then sleep (offline for RCU)
+//         send held frames that can go, take mail, release parked frames
+//         poll each active rx queue -> pipeline -> tx batches
+//         send the batches; report a quiescent state
+//         if idle: spin, then sleep (offline for grace periods)
 //
-// A port whose packets are mostly unknown to the flow cache is polled less while others have
+// A port whose packets are mostly unknown to the flow cache is polled less while other ports have
 // packets (miss_budget.h).
 //
-// A queue that has been silent for long is armed and left alone: its guest is asked to kick, and
-// the kick ends the worker's sleep, or is looked for every kKickLookUs while it is busy. So
-// hundreds of idle ports cost nothing, neither a busy worker nor one that goes to sleep. Before it
-// sleeps the worker arms what is left. A queue that cannot be armed is polled on: the worker then
-// sleeps in short naps. A queue whose rings do not run, or whose policy is not in place, is
-// dormant; what changes that makes the worker look at all queues once (Sleeper::attend(), another
-// endpoint table).
+// After kSilentVisits empty polls the worker arms a queue: it enables the guest's kicks and stops
+// polling. A kick ends the worker's sleep; while the worker is busy it looks for kicks every
+// kKickLookUs. Hundreds of idle ports therefore cost neither a busy worker nor one that goes to
+// sleep anything. Before it sleeps the worker arms the remaining queues. A queue that cannot be
+// armed is polled on, and the worker then sleeps in short naps. A queue whose rings do not run, or
+// whose policy is not in place, is dormant. Changes that end this make the worker look at all
+// queues once: Sleeper::attend(), or a new endpoint table.
 //
-// What workers share, and when a line of it is written. None is written for a packet that is
-// received, switched and sent:
-//   StateCell, tables, endpoints   by control when it publishes
-//   Fdb                            by a worker that learns an address, or sees it for the first
-//   time in a second CounterBank                    cells by their own worker, apart from each
-//   other's GroupDedupe                    frames to a group, while a VM moves QsbrGrace a token a
-//   worker, once a loop Mempools                       a cache a worker; what it spills or lacks
-//   goes by the pool's ring, many buffers at once Mailboxes, WorkerGate                rings, a
-//   burst at once: what is for another worker's queue, or for the control thread PortCell, Stats a
-//   line or more for each worker
-// `scripts/bench scale` shows that several workers together do as many times what one does.
+// Workers share the following. No line of it is written for a packet that is received, switched and
+// sent:
 //
-// Invariants: what the worker found by the state, the plan or the port directory is not kept across
-// loops.
+//   StateCell, tables, endpoints  written by the control thread when it publishes
+//   Fdb                           written by a worker that learns an address, or sees it for the
+//                                 first time in a second
+//   CounterBank                   each worker writes cells of its own, on lines of their own
+//   GroupDedupe                   written for frames to a group while a VM moves
+//   QsbrGrace                     one token for each worker, once a loop
+//   Mempools                      a cache for each worker; excess and lack go through the pool's
+//                                 ring, many buffers at once
+//   Mailboxes, WorkerGate         rings, a burst at once: frames for another worker's queue or for
+//                                 the control thread
+//   PortCell, Stats               one line or more for each worker
 //
-// Thread safety: run() on the worker's lcore; the PipelineHost calls from its pipeline. set_plan(),
-// request_stop() by the control thread; info(), parked() and pipeline() counts by it at any time;
-// finish() by it after run() has returned.
+// `scripts/bench scale` shows that throughput grows with the number of workers.
+//
+// Invariant: pointers found by the state, the plan or the port directory are not kept across loops.
+//
+// Thread safety: run() and the host calls on the worker's lcore; set_plan() and request_stop() by
+// the control thread; info(), parked() and counts by any thread; finish() by the control thread
+// after run() has returned.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
-#include "dataplane/dpdk/env/mbuf_packet.h"
 #include "dataplane/dpdk/env/mempools.h"
 #include "dataplane/dpdk/env/qsbr.h"
 #include "dataplane/dpdk/env/sleeper.h"
 #include "dataplane/dpdk/port/port.h"
+#include "dataplane/dpdk/port/port_directory.h"
+#include "dataplane/dpdk/worker/held_endpoints.h"
 #include "dataplane/dpdk/worker/mailboxes.h"
+#include "dataplane/dpdk/worker/poll_set.h"
+#include "dataplane/dpdk/worker/tx_host.h"
 #include "dataplane/dpdk/worker/tx_stage.h"
 #include "dataplane/dpdk/worker/worker_gate.h"
 #include "dataplane/dpdk/worker/worker_info.h"
+#include "dataplane/dpdk/worker/worker_plan.h"
+#include "dataplane/pipeline/drop_counters.h"
 #include "dataplane/pipeline/pipeline.h"
 
 namespace godwit::dataplane {
 
-// What a worker polls. The control thread makes a new one for each change and frees the old after a
-// grace period.
-struct WorkerPlan {
-  struct RxQueue {
-    Port* port = nullptr;
-    uint16_t queue = 0;
-    rte_mempool* pool =
-        nullptr;  // what its frames go to; a device has one of its own, of the same kind
-    // The worker's.
-    uint32_t silent = 0;   // visits without a frame
-    uint32_t watched = 0;  // Port::arm's
-    bool always = false;   // nothing tells of its frames
-  };
-  std::vector<RxQueue> queues;
-  uint64_t serial = 0;  // no two plans of a worker have the same
-};
-
-// Everything a worker shares; outlives it.
+// What all workers share. Outlives them.
 struct WorkerDeps {
   StateCell& state;
   Fdb& fdb;
@@ -87,7 +81,7 @@ struct WorkerDeps {
   const PortDirectory& ports;
 };
 
-class Worker final : public PipelineHost {
+class Worker final : public PipelineHost, public TxHost {
  public:
   struct Config {
     WorkerId id;
@@ -107,23 +101,24 @@ class Worker final : public PipelineHost {
     stop_.store(true, std::memory_order_release);
     wake();
   }
-  // Any thread. What it waits for may have come: a state was published.
+  // Any thread. Wakes the worker, for example because a state was published.
   void wake() { sleeper_.wake(); }
-  // Any thread. Rings have started or stopped.
+  // Any thread. Makes the worker look at all queues, because rings have started or stopped.
   void attend() { sleeper_.attend(); }
-  // Lets go of all that is parked, held or in the mail.
+  // Frees all frames that are parked, held or in the mail.
   void finish();
 
-  // The one that was there: free it after a grace period.
+  // Replaces the plan. Returns the old one, to be freed after a grace period.
   std::unique_ptr<WorkerPlan> set_plan(std::unique_ptr<WorkerPlan> plan);
   [[nodiscard]] const Config& config() const { return config_; }
   [[nodiscard]] WorkerInfo info() const;
   [[nodiscard]] const Pipeline& pipeline() const { return *pipeline_; }
+  [[nodiscard]] const DropCounters& drops() const { return drops_; }
   [[nodiscard]] uint64_t redirected() const {
     return tx_->redirected() + pipeline_->counts().redirected.load(std::memory_order_relaxed);
   }
-  // Frames held here for the endpoint: 0 exactly when there are none; else all that are held, at
-  // most.
+  // Returns 0 exactly if no frame for the endpoint is parked or held here, else at most the number
+  // of all frames that are.
   [[nodiscard]] uint64_t parked(EndpointId endpoint) const;
 
   Packet* clone(const Packet& packet) override;
@@ -132,10 +127,12 @@ class Worker final : public PipelineHost {
   bool may_wait(const Packet& packet) override { return leaves_buffers(packet); }
   bool redirect(EndpointId endpoint, Packet* packet) override;
   void punt(EndpointId uplink, const Packet& packet) override;
+  void reroute(const ForwardingState& state, EndpointId endpoint, Packet* packet) override;
 
  private:
-  static constexpr size_t kWaitingShown = 62;
   struct Stats {
+    std::atomic<bool> running{false};
+    std::atomic<uint32_t> rx_queues{0};
     std::atomic<uint64_t> loops{0};
     std::atomic<uint64_t> rx_packets{0};
     std::atomic<uint64_t> tx_packets{0};
@@ -144,46 +141,8 @@ class Worker final : public PipelineHost {
     std::atomic<uint64_t> sleeps{0};
     std::atomic<uint64_t> slept_ns{0};
   };
-  // Endpoints with frames parked or held here, for parked(): a sequence lock, since the worker
-  // never waits.
-  struct Waiting {
-    std::atomic<uint32_t> sequence{0};
-    std::atomic<uint32_t> count{0};  // above kWaitingShown: more than are listed
-    std::array<std::atomic<uint32_t>, kWaitingShown> endpoints{};
-  };
-
-  bool loop_once();
-  unsigned drain(const ForwardingState& state);
-  void collect_mail();
-  unsigned take_mail(const ForwardingState& state);
-  void handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigned count);
-  unsigned poll(const ForwardingState& state, WorkerPlan& plan, uint32_t now_s);
-  [[nodiscard]] bool in_debt(Port& port);
-  unsigned poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t now_s);
-  void show_waiting();
-  void note_changes(const ForwardingState& state, WorkerPlan& plan);
-  void activate(const WorkerPlan& plan, size_t count, const Sleeper::Tags& queues);
-  bool leave_alone(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t index,
-                   uint32_t now_s, unsigned& frames);
-  [[nodiscard]] bool may_sleep() const;
-  [[nodiscard]] uint32_t sleep_limit_us() const;
-  void sleep();
-
-  const Config config_;
-  WorkerDeps deps_;
-  std::unique_ptr<Pipeline> pipeline_;
-  std::unique_ptr<TxStage> tx_;
-  std::atomic<WorkerPlan*> plan_;
-  std::atomic<bool> stop_{false};
-  std::atomic<bool> running_{false};
-  std::atomic<uint32_t> rx_queues_{0};
-  Stats stats_;
-  Waiting waiting_;
-
-  // The worker's own.
-  uint64_t now_cycles_ = 0;  // at the start of this loop
-  // Who brought frames in the last loop, and in this one.
-  struct Busy {
+  // The ports that brought frames in one loop.
+  struct BusyPorts {
     PortId port;
     bool several = false;
     [[nodiscard]] bool other_than(PortId id) const {
@@ -194,23 +153,44 @@ class Worker final : public PipelineHost {
       port = id;
     }
   };
-  Busy busy_before_;
-  Busy busy_;
+
+  bool loop_once();
+  unsigned drain(const ForwardingState& state);
+  void collect_mail();
+  unsigned take_mail(const ForwardingState& state);
+  void handle_mail(const ForwardingState& state, rte_mbuf** mbufs, unsigned count);
+  unsigned poll(const ForwardingState& state, WorkerPlan& plan, uint32_t now_s);
+  [[nodiscard]] bool in_debt(Port& port);
+  unsigned poll_queue(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t now_s);
+  void publish_held();
+  bool leave_alone(const ForwardingState& state, WorkerPlan::RxQueue& rx, uint32_t index,
+                   uint32_t now_s, unsigned& frames);
+  [[nodiscard]] bool may_sleep() const;
+  [[nodiscard]] uint32_t sleep_limit_us() const;
+  void sleep();
+
+  const Config config_;
+  WorkerDeps deps_;
+  DropCounters drops_;
+  std::unique_ptr<Pipeline> pipeline_;
+  std::unique_ptr<TxStage> tx_;
+  std::atomic<WorkerPlan*> plan_;
+  std::atomic<bool> stop_{false};
+  Stats stats_;
+  HeldEndpoints held_;
+
+  // Used by the worker only.
   Sleeper& sleeper_;
-  std::vector<uint32_t> active_;  // queues that are polled, by their place in the plan; the others
-                                  // are armed or dormant
-  std::vector<bool> is_active_;   // by place in the plan
-  size_t always_ = 0;             // of the active ones: those that nothing wakes us for
-  uint64_t plan_serial_ = 0;      // what was seen of the plan and the state
-  uint64_t generation_ = 0;
-  uint64_t places_changed_ = 0;
-  uint64_t looked_cycles_ = 0;  // when kicks of armed queues were last looked for
-  bool settle_ =
-      false;  // nothing came for long: this loop arms what it can, then the worker may sleep
+  PollSet active_;
+  uint64_t now_cycles_ = 0;     // at the start of this loop
+  BusyPorts busy_before_;       // in the last loop
+  BusyPorts busy_;              // in this loop
+  uint64_t looked_cycles_ = 0;  // the last look for kicks of armed queues
+  // The worker has been idle for a while: this loop arms what it can, and the worker may sleep.
+  bool settle_ = false;
   uint32_t sleep_us_ = 0;
   std::vector<rte_mbuf*> mail_;  // of this loop, by sender
-  std::vector<EndpointId> waiting_now_;
-  std::vector<EndpointId> waiting_shown_;
+  std::vector<EndpointId> held_now_;
 };
 
 }  // namespace godwit::dataplane

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "dataplane/dpdk/port/port.h"
 #include "dataplane/dpdk/worker/worker.h"
 
 namespace godwit::dataplane {
@@ -64,7 +65,7 @@ size_t WorkerGate::take(rte_ring* ring, std::vector<Frame>& out, size_t most) {
 }
 
 size_t WorkerGate::take_redirected(std::vector<Frame>& out, size_t most) {
-  awake_.store(false);  // before looking, so that what is pushed from here on wakes us again
+  awake_.store(false);  // cleared first, so that frames pushed from here on wake this thread again
   size_t taken = 0;
   for (size_t lanes = 0; lanes < lanes_.size() && taken < most; ++lanes) {
     taken += take(lanes_[next_lane_]->redirected.get(), out, most - taken);
@@ -91,8 +92,8 @@ WorkerId WorkerGate::worker_for(EndpointId endpoint) const {
 
 bool WorkerGate::send(const Frame& frame, MailKind kind) {
   const WorkerId worker = worker_for(frame.endpoint);
-  // A frame of impossible size is the sender's defect: take it, so that the caller does not try for
-  // ever.
+  // A frame of impossible size is a defect of its sender. It is discarded as if it were sent, so
+  // that the caller does not retry without end.
   if (frame.bytes.size() < kEthernetBytes || frame.bytes.size() > kMaxFrameBytes) return true;
   if (frame.bytes.size() > kSmallFrameBytes && !pools_.need_large()) return false;
   Packet* packet = pools_.copy_of(lanes_[worker.value]->node, frame.bytes.data(),
@@ -130,11 +131,10 @@ uint64_t WorkerGate::parked(EndpointId endpoint) const {
 WindowTotals WorkerGate::totals() const {
   WindowTotals out;
   for (const Worker* worker : workers_) {
-    const Pipeline& pipeline = worker->pipeline();
-    out.parked += pipeline.counts().parked.load(std::memory_order_relaxed);
+    out.parked += worker->pipeline().counts().parked.load(std::memory_order_relaxed);
     for (uint16_t port = 0; port <= kMaxPorts; ++port) {
-      out.park_overflow += pipeline.drops(PortId(port), Drop::k_park_overflow);
-      out.redirect_duplicate += pipeline.drops(PortId(port), Drop::k_redirect_duplicate);
+      out.park_overflow += worker->drops().read(PortId(port), Drop::k_park_overflow);
+      out.redirect_duplicate += worker->drops().read(PortId(port), Drop::k_redirect_duplicate);
     }
   }
   return out;

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// PacketGate by rings: for each worker one ring of frames that it redirected and one of
-// announcements it saw; what goes the other way lands in the worker's mailbox.
+// The PacketGate between the control thread and the workers. Each worker has one ring of redirected
+// frames and one of announcements that it saw. Frames in the other direction go to the worker's
+// mailbox.
 //
-// Bounded: kRedirectFrames for each worker, then push_redirected() says no and the worker keeps the
-// frame; 256 announcements, then new ones are not shown. `wake` is called at most once between two
-// visits of the control thread.
+// Bounds: kRedirectFrames for each worker, after which push_redirected() fails and the worker keeps
+// the frame; kAnnouncements, after which new announcements are discarded. `wake` is called at most
+// once between two visits of the control thread.
 //
-// Thread safety: push_*() and notify() by the worker named; the rest by the control thread.
+// Thread safety: push_*() and notify() by the named worker; the rest by the control thread.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -17,8 +19,9 @@
 
 #include "dataplane/dpdk/env/mbuf_packet.h"
 #include "dataplane/dpdk/env/mempools.h"
-#include "dataplane/dpdk/port/port.h"
+#include "dataplane/dpdk/port/port_directory.h"
 #include "dataplane/dpdk/worker/mailboxes.h"
+#include "dataplane/dpdk/worker/ring.h"
 #include "dataplane/packet_gate.h"
 #include "dataplane/state/forwarding_state.h"
 
@@ -37,14 +40,14 @@ class WorkerGate final : public PacketGate {
                                                     const StateCell& state,
                                                     std::function<void()> wake);
 
-  // Workers. False: full, the packet stays the caller's.
+  // Workers. Each returns false, and leaves the packet with the caller, if the ring is full.
   bool push_redirected(WorkerId worker, EndpointId endpoint, Packet* packet) {
     return push(*lanes_[worker.value], lanes_[worker.value]->redirected.get(), endpoint, packet);
   }
   bool push_announcement(WorkerId worker, EndpointId uplink, Packet* copy) {
     return push(*lanes_[worker.value], lanes_[worker.value]->announced.get(), uplink, copy);
   }
-  // Workers, at the end of a loop: wakes the control thread if something was pushed.
+  // Workers, at the end of a loop. Wakes the control thread if something was pushed.
   void notify(WorkerId worker) {
     Lane& lane = *lanes_[worker.value];
     if (!lane.pushed) return;
@@ -62,15 +65,15 @@ class WorkerGate final : public PacketGate {
   [[nodiscard]] uint64_t parked(EndpointId endpoint) const override;
   [[nodiscard]] WindowTotals totals() const override;
 
-  // Control thread, before start(): whose parks parked() looks at.
+  // Control thread, before the workers start. Sets the workers that parked() and totals() ask.
   void set_workers(std::vector<const Worker*> workers) { workers_ = std::move(workers); }
-  // Control thread, after the workers have ended.
+  // Control thread, after the workers have ended. Frees the frames in the rings.
   void abandon();
 
  private:
   struct alignas(64) Lane {
     int node = 0;
-    bool pushed = false;  // the worker's, since notify()
+    bool pushed = false;  // since the last notify(); used by the worker only
     RingPtr redirected;
     RingPtr announced;
   };
@@ -90,8 +93,8 @@ class WorkerGate final : public PacketGate {
   std::vector<std::unique_ptr<Lane>> lanes_;  // by worker
   std::vector<const Worker*> workers_;
   size_t next_lane_ = 0;
-  std::array<uint64_t, kDropCount> drops_{};  // the control thread's
-  std::atomic<bool> awake_{false};  // the control thread was woken and has not looked since
+  std::array<uint64_t, kDropCount> drops_{};  // used by the control thread only
+  std::atomic<bool> awake_{false};  // the control thread was woken and has not visited since
 };
 
 }  // namespace godwit::dataplane

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The report of one worker: its place and what it has done. No rte_ header is included here.
+// A report on one worker: its placement and its counts. No rte_ header is included here.
 //
 // Thread safety: values.
 #pragma once
@@ -20,12 +20,12 @@ struct WorkerInfo {
   uint64_t loops = 0;
   uint64_t rx_packets = 0;
   uint64_t tx_packets = 0;
-  uint64_t busy_cycles = 0;  // of loops that had something to do
-  uint64_t idle_cycles = 0;  // of those that had not, sleeps left out
+  uint64_t busy_cycles = 0;  // of loops with work
+  uint64_t idle_cycles = 0;  // of loops without work, not counting sleeps
   uint64_t sleeps = 0;
   uint64_t slept_ns = 0;
   uint64_t cycles_per_second = 0;
-  uint32_t held = 0;  // packets parked now
+  uint32_t held = 0;  // packets parked or held now
 };
 
 }  // namespace godwit::dataplane

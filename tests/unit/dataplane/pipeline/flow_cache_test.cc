@@ -217,10 +217,12 @@ class CacheOracle {
  private:
   struct Side {
     Side(WorkerId worker, CounterBank& counters, size_t entries)
-        : pipeline(worker, host, fdb, counters, dedupe, ParkLimits{64, 1u << 20}, {entries, 9}) {}
+        : pipeline(worker, host, fdb, counters, dedupe, drops, ParkLimits{64, 1u << 20},
+                   {entries, 9}) {}
     TestHost host;
     Fdb fdb{1024, 300};
     GroupDedupe dedupe;
+    DropCounters drops;
     Pipeline pipeline;
   };
 
@@ -418,8 +420,8 @@ class CacheOracle {
     for (uint16_t port = 0; port <= 4; ++port) {
       const PortId counted = port == 4 ? PortId{} : PortId{port};
       for (size_t d = 0; d < kDropCount; ++d) {
-        EXPECT_EQ(cached_.pipeline.drops(counted, static_cast<Drop>(d)),
-                  plain_.pipeline.drops(counted, static_cast<Drop>(d)))
+        EXPECT_EQ(cached_.drops.read(counted, static_cast<Drop>(d)),
+                  plain_.drops.read(counted, static_cast<Drop>(d)))
             << drop_name(static_cast<Drop>(d)) << " at port " << port;
       }
     }

@@ -6,7 +6,7 @@
 namespace godwit::dataplane {
 namespace {
 
-TEST(Parking, GivesBackInOrderWithWhoSentIt) {
+TEST(Parking, Pop_ReturnsPacketsInOrderWithOrigin) {
   Parking parking({100, 1u << 20});
   std::vector<Packet> packets(50);
   for (uint32_t i = 0; i < 50; ++i) {
@@ -26,7 +26,7 @@ TEST(Parking, GivesBackInOrderWithWhoSentIt) {
   EXPECT_EQ(parking.parked_total(), 50u);
 }
 
-TEST(Parking, IsBoundedInPacketsAndBytesForEachEndpoint) {
+TEST(Parking, Push_OverLimitOfEndpoint_Fails) {
   Packet small;
   small.len = 10;
   Parking by_count({3, 1000});
@@ -41,10 +41,10 @@ TEST(Parking, IsBoundedInPacketsAndBytesForEachEndpoint) {
   EXPECT_FALSE(by_bytes.push(EndpointId{1}, &big, {}));
   EXPECT_TRUE(by_bytes.push(EndpointId{1}, &small, {}));
   by_bytes.pop(EndpointId{1});
-  EXPECT_TRUE(by_bytes.push(EndpointId{1}, &big, {})) << "room is given back";
+  EXPECT_TRUE(by_bytes.push(EndpointId{1}, &big, {})) << "pop() gives the room back";
 }
 
-TEST(Parking, APacketTooBigForAnyRoomLeavesNoFifoBehind) {
+TEST(Parking, Push_PacketOverByteLimit_LeavesNoFifo) {
   Packet big;
   big.len = 600;
   Parking parking({100, 500});
@@ -53,7 +53,7 @@ TEST(Parking, APacketTooBigForAnyRoomLeavesNoFifoBehind) {
   EXPECT_EQ(parking.pop(EndpointId{1}), nullptr);
 }
 
-TEST(Parking, AFifoFilledAsFastAsItDrainsDoesNotGrow) {
+TEST(Parking, Fifo_NeverEmpty_DoesNotGrow) {
   Parking parking({100000, 1u << 30});
   std::vector<Packet> packets(10);
   for (auto& packet : packets) packet.len = 1;

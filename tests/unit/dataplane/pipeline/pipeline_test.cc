@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packets in, packets out: a Pipeline with a PolicyStore behind it and a host that records what it
-// is given. After each test every packet that went in, or was copied, has come out exactly once.
+// Packets in, packets out: a Pipeline on the state of a PolicyStore, with a host that records its
+// calls. After each test, every packet that went in or was copied has come out exactly once.
 #include "dataplane/pipeline/pipeline.h"
 
 #include <gtest/gtest.h>
@@ -97,7 +97,7 @@ class PipelineTest : public ::testing::Test {
   }
   void drain() { pipeline_.drain(*cell_.load()); }
   size_t sent(PortId port) { return host_.sent[port.value].size(); }
-  // Counts a frame towards `port` by the 18 bytes it was filled with.
+  // Returns the fill byte of each frame sent by `port`.
   std::vector<uint8_t> tags(PortId port) {
     std::vector<uint8_t> out;
     for (const auto& frame : host_.sent[port.value]) out.push_back(frame.back());
@@ -111,12 +111,14 @@ class PipelineTest : public ::testing::Test {
   PolicyStore store_{cell_, reclaimer_, counters_};
   Fdb fdb_{1024, 300};
   GroupDedupe dedupe_;
+  DropCounters drops_;
   TestHost host_;
-  Pipeline pipeline_{WorkerId{0}, host_, fdb_, counters_, dedupe_, ParkLimits{16, 1u << 20}};
+  Pipeline pipeline_{
+      WorkerId{0}, host_, fdb_, counters_, dedupe_, drops_, ParkLimits{16, 1u << 20}};
   EndpointId uplink_, a_, b_, vm_;
 };
 
-TEST_F(PipelineTest, NormalSendsToThePinnedOwnerOfTheMac) {
+TEST_F(PipelineTest, Normal_PinnedMac_GoesToItsOwner) {
   receive(kPortA, udp_frame(kMacB, kMacA, 53));
   EXPECT_EQ(sent(kPortB), 1u);
   EXPECT_EQ(host_.transmitted, 1u);
@@ -124,7 +126,7 @@ TEST_F(PipelineTest, NormalSendsToThePinnedOwnerOfTheMac) {
   EXPECT_EQ(counters_.read(store_.endpoint(a_)->sent), (Count{1, 60}));
 }
 
-TEST_F(PipelineTest, NormalLearnsWhoIsBehindTheUplink) {
+TEST_F(PipelineTest, Normal_FrameFromUplink_TeachesFdb) {
   receive(kPortA, udp_frame(kMacFar, kMacA, 53));
   EXPECT_EQ(host_.transmitted, 3u) << "unknown: to b, vm7 and the uplink";
   receive(kUplinkPort, udp_frame(kMacA, kMacFar, 53));
@@ -133,7 +135,7 @@ TEST_F(PipelineTest, NormalLearnsWhoIsBehindTheUplink) {
   EXPECT_EQ(host_.transmitted, 5u);
 }
 
-TEST_F(PipelineTest, AFloodNeverReturnsToItsPortNorCrossesUplinks) {
+TEST_F(PipelineTest, Flood_ReachesNeitherItsOriginNorAnotherUplink) {
   const EndpointId second = add("physnet2", EndpointKind::kUplink, {}, PortId{9});
   receive(kUplinkPort, udp_frame(kBroadcast, kMacFar, 1));
   EXPECT_EQ(sent(kUplinkPort), 0u);
@@ -141,22 +143,22 @@ TEST_F(PipelineTest, AFloodNeverReturnsToItsPortNorCrossesUplinks) {
   EXPECT_EQ(sent(kPortA) + sent(kPortB) + sent(kPortVm), 3u);
   locate(vm_, {LocationKind::kUplink, {}, second});
   receive(kUplinkPort, udp_frame(kMacVm, kMacFar, 1));
-  EXPECT_EQ(pipeline_.drops(kUplinkPort, Drop::k_uplink_to_uplink), 1u);
+  EXPECT_EQ(drops_.read(kUplinkPort, Drop::k_uplink_to_uplink), 1u);
 }
 
-TEST_F(PipelineTest, AFrameNeverComesBackToTheOwnerOfItsSource) {
-  // vm7's own broadcast, back from the fabric: everybody but vm7 hears it.
+TEST_F(PipelineTest, ToEndpoint_OwnerOfSourceMac_IsDroppedAsEcho) {
+  // The fabric brings back vm7's own broadcast: all but vm7 receive it.
   receive(kUplinkPort, udp_frame(kBroadcast, kMacVm, 1));
   EXPECT_EQ(sent(kPortVm), 0u);
   EXPECT_EQ(sent(kPortA), 1u);
   receive(kPortA, udp_frame(kMacA, kMacA, 1));
-  EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_own_echo), 1u);
+  EXPECT_EQ(drops_.read(kPortA, Drop::k_own_echo), 1u);
   rule(uplink_, "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
   receive(kUplinkPort, udp_frame(kMacVm, kMacVm, 1));
-  EXPECT_EQ(pipeline_.drops(kUplinkPort, Drop::k_own_echo), 1u);
+  EXPECT_EQ(drops_.read(kUplinkPort, Drop::k_own_echo), 1u);
 }
 
-TEST_F(PipelineTest, PriorityThenIngressThenAgeDecides) {
+TEST_F(PipelineTest, Rules_AreOrderedByPriorityThenDirectionThenAge) {
   rule(uplink_,
        "transfer priority 5 pattern eth / end actions represented_port ethdev_port_id physnet1 / "
        "end");
@@ -164,7 +166,7 @@ TEST_F(PipelineTest, PriorityThenIngressThenAgeDecides) {
   rule(a_,
        "ingress priority 5 pattern eth / end actions represented_port ethdev_port_id b/net0 / end");
   receive(kPortA, udp_frame(kMacVm, kMacA, 53));
-  EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_rule_drop), 1u);
+  EXPECT_EQ(drops_.read(kPortA, Drop::k_rule_drop), 1u);
   rule(uplink_,
        "transfer priority 4 pattern eth / end actions represented_port ethdev_port_id vm7/net0 / "
        "end");
@@ -172,7 +174,7 @@ TEST_F(PipelineTest, PriorityThenIngressThenAgeDecides) {
   EXPECT_EQ(sent(kPortVm), 1u);
 }
 
-TEST_F(PipelineTest, PassthruAndNoFateGoOnWithTheNextRule) {
+TEST_F(PipelineTest, Rule_PassthruOrWithoutFate_ContinuesWithNextRule) {
   const RuleId counted = rule(a_, "ingress priority 1 pattern eth / end actions count / end");
   rule(a_, "ingress priority 2 pattern eth / end actions mark id 7 / passthru / end");
   rule(a_,
@@ -183,7 +185,7 @@ TEST_F(PipelineTest, PassthruAndNoFateGoOnWithTheNextRule) {
   EXPECT_EQ(store_.count(*store_.rule(a_, counted)), (Count{1, 60}));
 }
 
-TEST_F(PipelineTest, JumpsStayInTheirDirectionAndAMissFallsBackToTheProfile) {
+TEST_F(PipelineTest, Jump_StaysInDirection_MissFollowsProfile) {
   rule(a_, "ingress pattern eth / ipv4 / udp dst is 53 / end actions jump group 3 / end");
   rule(a_,
        "ingress group 3 pattern eth / ipv4 / end actions represented_port ethdev_port_id b/net0 / "
@@ -197,10 +199,10 @@ TEST_F(PipelineTest, JumpsStayInTheirDirectionAndAMissFallsBackToTheProfile) {
   strict.miss = MissPolicy::kDrop;
   change([&](Transaction& t) { ASSERT_TRUE(t.set_profile(a_, strict)); });
   receive(kPortA, udp_frame(kMacVm, kMacA, 54));
-  EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_no_rule), 1u);
+  EXPECT_EQ(drops_.read(kPortA, Drop::k_no_rule), 1u);
 }
 
-TEST_F(PipelineTest, SeveralOutputsEachGetThePacketAsItIsThen) {
+TEST_F(PipelineTest, Outputs_GetPacketAsRewrittenSoFar) {
   rule(a_,
        "ingress pattern eth / end actions represented_port ethdev_port_id b/net0 / of_push_vlan "
        "ethertype 0x8100 / "
@@ -213,37 +215,37 @@ TEST_F(PipelineTest, SeveralOutputsEachGetThePacketAsItIsThen) {
   EXPECT_EQ(host_.sent[3][0][15], 9);
 }
 
-TEST_F(PipelineTest, EgressRulesAreTheReceiversInboundPolicy) {
+TEST_F(PipelineTest, EgressRules_FilterPacketsToReceiver) {
   rule(vm_, "egress priority 1 pattern eth / ipv4 / udp dst is 53 / end actions count / end");
   rule(vm_, "egress priority 2 pattern eth / ipv4 / udp dst is 54 / end actions drop / end");
   receive(kPortA, udp_frame(kMacVm, kMacA, 53));
   receive(kPortA, udp_frame(kMacVm, kMacA, 54));
   receive(kPortA, udp_frame(kMacVm, kMacA, 55));
   EXPECT_EQ(sent(kPortVm), 1u);
-  EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_egress_rule_drop), 1u);
-  EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_no_egress_rule), 1u);
+  EXPECT_EQ(drops_.read(kPortA, Drop::k_egress_rule_drop), 1u);
+  EXPECT_EQ(drops_.read(kPortA, Drop::k_no_egress_rule), 1u);
 }
 
-TEST_F(PipelineTest, VlansOutsideAProfileNeitherEnterNorLeave) {
+TEST_F(PipelineTest, Vlans_OutsideProfile_AreDroppedBothWays) {
   Profile tagged = store_.endpoint(b_)->profile;
   tagged.vlans = {0, 10};
   change([&](Transaction& t) { ASSERT_TRUE(t.set_profile(b_, tagged)); });
   receive(kPortB, udp_frame(kMacA, kMacB, 1, 0, 11));
-  EXPECT_EQ(pipeline_.drops(kPortB, Drop::k_vlan_not_allowed), 1u);
+  EXPECT_EQ(drops_.read(kPortB, Drop::k_vlan_not_allowed), 1u);
   receive(kPortA, udp_frame(kBroadcast, kMacA, 1, 0, 11));
   EXPECT_EQ(sent(kPortB), 0u);
   receive(kPortA, udp_frame(kBroadcast, kMacA, 1, 0, 10));
   EXPECT_EQ(sent(kPortB), 1u);
 }
 
-TEST_F(PipelineTest, AnInactiveEndpointsPacketsGoNowhere) {
+TEST_F(PipelineTest, Process_InactiveEndpoint_DropsPackets) {
   change([&](Transaction& t) { ASSERT_TRUE(t.set_active(a_, false)); });
   receive(kPortA, udp_frame(kMacB, kMacA, 1));
   EXPECT_EQ(host_.transmitted, 0u);
-  EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_not_active), 1u);
+  EXPECT_EQ(drops_.read(kPortA, Drop::k_not_active), 1u);
 }
 
-TEST_F(PipelineTest, ParkedPacketsLeaveInOrderAheadOfLaterOnes) {
+TEST_F(PipelineTest, Drain_ReleasesParkedPacketsBeforeLaterOnes) {
   locate(vm_, {LocationKind::kParked, {}, {}});
   for (uint8_t i = 0; i < 5; ++i) receive(kPortA, udp_frame(kMacVm, kMacA, 53, i));
   EXPECT_EQ(host_.transmitted, 0u);
@@ -254,26 +256,26 @@ TEST_F(PipelineTest, ParkedPacketsLeaveInOrderAheadOfLaterOnes) {
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{0, 1, 2, 3, 4, 5, 6}));
 }
 
-TEST_F(PipelineTest, TheParkIsBoundedAndSaysSo) {
+TEST_F(PipelineTest, Park_Full_DropsWithParkOverflow) {
   locate(vm_, {LocationKind::kParked, {}, {}});
   for (uint8_t i = 0; i < 20; ++i) receive(kPortA, udp_frame(kMacVm, kMacA, 53, i));
-  EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_park_overflow), 4u);
+  EXPECT_EQ(drops_.read(kPortA, Drop::k_park_overflow), 4u);
   EXPECT_EQ(pipeline_.counts().parked.load(), 16u);
 }
 
-TEST_F(PipelineTest, TheParkTakesNothingWhileBuffersRunOut) {
+TEST_F(PipelineTest, Park_FewBuffersLeft_DropsWithParkOverflow) {
   locate(vm_, {LocationKind::kParked, {}, {}});
   for (uint8_t i = 0; i < 3; ++i) {
     host_.buffers_left = i != 1;
     receive(kPortA, udp_frame(kMacVm, kMacA, 53, i));
   }
-  EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_park_overflow), 1u);
+  EXPECT_EQ(drops_.read(kPortA, Drop::k_park_overflow), 1u);
   locate(vm_, {LocationKind::kPort, kPortVm, {}});
   drain();
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{0, 2}));
 }
 
-TEST_F(PipelineTest, RedirectTakesParkedThenLaterPacketsAndWaitsForRoom) {
+TEST_F(PipelineTest, Redirect_KeepsOrderAndWaitsForRoom) {
   locate(vm_, {LocationKind::kParked, {}, {}});
   for (uint8_t i = 0; i < 4; ++i) receive(kPortA, udp_frame(kMacVm, kMacA, 53, i));
   locate(vm_, {LocationKind::kRedirect, {}, {}});
@@ -287,7 +289,7 @@ TEST_F(PipelineTest, RedirectTakesParkedThenLaterPacketsAndWaitsForRoom) {
   for (uint8_t i = 0; i < 5; ++i) EXPECT_EQ(host_.redirected[i].second.back(), i);
 }
 
-TEST_F(PipelineTest, AfterTheSwitchOverLocalSendersTakeTheUplinkAndTheUplinkStillRedirects) {
+TEST_F(PipelineTest, RedirectLate_LocalPacketsLeaveByUplink_FabricPacketsAreRedirected) {
   locate(vm_, {LocationKind::kParked, {}, {}});
   receive(kPortA, udp_frame(kMacVm, kMacA, 53, 1));
   receive(kUplinkPort, udp_frame(kMacVm, kMacFar, 53, 2));
@@ -303,7 +305,7 @@ TEST_F(PipelineTest, AfterTheSwitchOverLocalSendersTakeTheUplinkAndTheUplinkStil
   EXPECT_EQ(host_.redirected.size(), 2u);
 }
 
-TEST_F(PipelineTest, InjectedPacketsGoAheadOfParkedOnesAndThroughTheEgressTable) {
+TEST_F(PipelineTest, Inject_OvertakesParkedPacketsAndAppliesEgressRules) {
   rule(vm_, "egress pattern eth / ipv4 / udp dst is 53 / end actions count / end");
   locate(vm_, {LocationKind::kParked, kPortVm, {}});
   receive(kPortA, udp_frame(kMacVm, kMacA, 53, 9));
@@ -314,17 +316,17 @@ TEST_F(PipelineTest, InjectedPacketsGoAheadOfParkedOnesAndThroughTheEgressTable)
   locate(vm_, {LocationKind::kPort, kPortVm, {}});
   drain();
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 9}));
-  EXPECT_EQ(pipeline_.drops(PortId{}, Drop::k_no_egress_rule), 1u);
+  EXPECT_EQ(drops_.read(PortId{}, Drop::k_no_egress_rule), 1u);
 }
 
-TEST_F(PipelineTest, ARedirectedPacketForAnEndpointThatIsNotHereIsStale) {
+TEST_F(PipelineTest, Inject_EndpointNotHere_DropsAsStale) {
   locate(vm_, {LocationKind::kUplink, {}, uplink_});
   Packet* packet = host_.make(udp_frame(kMacVm, kMacFar, 53));
   pipeline_.inject(*cell_.load(), vm_, {&packet, 1});
-  EXPECT_EQ(pipeline_.drops(PortId{}, Drop::k_redirect_stale), 1u);
+  EXPECT_EQ(drops_.read(PortId{}, Drop::k_redirect_stale), 1u);
 }
 
-TEST_F(PipelineTest, TheSecondCopyOfAFloodedFrameIsDroppedWhicheverWayItComes) {
+TEST_F(PipelineTest, Dedupe_GroupFrame_DropsSecondCopyInEitherOrder) {
   Location location{LocationKind::kPort, kPortVm, {}};
   location.dedupe = 1;
   locate(vm_, location);
@@ -337,18 +339,18 @@ TEST_F(PipelineTest, TheSecondCopyOfAFloodedFrameIsDroppedWhicheverWayItComes) {
   inject(2);
   receive(kUplinkPort, udp_frame(kBroadcast, kMacFar, 1, 2));
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2}));
-  // The same frame again is a new frame, not a third copy.
+  // The same frame sent again is a new frame, not a third copy.
   receive(kUplinkPort, udp_frame(kBroadcast, kMacFar, 1, 1));
   receive(kUplinkPort, udp_frame(kBroadcast, kMacFar, 1, 1));
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 1, 1}));
   inject(1);
   inject(1);
   EXPECT_EQ(sent(kPortVm), 4u);
-  EXPECT_EQ(pipeline_.drops(PortId{}, Drop::k_redirect_duplicate), 3u);
-  EXPECT_EQ(pipeline_.drops(kUplinkPort, Drop::k_redirect_duplicate), 1u);
+  EXPECT_EQ(drops_.read(PortId{}, Drop::k_redirect_duplicate), 3u);
+  EXPECT_EQ(drops_.read(kUplinkPort, Drop::k_redirect_duplicate), 1u);
 }
 
-TEST_F(PipelineTest, AFrameToTheVmAloneThatAForgetfulFabricFloodedComesOnce) {
+TEST_F(PipelineTest, Dedupe_UnicastFrameFloodedByFabric_IsDeliveredOnce) {
   Location location{LocationKind::kPort, kPortVm, {}};
   location.dedupe = 1;
   locate(vm_, location);
@@ -361,13 +363,12 @@ TEST_F(PipelineTest, AFrameToTheVmAloneThatAForgetfulFabricFloodedComesOnce) {
   receive(kUplinkPort, udp_frame(kMacVm, kMacFar, 1, 2));
   inject(kMacFar, 2);
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2}));
-  // What a guest of this host sends comes by no other way, so equal frames of it are frames of
-  // their own.
+  // A frame from a guest of this host has one way only, so equal frames are not copies.
   inject(kMacA, 3);
   receive(kPortA, udp_frame(kMacVm, kMacA, 1, 3));
   receive(kPortA, udp_frame(kMacVm, kMacA, 1, 3));
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 3, 3, 3}));
-  // The same of frames that waited.
+  // The same holds for parked frames.
   location.kind = LocationKind::kParked;
   locate(vm_, location);
   receive(kUplinkPort, udp_frame(kMacVm, kMacFar, 1, 4));
@@ -377,11 +378,11 @@ TEST_F(PipelineTest, AFrameToTheVmAloneThatAForgetfulFabricFloodedComesOnce) {
   locate(vm_, location);
   drain();
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 3, 3, 3, 4, 5}));
-  EXPECT_EQ(pipeline_.drops(kUplinkPort, Drop::k_redirect_duplicate), 2u);
-  EXPECT_EQ(pipeline_.drops(PortId{}, Drop::k_redirect_duplicate), 1u);
+  EXPECT_EQ(drops_.read(kUplinkPort, Drop::k_redirect_duplicate), 2u);
+  EXPECT_EQ(drops_.read(PortId{}, Drop::k_redirect_duplicate), 1u);
 }
 
-TEST_F(PipelineTest, BehindAFenceWaitsWhatTheFabricBringsAndWhatComesBehindThat) {
+TEST_F(PipelineTest, Fence_HoldsFabricUnicastAndWhatFollowsIt) {
   Location location{LocationKind::kParked, kPortVm, {}};
   location.dedupe = 1;
   locate(vm_, location);
@@ -394,16 +395,16 @@ TEST_F(PipelineTest, BehindAFenceWaitsWhatTheFabricBringsAndWhatComesBehindThat)
   locate(vm_, location);
   drain();
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2}))
-      << "the first one that the fabric brought to it alone";
+      << "stops at the first unicast frame from the fabric";
   receive(kPortA, udp_frame(kMacVm, kMacA, 1, 5));
   Packet* packet = host_.make(udp_frame(kMacVm, kMacFar, 1, 6));
   pipeline_.inject(*cell_.load(), vm_, {&packet, 1});
-  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 6})) << "the session brings what is older";
+  EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 6})) << "the peer's frames are older";
   location.fence = false;
   locate(vm_, location);
   drain();
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 6, 3, 4, 5}));
-  // Where nothing waits, others pass a fence.
+  // While nothing is parked, frames from elsewhere pass the fence.
   location.fence = true;
   locate(vm_, location);
   receive(kPortA, udp_frame(kMacVm, kMacA, 1, 7));
@@ -411,7 +412,7 @@ TEST_F(PipelineTest, BehindAFenceWaitsWhatTheFabricBringsAndWhatComesBehindThat)
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 6, 3, 4, 5, 7}));
 }
 
-TEST_F(PipelineTest, WhatWasFloodedDoesNotLeaveByTheUplinkAgainWhenTheVmIsBehindIt) {
+TEST_F(PipelineTest, Drain_FloodedFrame_DoesNotLeaveByUplinkAgain) {
   locate(vm_, {LocationKind::kParked, {}, {}});
   receive(kPortA, udp_frame(kBroadcast, kMacA, 53, 1));
   receive(kPortA, udp_frame(kMacVm, kMacA, 53, 2));
@@ -421,18 +422,18 @@ TEST_F(PipelineTest, WhatWasFloodedDoesNotLeaveByTheUplinkAgainWhenTheVmIsBehind
   locate(vm_, location);
   drain();
   EXPECT_EQ(tags(kUplinkPort), (std::vector<uint8_t>{1, 2}));
-  ASSERT_EQ(host_.redirected.size(), 1u) << "whether the VM was there to hear it, the peer knows";
+  ASSERT_EQ(host_.redirected.size(), 1u) << "only the peer knows whether the VM received it";
   EXPECT_EQ(host_.redirected[0].second.back(), 1);
-  // Where the session is closed, nobody is left to ask.
+  // Without a peer to ask, the frame is dropped.
   locate(vm_, {LocationKind::kParked, {}, {}});
   receive(kPortA, udp_frame(kBroadcast, kMacA, 53, 3));
   locate(vm_, {LocationKind::kUplink, {}, uplink_});
   drain();
   EXPECT_EQ(tags(kUplinkPort), (std::vector<uint8_t>{1, 2, 3}));
-  EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_redirect_duplicate), 1u);
+  EXPECT_EQ(drops_.read(kPortA, Drop::k_redirect_duplicate), 1u);
 }
 
-TEST_F(PipelineTest, ADirectCopyThatWaitsDoesNotTakeThePlaceOfTheOneThatGoesAheadOfIt) {
+TEST_F(PipelineTest, Dedupe_ParkedCopy_IsPairedWhenReleased) {
   Location location{LocationKind::kParked, kPortVm, {}};
   location.dedupe = 1;
   locate(vm_, location);
@@ -447,10 +448,10 @@ TEST_F(PipelineTest, ADirectCopyThatWaitsDoesNotTakeThePlaceOfTheOneThatGoesAhea
   locate(vm_, location);
   drain();
   EXPECT_EQ(tags(kPortVm), (std::vector<uint8_t>{1, 2, 3}));
-  EXPECT_EQ(pipeline_.drops(kUplinkPort, Drop::k_redirect_duplicate), 2u);
+  EXPECT_EQ(drops_.read(kUplinkPort, Drop::k_redirect_duplicate), 2u);
 }
 
-TEST_F(PipelineTest, CopiesPairUpAlsoWhereOneIsPaddedOrHasItsChecksumLeftToDo) {
+TEST_F(PipelineTest, Dedupe_PaddedOrPartialChecksumCopy_StillPairs) {
   Location location{LocationKind::kPort, kPortVm, {}};
   location.dedupe = 1;
   locate(vm_, location);
@@ -481,17 +482,17 @@ TEST_F(PipelineTest, CopiesPairUpAlsoWhereOneIsPaddedOrHasItsChecksumLeftToDo) {
   whole[41] = static_cast<uint8_t>(checksum);
   receive(kUplinkPort, whole);
   EXPECT_EQ(sent(kPortVm), 2u);
-  EXPECT_EQ(pipeline_.drops(kUplinkPort, Drop::k_redirect_duplicate), 1u);
+  EXPECT_EQ(drops_.read(kUplinkPort, Drop::k_redirect_duplicate), 1u);
 }
 
-TEST_F(PipelineTest, NoBufferForACopyIsANamedDropAndTheOthersStillHear) {
+TEST_F(PipelineTest, Flood_NoBufferForCopy_IsCountedAndOthersReceive) {
   host_.clones_left = 1;
   receive(kPortA, udp_frame(kBroadcast, kMacA, 1));
   EXPECT_EQ(host_.transmitted, 2u);
-  EXPECT_EQ(pipeline_.drops(kPortA, Drop::k_no_mbuf), 1u);
+  EXPECT_EQ(drops_.read(kPortA, Drop::k_no_mbuf), 1u);
 }
 
-TEST_F(PipelineTest, RarpFromAnUplinkIsShownToTheControlThread) {
+TEST_F(PipelineTest, Process_RarpFromUplink_IsPunted) {
   std::vector<uint8_t> rarp = udp_frame(kBroadcast, kMacFar, 1);
   rarp[12] = 0x80;
   rarp[13] = 0x35;
@@ -500,7 +501,7 @@ TEST_F(PipelineTest, RarpFromAnUplinkIsShownToTheControlThread) {
   EXPECT_EQ(host_.punted, 1u);
 }
 
-TEST_F(PipelineTest, EveryPacketComesOutOnceUnderRandomLocationsAndFrames) {
+TEST_F(PipelineTest, RandomLocationsAndFrames_EveryPacketLeavesOnce) {
   const uint64_t seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 rng(seed);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "dataplane/dpdk/port_table.h"
+#include "dataplane/dpdk/port_registry.h"
 
 #include <algorithm>
 #include <utility>
@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint16_t kLeastMtu = 68;
 constexpr uint16_t kMostMtu = 9216;
-constexpr size_t kMostPathBytes = 107;  // sun_path and its final zero
+constexpr size_t kMostPathBytes = 107;  // sun_path without its final zero
 
 PortStats minus(PortStats from, const PortStats& zero) {
   from.rx.packets -= zero.rx.packets;
@@ -27,8 +27,8 @@ Result<void> check_mtu(uint16_t mtu) {
 
 }  // namespace
 
-PortTable::PortTable(Eal& eal, PortDirectory& directory, QsbrGrace& grace, Mempools& pools,
-                     bool pci_available, std::function<void()> wake)
+PortRegistry::PortRegistry(Eal& eal, PortDirectory& directory, QsbrGrace& grace, Mempools& pools,
+                           bool pci_available, std::function<void()> wake)
     : eal_(eal),
       directory_(directory),
       grace_(grace),
@@ -36,41 +36,43 @@ PortTable::PortTable(Eal& eal, PortDirectory& directory, QsbrGrace& grace, Mempo
       pci_available_(pci_available),
       events_(std::move(wake)) {}
 
-PortTable::~PortTable() { remove_all(); }
+PortRegistry::~PortRegistry() { remove_all(); }
 
-Port* PortTable::find(PortId port) const {
+Port* PortRegistry::find(PortId port) const {
   return port.value < slots_.size() ? slots_[port.value].port.get() : nullptr;
 }
 
-Unexpected PortTable::with_reason(const Error& error) const {
+Unexpected PortRegistry::with_reason(const Error& error) const {
   const std::string why = eal_.first_error();
   return fail(why.empty() ? error.message : error.message + " (" + why + ")");
 }
 
-Result<PortId> PortTable::free_number() const {
+Result<PortId> PortRegistry::free_number() const {
   for (uint16_t number = 0; number < kMaxPorts; ++number) {
     if (find(PortId(number)) == nullptr) return PortId(number);
   }
-  return fail("all " + std::to_string(kMaxPorts) + " port numbers are taken");
+  return fail("all " + std::to_string(kMaxPorts) + " port numbers are in use");
 }
 
-Result<void> PortTable::check_name(const std::string& name) const {
+Result<void> PortRegistry::check_name(const std::string& name) const {
   for (const Slot& slot : slots_) {
     if (slot.port && slot.port->name == name)
-      return fail("port " + std::to_string(slot.port->id.value) + " is " + name + " already");
+      return fail("port " + std::to_string(slot.port->id.value) + " has the name " + name +
+                  " already");
   }
   return {};
 }
 
-Result<PortId> PortTable::add_vhost(const VhostPortSpec& spec) {
+Result<PortId> PortRegistry::add_vhost(const VhostPortSpec& spec) {
   if (auto ok = check_name(spec.name); !ok) return fail(ok.error());
   if (auto ok = check_mtu(spec.mtu); !ok) return fail(ok.error());
   if (spec.socket_path.empty() || spec.socket_path.size() > kMostPathBytes) {
-    return fail("a socket path has 1 to 107 bytes, this one " +
-                std::to_string(spec.socket_path.size()));
+    return fail("the socket path has " + std::to_string(spec.socket_path.size()) +
+                " bytes, expected 1 to 107");
   }
   if (spec.queue_pairs == 0 || spec.queue_pairs > VhostPort::kMaxQueuePairs) {
-    return fail("queue pairs: 1 to " + std::to_string(VhostPort::kMaxQueuePairs));
+    return fail(std::to_string(spec.queue_pairs) + " queue pairs, expected 1 to " +
+                std::to_string(VhostPort::kMaxQueuePairs));
   }
   auto number = free_number();
   if (!number) return number;
@@ -83,7 +85,7 @@ Result<PortId> PortTable::add_vhost(const VhostPortSpec& spec) {
                                           });
   VhostPort& vhost = *port;
   publish(std::move(port));
-  // Last: from here on front-ends come, and their frames must find a worker.
+  // The socket is opened last: front-ends may connect at once, and their frames need a worker.
   eal_.forget_errors();
   if (auto opened = register_vhost(vhost); !opened) {
     unpublish(*number);
@@ -93,7 +95,7 @@ Result<PortId> PortTable::add_vhost(const VhostPortSpec& spec) {
   return number;
 }
 
-Result<PortId> PortTable::add_ethdev(const EthdevPortSpec& spec) {
+Result<PortId> PortRegistry::add_ethdev(const EthdevPortSpec& spec) {
   if (auto ok = check_name(spec.name); !ok) return fail(ok.error());
   if (auto ok = check_mtu(spec.mtu); !ok) return fail(ok.error());
   auto number = free_number();
@@ -109,7 +111,7 @@ Result<PortId> PortTable::add_ethdev(const EthdevPortSpec& spec) {
   return number;
 }
 
-void PortTable::publish(std::unique_ptr<Port> port) {
+void PortRegistry::publish(std::unique_ptr<Port> port) {
   const PortId id = port->id;
   if (slots_.size() <= id.value) slots_.resize(id.value + 1u);
   place(*port);
@@ -121,28 +123,28 @@ void PortTable::publish(std::unique_ptr<Port> port) {
   publish_plans();
 }
 
-std::unique_ptr<Port> PortTable::unpublish(PortId id) {
+std::unique_ptr<Port> PortRegistry::unpublish(PortId id) {
   std::unique_ptr<Port> port = std::move(slots_[id.value].port);
   directory_.set(id, nullptr);
   publish_plans();  // waits until no worker can reach the port
   return port;
 }
 
-Result<void> PortTable::remove(PortId id) {
-  if (find(id) == nullptr) return fail("there is no port " + std::to_string(id.value));
+Result<void> PortRegistry::remove(PortId id) {
+  if (find(id) == nullptr) return fail("no port " + std::to_string(id.value));
   const std::unique_ptr<Port> port = unpublish(id);
   port->close();
   events_.forget(id);
   return {};
 }
 
-void PortTable::remove_all() {
+void PortRegistry::remove_all() {
   for (uint16_t number = 0; number < slots_.size(); ++number) {
     if (slots_[number].port) (void)remove(PortId(number));
   }
 }
 
-void PortTable::place(Port& port) {
+void PortRegistry::place(Port& port) {
   std::vector<WorkerLoad> loads;
   for (const Worker* worker : workers_)
     loads.push_back({worker->config().id, worker->config().node, 0});
@@ -162,7 +164,7 @@ void PortTable::place(Port& port) {
   }
 }
 
-void PortTable::publish_plans() {
+void PortRegistry::publish_plans() {
   std::vector<std::unique_ptr<WorkerPlan>> old;
   for (Worker* worker : workers_) {
     auto plan = std::make_unique<WorkerPlan>();
@@ -182,8 +184,8 @@ void PortTable::publish_plans() {
   grace_.wait(grace_.start());
 }
 
-// A vhost port's memory is known once its front-end is there.
-void PortTable::follow_numa(PortId id) {
+// The memory of a vhost port is known once its front-end has connected.
+void PortRegistry::follow_numa(PortId id) {
   Port* port = find(id);
   if (port == nullptr || port->numa_node() < 0) return;
   const auto on_node = [&](WorkerId worker) {
@@ -196,7 +198,7 @@ void PortTable::follow_numa(PortId id) {
   publish_plans();
 }
 
-std::vector<PortEvent> PortTable::poll_events() {
+std::vector<PortEvent> PortRegistry::poll_events() {
   std::vector<PortEvent> events = events_.take();
   for (const PortEvent& event : events) {
     if (event.kind == PortEventKind::kRingsRunning) follow_numa(event.port);
@@ -204,9 +206,9 @@ std::vector<PortEvent> PortTable::poll_events() {
   return events;
 }
 
-Result<PortInfo> PortTable::info(PortId id) const {
+Result<PortInfo> PortRegistry::info(PortId id) const {
   const Port* port = find(id);
-  if (port == nullptr) return fail("there is no port " + std::to_string(id.value));
+  if (port == nullptr) return fail("no port " + std::to_string(id.value));
   PortInfo info;
   info.id = id;
   info.name = port->name;
@@ -221,7 +223,7 @@ Result<PortInfo> PortTable::info(PortId id) const {
   return info;
 }
 
-std::vector<PortInfo> PortTable::list() const {
+std::vector<PortInfo> PortRegistry::list() const {
   std::vector<PortInfo> out;
   for (const Slot& slot : slots_) {
     if (!slot.port) continue;
@@ -230,7 +232,7 @@ std::vector<PortInfo> PortTable::list() const {
   return out;
 }
 
-PortStats PortTable::raw_stats(PortId id) const {
+PortStats PortRegistry::raw_stats(PortId id) const {
   PortStats out;
   const Port* port = find(id);
   if (port == nullptr) return out;
@@ -241,20 +243,20 @@ PortStats PortTable::raw_stats(PortId id) const {
     out.tx += {cell.tx_packets.load(std::memory_order_relaxed),
                cell.tx_bytes.load(std::memory_order_relaxed)};
     for (size_t i = 0; i < kDropCount; ++i)
-      out.drops[i] += worker->pipeline().drops(id, static_cast<Drop>(i));
+      out.drops[i] += worker->drops().read(id, static_cast<Drop>(i));
   }
   return out;
 }
 
-PortStats PortTable::stats(PortId id) const {
+PortStats PortRegistry::stats(PortId id) const {
   return find(id) == nullptr ? PortStats{} : minus(raw_stats(id), slots_[id.value].zero);
 }
 
-void PortTable::clear_stats(PortId id) {
+void PortRegistry::clear_stats(PortId id) {
   if (find(id) != nullptr) slots_[id.value].zero = raw_stats(id);
 }
 
-uint64_t PortTable::first_delivery_ns(PortId id) const {
+uint64_t PortRegistry::first_delivery_ns(PortId id) const {
   const Port* port = find(id);
   return port == nullptr ? 0 : port->first_delivery_ns();
 }

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Ports, made of vhost and ethdev ports: numbers, queue placement, plans, statistics.
+// The ports of the switch: their numbers, the placement of their queues, the workers' plans, and
+// statistics.
 //
-// A port's way in: opened, its queues given to workers, published in the directory and the plans,
-// for vhost its socket opened last. Its way out is the reverse, with a grace period before anything
-// is freed.
+// A port is opened, its queues are given to workers, it is published in the directory and the
+// plans, and a vhost port's socket is opened last. Removal takes the same steps in reverse, with a
+// grace period before anything is freed.
 //
-// Numbers are the lowest free ones. Statistics count from a port's birth, or from clear_stats().
+// A new port gets the lowest free number. Statistics count from the port's creation or the last
+// clear_stats().
 //
-// Thread safety: the control thread's, but for what EventQueue takes from others.
+// Thread safety: the control thread only, apart from the EventQueue, which other threads post to.
 #pragma once
 
 #include <functional>
@@ -21,6 +23,7 @@
 #include "dataplane/dpdk/env/placement.h"
 #include "dataplane/dpdk/port/ethdev_port.h"
 #include "dataplane/dpdk/port/port.h"
+#include "dataplane/dpdk/port/port_directory.h"
 #include "dataplane/dpdk/port/vhost_driver.h"
 #include "dataplane/dpdk/port/vhost_port.h"
 #include "dataplane/dpdk/worker/worker.h"
@@ -28,13 +31,13 @@
 
 namespace godwit::dataplane {
 
-class PortTable final : public Ports {
+class PortRegistry final : public Ports {
  public:
-  PortTable(Eal& eal, PortDirectory& directory, QsbrGrace& grace, Mempools& pools,
-            bool pci_available, std::function<void()> wake);
-  ~PortTable() override;
+  PortRegistry(Eal& eal, PortDirectory& directory, QsbrGrace& grace, Mempools& pools,
+               bool pci_available, std::function<void()> wake);
+  ~PortRegistry() override;
 
-  // Once, before the first port.
+  // Called once, before the first port is added.
   void set_workers(std::vector<Worker*> workers) { workers_ = std::move(workers); }
 
   Result<PortId> add_vhost(const VhostPortSpec& spec) override;
@@ -52,18 +55,21 @@ class PortTable final : public Ports {
  private:
   struct Slot {
     std::unique_ptr<Port> port;
-    PortStats zero;  // subtracted: drops outlive their port in the workers
+    PortStats zero;  // counts to subtract: the workers' counts outlive the port
   };
   [[nodiscard]] Result<PortId> free_number() const;
   Result<void> check_name(const std::string& name) const;
   [[nodiscard]] Port* find(PortId port) const;
   [[nodiscard]] PortStats raw_stats(PortId port) const;
+  // Makes the port reachable for workers, after choosing the workers of its queues.
   void publish(std::unique_ptr<Port> port);
   std::unique_ptr<Port> unpublish(PortId port);
   void place(Port& port);
+  // Moves the port's queues to workers on its NUMA node.
   void follow_numa(PortId port);
   void publish_plans();
 
+  // Adds the reason that DPDK has logged to an error.
   Unexpected with_reason(const Error& error) const;
 
   Eal& eal_;

@@ -1,17 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pipeline: packets through rules, one by one, and what the flow cache is told about it.
+// The part of Pipeline that takes packets through rules one by one and records the outcome in the
+// flow cache.
 #include <cassert>
+#include <optional>
+#include <vector>
 
+#include "base/clock.h"
+#include "base/single_writer.h"
+#include "dataplane/pipeline/burst.h"
 #include "dataplane/pipeline/packet_rewrite.h"
-#include "dataplane/pipeline/pipeline_internal.h"
+#include "dataplane/pipeline/pipeline.h"
+#include "dataplane/pipeline/walk.h"
 
 namespace godwit::dataplane {
 
 namespace {
 
-constexpr uint32_t kMaxRulesPerPacket = 64;  // hit by one packet, over passthru and jump
+constexpr uint32_t kMaxRulesPerPacket = 64;  // that one packet hits by passthru and jump
 
+// The tables that a lookup consults.
+struct Tables {
+  const RuleTable* first = nullptr;   // the origin's ingress rules, or the receiver's egress rules
+  const RuleTable* second = nullptr;  // transfer rules that name the origin
+  const RuleTable* third = nullptr;   // the shared transfer rules
+};
+
+// Returns the first rule in order that matches, of those behind `after` if it is given, or nullptr.
 const RuleEntry* best(const Tables& tables, uint32_t group, const FlowKey& key, uint64_t generation,
                       const Order* after) {
   const RuleEntry* winner = nullptr;
@@ -27,7 +42,7 @@ const RuleEntry* best(const Tables& tables, uint32_t group, const FlowKey& key, 
 
 }  // namespace
 
-void Pipeline::walk_and_act(Walk& walk, Record& record) {
+void Pipeline::walk_and_act(Walk& walk, WalkRecord& record) {
   const EndpointEntry& entry = *walk.origin_entry;
   Tables tables{entry.ingress, entry.transfer, walk.state->transfer};
   uint32_t group = 0;
@@ -61,8 +76,8 @@ void Pipeline::walk_and_act(Walk& walk, Record& record) {
       return;
     }
     if (step == Step::kJump) {
-      // Groups are a direction's own: an ingress rule jumps within ingress, a transfer rule within
-      // transfer.
+      // Each direction has groups of its own: an ingress rule jumps within the ingress table, a
+      // transfer rule within the transfer tables.
       if (rule->order.direction_rank == 0) {
         tables = {entry.ingress, nullptr, nullptr};
       } else {
@@ -77,7 +92,7 @@ void Pipeline::walk_and_act(Walk& walk, Record& record) {
   drop(walk.packet, walk.in, Drop::k_group_loop);
 }
 
-// kSealed: the packet's fate is. kJump: go on in `group`. kNextRule: with what follows this rule.
+// Runs the actions of a rule. Sets `group` if the result is kJump.
 Pipeline::Step Pipeline::run_program(Walk& walk, const RuleEntry& rule, uint32_t& group) {
   const ActionProgram& program = rule.actions;
   if (!program.plain) return run_ops(walk, rule, group);
@@ -103,7 +118,7 @@ Pipeline::Step Pipeline::run_program(Walk& walk, const RuleEntry& rule, uint32_t
 
 Pipeline::Step Pipeline::run_ops(Walk& walk, const RuleEntry& rule, uint32_t& group) {
   const std::vector<Op>& ops = rule.actions.ops;
-  size_t last = ops.size();  // the last one that decides
+  size_t last = ops.size();  // one past the last op that decides a fate
   while (last > 0 && !decides(ops[last - 1].code)) --last;
   for (size_t i = 0; i < ops.size(); ++i) {
     const Op& op = ops[i];
@@ -139,10 +154,10 @@ Pipeline::Step Pipeline::run_ops(Walk& walk, const RuleEntry& rule, uint32_t& gr
       }
     }
   }
-  return Step::kNextRule;  // no fate of its own: as with passthru, the next rule decides
+  return Step::kNextRule;  // a rule without a fate acts like passthru
 }
 
-// An output or `normal`: the packet itself where nothing follows, else a copy.
+// Runs an output or `normal`. Sends the packet itself if no other follows, else a copy.
 void Pipeline::send_by(Walk& walk, const Op& op, bool last) {
   if (last)
     return op.code == OpCode::kNormal ? normal(walk) : to_endpoint(walk, op.endpoint, walk.packet);
@@ -150,15 +165,15 @@ void Pipeline::send_by(Walk& walk, const Op& op, bool last) {
   Packet* original = walk.packet;
   walk.packet = host_.clone(*original);
   if (walk.packet == nullptr) {
-    count_drop(walk.in, Drop::k_no_mbuf);
+    drops_.count(walk.in, Drop::k_no_mbuf);
   } else {
     normal(walk);
   }
   walk.packet = original;
 }
 
-// What the walk found out, for the next packet that looks the same to the rules.
-void Pipeline::remember(const FlowCache::Probe& probe, const Record& record, const Walk& walk,
+// Caches the outcome of the walk for packets that look the same to the rules.
+void Pipeline::remember(const FlowCache::Probe& probe, const WalkRecord& record, const Walk& walk,
                         EndpointId owner) {
   bump(counts_.cache_misses);
   if (!record.cacheable || walk.failed || record.hits > record.rules.size()) return;
@@ -198,11 +213,11 @@ const FlowPartition& Pipeline::egress_partition(const ForwardingState& state, En
   return burst.egress_partition;
 }
 
-// The receiver's inbound policy. False: the packet is gone. Deliver: a rule matched and none
-// dropped it.
+// Applies the receiver's inbound policy. Returns true if the packet is to be delivered: a rule
+// matched and none dropped it. Returns false if the packet was dropped.
 bool Pipeline::egress(Walk& walk, EndpointId id, const EndpointEntry& receiver, Packet* packet) {
-  // Rewrites here are the receiver's own: the walk's packet may still go to others. So they happen
-  // in a walk of its own.
+  // The walk's packet may still go to other receivers. Rewrites for this receiver are therefore
+  // made in a walk of their own.
   std::optional<Walk> own;
   const auto begin_own = [&]() -> Walk& {
     if (!own) {
@@ -239,7 +254,7 @@ bool Pipeline::egress(Walk& walk, EndpointId id, const EndpointEntry& receiver, 
       return egress_decided(begin_own(), decision);
     }
   }
-  Record record;
+  WalkRecord record;
   const bool passes = egress_walk(begin_own(), receiver, record);
   if (partition != nullptr) remember(*probe, record, *own, walk.origin.valid() ? walk.origin : id);
   return passes;
@@ -263,7 +278,7 @@ bool Pipeline::egress_decided(Walk& walk, const FlowDecision& decision) {
   return false;
 }
 
-bool Pipeline::egress_walk(Walk& walk, const EndpointEntry& receiver, Record& record) {
+bool Pipeline::egress_walk(Walk& walk, const EndpointEntry& receiver, WalkRecord& record) {
   const Tables tables{receiver.egress, nullptr, nullptr};
   uint32_t group = 0;
   bool matched = false;
@@ -295,7 +310,7 @@ bool Pipeline::egress_walk(Walk& walk, const EndpointEntry& receiver, Record& re
       record.reason = Drop::k_egress_rule_drop;
       return passes;
     }
-    if (step == Step::kJump) matched = false;  // the group it jumps to decides
+    if (step == Step::kJump) matched = false;  // the other group decides
     order = rule->order;
     after = step == Step::kJump ? nullptr : &order;
   }
