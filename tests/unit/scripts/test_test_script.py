@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from conftest import REPO
 
-LOG_SETUP = 'echo "$@" >>setup.log'
+LOG_SETUP = 'echo "setup $*" >>setup.log'
 
 
 @pytest.fixture
