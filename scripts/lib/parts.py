@@ -14,8 +14,11 @@ import build_directory
 from processes import Processes
 
 REPO = Path(__file__).resolve().parents[2]
-TSAN_PROGRAMS = ["tests/unit/classifier_oracle_test", "tests/unit/classifier_test"]
-TSAN_FILTER = "ClassifierThreads.*:*HalfATransaction*"
+TSAN_PROGRAMS = ["tests/unit/classifier_concurrency_test", "tests/unit/classifier_oracle_test"]
+TSAN_TESTS = [
+    "ClassifierConcurrencyTest.ReadersSeeOneWholeGenerationDuringChanges",
+    "ClassifierOracle.PacketsSeeWholeTransactionsOfTheirGeneration",
+]
 SIM_SEEDS = 20_000
 SIM_MUTANT_SEEDS = 10_000
 SIM_TIMEOUT_S = 600
@@ -117,7 +120,7 @@ def run_sanitize(run):
 
 
 def run_tsan(run):
-    run_units(run, "tsan", TSAN_PROGRAMS, "tsan", GTEST_FILTER=TSAN_FILTER)
+    run_units(run, "tsan", TSAN_PROGRAMS, "tsan", GTEST_FILTER=":".join(TSAN_TESTS))
 
 
 def run_system(run):

@@ -132,6 +132,14 @@ def test_arguments_are_parted(words, expected):
     assert run_tests.parse_arguments(words) == expected
 
 
+@pytest.mark.parametrize("name", parts_module.TSAN_TESTS)
+def test_tests_of_part_tsan_exist(name):
+    suite, case = name.split(".")
+    files = (REPO / "tests" / "unit").rglob("*_test.cc")
+    texts = [" ".join(file.read_text().split()) for file in files]
+    assert any(f"({suite}, {case})" in text for text in texts)
+
+
 def test_unknown_part_is_refused_with_closing_line():
     done = start(["unti"]).communicate(timeout=30)[0]
     assert "FAILED usage: unknown part 'unti'; the parts are layers" in done
