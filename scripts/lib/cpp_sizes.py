@@ -58,7 +58,7 @@ class _Scope:
 
     def __init__(self, kind, name, line):
         self.kind, self.name, self.line, self.members = kind, name, line, 0
-        # The statement that surrounds this brace goes on after the brace is closed.
+        # The surrounding statement, which may continue after the closing brace.
         self.outer_head = ""
 
 
@@ -106,14 +106,14 @@ class _Scanner:
         scope = self._scopes.pop()
         self._head = ""
         if scope.name is None:
-            # Nested in a function, or an initializer in a statement that goes on.
+            # A block of a function, or an initializer whose statement continues.
             if scope.kind == "initializer":
                 self._head = scope.outer_head + "{}"
         elif scope.kind == "function":
             self.functions.append(Function(scope.name, scope.line, line - scope.line + 1))
         elif scope.kind == "class":
             self.classes.append(Class(scope.name, scope.line, scope.members))
-            # `struct {...} member;` goes on.
+            # A declarator may follow, as in `struct {...} member;`.
             self._head = "{} "
         elif scope.kind == "enum":
             self._head = "{} "
@@ -154,7 +154,7 @@ def _without_templates(text):
 
 
 def _without_groups(text):
-    """Returns `text` without what is in parentheses."""
+    """Returns `text` without parentheses and their contents."""
     while True:
         shorter = re.sub(r"\([^()]*\)", "", text)
         if shorter == text:

@@ -347,7 +347,7 @@ HEADINGS = (
     "away us p50",
     "p99",
     "records us",
-    "built aside us",
+    "build us",
     "packets",
     "lost",
     "torn",
