@@ -2,7 +2,7 @@
 //
 // Moving a VM's policy: by hand (export, rewrite, import of a document) and between peers. Files
 // are the client's: the daemon opens none that a client names.
-#include "migration/policy/document.h"
+#include "migration/policy/document_json.h"
 
 #include <algorithm>
 #include <chrono>

@@ -16,6 +16,7 @@
 #include "control/config/scratch_store.h"
 #include "dataplane/rules/flow_command.h"
 #include "migration/journal/policy_record.h"
+#include "migration/policy/document_json.h"
 
 namespace godwit::control {
 namespace {

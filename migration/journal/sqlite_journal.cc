@@ -12,6 +12,7 @@
 #include "dataplane/rules/vocabulary.h"
 #include "migration/journal/sqlite.h"
 #include "migration/link/codec.h"
+#include "migration/policy/document_json.h"
 
 namespace godwit::migration {
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "migration/moves/fabric/announce.h"
+#include "migration/policy/document_json.h"
 
 namespace godwit::migration {
 namespace {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/policy/rewriting.h"
+#include "migration/policy/staged_import.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <set>
+#include <tuple>
 
 #include "dataplane/rules/flow_command.h"
 
 namespace godwit::migration {
 
-using dataplane::DetachedPolicy;
 using dataplane::Direction;
 using dataplane::EndpointKind;
 using dataplane::EndpointRecord;
@@ -24,31 +24,9 @@ using dataplane::Transaction;
 
 namespace {
 
-std::vector<EndpointId> ids_of(const std::vector<const EndpointRecord*>& endpoints) {
-  std::vector<EndpointId> ids;
-  for (const EndpointRecord* endpoint : endpoints) ids.push_back(endpoint->id);
-  return ids;
-}
+constexpr size_t kMaxImportReasons = 100;  // in one refusal
 
-DocumentRule document_rule(const PolicyStore& store, const RuleRecord& record) {
-  const dataplane::Count count = store.count(record);
-  return {store.endpoint(record.owner)->profile.name, record.id.value,
-          dataplane::to_text(record.rule), count.packets, count.bytes};
-}
-
-// Names of uplinks that a rule sends to, comes from or belongs to.
-void note_uplinks(const PolicyStore& store, const RuleRecord& record, std::set<std::string>& out) {
-  const auto note = [&](EndpointId id) {
-    const EndpointRecord* endpoint = store.endpoint(id);
-    if (endpoint != nullptr && endpoint->profile.kind == EndpointKind::kUplink)
-      out.insert(endpoint->profile.name);
-  };
-  for (EndpointId output : record.outputs) note(output);
-  note(record.owner);
-  note(record.origin);
-}
-
-// Where a rule of the document would live: the endpoint of the VM whose table it belongs to.
+// Returns the endpoint whose table a rule of the document belongs to; empty if it names none.
 std::string inside_of(const DocumentRule& owned, const Rule& rule) {
   if (rule.attributes.direction != Direction::kTransfer) return owned.owner;
   for (const dataplane::PatternItem& item : rule.pattern) {
@@ -57,25 +35,8 @@ std::string inside_of(const DocumentRule& owned, const Rule& rule) {
   return {};
 }
 
-uint64_t receive_rules_of(const PolicyStore& store,
-                          const std::vector<const EndpointRecord*>& endpoints) {
-  std::set<const RuleRecord*> rules;
-  for (const EndpointRecord* endpoint : endpoints) {
-    for (const RuleRecord* record : store.receive_rules(endpoint->id)) {
-      // A VM's NICs may send to each other: those rules go with it.
-      const EndpointRecord* inside = store.endpoint(record->inside);
-      if (inside == nullptr || std::ranges::find(endpoints, inside) == endpoints.end())
-        rules.insert(record);
-    }
-  }
-  return rules.size();
-}
-
-// VHOST_F_LOG_ALL: QEMU sets it while it copies, no driver negotiates it.
-constexpr uint64_t kLogAll = uint64_t{1} << 26;
-
-// A driver keeps what it negotiated: QEMU would fail at the end of its migration, with the VM
-// stopped.
+// Checks that the port offers every virtio feature that the VM's driver negotiated. The driver
+// keeps them, so QEMU would fail at the end of its migration, with the VM stopped.
 Result<void> check_features(const Profile& profile, const dataplane::PortInfo& port) {
   const uint64_t missing = profile.features & ~port.offered_features;
   if (port.offered_features == 0 || missing == 0) return {};
@@ -87,120 +48,9 @@ Result<void> check_features(const Profile& profile, const dataplane::PortInfo& p
 
 }  // namespace
 
-Result<Document> export_vm(const PolicyStore& store, const dataplane::Ports& ports,
-                           const std::string& vm, const std::string& host, const Epoch& epoch) {
-  const auto endpoints = store.endpoints_of_vm(vm);
-  if (endpoints.empty())
-    return fail(
-        Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
-  if (endpoints.size() > kMaxDocumentProfiles)
-    return fail(vm + " has more endpoints than a document takes");
-  Document document;
-  document.vm = vm;
-  document.host = host;
-  document.epoch = epoch;
-  std::set<std::string> uplinks;
-  for (const EndpointRecord* endpoint : endpoints) {
-    Profile& profile = document.profiles.emplace_back(endpoint->profile);
-    if (const auto info = endpoint->port.valid() ? ports.info(endpoint->port) : fail("");
-        info && info->features != 0) {
-      profile.features = info->features & ~kLogAll;
-    }
-    for (const RuleRecord* record : store.rules_inside(endpoint->id)) {
-      document.rules.push_back(document_rule(store, *record));
-      note_uplinks(store, *record, uplinks);
-    }
-  }
-  for (const RuleRecord* record : store.uplink_rules_to(ids_of(endpoints))) {
-    document.uplink_rules.push_back(document_rule(store, *record));
-    note_uplinks(store, *record, uplinks);
-  }
-  document.uplinks.assign(uplinks.begin(), uplinks.end());
-  document.digest = digest_of(document);
-  return document;
-}
-
-Result<TakenOut> take_out(PolicyStore& store, const std::string& vm, LocationKind kind,
-                          EndpointId uplink, bool keep_port) {
-  const auto endpoints = store.endpoints_of_vm(vm);
-  if (endpoints.empty())
-    return fail(
-        Error{"no endpoint of that VM is known here", 0, 0, vm, "a VM of `show endpoints`"});
-  TakenOut report;
-  Transaction transaction(store);
-  transaction.override_guards();
-  for (const EndpointRecord* endpoint : endpoints) {
-    if (endpoint->port.valid()) report.old_ports[endpoint->profile.name] = endpoint->port.value;
-    report.transmit_rules += endpoint->inside.size();
-    Result<void> done = transaction.detach(endpoint->id);
-    Location location;
-    location.kind = kind;
-    if (kind == LocationKind::kUplink) location.uplink = uplink;
-    if (done) done = transaction.set_location(endpoint->id, location);
-    if (done) done = transaction.set_active(endpoint->id, false);
-    if (done && !keep_port) done = transaction.bind_port(endpoint->id, PortId{});
-    if (!done) return fail(done.error());
-  }
-  transaction.commit();
-  report.receive_rules = receive_rules_of(store, endpoints);
-  return report;
-}
-
-std::vector<OwnedRule> uplink_rules_of(const PolicyStore& store, const std::string& vm) {
-  std::vector<OwnedRule> rules;
-  for (const RuleRecord* record : store.uplink_rules_to(ids_of(store.endpoints_of_vm(vm)))) {
-    rules.emplace_back(store.endpoint(record->owner)->profile.name, record->id.value);
-  }
-  return rules;
-}
-
-std::vector<OwnedRule> remove_uplink_rules(PolicyStore& store, const std::string& vm) {
-  const auto records = store.uplink_rules_to(ids_of(store.endpoints_of_vm(vm)));
-  if (records.empty()) return {};
-  Transaction transaction(store);
-  transaction.override_guards();
-  std::vector<OwnedRule> removed;
-  for (const RuleRecord* record : records) {
-    OwnedRule name{store.endpoint(record->owner)->profile.name, record->id.value};
-    if (transaction.destroy_rule(record->owner, record->id)) removed.push_back(std::move(name));
-  }
-  transaction.commit();
-  return removed;
-}
-
-void destroy_rules(PolicyStore& store, const std::vector<OwnedRule>& rules) {
-  if (rules.empty()) return;
-  Transaction transaction(store);
-  transaction.override_guards();
-  for (const auto& [owner, id] : rules) {
-    if (const EndpointRecord* endpoint = store.find(owner))
-      (void)transaction.destroy_rule(endpoint->id, RuleId{id});
-  }
-  transaction.commit();
-}
-
-Result<void> relocate(PolicyStore& store, const std::string& vm, bool active,
-                      const std::function<Location(const EndpointRecord&)>& make) {
-  Transaction transaction(store);
-  for (const EndpointRecord* endpoint : store.endpoints_of_vm(vm)) {
-    if (auto set = transaction.set_location(endpoint->id, make(*endpoint)); !set) return set;
-    if (auto set = transaction.set_active(endpoint->id, active && endpoint->port.valid()); !set)
-      return set;
-  }
-  transaction.commit();
-  return {};
-}
-
-Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store,
-                                                          dataplane::Ports& ports,
-                                                          EndpointId uplink,
-                                                          const Document& document,
-                                                          const Bindings& bindings) {
-  std::vector<std::string> reasons;
-  std::set<std::string> ours;
-  for (const Profile& profile : document.profiles) {
-    ours.insert(profile.name);
-    const EndpointRecord* known = store.find(profile.name);
+void StagedImport::check_endpoints(std::vector<std::string>& reasons) const {
+  for (const Profile& profile : document_.profiles) {
+    const EndpointRecord* known = store_.find(profile.name);
     if (known == nullptr) continue;
     if (known->profile.kind != EndpointKind::kVm)
       reasons.push_back(profile.name + " is an uplink here");
@@ -210,35 +60,47 @@ Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store,
     if (!known->inside.empty())
       reasons.push_back(profile.name + " has rules of its own here already");
   }
-  for (const std::string& name : document.uplinks) {
-    const EndpointRecord* known = store.find(name);
+  for (const std::string& name : document_.uplinks) {
+    const EndpointRecord* known = store_.find(name);
     if (known == nullptr || known->profile.kind != EndpointKind::kUplink)
       reasons.push_back("no uplink " + name + " is here, and rules name it");
   }
-  std::unique_ptr<StagedImport> staged(new StagedImport(store, ports, document));
-  const auto check_rules = [&](const std::vector<DocumentRule>& rules, bool of_uplinks,
-                               std::vector<RuleSpec>& out) {
-    for (const DocumentRule& rule : rules) {
-      const std::string what = (of_uplinks ? "uplink rule " : "rule ") + std::to_string(rule.id) +
-                               " of " + rule.owner + ": ";
-      auto parsed = dataplane::parse_rule(rule.text);
-      if (!parsed) {
-        reasons.push_back(what + parsed.error().message + " at column " +
-                          std::to_string(parsed.error().column) + ": expected " +
-                          parsed.error().expected);
-      } else if (!of_uplinks && !ours.contains(inside_of(rule, *parsed))) {
-        reasons.push_back(what + "does not belong to " + document.vm);
-      } else if (auto good = of_uplinks ? staged->check_uplink_rule(rule, *parsed) : Result<void>{};
-                 !good) {
-        reasons.push_back(what + good.error().message);
-      } else {
-        out.push_back({rule.owner, of_uplinks ? RuleId{} : RuleId{rule.id}, std::move(*parsed)});
-      }
-      if (reasons.size() > 100) return;
+}
+
+void StagedImport::check_rules(const std::vector<DocumentRule>& rules, bool of_uplinks,
+                               std::vector<RuleSpec>& out,
+                               std::vector<std::string>& reasons) const {
+  std::set<std::string_view> ours;
+  for (const Profile& profile : document_.profiles) ours.insert(profile.name);
+  for (const DocumentRule& rule : rules) {
+    const std::string what = (of_uplinks ? "uplink rule " : "rule ") + std::to_string(rule.id) +
+                             " of " + rule.owner + ": ";
+    auto parsed = dataplane::parse_rule(rule.text);
+    if (!parsed) {
+      reasons.push_back(what + parsed.error().message + " at column " +
+                        std::to_string(parsed.error().column) + ": expected " +
+                        parsed.error().expected);
+    } else if (!of_uplinks && !ours.contains(inside_of(rule, *parsed))) {
+      reasons.push_back(what + "does not belong to " + document_.vm);
+    } else if (auto good = of_uplinks ? check_uplink_rule(rule, *parsed) : Result<void>{}; !good) {
+      reasons.push_back(what + good.error().message);
+    } else {
+      out.push_back({rule.owner, of_uplinks ? RuleId{} : RuleId{rule.id}, std::move(*parsed)});
     }
-  };
-  check_rules(document.rules, false, staged->specs_);
-  check_rules(document.uplink_rules, true, staged->uplink_specs_);
+    if (reasons.size() > kMaxImportReasons) return;
+  }
+}
+
+Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store,
+                                                          dataplane::Ports& ports,
+                                                          EndpointId uplink,
+                                                          const Document& document,
+                                                          const Bindings& bindings) {
+  std::unique_ptr<StagedImport> staged(new StagedImport(store, ports, document));
+  std::vector<std::string> reasons;
+  staged->check_endpoints(reasons);
+  staged->check_rules(document.rules, false, staged->specs_, reasons);
+  staged->check_rules(document.uplink_rules, true, staged->uplink_specs_, reasons);
   if (uplink == EndpointId{} || store.endpoint(uplink) == nullptr)
     reasons.push_back("no uplink leads to the other hosts");
 
@@ -246,11 +108,10 @@ Result<std::unique_ptr<StagedImport>> StagedImport::stage(PolicyStore& store,
     Result<void> done = staged->make_ports(bindings);
     if (done) done = staged->enter_endpoints(uplink);
     if (done) done = staged->build();
-    if (!done)
-      reasons.push_back(done.error().message +
-                        (done.error().token.empty() ? "" : " (" + done.error().token + ")"));
+    if (done) return staged;
+    reasons.push_back(done.error().message +
+                      (done.error().token.empty() ? "" : " (" + done.error().token + ")"));
   }
-  if (reasons.empty()) return staged;
   staged.reset();
   std::string all;
   for (const std::string& reason : reasons) all += (all.empty() ? "" : "\n") + reason;
@@ -273,6 +134,19 @@ Result<std::unique_ptr<StagedImport>> StagedImport::resume(PolicyStore& store,
   return resumed;
 }
 
+Result<void> StagedImport::check_port(const Profile& profile, PortId port) const {
+  auto info = ports_.info(port);
+  if (!info) return fail(info.error());
+  const std::string name = "port " + std::to_string(port.value);
+  if (const EndpointRecord* owner = store_.by_port(port))
+    return fail(name + " belongs to " + owner->profile.name);
+  if (info->mtu != 0 && info->mtu < profile.mtu) {
+    return fail(name + " has MTU " + std::to_string(info->mtu) + ", " + profile.name + " needs " +
+                std::to_string(profile.mtu));
+  }
+  return check_features(profile, *info);
+}
+
 Result<void> StagedImport::make_ports(const Bindings& bindings) {
   for (const Profile& profile : document_.profiles) {
     const auto binding = bindings.find(profile.name);
@@ -280,18 +154,7 @@ Result<void> StagedImport::make_ports(const Bindings& bindings) {
     Place& place = places_[profile.name];
     place.port = binding->second.port;
     if (place.port.valid()) {
-      auto info = ports_.info(place.port);
-      if (!info) return fail(info.error());
-      if (const EndpointRecord* owner = store_.by_port(place.port)) {
-        return fail("port " + std::to_string(place.port.value) + " belongs to " +
-                    owner->profile.name);
-      }
-      if (info->mtu != 0 && info->mtu < profile.mtu) {
-        return fail("port " + std::to_string(place.port.value) + " has MTU " +
-                    std::to_string(info->mtu) + ", " + profile.name + " needs " +
-                    std::to_string(profile.mtu));
-      }
-      if (auto known = check_features(profile, *info); !known) return known;
+      if (auto good = check_port(profile, place.port); !good) return good;
       continue;
     }
     auto port = ports_.add_vhost(
@@ -306,7 +169,6 @@ Result<void> StagedImport::make_ports(const Bindings& bindings) {
   return {};
 }
 
-// The VM's endpoints and the names its rules use. All lead to the uplink until publish().
 Result<void> StagedImport::enter_endpoints(EndpointId uplink) {
   Transaction transaction(store_);
   const Location away{LocationKind::kUplink, {}, uplink};
@@ -349,7 +211,7 @@ Result<void> StagedImport::build() {
     if (auto added = place->second.policy->add(specs_[i]); !added) return added;
   }
   for (const RuleRecord* record :
-       store_.uplink_rules_to(ids_of(store_.endpoints_of_vm(document_.vm)))) {
+       store_.uplink_rules_to(endpoint_ids(store_.endpoints_of_vm(document_.vm)))) {
     const std::string key =
         store_.endpoint(record->owner)->profile.name + " " + dataplane::to_text(record->rule);
     here_.emplace(key, Known{key, record->owner, record->id, record->rule});
@@ -358,11 +220,10 @@ Result<void> StagedImport::build() {
     if (auto stands = stand_for(document_.uplink_rules[i], uplink_specs_[i]); !stands)
       return stands;
   }
-  (void)uplinks_digest();  // now, not in the VM's pause
+  (void)uplinks_digest();  // computed now, because the handover needs it in the VM's pause
   return {};
 }
 
-// Who offers a rule of an uplink must not reach the tables of others with it.
 Result<void> StagedImport::check_uplink_rule(const DocumentRule& owned, const Rule& rule) const {
   const std::string inside = inside_of(owned, rule);
   const EndpointRecord* uplink = store_.find(inside);
@@ -380,8 +241,6 @@ Result<void> StagedImport::check_uplink_rule(const DocumentRule& owned, const Ru
   return leads_there ? Result<void>{} : fail("it does not lead to " + document_.vm);
 }
 
-// Uplink rules come into force with the first endpoint, those that are alike once; one that this
-// host has already stays the host's.
 Result<void> StagedImport::stand_for(const DocumentRule& owned, const RuleSpec& spec) {
   const std::string key = owned.owner + " " + owned.text;
   if (const auto stands = standing_.find(key); stands != standing_.end()) {
@@ -401,7 +260,6 @@ Result<void> StagedImport::stand_for(const DocumentRule& owned, const RuleSpec& 
   return {};
 }
 
-// Behind the uplink, as the VM is until publish().
 Result<void> StagedImport::enter_missing(const RuleSpec& spec) {
   const auto missing = store_.missing_endpoints({&spec, 1});
   if (missing.empty()) return {};
@@ -516,7 +374,7 @@ std::string StagedImport::uplinks_digest() const {
 
 std::string StagedImport::digest() const {
   if (!digest_.empty()) return digest_;
-  // Deltas were appended: bring the rules into the order export_vm gives them.
+  // Changes were appended. The digest needs the rules in the order of export_vm().
   struct Key {
     std::string inside;
     Direction direction;
@@ -544,13 +402,13 @@ std::string StagedImport::digest() const {
   return digest_;
 }
 
-Result<void> StagedImport::publish(const std::function<Location(const EndpointRecord&)>& make) {
+Result<void> StagedImport::publish(const MakeLocation& make) {
   auto transaction = std::make_unique<Transaction>(store_);
   transaction->override_guards();
   for (auto& [name, place] : places_) {
     const EndpointRecord* record = store_.endpoint(place.id);
     if (record->implicit) {
-      // It is here to stay now.
+      // An implicit endpoint would go with the last rule that names it.
       if (auto added = transaction->add_endpoint(record->profile, record->location); !added)
         return fail(added.error());
     }
@@ -559,7 +417,7 @@ Result<void> StagedImport::publish(const std::function<Location(const EndpointRe
     if (auto set = transaction->set_active(place.id, true); !set) return set;
   }
   for (const Known& known : known_) {
-    // Gone since it was staged: then the VM's own takes its place.
+    // The host's rule may have been removed since stage(). The VM still needs it, so it is created.
     if (store_.rule(known.owner, known.id) != nullptr ||
         !transaction->create_rule(known.owner, known.rule))
       continue;
