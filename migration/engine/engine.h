@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The migration driver: owns the moves, their sessions with peers and their timers (network.h),
-// feeds what happens to the state machines (source.h, destination.h) and carries out what they
-// decide on the policy store, the ports and the packet gate.
+// The migration engine: owns the moves of this host, their sessions with peers and their timers. It
+// passes commands, port events and peers' messages to the moves. The state machines of the moves
+// (migration/moves/) decide, and act on the policy store, the ports and the packet gate.
 //
-// Thread safety: everything on the control thread. The network outlives the engine.
+// Thread safety: the control thread only. The network and the journal outlive the engine.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <optional>
-#include <set>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,7 +20,7 @@
 #include "dataplane/packet_gate.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
-#include "migration/engine/evacuation.h"
+#include "migration/engine/evacuation_status.h"
 #include "migration/engine/reports.h"
 #include "migration/link/network.h"
 #include "migration/link/peer_ping.h"
@@ -36,11 +33,9 @@ namespace godwit::migration {
 class Journal;
 enum class MoveRole : uint8_t;
 
-inline constexpr size_t kMaxFinished = 1024;
-
 class Engine {
  public:
-  // `journal` null: nothing outlives the process.
+  // Without a journal the engine remembers nothing after the process ends.
   Engine(Network& network, MigrationOptions options, dataplane::PolicyStore& store,
          dataplane::Ports& ports, dataplane::PacketGate& gate, const Clock& clock, MoveLog log,
          Journal* journal = nullptr, MoveTables tables = {});
@@ -48,48 +43,53 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Sees each action of a move (source.h, destination.h) before and after it is carried out.
+  // Called before and after each action of a move is carried out. The state tables in
+  // migration/moves/ name the actions.
   using Watcher = std::function<void(MoveRole role, std::string_view action, bool after)>;
   void watch(Watcher watcher);
 
-  // After a restart, when ports are there and before listen(): takes up the moves of the journal.
-  // VMs that may have been handed over are parked until the peer, or their rings, say where they
-  // run.
+  // Recovers the moves of the journal after a restart. Call it once the ports exist, and before
+  // listen(). A VM that may have been handed over is parked until the peer, or the VM's rings, show
+  // where it runs.
   void recover();
-  Result<void> listen();  // opens the listening socket, if one is configured
-  void stop();            // closes all sockets; moves in progress are aborted as far as they can be
+  // Opens the listening socket, if one is configured.
+  Result<void> listen();
+  // Closes all sockets. Aborts the moves in progress that can still be aborted.
+  void stop();
 
-  // By hand. Errors list every reason, one a line, and nothing has changed.
+  // Migration by hand. An error lists every reason, one a line, and then nothing has changed.
   Result<Document> export_vm(const std::string& vm);
   Result<RewriteReport> rewrite_vm(const std::string& vm);
   Result<ImportReport> import_vm(const Document& document,
                                  const std::map<std::string, ImportBinding>& bindings);
 
-  // Between peers. start() returns the move's id at once; status() tells how it goes: "queued" at
-  // first while others are being prepared, or while frames of a move that has just ended go back to
-  // the VM.
+  // Starts a move of the VM to the peer and returns the move's id at once; status() shows the
+  // progress. The state is "queued" at first while others are being prepared, or while frames of
+  // the VM's last move return to it.
   Result<std::string> start(const std::string& vm, const std::string& peer);
-  // Every VM that is local here; an error if there is none. What cannot be moved is told with its
-  // reason.
+  // Starts a move of every VM that is local. Returns an error if there is none. The report lists
+  // the VMs that cannot move, with the reasons.
   Result<EvacuationReport> start_all(const std::string& peer);
-  // Asks `from` to move the VM here, with the id that is returned.
+  // Asks `from` to move the VM to this host. Returns the id that the move will have.
   Result<std::string> pull(const std::string& vm, const std::string& from);
   Result<void> cancel(const std::string& vm);
-  [[nodiscard]] std::vector<MoveStatus> status(
-      const std::string& vm = {}) const;  // and the last kMaxFinished finished
-  // A move by its id or the beginning of it, if only one has it.
+  // Returns the moves of the VM, or of all VMs, and the newest 1024 that have ended.
+  [[nodiscard]] std::vector<MoveStatus> status(const std::string& vm = {}) const;
+  // Returns a move by its id, or by a prefix that only one id has.
   Result<MoveStatus> show(const std::string& id) const;
   [[nodiscard]] std::vector<EvacuationStatus> evacuations() const;
-  [[nodiscard]] uint64_t now_ns() const;  // by the clock of all of these times
+  // Returns the time by the clock of all times in statuses.
+  [[nodiscard]] uint64_t now_ns() const;
   [[nodiscard]] std::vector<PeerStatus> peers() const;
-  // Asks a peer `count` times whether it is there, in a session of its own. `done` is called once,
-  // later; not if this is an error.
+  // Pings a peer `count` times in a session of its own. Calls `done` once, later. Returns an error,
+  // and never calls `done`, if no ping can be sent.
   Result<void> ping(const std::string& peer, uint64_t count, PeerPing::Done done);
 
-  // From the daemon's wiring.
+  // Called by the daemon's wiring.
   void on_port_event(const dataplane::PortEvent& event);
-  void on_gate_ready();  // redirected frames or announcements wait
-  // Which VM is moving, so that other commands can refuse (empty: none). E.g. endpoint changes.
+  // Takes the redirected frames and announcements that wait in the gate.
+  void on_gate_ready();
+  // Returns whether the VM is moving. Other commands, such as endpoint changes, refuse then.
   [[nodiscard]] bool moving(const std::string& vm) const;
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/engine/evacuation.h"
+#include "migration/engine/evacuation_status.h"
 
 namespace godwit::migration {
 
