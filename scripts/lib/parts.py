@@ -128,7 +128,7 @@ def run_system(run):
     directory = run.directory("test")
     settings = {"GODWIT_BUILD": str(directory)}
     settings.setdefault("GODWIT_SWAP_SECONDS", os.environ.get("GODWIT_SWAP_SECONDS", "30"))
-    paths = ["tests/system", "tests/support/vhost_frontend/testpmd_test.py"]
+    paths = ["tests/system"]
     run_pytest(
         run,
         "system",

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "tests/bench/classifier_load.h"
-#include "tests/support/classbench.h"
-#include "tests/support/random_rule_set.h"
+#include "tests/builders/classbench.h"
+#include "tests/builders/random_rule_set.h"
 
 namespace {
 

@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "dataplane/classifier/classifier.h"
-#include "tests/support/test_rcu.h"
+#include "tests/harness/test_rcu.h"
 
 namespace godwit::bench {
 

@@ -13,8 +13,8 @@
 #include <system_error>
 #include <vector>
 
-#include "tests/support/classbench.h"
-#include "tests/support/classifier_oracle.h"
+#include "tests/builders/classbench.h"
+#include "tests/oracles/classifier_oracle.h"
 
 namespace {
 

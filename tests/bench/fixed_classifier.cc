@@ -18,7 +18,7 @@
 
 #include "dataplane/classifier/classifier.h"
 #include "tests/bench/portable_path.h"
-#include "tests/support/random_rule_set.h"
+#include "tests/builders/random_rule_set.h"
 
 namespace {
 

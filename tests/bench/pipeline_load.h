@@ -18,7 +18,7 @@
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/rules/flow_command.h"
-#include "tests/support/packet_builder.h"
+#include "tests/builders/packet_builder.h"
 
 namespace godwit::bench {
 

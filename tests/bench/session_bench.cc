@@ -18,7 +18,7 @@
 #include <thread>
 
 #include "migration/link/asio_network.h"
-#include "tests/support/test_certificates.h"
+#include "tests/builders/test_certificates.h"
 
 namespace {
 

@@ -29,8 +29,8 @@
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/rules/rule_parser.h"
-#include "tests/support/packet_builder.h"
-#include "tests/support/test_rcu.h"
+#include "tests/builders/packet_builder.h"
+#include "tests/harness/test_rcu.h"
 
 namespace {
 

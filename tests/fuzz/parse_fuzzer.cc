@@ -17,7 +17,7 @@
 #include "dataplane/packet/checksum.h"
 #include "dataplane/packet/parse.h"
 #include "dataplane/pipeline/packet_rewrite.h"
-#include "tests/support/packet_builder.h"
+#include "tests/builders/packet_builder.h"
 
 namespace {
 

@@ -24,7 +24,7 @@ def mac(number):
 def frontend(context):
     """Runs a front-end process until the scope ends."""
     with Frontend(
-        executable=context.built("tests", "support", "vhost_frontend", "vhost-frontend")
+        executable=context.built("tests", "tools", "vhost_frontend", "vhost-frontend")
     ) as vms:
         os.sched_setaffinity(vms.pid, {CPU})
         yield vms

@@ -11,7 +11,7 @@ import parts as parts_module
 import pytest
 import run_tests
 from build_directory import BuildError
-from conftest import REPO
+from switch import REPO
 from tally import Tally
 
 CLOSING = re.compile(r"\d+ passed, \d+ failed, \d+ skipped")

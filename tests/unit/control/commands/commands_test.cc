@@ -15,7 +15,7 @@
 #include "dataplane/state/fdb.h"
 #include "migration/engine/engine.h"
 #include "migration/link/asio_network.h"
-#include "tests/support/fake_switch.h"
+#include "tests/harness/fake_switch.h"
 
 namespace godwit::control {
 namespace {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "dataplane/classifier/classifier.h"
-#include "tests/support/random_rule_set.h"
-#include "tests/support/test_rcu.h"
+#include "tests/builders/random_rule_set.h"
+#include "tests/harness/test_rcu.h"
 
 namespace godwit::dataplane {
 namespace {

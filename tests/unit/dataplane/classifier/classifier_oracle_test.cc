@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The short form of tests/bench/classifier_oracle, which takes some seconds.
-#include "tests/support/classifier_oracle.h"
+#include "tests/oracles/classifier_oracle.h"
 
 #include <gtest/gtest.h>
 
-#include "tests/support/linear_classifier.h"
+#include "tests/oracles/linear_classifier.h"
 
 namespace godwit::dataplane {
 namespace {

@@ -14,8 +14,8 @@
 
 #include "dataplane/classifier/builder.h"
 #include "dataplane/classifier/searcher.h"
-#include "tests/support/linear_classifier.h"
-#include "tests/support/random_rule_set.h"
+#include "tests/oracles/linear_classifier.h"
+#include "tests/builders/random_rule_set.h"
 
 namespace godwit::dataplane {
 namespace {

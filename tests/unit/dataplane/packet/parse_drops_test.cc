@@ -5,7 +5,7 @@
 #include <string>
 
 #include "dataplane/packet/parse.h"
-#include "tests/support/packet_builder.h"
+#include "tests/builders/packet_builder.h"
 
 namespace godwit::dataplane {
 namespace {

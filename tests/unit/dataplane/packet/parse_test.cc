@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "dataplane/packet/checksum.h"
-#include "tests/support/frame_check.h"
-#include "tests/support/packet_builder.h"
+#include "tests/oracles/frame_check.h"
+#include "tests/builders/packet_builder.h"
 
 namespace godwit::dataplane {
 namespace {

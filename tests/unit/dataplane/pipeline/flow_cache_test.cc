@@ -14,9 +14,9 @@
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/rules/flow_command.h"
-#include "tests/support/manual_grace.h"
-#include "tests/support/packet_builder.h"
-#include "tests/support/test_host.h"
+#include "tests/harness/manual_grace.h"
+#include "tests/builders/packet_builder.h"
+#include "tests/harness/test_host.h"
 
 namespace godwit::dataplane {
 namespace {

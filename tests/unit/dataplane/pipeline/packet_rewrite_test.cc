@@ -12,8 +12,8 @@
 #include "dataplane/packet/checksum.h"
 #include "dataplane/packet/parse.h"
 #include "dataplane/pipeline/packet_rewrite.h"
-#include "tests/support/frame_check.h"
-#include "tests/support/packet_builder.h"
+#include "tests/oracles/frame_check.h"
+#include "tests/builders/packet_builder.h"
 
 namespace godwit::dataplane {
 namespace {

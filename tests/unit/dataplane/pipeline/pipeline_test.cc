@@ -11,8 +11,8 @@
 #include "dataplane/packet/checksum.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/rules/flow_command.h"
-#include "tests/support/manual_grace.h"
-#include "tests/support/test_host.h"
+#include "tests/harness/manual_grace.h"
+#include "tests/harness/test_host.h"
 
 namespace godwit::dataplane {
 namespace {

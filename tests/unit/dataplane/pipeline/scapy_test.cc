@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Frames that scapy made (tests/support/scapy_packets.py says in what form): the parser reads the
+// Frames that scapy made (tests/builders/scapy_packets.py says in what form): the parser reads the
 // same fields, and each rewriting action, written as in a rule, makes the frame that scapy makes of
 // it, with scapy's checksums.
 #include <gtest/gtest.h>
@@ -17,8 +17,8 @@
 #include "dataplane/pipeline/packet_rewrite.h"
 #include "dataplane/rules/flow_command.h"
 #include "dataplane/rules/vocabulary.h"
-#include "tests/support/frame_check.h"
-#include "tests/support/packet_builder.h"
+#include "tests/oracles/frame_check.h"
+#include "tests/builders/packet_builder.h"
 
 namespace godwit::dataplane {
 namespace {

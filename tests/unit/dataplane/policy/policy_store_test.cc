@@ -6,7 +6,7 @@
 #include <random>
 
 #include "dataplane/rules/flow_command.h"
-#include "tests/support/manual_grace.h"
+#include "tests/harness/manual_grace.h"
 
 namespace godwit::dataplane {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "dataplane/rules/flow_command.h"
 #include "dataplane/rules/vocabulary.h"
-#include "tests/support/random_rule.h"
+#include "tests/builders/random_rule.h"
 
 namespace godwit::dataplane {
 namespace {

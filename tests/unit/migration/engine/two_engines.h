@@ -14,7 +14,7 @@
 
 #include "migration/engine/engine.h"
 #include "migration/link/asio_network.h"
-#include "tests/support/fake_switch.h"
+#include "tests/harness/fake_switch.h"
 
 namespace godwit::migration {
 

@@ -14,7 +14,7 @@
 #include <fstream>
 
 #include "migration/link/asio_network.h"
-#include "tests/support/test_certificates.h"
+#include "tests/builders/test_certificates.h"
 
 namespace godwit::migration {
 namespace {

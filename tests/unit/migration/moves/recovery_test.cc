@@ -14,7 +14,7 @@
 #include "migration/journal/journal.h"
 #include "migration/journal/policy_record.h"
 #include "migration/link/asio_network.h"
-#include "tests/support/fake_switch.h"
+#include "tests/harness/fake_switch.h"
 
 namespace godwit::migration {
 namespace {

@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peers over TLS: who is let in, who is not, and that whatever strangers do neither stops a peer nor slows a worker.
+
+Two daemons with certificates of one authority; strangers are peer_client's, which can say what no switch would say. Each refusal
+must be in the log, with the address it came from.
+"""
+import itertools
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from certificates import Authority
+from switch import BUILD, Switch
+from peer_client import ABORT, HELLO, PING, PONG, REFUSED, PeerClient, field, framed, hello, message, offer
+from front_end_guests import mac, wait_for
+from move_hosts import NUMBERS, free_port, hosts, run_moves, traffic
+from testbed.daemon import RpcError
+
+
+@pytest.fixture(scope="module")
+def authority():
+    folder = tempfile.mkdtemp(prefix="gw-ca-")
+    yield Authority(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def identities(authority):
+    return {host: authority.issue(host) for host in ("host-a", "host-b", "host-c")}
+
+
+class Pair:
+    """host-a and host-b, without a network between them. host-c is known and may have VMs, but none may come from it."""
+
+    def __init__(self, godwitd, folder, identities):
+        self.ports = {"host-a": free_port(), "host-b": free_port(), "host-c": free_port()}
+        self.switches = {}
+        for host, other in (("host-a", "host-b"), ("host-b", "host-a")):
+            peers = {peer: f"127.0.0.1:{self.ports[peer]}" for peer in (other, "host-c")}
+            migration = {"listen": f"127.0.0.1:{self.ports[host]}", "tls": identities[host], "peers": peers, "allow_in": [other],
+                         "handshake_timeout_ms": 3000, "vhost_template": f"{folder}/{{vm}}-{{nic}}-{host}.sock"}
+            vm = {"name": "vm7/net0", "macs": ["02:00:00:00:00:07"]}
+            if host == "host-a":
+                vm["vhost"] = {"socket": f"{folder}/vm7-a.sock"}
+            self.switches[host] = Switch(godwitd, folder, host, {"endpoints": [vm], "migration": migration}).start()
+        self.a, self.b = self.switches["host-a"], self.switches["host-b"]
+
+    def refused(self, client, reason, host="host-a"):
+        """The log says that this client was refused, and why."""
+        def told():
+            return [line for line in self.switches[host].log().splitlines() if client.address in line and reason in line]
+        wait_for(told, 5, f"a line with {client.address} and `{reason}`; the log ends:\n{self.switches[host].log()[-1500:]}")
+
+
+@pytest.fixture(scope="module")
+def pair(godwitd, identities):
+    folder = Path(tempfile.mkdtemp(prefix="gw-"))
+    made = Pair.__new__(Pair)
+    made.switches = {}
+    try:
+        made.__init__(godwitd, folder, identities)
+        yield made
+        for switch in made.switches.values():
+            text, code = switch.log(), switch.stop()
+            assert code == 0 and " error " not in text, text[-4000:]
+    finally:
+        for switch in made.switches.values():
+            switch.stop()
+        shutil.rmtree(folder)
+
+
+def works(pair):
+    """A peer still gets in."""
+    return pair.b.rpc.call("peer.ping", host="host-a")["round_trips_us"]
+
+
+REFUSED_CERTIFICATES = {
+    # files of the authority, or None; what the hello claims; what the log says
+    "no certificate": (lambda own, other: None, "host-b", "peer did not return a certificate"),
+    "wrong authority": (lambda own, other: other.issue("host-b"), "host-b", "unable to get local issuer certificate"),
+    "expired": (lambda own, other: own.issue("host-b", days=(-3, -1), into="expired"), "host-b", "certificate has expired (CN = host-b"),
+    "not yet valid": (lambda own, other: own.issue("host-b", days=(1, 3), into="early"), "host-b", "certificate is not yet valid (CN = host-b"),
+    "no peer's name": (lambda own, other: own.issue("host-x"), "host-b", "is for host-x, not for one of this switch's peers"),
+    "another peer's name": (lambda own, other: own.issue("host-c", into="c2"), "host-b", "calls itself host-b, and its certificate (CN = host-c) is for host-c"),
+    "wildcard": (lambda own, other: own.issue("host-w", names="DNS:*.example,DNS:host-*"), "host-b", "not for one of this switch's peers"),
+    "name in the subject only": (lambda own, other: own.issue("host-b", names="DNS:elsewhere", into="cn"), "host-b", "is for elsewhere, not for"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_CERTIFICATES)
+def test_a_certificate_that_does_not_fit_is_refused(pair, authority, folder, case):
+    make, claims, reason = REFUSED_CERTIFICATES[case]
+    files = make(authority, Authority(folder / "other", "Another CA"))
+    with PeerClient(pair.ports["host-a"], files) as client:
+        try:
+            client.say(hello(claims))
+        except (OSError, EOFError):
+            pass  # some hear it before they have said anything
+        print(f"{case}: the client hears: {client.end()}")
+        pair.refused(client, reason)
+    assert works(pair)
+
+
+def test_a_peer_that_is_not_on_the_list_may_ping_and_not_move(pair, identities):
+    document = pair.a.rpc.call("migration.export", vm="vm7")
+    with PeerClient(pair.ports["host-b"], identities["host-c"]) as client:
+        client.say(hello("host-c"))
+        assert HELLO in client.hear()
+        client.say(framed(field(PING, field(1, 1))))
+        assert PONG in client.hear()
+        client.say(offer(document, "c0ffee", (1, "host-c")))
+        answer = client.hear()
+        assert b"takes no VMs from host-c (migration.allow_in)" in answer[REFUSED][0]
+    wait_for(lambda: "move c0ffee of vm7 from host-c is refused" in pair.b.log(), 5, "logged")
+    assert not any(move["id"] == "c0ffee" for move in pair.b.rpc.call("migrate.status")["moves"])
+    refused = pair.b.refused("migrate pull vm7 host-c")
+    assert "allow_in" in refused.data["expected"]
+
+
+def test_a_recorded_session_is_of_no_use(pair, identities):
+    document = pair.a.rpc.call("migration.export", vm="vm7")
+    with PeerClient(pair.ports["host-b"], identities["host-a"]) as client:
+        client.say(hello("host-a"))
+        client.hear()
+        client.say(offer(document, "feed01", (1, "host-a")))
+        client.hear()
+        recorded = client.sent
+    wait_for(lambda: pair.b.rpc.call("migrate.status")["moves"][-1]["id"] == "feed01", 5, "the offer was heard")
+    moves = len(pair.b.rpc.call("migrate.status")["moves"])
+    for cut in (len(recorded), len(recorded) // 2):
+        with PeerClient(pair.ports["host-b"], tls=False) as thief:
+            thief.raw(recorded[:cut])
+            print(f"replayed {cut} of {len(recorded)} bytes: {thief.end()}")
+            pair.refused(thief, "TLS: ", "host-b")
+    assert len(pair.b.rpc.call("migrate.status")["moves"]) == moves, "nothing of it was heard"
+    # The offer's own session is gone, so host-b asks the real host-a, which does not know the move.
+    wait_for(lambda: pair.b.rpc.call("migrate.status")["moves"][-1]["state"] == "aborted", 10, "given up")
+
+
+def test_rubbish_is_refused_wherever_it_comes(pair, identities):
+    port, me = pair.ports["host-a"], identities["host-b"]
+    for rubbish, reason in ((b"GET / HTTP/1.0\r\n\r\n", "http request"), (bytes(200), "TLS: "), (b"\xa5" * 3000, "TLS: "),
+                            (hello("host-b"), "TLS: "), (b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", "TLS: ")):
+        with PeerClient(port, tls=False) as client:
+            client.raw(rubbish)
+            client.end()
+            pair.refused(client, reason)
+    flood = b"".join(b"\x16\x03\x01\x40\x00" + (b"\x01\x01\xfb\xd0" + bytes(16380) if i == 0 else bytes(16384)) for i in range(8))
+    with PeerClient(port, tls=False) as client:
+        client.raw(flood)
+        client.end()
+        pair.refused(client, "more than 65536 bytes of handshake")
+    with PeerClient(port, tls=False) as client:
+        client.end()
+        pair.refused(client, "no handshake within 3000 ms")
+
+    def after_handshake(*parts, reason, raw=False):
+        with PeerClient(port, me) as peer:
+            peer.shake()
+            for part in parts:
+                peer.raw(part) if raw else peer.say(part)
+            peer.end()
+            pair.refused(peer, reason)
+    after_handshake(reason="no hello within 3000 ms")
+    after_handshake(b"\xff" * 600, reason="a message of 4294967295 bytes, at most 256")
+    after_handshake(bytes(4), reason="a message of 0 bytes")
+    after_handshake(hello("host-b", magic=1), reason="not a Godwit switch")
+    after_handshake(hello("host-b", 7, 9), reason="host-b speaks versions 7 to 9, this switch 1 to 2")
+    after_handshake(message("vm7", "1", ABORT), reason="spoke before its hello")
+    after_handshake(hello("host-b"), hello("host-b"), reason="a second hello")
+    after_handshake(hello("host-b"), b"\xff" * 100, reason="a message of 4294967295 bytes, at most 67108864")
+    after_handshake(hello("host-b"), framed(b"\xff" * 30), reason="not a message of this protocol")
+    after_handshake(hello("host-b"), reason="(host-b) ended before it was of use: host-b said nothing that is of use within 3000 ms")
+    after_handshake(b"\x17\x03\x03\x00\x20" + bytes(32), reason="TLS: ", raw=True)        # a record nobody sealed
+    after_handshake(b"\x17\x03\x03\xff\xff" + bytes(65535), reason="TLS: ", raw=True)     # longer than records may be
+    with PeerClient(port, me) as peer:  # a record with one bit turned over
+        peer.say(hello("host-b"))
+        peer.hear()
+        record = bytearray(peer.encrypt(message("vm7", "1", ABORT)))
+        record[-1] ^= 1
+        peer.raw(bytes(record))
+        peer.end()
+        pair.refused(peer, "TLS: ")
+    with PeerClient(port, me) as peer:  # the half of a message, then nothing
+        peer.say(hello("host-b"))
+        peer.hear()
+        peer.say(message("vm7", "1", ABORT)[:9])
+    with PeerClient(port, me) as peer:  # the half of a record
+        peer.say(hello("host-b"))
+        peer.hear()
+        peer.raw(peer.encrypt(message("vm7", "1", ABORT))[:20])
+    assert works(pair)
+
+
+def test_a_peer_that_is_another_host_hears_nothing(pair, identities, authority):
+    """We connect: whoever is there instead is found out before our hello."""
+    with socket.create_server(("127.0.0.1", pair.ports["host-c"])) as server:
+        server.settimeout(10)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        files = identities["host-b"]
+        context.load_cert_chain(files["certificate"], files["key"])
+        heard = []
+
+        def serve():
+            connection, _ = server.accept()
+            with connection, context.wrap_socket(connection, server_side=True) as session:
+                session.settimeout(5)
+                try:
+                    heard.append(session.recv(1000))
+                except OSError:
+                    heard.append(b"")
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(RpcError, match="is for host-b, not for the host that is configured at"):
+            pair.a.rpc.call("peer.ping", host="host-c")
+        thread.join()
+        assert heard == [b""]
+    with pytest.raises(RpcError, match="cannot connect to host-c"):
+        pair.a.rpc.call("peer.ping", host="host-c")
+
+
+def test_peer_list_and_peer_ping_say_who_is_there(pair):
+    text = pair.a.text("peer ping host-b count 20")
+    print(text)
+    assert "TLSv1.3 TLS_" in text and "Certificate: CN = host-b, issued by CN = Godwit test CA, valid to 20" in text
+    assert "version 2; it speaks 1 to 2, this switch 1 to 2" in text and "VMs may move in: yes, out: yes" in text and "20 pings" in text
+    cli = subprocess.run([BUILD / "control" / "cli" / "godwit", "--socket", pair.a.socket_path, "--json", "peer", "ping", "host-b", "count", "3"],
+                         capture_output=True, text=True, timeout=30)
+    data = json.loads(cli.stdout)
+    assert cli.returncode == 0 and len(data["round_trips_us"]) == 3 and data["certificate"]["names"] == ["host-b"]
+    assert pair.a.refused("peer ping host-z").data["token"] == "host-z"
+    assert pair.a.refused("peer ping host-b count 101").data["column"] == 24
+    assert pair.a.refused("peer ping host-b often").data["expected"] == "count N"
+    peers = {peer["host"]: peer for peer in pair.a.data("peer list")["peers"]}
+    assert (peers["host-c"]["may_move_in"], peers["host-c"]["may_move_out"]) == (False, True)
+    words = [one["word"] for one in pair.a.rpc.call("complete", line="peer ping ho")["candidates"]]
+    assert words == ["host-b", "host-c"]
+
+
+def test_an_older_epoch_is_refused_and_named(pair, identities):
+    document = pair.a.rpc.call("migration.export", vm="vm7")
+    pair.a.rpc.call("migration.rewrite", vm="vm7")
+    pair.b.rpc.call("migration.import", document=document)
+    known = pair.b.rpc.call("migration.export", vm="vm7")["epoch"]
+    pair.b.rpc.call("migration.rewrite", vm="vm7")
+    with PeerClient(pair.ports["host-b"], identities["host-a"]) as peer:
+        peer.say(hello("host-a"))
+        peer.hear()
+        peer.say(offer(document, "01d01d", (0, "host-a")))
+        assert f"epoch (0, host-a) is older than ({known['counter']}, {known['host']})".encode() in peer.hear()[REFUSED][0]
+    with PeerClient(pair.ports["host-b"], identities["host-a"]) as peer:
+        peer.say(hello("host-a"))
+        peer.hear()
+        peer.say(message("vm7", "01d01e", ABORT, at=(0, "host-a")))
+        wait_for(lambda: "abort by epoch (0, host-a) is not acted upon: here it is " in pair.b.log(), 5, "both epochs in the log")
+
+
+def test_a_bad_certificate_is_found_by_the_check_with_its_place(godwitd, authority, identities, folder):
+    good = authority.issue("host-t")
+    cases = {
+        "good": (good, 0, ""),
+        "not there": (good | {"certificate": "/nowhere.crt"}, 1, "c.yaml:3:23: /nowhere.crt: cannot be read: No such file"),
+        "another's": (identities["host-a"], 1, "the certificate is for host-a, and this host is host-t, expected DNS:host-t in its subjectAltName"),
+        "another's key": (good | {"key": identities["host-a"]["key"]}, 1, "c.yaml:4:13: "),
+        "expired": (authority.issue("host-t", days=(-3, -1), into="told"), 1, "the certificate expired on 20"),
+        "early": (authority.issue("host-t", days=(1, 3), into="tearly"), 1, "the certificate is not valid before 20"),
+        "no authority": (good | {"ca": good["key"]}, 1, "c.yaml:5:12: "),
+    }
+    for case, (files, code, says) in cases.items():
+        lines = ["host: host-t", "migration: {listen: \"10.0.0.1:7400\", tls: {", f"       certificate: \"{files['certificate']}\",",
+                 f"       key: \"{files['key']}\",", f"       ca: \"{files['ca']}\"}}}}"]
+        lines[2] = lines[2].replace("       certificate", "         certificate")
+        (folder / "c.yaml").write_text("\n".join(lines) + "\n")
+        done = subprocess.run([godwitd, "--config", folder / "c.yaml", "--check"], capture_output=True, text=True, timeout=60)
+        print(f"{case}: {done.returncode} {done.stderr.strip()}")
+        assert done.returncode == code and says in done.stderr, case
+
+
+def test_sighup_reads_certificates_again_and_bad_ones_change_nothing(make_switch, authority, folder):
+    files = {host: authority.issue(host, into=f"hup-{host}") for host in ("host-p", "host-q")}
+    ports = {"host-p": free_port(), "host-q": free_port()}
+    p, q = (make_switch(host, migration={"listen": f"127.0.0.1:{ports[host]}", "tls": files[host], "peers": {other: f"127.0.0.1:{ports[other]}"}}).start()
+            for host, other in (("host-p", "host-q"), ("host-q", "host-p")))
+    p.may_log_errors = True
+
+    def expiry():
+        return q.rpc.call("peer.ping", host="host-p")["certificate"]["not_after_unix_s"]
+
+    before = expiry()
+    authority.issue("host-p", days=(0, 9), into="hup-host-p")
+    assert expiry() == before, "not before it is asked to"
+    p.process.send_signal(1)
+    wait_for(lambda: expiry() > before, 5, "the new certificate")
+    renewed = expiry()
+    Path(files["host-p"]["certificate"]).write_text("rubbish")
+    p.process.send_signal(1)
+    wait_for(lambda: "the certificates from before stay in use" in p.log(), 5, "said in the log")
+    assert f"{files['host-p']['certificate']}: no start line" in p.log()
+    assert expiry() == renewed
+    authority.issue("host-p", days=(-3, -1), into="hup-host-p")
+    p.process.send_signal(1)
+    wait_for(lambda: "the certificate expired on" in p.log(), 5, "said in the log")
+    with pytest.raises(RpcError, match="certificate has expired"):
+        expiry()
+    assert p.rpc.call("version"), "and the switch works on"
+
+
+IDLE = 1000
+RATE_PPS = 40000
+STREAMS = itertools.count(700)
+
+
+@pytest.fixture(scope="module")
+def net(godwitd, identities):
+    with hosts(godwitd, migration=lambda name: {"tls": identities[f"host-{name}"], "handshake_timeout_ms": 3000}) as made:
+        yield made
+
+
+def idle_connections(port, count):
+    out = []
+    for _ in range(count):
+        out.append(socket.create_connection(("127.0.0.1", port), timeout=10))
+    return out
+
+
+def attack(port, identities, stop, counts):
+    """What strangers do, as fast as one can, until told to stop."""
+    while not stop.is_set():
+        for files in (None, identities["host-c"], identities["host-b"]):
+            try:
+                with PeerClient(port, files, timeout_s=5) as client:
+                    client.say(hello("host-x"))
+                    client.say(b"\xff" * 100)
+                    client.end()
+            except (OSError, EOFError):
+                pass
+            counts["handshakes"] += 1
+        for rubbish in (b"\xa5" * 1000, b"\x16\x03\x01\x40\x00" + bytes(16384)):
+            try:
+                with PeerClient(port, tls=False, timeout_s=5) as client:
+                    client.raw(rubbish)
+            except OSError:
+                pass
+            counts["rubbish"] += 1
+
+
+def rate(net, ms=2000):
+    """Packets a second that reach vm, of RATE_PPS that na sends it through host-a; and what is lost."""
+    stream = next(STREAMS)  # a sink takes lower numbers of a stream that it knows for duplicates
+    net.vms.stats("vm-a", reset=True)
+    net.vms.stream(stream, source="na", dst=mac(NUMBERS["vm"]), pps=RATE_PPS, seconds=60)
+    began = time.monotonic()
+    net.vms.run(ms)
+    sent = {one["id"]: one["sent"] for one in net.vms.stream_stop()}[stream]
+    seconds = time.monotonic() - began
+    net.vms.sink_wait("vm-a", stream, sent, 2000)
+    account = net.vms.stats("vm-a")["streams"][str(stream)]
+    return account["received"] / seconds, sent - account["received"]
+
+
+def test_a_vm_moves_to_and_fro_over_tls_and_loses_nothing(net):
+    seen = []
+    def look(_, __):
+        seen.append(net.switches["a"].rpc.call("peer.ping", host="host-b")["tls"])
+    outcome = run_moves(net, "vm", traffic(pps=4000), moves=4, each=look)
+    print(outcome)
+    assert outcome.wrong() == [], outcome
+    assert all(cipher.startswith("TLSv1.3") for cipher in seen) and len(seen) == 4
+    assert net.unpoliced() == 0
+
+
+def test_idle_strangers_keep_nobody_out_and_slow_nothing(net, identities):
+    assert net.place["vm"] == "a"
+    before, lost_before = rate(net)
+    port = net._ports["a"]
+    idle = idle_connections(port, IDLE)
+    try:
+        time.sleep(0.6)
+        trips = [net.switches["b"].rpc.call("peer.ping", host="host-a")["connect_us"] for _ in range(10)]
+        stop, counts = threading.Event(), {"handshakes": 0, "rubbish": 0}
+        thread = threading.Thread(target=attack, args=(port, identities, stop, counts))
+        thread.start()
+        during, lost_during = rate(net)
+        stop.set()
+        thread.join()
+        outcome = run_moves(net, "vm", traffic(pps=2000), moves=2)
+    finally:
+        for one in idle:
+            one.close()
+    print(f"{IDLE} idle connections, {counts['handshakes']} handshakes and {counts['rubbish']} times rubbish: {before:.0f} packets a second before, "
+          f"{during:.0f} during, ratio {during / before:.3f}; lost {lost_before} before, {lost_during} during; a peer gets in within {max(trips)} us")
+    assert outcome.wrong() == [], outcome
+    assert during > 0.7 * before
+    log = net.switches["a"].log()
+    assert "no handshake within 3000 ms" in log or "no purpose within" in log
+    assert "lines like the following were left out" in log or log.count("is refused") < 200

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the `vhost-frontend` tool runs: devices by name, numbered streams between them, and the one
+// loop that serves all of them and standard input.
+//
+// A device is a front-end and what its guest does with frames (`GuestSide`). The guest side goes
+// with the guest when that moves to another front-end, so streams, accounts and captured frames go
+// on under the new name.
+//
+// The loop sleeps whenever it can: a receive ring that was quiet for `kQuietNs` is armed and left
+// to its eventfd; busy ones are polled each `kPollNs`. Not thread safe. Times are CLOCK_MONOTONIC
+// nanoseconds.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/tools/vhost_frontend/numbered_packets.h"
+#include "tests/tools/vhost_frontend/vhost_frontend.h"
+
+namespace godwit::support {
+
+struct CapturedFrame {
+  std::vector<uint8_t> bytes;
+  virtio::NetHeader header;
+  uint16_t queue_pair = 0;
+  int64_t time_ns = 0;
+};
+
+struct GuestSide {
+  static constexpr size_t kMaxCaptured = 4096;
+  static constexpr size_t kMaxCapturedBytes = size_t{16} << 20;
+
+  bool sink = false;  // account for numbered packets instead of capturing them
+  std::map<uint32_t, StreamAccount> accounts;
+  std::deque<CapturedFrame> captured;
+  size_t captured_bytes = 0;
+  uint64_t capture_overflow = 0;
+  uint64_t rx_frames = 0;
+  uint64_t rx_bytes = 0;
+  uint64_t tx_frames = 0;
+  uint64_t tx_bytes = 0;
+  uint64_t other_frames = 0;  // received while sinking, and no numbered packets
+  uint64_t arp_replies = 0;
+  std::set<uint32_t> arp_addresses;  // host byte order
+  std::vector<std::vector<uint8_t>> answers;
+  int64_t first_rx_ns = 0;
+};
+
+struct Device {
+  std::string name;
+  std::unique_ptr<VhostFrontend> frontend;
+  std::unique_ptr<GuestSide> side;
+  std::unique_ptr<GuestNic> copy;  // made when logging began, for a move by dirty pages
+  GuestNic::CopyResult copied;     // how its guest came, where by dirty pages
+  bool hot = false;
+  int64_t busy_ns = 0;  // when it last had frames
+};
+
+struct Stream {
+  uint32_t id = 0;
+  std::string from;
+  uint16_t queue_pair = 0;
+  std::unique_ptr<NumberedBuilder> builder;
+  uint64_t pps = 0;
+  uint64_t count = 0;  // all of them
+  int64_t end_ns = 0;  // 0: no limit but the count
+  uint64_t sent = 0;
+  uint64_t ring_full = 0;
+  int64_t base_ns = 0;  // the rate holds from here on
+  uint64_t base_sent = 0;
+  bool done = false;
+};
+
+class Engine {
+ public:
+  static constexpr int64_t kPollNs = 50'000;
+  static constexpr int64_t kQuietNs = 200'000;
+  static constexpr size_t kMaxDevices = 1024;
+  static constexpr size_t kMaxStreams = 4096;
+
+  Status open();
+  // Standard input, for the loop to wake up on.
+  Status watch_input(int fd);
+
+  Status add_device(const std::string& name, const FrontendOptions& options);
+  void remove_device(const std::string& name);
+  Device* find(const std::string& name);
+  const std::vector<std::unique_ptr<Device>>& devices() const { return devices_; }
+  // Guest, guest side and streams go from one to the other. `how`: shared, copy or dirty.
+  enum class Move { kShared, kCopy, kDirty };
+  Status move_guest(Device& from, Device& to, Move how);
+
+  Status add_stream(Stream stream);
+  Stream* find_stream(uint32_t id);
+  void remove_stream(uint32_t id);
+  const std::vector<Stream>& streams() const { return streams_; }
+
+  // One turn: serve everything, then sleep for at most `max_sleep_ns`. True when the input became
+  // readable.
+  bool turn(int64_t max_sleep_ns);
+  // Turns until `done` or the time is up; returns done().
+  bool run_until(int64_t deadline_ns, const std::function<bool()>& done);
+
+ private:
+  static constexpr size_t kReceiveBatch = 256;
+  static constexpr size_t kSendBatch = 64;
+
+  size_t receive_all(int64_t now_ns);
+  size_t receive_device(Device& device, int64_t now_ns);
+  void take_frame(Device& device, const Frame& frame, int64_t now_ns);
+  void answer_arp(Device& device, std::span<const uint8_t> frame);
+  bool send_streams(int64_t now_ns, int64_t* next_ns);
+  bool send_stream(Stream& stream, int64_t now_ns);
+  bool wait_for_events(int64_t timeout_ns);
+
+  UniqueFd epoll_;
+  int input_ = -1;
+  std::vector<std::unique_ptr<Device>> devices_;
+  std::map<std::string, Device*> by_name_;
+  std::vector<Stream> streams_;
+  std::vector<std::vector<uint8_t>> batch_;
+};
+
+}  // namespace godwit::support
