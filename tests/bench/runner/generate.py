@@ -177,14 +177,14 @@ class _Masks(_Shape):
 class _Nest(_Shape):
     def __init__(self, dice, count):
         super().__init__(dice, count)
-        self.centre = dice.getrandbits(32), dice.getrandbits(32)
+        self.center = dice.getrandbits(32), dice.getrandbits(32)
 
     def filter(self):
         dice = self.dice
         source, destination = dice.randint(0, 32), dice.randint(0, 32)
         return Filter(
-            (network(self.centre[0], source), source),
-            (network(self.centre[1], destination), destination),
+            (network(self.center[0], source), source),
+            (network(self.center[1], destination), destination),
             _exact_or_any(dice),
             _exact_or_any(dice),
             dice.choice((TCP, UDP, None)),

@@ -68,18 +68,18 @@ def chart(title, x_label, y_label, series, log_y=False, note=""):
         f'{_text(20, middle, y_label, anchor="middle")}</g>'
     )
     for index, (name, points) in enumerate(series):
-        colour, shape, dash = _STYLES[index % len(_STYLES)]
+        color, shape, dash = _STYLES[index % len(_STYLES)]
         places = [(place_x(x), place_y(y)) for x, y in sorted(points)]
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
         dashed = f' stroke-dasharray="{dash}"' if dash else ""
-        out.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashed}/>')
-        out += [_mark(shape, x, y, colour) for x, y in places]
+        out.append(f'<path d="{path}" fill="none" stroke="{color}" stroke-width="2"{dashed}/>')
+        out += [_mark(shape, x, y, color) for x, y in places]
         legend_y = _TOP + 10 + 22 * index
         out.append(
             f'<line x1="{right + 16}" x2="{right + 48}" y1="{legend_y}" y2="{legend_y}" '
-            f'stroke="{colour}" stroke-width="2"{dashed}/>'
+            f'stroke="{color}" stroke-width="2"{dashed}/>'
         )
-        out.append(_mark(shape, right + 32, legend_y, colour))
+        out.append(_mark(shape, right + 32, legend_y, color))
         out.append(_text(right + 56, legend_y + 4, name))
     return "\n".join(out) + "\n</svg>\n"
 
@@ -139,13 +139,13 @@ def _text(x, y, text, anchor="start", size=13, weight="normal", fill="#222222"):
     )
 
 
-def _mark(shape, x, y, colour):
+def _mark(shape, x, y, color):
     if shape == "circle":
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{colour}"/>'
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{color}"/>'
     points = {
         "square": ((-4, -4), (4, -4), (4, 4), (-4, 4)),
         "diamond": ((0, -6), (6, 0), (0, 6), (-6, 0)),
         "triangle": ((0, -5.5), (5.5, 4.5), (-5.5, 4.5)),
     }[shape]
     corners = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in points)
-    return f'<polygon points="{corners}" fill="{colour}"/>'
+    return f'<polygon points="{corners}" fill="{color}"/>'
