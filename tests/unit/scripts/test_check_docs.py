@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from conftest import REPO
+from build_directory import REPO
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import subprocess
 
 import cpp_sizes
 import pytest
-from switch import REPO
+from build_directory import REPO
 
 GOOD_CPP = "// A file.\nint one() { return 1; }\n"
 GOOD_COMMIT = "base: add a file\n\nIt is needed.\n"

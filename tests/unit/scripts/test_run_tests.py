@@ -10,8 +10,7 @@ import time
 import parts as parts_module
 import pytest
 import run_tests
-from build_directory import BuildError
-from switch import REPO
+from build_directory import REPO, BuildError
 from tally import Tally
 
 CLOSING = re.compile(r"\d+ passed, \d+ failed, \d+ skipped")

@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from conftest import REPO
+from build_directory import REPO
 
 LOG_SETUP = 'echo "setup $*" >>setup.log'
 
