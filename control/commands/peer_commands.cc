@@ -2,6 +2,7 @@
 //
 // Other hosts: who they are, what they may do, and whether they answer.
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "control/commands/command_support.h"
@@ -94,14 +95,16 @@ void peer_ping(Context& context, const Json& json, CommandDone done) {
                             {"here", {migration::kVersionLow, migration::kVersionHigh}}};
         data["connect_us"] = report->connect_ns / 1000;
         Json& trips = data["round_trips_us"] = Json::array();
-        for (const uint64_t ns : report->round_trips_ns)
-          trips.push_back(static_cast<double>(ns / 100) / 10);
+        for (const uint64_t ns : report->round_trips_ns) {
+          const uint64_t tenths_us = ns / 100;
+          trips.push_back(static_cast<double>(tenths_us) / 10);
+        }
         done(std::move(data));
       }));
 }
 std::string print_peer_ping(const Json& data, const Json&) {
   const auto us = [](double value) {
-    return std::to_string(static_cast<uint64_t>(value + 0.5)) + " us";
+    return std::to_string(std::llround(value)) + " us";
   };
   const Json& versions = data.at("versions");
   const auto range = [](const Json& both) {
