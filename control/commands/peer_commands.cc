@@ -103,9 +103,7 @@ void peer_ping(Context& context, const Json& json, CommandDone done) {
       }));
 }
 std::string print_peer_ping(const Json& data, const Json&) {
-  const auto us = [](double value) {
-    return std::to_string(std::llround(value)) + " us";
-  };
+  const auto us = [](double value) { return std::to_string(std::llround(value)) + " us"; };
   const Json& versions = data.at("versions");
   const auto range = [](const Json& both) {
     return std::to_string(both[0].get<unsigned>()) + " to " +
