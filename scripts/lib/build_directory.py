@@ -195,7 +195,11 @@ class BuildDirectory:
         folder = self.source / "build"
         folder.mkdir(exist_ok=True)
         with open(folder / f".{self.name}.lock", "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"build: waits for another command that builds {self.label}", flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """build_directory.py repairs whatever it finds below build/, with a tiny meson project."""
+import fcntl
 import os
 import shutil
 import subprocess
+import threading
 
 import pytest
 from build_directory import STAMP, BuildDirectory, BuildError
@@ -165,3 +167,14 @@ def test_missing_tool_is_reported_as_sentence(project, capfd, monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(BuildError, match="meson is not installed; scripts/setup installs it"):
         build(project, capfd)
+
+
+def test_build_waits_for_another_one_and_says_so(project, capfd):
+    (project / "build").mkdir()
+    with open(project / "build" / ".x.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        timer = threading.Timer(0.3, lambda: fcntl.flock(file, fcntl.LOCK_UN))
+        timer.start()
+        lines = build(project, capfd)
+        timer.join()
+    assert lines == ["build: waits for another command that builds build/x"]
