@@ -223,8 +223,9 @@ def test_data_members_are_counted(text, members):
     [
         ("base: " + "a" * 70, "the subject has 76 columns, of at most 72"),
         ("add a file", "the subject is not `topic: imperative`"),
-        ("base, docs: add a file", "the topic is not one word in lowercase"),
-        ("Base: add a file", "the topic is not one word in lowercase"),
+        ("base, docs: add a file", "the topic is not one or two words in lowercase"),
+        ("base and docs: add a file", "the topic is not one or two words in lowercase"),
+        ("Base: add a file", "the topic is not one or two words in lowercase"),
         ("base: Add a file", "no verb in lowercase"),
         ("base: added a file", "'added' is not an imperative"),
         ("base: adds a file", "'adds' is not an imperative"),
