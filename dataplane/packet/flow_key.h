@@ -41,41 +41,71 @@ enum Layer : uint16_t {
   kLayerIpv6Ext = 1 << 13,  // any extension header
 };
 
-struct FlowKey {
-  MacAddress eth_dst;  // word 0
-  be16 eth_type;       // as on the wire: the TPID of a tagged frame
-  MacAddress eth_src;  // word 1
+// The groups of fields. Each has alignment 1, so FlowKey has no padding.
+struct EthernetFields {
+  MacAddress dst;
+  be16 type;  // as on the wire: the TPID of a tagged frame
+  MacAddress src;
   be16 vlan_tci;
-  be16 vlan_inner_type;  // word 2
+  be16 vlan_inner_type;
   be16 vlan2_tci;
   be16 vlan2_inner_type;
-  be16 layers;
-  be32 mark;  // word 3
-  // The L4 protocol, behind IPv6 extension headers. Field `proto` of item `ipv6` is ipv6_next.
-  uint8_t ip_proto = 0;
-  uint8_t ip_ttl = 0;     // IPv4 TTL or IPv6 hop limit
-  uint8_t ip_tos = 0;     // IPv4 TOS or IPv6 traffic class
-  uint8_t ipv6_next = 0;  // next header of the IPv6 fixed header
-  be16 ip_fragment;      // word 4: IPv4 flags and offset; IPv6: offset and M of the fragment header
-  be16 ip_id_or_zero;    // spare, zero
-  be32 ipv6_flow;        // flow label, 20 bits
-  be32 ipv4_src;         // word 5; ARP: spa
-  be32 ipv4_dst;         // ARP: tpa
-  Ipv6Address ipv6_src;  // words 6-7
-  Ipv6Address ipv6_dst;  // words 8-9
-  be16 l4_src;           // word 10: TCP, UDP, SCTP
-  be16 l4_dst;
+  bool operator==(const EthernetFields&) const = default;
+};
+
+struct IpFields {
+  uint8_t proto = 0;      // the L4 protocol, behind IPv6 extension headers
+  uint8_t ttl = 0;        // IPv4 TTL or IPv6 hop limit
+  uint8_t tos = 0;        // IPv4 TOS or IPv6 traffic class
+  uint8_t ipv6_next = 0;  // next header of the IPv6 fixed header: field `proto` of item `ipv6`
+  be16 fragment;          // IPv4: flags and offset; IPv6: offset and M of the fragment header
+  be16 unused;            // zero
+  be32 ipv6_flow;         // flow label, 20 bits
+  bool operator==(const IpFields&) const = default;
+};
+
+struct Ipv4Fields {
+  be32 src;  // ARP: spa
+  be32 dst;  // ARP: tpa
+  bool operator==(const Ipv4Fields&) const = default;
+};
+
+struct Ipv6Fields {
+  Ipv6Address src;
+  Ipv6Address dst;
+  bool operator==(const Ipv6Fields&) const = default;
+};
+
+struct L4Fields {
+  be16 src;  // TCP, UDP, SCTP
+  be16 dst;
   uint8_t tcp_flags = 0;
   uint8_t icmp_type = 0;  // ICMP and ICMPv6
   uint8_t icmp_code = 0;
-  uint8_t spare0 = 0;
-  be16 icmp_ident;  // word 11
+  uint8_t unused = 0;
+  be16 icmp_ident;
   be16 icmp_seq;
-  be32 vxlan_vni;      // VNI in the high 24 bits, low 8 zero
-  MacAddress arp_sha;  // word 12
-  be16 arp_opcode;
-  MacAddress arp_tha;  // word 13
-  be16 spare1;
+  be32 vxlan_vni;  // VNI in the high 24 bits, low 8 zero
+  bool operator==(const L4Fields&) const = default;
+};
+
+struct ArpFields {
+  MacAddress sha;
+  be16 opcode;
+  MacAddress tha;
+  be16 unused;
+  bool operator==(const ArpFields&) const = default;
+};
+
+struct FlowKey {
+  EthernetFields eth;  // words 0 to 2, without the last two bytes
+  be16 layers;
+  be32 mark;        // word 3, first half
+  IpFields ip;      // word 3, second half, and word 4
+  Ipv4Fields ipv4;  // word 5
+  Ipv6Fields ipv6;  // words 6 to 9
+  L4Fields l4;      // words 10 and 11
+  ArpFields arp;    // words 12 and 13
 
   bool operator==(const FlowKey&) const = default;
   [[nodiscard]] uint64_t word(size_t i) const {
@@ -94,7 +124,7 @@ struct FlowKey {
 };
 inline constexpr size_t kFlowKeyWords = 14;
 inline constexpr size_t kFlowKeyBytes = kFlowKeyWords * 8;
-static_assert(sizeof(FlowKey) == kFlowKeyBytes);
+static_assert(sizeof(FlowKey) == kFlowKeyBytes && alignof(FlowKey) == 1);
 static_assert(std::is_trivially_copyable_v<FlowKey>);
 
 }  // namespace godwit::dataplane

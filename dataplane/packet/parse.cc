@@ -43,11 +43,11 @@ std::optional<Drop> parse_arp(Cursor& c, Parsed& out) {
   if (hardware_bytes != 6 || protocol_bytes != 4 || !c.readable(headers::kArpEthIpv4Bytes))
     return Drop::k_malformed_arp;
   out.l3_offset = static_cast<uint16_t>(c.offset);
-  copy_field(out.key.arp_opcode, p + 6);
-  copy_field(out.key.arp_sha, p + 8);
-  copy_field(out.key.ipv4_src, p + 14);
-  copy_field(out.key.arp_tha, p + 18);
-  copy_field(out.key.ipv4_dst, p + 24);
+  copy_field(out.key.arp.opcode, p + 6);
+  copy_field(out.key.arp.sha, p + 8);
+  copy_field(out.key.ipv4.src, p + 14);
+  copy_field(out.key.arp.tha, p + 18);
+  copy_field(out.key.ipv4.dst, p + 24);
   add_layer(c, kLayerArp);
   c.offset += headers::kArpEthIpv4Bytes;
   c.payload = c.offset;
@@ -63,9 +63,9 @@ std::optional<Drop> parse_tcp(Cursor& c, Parsed& out, uint32_t available) {
       !c.readable(header_bytes)) {
     return Drop::k_malformed_l4;
   }
-  copy_field(out.key.l4_src, p);
-  copy_field(out.key.l4_dst, p + 2);
-  out.key.tcp_flags = p[13];
+  copy_field(out.key.l4.src, p);
+  copy_field(out.key.l4.dst, p + 2);
+  out.key.l4.tcp_flags = p[13];
   add_layer(c, kLayerTcp);
   c.offset += header_bytes;
   return std::nullopt;
@@ -78,8 +78,8 @@ std::optional<Drop> parse_udp(Cursor& c, Parsed& out, uint32_t available, bool w
   const uint8_t* p = c.at();
   const uint32_t length = load16(p + 4);
   if (length < headers::kUdpBytes || (whole && length > available)) return Drop::k_malformed_l4;
-  copy_field(out.key.l4_src, p);
-  copy_field(out.key.l4_dst, p + 2);
+  copy_field(out.key.l4.src, p);
+  copy_field(out.key.l4.dst, p + 2);
   add_layer(c, kLayerUdp);
   c.offset += headers::kUdpBytes;
   if (load16(p + 2) != headers::kVxlanPort) return std::nullopt;
@@ -91,7 +91,7 @@ std::optional<Drop> parse_udp(Cursor& c, Parsed& out, uint32_t available, bool w
   c.offset +=
       headers::kVxlanBytes;  // read, also where flag I is clear: no checksum may be written over it
   if ((vxlan[0] & headers::kVxlanFlagVni) == 0) return std::nullopt;
-  out.key.vxlan_vni = to_be32(load32(vxlan + 4) & 0xffffff00);
+  out.key.l4.vxlan_vni = to_be32(load32(vxlan + 4) & 0xffffff00);
   add_layer(c, kLayerVxlan);
   return std::nullopt;
 }
@@ -111,11 +111,11 @@ std::optional<Drop> parse_icmp(Cursor& c, Parsed& out, uint32_t available) {
   if (available < headers::kIcmpBytes || !c.readable(headers::kIcmpBytes))
     return Drop::k_malformed_l4;
   const uint8_t* p = c.at();
-  out.key.icmp_type = p[0];
-  out.key.icmp_code = p[1];
+  out.key.l4.icmp_type = p[0];
+  out.key.l4.icmp_code = p[1];
   if (icmp_has_ident(p[0])) {
-    copy_field(out.key.icmp_ident, p + 4);
-    copy_field(out.key.icmp_seq, p + 6);
+    copy_field(out.key.l4.icmp_ident, p + 4);
+    copy_field(out.key.l4.icmp_seq, p + 6);
   }
   add_layer(c, kLayerIcmp);
   c.offset += headers::kIcmpBytes;
@@ -133,11 +133,11 @@ std::optional<Drop> parse_icmp6(Cursor& c, Parsed& out, uint32_t available) {
   if (echo) {
     header_bytes = headers::kIcmpBytes;
     if (available < header_bytes || !c.readable(header_bytes)) return Drop::k_malformed_l4;
-    copy_field(out.key.icmp_ident, p + 4);
-    copy_field(out.key.icmp_seq, p + 6);
+    copy_field(out.key.l4.icmp_ident, p + 4);
+    copy_field(out.key.l4.icmp_seq, p + 6);
   }
-  out.key.icmp_type = p[0];
-  out.key.icmp_code = p[1];
+  out.key.l4.icmp_type = p[0];
+  out.key.l4.icmp_code = p[1];
   add_layer(c, kLayerIcmp6);
   c.offset += header_bytes;
   return std::nullopt;
@@ -146,8 +146,8 @@ std::optional<Drop> parse_icmp6(Cursor& c, Parsed& out, uint32_t available) {
 std::optional<Drop> parse_sctp(Cursor& c, Parsed& out, uint32_t available) {
   if (available < headers::kSctpBytes || !c.readable(headers::kSctpBytes))
     return Drop::k_malformed_l4;
-  copy_field(out.key.l4_src, c.at());
-  copy_field(out.key.l4_dst, c.at() + 2);
+  copy_field(out.key.l4.src, c.at());
+  copy_field(out.key.l4.dst, c.at() + 2);
   add_layer(c, kLayerSctp);
   c.offset += headers::kSctpBytes;
   return std::nullopt;
@@ -159,7 +159,7 @@ std::optional<Drop> parse_l4(Cursor& c, Parsed& out, uint32_t available, bool wh
   out.l4_offset = static_cast<uint16_t>(c.offset);
   out.l4_length = static_cast<uint16_t>(available);
   const bool ipv4 = (c.layers & kLayerIpv4) != 0;
-  switch (out.key.ip_proto) {
+  switch (out.key.ip.proto) {
     case headers::kProtoTcp: return parse_tcp(c, out, available);
     case headers::kProtoUdp: return parse_udp(c, out, available, whole);
     case headers::kProtoIcmp: return ipv4 ? parse_icmp(c, out, available) : std::nullopt;
@@ -200,12 +200,12 @@ std::optional<Drop> parse_ipv4(Cursor& c, Parsed& out) {
 
   FlowKey& key = out.key;
   out.l3_offset = static_cast<uint16_t>(c.offset);
-  key.ip_tos = p[1];
-  key.ip_ttl = p[8];
-  key.ip_proto = p[9];
-  copy_field(key.ip_fragment, p + 6);
-  copy_field(key.ipv4_src, p + 12);
-  copy_field(key.ipv4_dst, p + 16);
+  key.ip.tos = p[1];
+  key.ip.ttl = p[8];
+  key.ip.proto = p[9];
+  copy_field(key.ip.fragment, p + 6);
+  copy_field(key.ipv4.src, p + 12);
+  copy_field(key.ipv4.dst, p + 16);
   add_layer(c, kLayerIpv4);
   c.offset += header_bytes;
   c.payload = c.offset;
@@ -235,18 +235,18 @@ constexpr bool is_ext_header(uint8_t proto) {
 std::optional<Drop> walk_ext_headers(Cursor& c, Parsed& out, ExtWalk& walk) {
   constexpr uint32_t kExtMinBytes = 8;
   FlowKey& key = out.key;
-  for (uint32_t depth = 0; is_ext_header(key.ip_proto); ++depth) {
+  for (uint32_t depth = 0; is_ext_header(key.ip.proto); ++depth) {
     if (depth == kMaxIpv6ExtHeaders || walk.available < kExtMinBytes || !c.readable(kExtMinBytes)) {
       return Drop::k_malformed_ipv6;
     }
     const uint8_t* p = c.at();
     uint32_t bytes = (static_cast<uint32_t>(p[1]) + 1) * 8;
-    switch (key.ip_proto) {
+    switch (key.ip.proto) {
       case headers::kProtoFragment:
         // A second fragment header could hide the transport header of a first fragment.
         if (walk.fragmented) return Drop::k_malformed_ipv6;
         bytes = kExtMinBytes;
-        copy_field(key.ip_fragment, p + 2);
+        copy_field(key.ip.fragment, p + 2);
         walk.fragment = load16(p + 2);
         walk.fragmented = true;
         break;
@@ -256,7 +256,7 @@ std::optional<Drop> walk_ext_headers(Cursor& c, Parsed& out, ExtWalk& walk) {
     }
     if (bytes < kExtMinBytes || bytes > walk.available || !c.readable(bytes))
       return Drop::k_malformed_ipv6;
-    key.ip_proto = p[0];
+    key.ip.proto = p[0];
     add_layer(c, kLayerIpv6Ext);
     c.offset += bytes;
     walk.available -= bytes;
@@ -278,13 +278,13 @@ std::optional<Drop> parse_ipv6(Cursor& c, Parsed& out) {
 
   FlowKey& key = out.key;
   out.l3_offset = static_cast<uint16_t>(c.offset);
-  key.ip_tos = static_cast<uint8_t>(first >> 20);
-  key.ipv6_flow = to_be32(first & 0x000fffff);
-  key.ipv6_next = p[6];
-  key.ip_proto = p[6];
-  key.ip_ttl = p[7];
-  copy_field(key.ipv6_src, p + 8);
-  copy_field(key.ipv6_dst, p + 24);
+  key.ip.tos = static_cast<uint8_t>(first >> 20);
+  key.ip.ipv6_flow = to_be32(first & 0x000fffff);
+  key.ip.ipv6_next = p[6];
+  key.ip.proto = p[6];
+  key.ip.ttl = p[7];
+  copy_field(key.ipv6.src, p + 8);
+  copy_field(key.ipv6.dst, p + 24);
   add_layer(c, kLayerIpv6);
   c.offset += headers::kIpv6Bytes;
 
@@ -401,27 +401,27 @@ std::optional<Drop> parse_headers(const Packet& packet, Parsed& out) {
 
   FlowKey& key = out.key;
   const uint8_t* p = packet.data;
-  copy_field(key.eth_dst, p);
-  copy_field(key.eth_src, p + 6);
-  copy_field(key.eth_type, p + headers::kMacsBytes);
+  copy_field(key.eth.dst, p);
+  copy_field(key.eth.src, p + 6);
+  copy_field(key.eth.type, p + headers::kMacsBytes);
   key.mark = to_be32(packet.mark);
   c.layers = kLayerEth;
   c.offset = headers::kEthBytes;
 
-  uint16_t type = key.eth_type.host();
+  uint16_t type = key.eth.type.host();
   if (headers::is_vlan_tpid(type)) {
     if (!c.readable(headers::kVlanBytes)) return Drop::k_malformed_eth;
-    copy_field(key.vlan_tci, c.at());
-    copy_field(key.vlan_inner_type, c.at() + 2);
-    type = key.vlan_inner_type.host();
+    copy_field(key.eth.vlan_tci, c.at());
+    copy_field(key.eth.vlan_inner_type, c.at() + 2);
+    type = key.eth.vlan_inner_type.host();
     add_layer(c, kLayerVlan);
     c.offset += headers::kVlanBytes;
     out.vlan_tags = 1;
     if (headers::is_vlan_tpid(type)) {
       if (!c.readable(headers::kVlanBytes)) return Drop::k_malformed_eth;
-      copy_field(key.vlan2_tci, c.at());
-      copy_field(key.vlan2_inner_type, c.at() + 2);
-      type = key.vlan2_inner_type.host();
+      copy_field(key.eth.vlan2_tci, c.at());
+      copy_field(key.eth.vlan2_inner_type, c.at() + 2);
+      type = key.eth.vlan2_inner_type.host();
       add_layer(c, kLayerVlan2);
       c.offset += headers::kVlanBytes;
       out.vlan_tags = 2;

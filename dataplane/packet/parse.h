@@ -37,7 +37,7 @@ struct Parsed {
   uint16_t l4_offset = 0;
   uint16_t l4_length = 0;  // bytes of L4 header and payload, by the IP length
   uint8_t vlan_tags = 0;   // tags parsed, 0..2
-  // An IPv6 routing header has segments left, so ipv6_dst is not in the pseudo header of L4.
+  // An IPv6 routing header has segments left, so ipv6.dst is not in the pseudo header of L4.
   bool source_routed = false;
 };
 
@@ -65,8 +65,8 @@ struct Parsed {
   if ((layers & kLayerFragment) == 0) {
     // Fragments leave out the protocol too: only the first fragment of an IPv6 datagram shows the
     // protocol behind all its headers.
-    ports = key.ip_proto | static_cast<uint64_t>(key.l4_src.raw()) << 16 |
-            static_cast<uint64_t>(key.l4_dst.raw()) << 32;
+    ports = key.ip.proto | static_cast<uint64_t>(key.l4.src.raw()) << 16 |
+            static_cast<uint64_t>(key.l4.dst.raw()) << 32;
   }
   uint64_t hash;
   if ((layers & kLayerIpv4) != 0) {
@@ -74,7 +74,7 @@ struct Parsed {
   } else if ((layers & kLayerIpv6) != 0) {
     hash = mix(mix(key.word(6), key.word(7)) ^ ports, mix(key.word(8), key.word(9)));
   } else {
-    hash = mix(key.eth_dst.to_u64(), key.eth_src.to_u64());
+    hash = mix(key.eth.dst.to_u64(), key.eth.src.to_u64());
   }
   return static_cast<uint32_t>(hash ^ (hash >> 32));
 }

@@ -22,7 +22,7 @@ uint32_t pseudo_checksum_offset(const Packet& packet, const Parsed& parsed) {
   if ((layers & kLayerUdp) != 0) return parsed.l4_offset + headers::kUdpChecksum;
   if ((layers & kLayerIcmp6) != 0) return parsed.l4_offset + headers::kIcmpChecksum;
   // The parser skips these, so their header may be cut short (RFC 3828, 4340).
-  const uint8_t proto = parsed.key.ip_proto;
+  const uint8_t proto = parsed.key.ip.proto;
   const bool covered = proto == headers::kProtoUdpLite || proto == headers::kProtoDccp;
   const uint32_t end = parsed.l4_offset + headers::kUdpChecksum + 2;
   if (covered && parsed.l4_offset != 0 && parsed.l4_length >= headers::kUdpBytes &&
@@ -75,7 +75,7 @@ std::optional<Drop> push_vlan(uint32_t tpid, Packet& packet, const Parsed& parse
     return Drop::k_rewrite_impossible;
 
   // OpenFlow 1.3, 5.12: the new tag copies VID and PCP of the outer tag, or has zeros without one.
-  const uint16_t tci = parsed.key.vlan_tci.host() & kVidAndPcp;
+  const uint16_t tci = parsed.key.eth.vlan_tci.host() & kVidAndPcp;
   packet.data -= headers::kVlanBytes;
   std::memmove(packet.data, packet.data + headers::kVlanBytes, headers::kMacsBytes);
   headers::store16(packet.data + headers::kMacsBytes, static_cast<uint16_t>(tpid));
@@ -174,8 +174,8 @@ std::optional<Drop> set_ttl(const Op& op, Packet& packet, const Parsed& parsed) 
 
 std::optional<Drop> decrement_ttl(Packet& packet, const Parsed& parsed) {
   if (!has_ttl(parsed)) return Drop::k_rewrite_impossible;
-  if (parsed.key.ip_ttl <= 1) return Drop::k_ttl_exceeded;
-  return write_ttl(static_cast<uint8_t>(parsed.key.ip_ttl - 1), packet, parsed);
+  if (parsed.key.ip.ttl <= 1) return Drop::k_ttl_exceeded;
+  return write_ttl(static_cast<uint8_t>(parsed.key.ip.ttl - 1), packet, parsed);
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ namespace {
 constexpr uint16_t kRarpEtherType = 0x8035;
 
 uint16_t outer_vlan(const Parsed& parsed) {
-  return parsed.vlan_tags > 0 ? static_cast<uint16_t>(parsed.key.vlan_tci.host() & 0xfff)
+  return parsed.vlan_tags > 0 ? static_cast<uint16_t>(parsed.key.eth.vlan_tci.host() & 0xfff)
                               : uint16_t{0};
 }
 
@@ -45,7 +45,8 @@ MacAddress source_mac(const Packet& packet) {
 
 bool is_rarp(const FlowKey& key) {
   const be16 rarp = to_be16(kRarpEtherType);
-  return key.eth_type == rarp || key.vlan_inner_type == rarp || key.vlan2_inner_type == rarp;
+  return key.eth.type == rarp || key.eth.vlan_inner_type == rarp ||
+         key.eth.vlan2_inner_type == rarp;
 }
 
 }  // namespace
@@ -313,13 +314,13 @@ void Pipeline::act(Walk& walk, const FlowDecision& decision) {
 void Pipeline::normal(Walk& walk) {
   const FlowKey& key = walk.parsed.key;
   const uint16_t vlan = outer_vlan(walk.parsed);
-  if (key.eth_src.is_group()) return drop(walk.packet, walk.in, Drop::k_spoofed_group_source);
-  const EndpointId source_owner = pinned_owner(*walk.state, vlan, key.eth_src);
-  if (!source_owner.valid()) fdb_.learn(vlan, key.eth_src, walk.origin, walk.now_s);
-  if (key.eth_dst.is_group()) return flood(walk, vlan, source_owner);
+  if (key.eth.src.is_group()) return drop(walk.packet, walk.in, Drop::k_spoofed_group_source);
+  const EndpointId source_owner = pinned_owner(*walk.state, vlan, key.eth.src);
+  if (!source_owner.valid()) fdb_.learn(vlan, key.eth.src, walk.origin, walk.now_s);
+  if (key.eth.dst.is_group()) return flood(walk, vlan, source_owner);
 
-  EndpointId to = pinned_owner(*walk.state, vlan, key.eth_dst);
-  if (!to.valid()) to = fdb_.lookup(vlan, key.eth_dst);
+  EndpointId to = pinned_owner(*walk.state, vlan, key.eth.dst);
+  if (!to.valid()) to = fdb_.lookup(vlan, key.eth.dst);
   if (!to.valid() || walk.state->endpoint(to) == nullptr) return flood(walk, vlan, source_owner);
   if (to == source_owner) return drop(walk.packet, walk.in, Drop::k_own_echo);
   to_endpoint(walk, to, walk.packet);

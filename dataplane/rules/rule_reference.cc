@@ -48,14 +48,14 @@ word too. A word that begins with `#` starts a comment, which ends with the line
 | `spec V`, `last W` | the field is in V to W, under the mask; no range if W is zero or V |
 
 An item without fields matches each packet that has its header. If nothing in an item has a mask (no
-`is`, `mask` or `prefix`), the item has rte_flow's default mask for all of its fields. So `tcp dst
-spec 80` alone also requires source port 0, as in testpmd. `flow list` prints rules in full, in a
-form that can be pasted back.
+`is`, `mask` or `prefix`), the item has rte_flow's default mask for all of its fields. So
+`tcp dst spec 80` alone also requires source port 0, as in testpmd. `flow list` prints rules in
+full, in a form that can be pasted back.
 
 Items are in the order of the headers. Lower headers may be left out: `pattern tcp / end` matches
 TCP on IPv4 and on IPv6. `eth / ipv4` also matches tagged packets; `eth has_vlan is 0 / ipv4` does
-not. Nothing behind a VXLAN header can be matched. A pattern that no packet can match (`eth type is
-0x0806 / ipv4`) is refused.
+not. Nothing behind a VXLAN header can be matched. A pattern that no packet can match
+(`eth type is 0x0806 / ipv4`) is refused.
 
 An action without its argument has the argument zero, as in testpmd.
 

@@ -15,78 +15,79 @@ namespace {
   offsetof(FlowKey, layers), sizeof(FlowKey::layers), std::countr_zero<unsigned>(layer)
 
 constexpr FieldInfo kEthFields[] = {
-    {"dst", 48, KEY_FIELD(eth_dst), Format::kMac, 48, "destination MAC"},
-    {"src", 48, KEY_FIELD(eth_src), Format::kMac, 48, "source MAC"},
-    {"type", 16, KEY_FIELD(eth_type), Format::kHex, 0, "EtherType, or TPID where tagged"},
+    {"dst", 48, KEY_FIELD(eth.dst), Format::kMac, 48, "destination MAC"},
+    {"src", 48, KEY_FIELD(eth.src), Format::kMac, 48, "source MAC"},
+    {"type", 16, KEY_FIELD(eth.type), Format::kHex, 0, "EtherType, or TPID where tagged"},
     {"has_vlan", 1, LAYER_BIT(kLayerVlan), Format::kNumber, 0, "1: tagged, 0: untagged"},
 };
 
 // `tci` covers the bits of pcp, dei and vid.
 constexpr FieldInfo kVlanFields[] = {
-    {"tci", 16, KEY_FIELD(vlan_tci), Format::kHex, 12, "tag control information"},
-    {"pcp", 3, offsetof(FlowKey, vlan_tci), 2, 13, Format::kNumber, 0, "priority code point"},
-    {"dei", 1, offsetof(FlowKey, vlan_tci), 2, 12, Format::kNumber, 0, "drop eligible indicator"},
-    {"vid", 12, offsetof(FlowKey, vlan_tci), 2, 0, Format::kNumber, 12, "VLAN identifier"},
-    {"inner_type", 16, KEY_FIELD(vlan_inner_type), Format::kHex, 0,
+    {"tci", 16, KEY_FIELD(eth.vlan_tci), Format::kHex, 12, "tag control information"},
+    {"pcp", 3, offsetof(FlowKey, eth.vlan_tci), 2, 13, Format::kNumber, 0, "priority code point"},
+    {"dei", 1, offsetof(FlowKey, eth.vlan_tci), 2, 12, Format::kNumber, 0,
+     "drop eligible indicator"},
+    {"vid", 12, offsetof(FlowKey, eth.vlan_tci), 2, 0, Format::kNumber, 12, "VLAN identifier"},
+    {"inner_type", 16, KEY_FIELD(eth.vlan_inner_type), Format::kHex, 0,
      "EtherType or TPID after the tag"},
     {"has_more_vlan", 1, LAYER_BIT(kLayerVlan2), Format::kNumber, 0, "1: another tag follows"},
 };
 
 constexpr FieldInfo kArpFields[] = {
-    {"sha", 48, KEY_FIELD(arp_sha), Format::kMac, 48, "sender hardware address"},
-    {"spa", 32, KEY_FIELD(ipv4_src), Format::kIpv4, 32, "sender IPv4 address"},
-    {"tha", 48, KEY_FIELD(arp_tha), Format::kMac, 48, "target hardware address"},
-    {"tpa", 32, KEY_FIELD(ipv4_dst), Format::kIpv4, 32, "target IPv4 address"},
+    {"sha", 48, KEY_FIELD(arp.sha), Format::kMac, 48, "sender hardware address"},
+    {"spa", 32, KEY_FIELD(ipv4.src), Format::kIpv4, 32, "sender IPv4 address"},
+    {"tha", 48, KEY_FIELD(arp.tha), Format::kMac, 48, "target hardware address"},
+    {"tpa", 32, KEY_FIELD(ipv4.dst), Format::kIpv4, 32, "target IPv4 address"},
 };
 
 constexpr FieldInfo kIpv4Fields[] = {
-    {"tos", 8, KEY_FIELD(ip_tos), Format::kHex, 0, "type of service (DSCP and ECN)"},
-    {"fragment_offset", 16, KEY_FIELD(ip_fragment), Format::kHex, 0, "flags and fragment offset"},
-    {"ttl", 8, KEY_FIELD(ip_ttl), Format::kNumber, 0, "time to live"},
-    {"proto", 8, KEY_FIELD(ip_proto), Format::kNumber, 0, "next protocol"},
-    {"src", 32, KEY_FIELD(ipv4_src), Format::kIpv4, 32, "source address"},
-    {"dst", 32, KEY_FIELD(ipv4_dst), Format::kIpv4, 32, "destination address"},
+    {"tos", 8, KEY_FIELD(ip.tos), Format::kHex, 0, "type of service (DSCP and ECN)"},
+    {"fragment_offset", 16, KEY_FIELD(ip.fragment), Format::kHex, 0, "flags and fragment offset"},
+    {"ttl", 8, KEY_FIELD(ip.ttl), Format::kNumber, 0, "time to live"},
+    {"proto", 8, KEY_FIELD(ip.proto), Format::kNumber, 0, "next protocol"},
+    {"src", 32, KEY_FIELD(ipv4.src), Format::kIpv4, 32, "source address"},
+    {"dst", 32, KEY_FIELD(ipv4.dst), Format::kIpv4, 32, "destination address"},
 };
 
 constexpr FieldInfo kIpv6Fields[] = {
-    {"tc", 8, KEY_FIELD(ip_tos), Format::kHex, 0, "traffic class"},
-    {"flow", 20, KEY_FIELD(ipv6_flow), Format::kHex, 0, "flow label"},
-    {"proto", 8, KEY_FIELD(ipv6_next), Format::kNumber, 0, "next header of the fixed header"},
-    {"hop", 8, KEY_FIELD(ip_ttl), Format::kNumber, 0, "hop limit"},
-    {"src", 128, KEY_FIELD(ipv6_src), Format::kIpv6, 128, "source address"},
-    {"dst", 128, KEY_FIELD(ipv6_dst), Format::kIpv6, 128, "destination address"},
+    {"tc", 8, KEY_FIELD(ip.tos), Format::kHex, 0, "traffic class"},
+    {"flow", 20, KEY_FIELD(ip.ipv6_flow), Format::kHex, 0, "flow label"},
+    {"proto", 8, KEY_FIELD(ip.ipv6_next), Format::kNumber, 0, "next header of the fixed header"},
+    {"hop", 8, KEY_FIELD(ip.ttl), Format::kNumber, 0, "hop limit"},
+    {"src", 128, KEY_FIELD(ipv6.src), Format::kIpv6, 128, "source address"},
+    {"dst", 128, KEY_FIELD(ipv6.dst), Format::kIpv6, 128, "destination address"},
     {"has_frag_ext", 1, LAYER_BIT(kLayerFragment), Format::kNumber, 0, "1: has a fragment header"},
 };
 
 constexpr FieldInfo kIpv6FragFields[] = {
-    {"frag_data", 16, KEY_FIELD(ip_fragment), Format::kHex, 0, "fragment offset and M flag"},
+    {"frag_data", 16, KEY_FIELD(ip.fragment), Format::kHex, 0, "fragment offset and M flag"},
 };
 
 constexpr FieldInfo kTcpFields[] = {
-    {"src", 16, KEY_FIELD(l4_src), Format::kNumber, 16, "source port"},
-    {"dst", 16, KEY_FIELD(l4_dst), Format::kNumber, 16, "destination port"},
-    {"flags", 8, KEY_FIELD(tcp_flags), Format::kHex, 0, "flags"},
+    {"src", 16, KEY_FIELD(l4.src), Format::kNumber, 16, "source port"},
+    {"dst", 16, KEY_FIELD(l4.dst), Format::kNumber, 16, "destination port"},
+    {"flags", 8, KEY_FIELD(l4.tcp_flags), Format::kHex, 0, "flags"},
 };
 
 constexpr FieldInfo kPortFields[] = {
-    {"src", 16, KEY_FIELD(l4_src), Format::kNumber, 16, "source port"},
-    {"dst", 16, KEY_FIELD(l4_dst), Format::kNumber, 16, "destination port"},
+    {"src", 16, KEY_FIELD(l4.src), Format::kNumber, 16, "source port"},
+    {"dst", 16, KEY_FIELD(l4.dst), Format::kNumber, 16, "destination port"},
 };
 
 constexpr FieldInfo kIcmpFields[] = {
-    {"type", 8, KEY_FIELD(icmp_type), Format::kNumber, 8, "type"},
-    {"code", 8, KEY_FIELD(icmp_code), Format::kNumber, 8, "code"},
-    {"ident", 16, KEY_FIELD(icmp_ident), Format::kNumber, 0, "identifier"},
-    {"seq", 16, KEY_FIELD(icmp_seq), Format::kNumber, 0, "sequence number"},
+    {"type", 8, KEY_FIELD(l4.icmp_type), Format::kNumber, 8, "type"},
+    {"code", 8, KEY_FIELD(l4.icmp_code), Format::kNumber, 8, "code"},
+    {"ident", 16, KEY_FIELD(l4.icmp_ident), Format::kNumber, 0, "identifier"},
+    {"seq", 16, KEY_FIELD(l4.icmp_seq), Format::kNumber, 0, "sequence number"},
 };
 
 constexpr FieldInfo kIcmp6Fields[] = {
-    {"type", 8, KEY_FIELD(icmp_type), Format::kNumber, 8, "type"},
-    {"code", 8, KEY_FIELD(icmp_code), Format::kNumber, 8, "code"},
+    {"type", 8, KEY_FIELD(l4.icmp_type), Format::kNumber, 8, "type"},
+    {"code", 8, KEY_FIELD(l4.icmp_code), Format::kNumber, 8, "code"},
 };
 
 constexpr FieldInfo kVxlanFields[] = {
-    {"vni", 24, offsetof(FlowKey, vxlan_vni), 3, 0, Format::kNumber, 24,
+    {"vni", 24, offsetof(FlowKey, l4.vxlan_vni), 3, 0, Format::kNumber, 24,
      "VXLAN network identifier"},
 };
 
@@ -177,8 +178,8 @@ constexpr ActionInfo kActions[] = {
 static_assert(std::size(kActions) == static_cast<size_t>(ActionKind::kCount));
 
 // The fields of the second tag have a fixed distance from those of the first.
-static_assert(offsetof(FlowKey, vlan2_tci) - offsetof(FlowKey, vlan_tci) == kInnerVlan);
-static_assert(offsetof(FlowKey, vlan2_inner_type) - offsetof(FlowKey, vlan_inner_type) ==
+static_assert(offsetof(FlowKey, eth.vlan2_tci) - offsetof(FlowKey, eth.vlan_tci) == kInnerVlan);
+static_assert(offsetof(FlowKey, eth.vlan2_inner_type) - offsetof(FlowKey, eth.vlan_inner_type) ==
               kInnerVlan);
 
 }  // namespace

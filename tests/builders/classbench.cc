@@ -12,6 +12,7 @@ namespace {
 
 using dataplane::FlowKey;
 using dataplane::KeyRange;
+using dataplane::L4Fields;
 using dataplane::RuleEntry;
 
 constexpr uint16_t kIpv4Layers = dataplane::kLayerEth | dataplane::kLayerIpv4;
@@ -49,12 +50,12 @@ Result<void> each_line(const std::string& path, const std::function<bool(const c
 
 uint32_t prefix_mask(unsigned length) { return length == 0 ? 0 : ~uint32_t{0} << (32 - length); }
 
-void set_port(dataplane::Match& match, be16 FlowKey::*field, size_t offset, uint16_t low,
+void set_port(dataplane::Match& match, be16 L4Fields::*field, size_t offset, uint16_t low,
               uint16_t high) {
   if (low == 0 && high == 65535) return;
   if (low == high) {
-    match.mask.*field = to_be16(0xffff);
-    match.value.*field = to_be16(low);
+    match.mask.l4.*field = to_be16(0xffff);
+    match.value.l4.*field = to_be16(low);
     return;
   }
   KeyRange range;
@@ -79,15 +80,15 @@ bool parse_rule(const char* line, RuleEntry& entry, size_t number) {
   }
   dataplane::Match& match = entry.match;
   match.mask.layers = match.value.layers = to_be16(dataplane::kLayerIpv4);
-  match.mask.ipv4_src = to_be32(prefix_mask(s[4]));
-  match.mask.ipv4_dst = to_be32(prefix_mask(d[4]));
-  match.value.ipv4_src = to_be32((s[0] << 24 | s[1] << 16 | s[2] << 8 | s[3]) & prefix_mask(s[4]));
-  match.value.ipv4_dst = to_be32((d[0] << 24 | d[1] << 16 | d[2] << 8 | d[3]) & prefix_mask(d[4]));
-  match.mask.ip_proto = static_cast<uint8_t>(proto[1]);
-  match.value.ip_proto = static_cast<uint8_t>(proto[0] & proto[1]);
-  set_port(match, &FlowKey::l4_src, offsetof(FlowKey, l4_src), static_cast<uint16_t>(sport[0]),
+  match.mask.ipv4.src = to_be32(prefix_mask(s[4]));
+  match.mask.ipv4.dst = to_be32(prefix_mask(d[4]));
+  match.value.ipv4.src = to_be32((s[0] << 24 | s[1] << 16 | s[2] << 8 | s[3]) & prefix_mask(s[4]));
+  match.value.ipv4.dst = to_be32((d[0] << 24 | d[1] << 16 | d[2] << 8 | d[3]) & prefix_mask(d[4]));
+  match.mask.ip.proto = static_cast<uint8_t>(proto[1]);
+  match.value.ip.proto = static_cast<uint8_t>(proto[0] & proto[1]);
+  set_port(match, &L4Fields::src, offsetof(FlowKey, l4.src), static_cast<uint16_t>(sport[0]),
            static_cast<uint16_t>(sport[1]));
-  set_port(match, &FlowKey::l4_dst, offsetof(FlowKey, l4_dst), static_cast<uint16_t>(dport[0]),
+  set_port(match, &L4Fields::dst, offsetof(FlowKey, l4.dst), static_cast<uint16_t>(dport[0]),
            static_cast<uint16_t>(dport[1]));
   entry.order.priority = static_cast<uint32_t>(number);
   entry.order.sequence = number;
@@ -103,13 +104,13 @@ bool parse_header(const char* line, FlowKey& key) {
       sport > 65535 || dport > 65535 || proto > 255) {
     return false;
   }
-  key.eth_type = to_be16(0x0800);
-  key.ipv4_src = to_be32(source);
-  key.ipv4_dst = to_be32(destination);
-  key.l4_src = to_be16(static_cast<uint16_t>(sport));
-  key.l4_dst = to_be16(static_cast<uint16_t>(dport));
-  key.ip_proto = static_cast<uint8_t>(proto);
-  key.ip_ttl = 64;
+  key.eth.type = to_be16(0x0800);
+  key.ipv4.src = to_be32(source);
+  key.ipv4.dst = to_be32(destination);
+  key.l4.src = to_be16(static_cast<uint16_t>(sport));
+  key.l4.dst = to_be16(static_cast<uint16_t>(dport));
+  key.ip.proto = static_cast<uint8_t>(proto);
+  key.ip.ttl = 64;
   uint16_t layers = kIpv4Layers;
   if (proto == 6) layers |= dataplane::kLayerTcp;
   if (proto == 17) layers |= dataplane::kLayerUdp;

@@ -33,6 +33,7 @@ using dataplane::kLayerTcp;
 using dataplane::kLayerUdp;
 using dataplane::kLayerVlan;
 using dataplane::kNever;
+using dataplane::L4Fields;
 using dataplane::Match;
 using dataplane::RuleEntry;
 using Random = std::mt19937_64;
@@ -53,8 +54,8 @@ inline void prefix(uint8_t* bytes, size_t bits) {
 // A packet from a small world, so that rules overlap and keys hit.
 inline FlowKey random_key(Random& random) {
   FlowKey key;
-  key.eth_dst.bytes = {2, 0, 0, 0, 0, static_cast<uint8_t>(pick(random, 4))};
-  key.eth_src.bytes = {2, 0, 0, 0, 1, static_cast<uint8_t>(pick(random, 4))};
+  key.eth.dst.bytes = {2, 0, 0, 0, 0, static_cast<uint8_t>(pick(random, 4))};
+  key.eth.src.bytes = {2, 0, 0, 0, 1, static_cast<uint8_t>(pick(random, 4))};
   const bool six = pick(random, 3) == 0;
   uint16_t layers = kLayerEth | (six ? kLayerIpv6 : kLayerIpv4);
   const uint32_t address[2] = {
@@ -62,25 +63,25 @@ inline FlowKey random_key(Random& random) {
       0xc0a80000u | pick(random, 3) << 12 | pick(random, 9)};
   if (six) {
     for (size_t i = 0; i < 2; ++i) {
-      auto& bytes = (i == 0 ? key.ipv6_src : key.ipv6_dst).bytes;
+      auto& bytes = (i == 0 ? key.ipv6.src : key.ipv6.dst).bytes;
       bytes[0] = 0xfd;
       for (size_t b = 0; b < 4; ++b)
         bytes[12 + b] = bytes[4 + b] = static_cast<uint8_t>(address[i] >> (24 - 8 * b));
     }
   } else {
-    key.ipv4_src = to_be32(address[0]);
-    key.ipv4_dst = to_be32(address[1]);
+    key.ipv4.src = to_be32(address[0]);
+    key.ipv4.dst = to_be32(address[1]);
   }
   const bool tcp = pick(random, 2) == 0;
   layers = static_cast<uint16_t>(layers | (tcp ? kLayerTcp : kLayerUdp));
-  key.ip_proto = tcp ? 6 : 17;
-  key.ip_ttl = static_cast<uint8_t>(pick(random, 3) + 62);
-  key.l4_src = to_be16(
+  key.ip.proto = tcp ? 6 : 17;
+  key.ip.ttl = static_cast<uint8_t>(pick(random, 3) + 62);
+  key.l4.src = to_be16(
       static_cast<uint16_t>(pick(random, 4) == 0 ? pick(random, 65536) : 1020 + pick(random, 8)));
-  key.l4_dst = to_be16(static_cast<uint16_t>(pick(random, 12) + 76));
+  key.l4.dst = to_be16(static_cast<uint16_t>(pick(random, 12) + 76));
   key.layers = to_be16(layers);
   if (pick(random, 5) == 0) {
-    key.vlan_tci = to_be16(static_cast<uint16_t>(pick(random, 3)));
+    key.eth.vlan_tci = to_be16(static_cast<uint16_t>(pick(random, 3)));
     key.layers = to_be16(static_cast<uint16_t>(layers | kLayerVlan));
   }
   if (pick(random, 6) == 0) key.mark = to_be32(pick(random, 3));
@@ -113,24 +114,24 @@ inline void random_match(Random& random, Match& match) {
   const bool six = key.has(kLayerIpv6);
   if (pick(random, 10) != 0) mask.layers = to_be16(six ? kLayerIpv6 : kLayerIpv4);
   if (six) {
-    if (pick(random, 2) == 0) prefix(mask.ipv6_src.bytes.data(), pick(random, 129));
-    if (pick(random, 2) == 0) prefix(mask.ipv6_dst.bytes.data(), pick(random, 129));
+    if (pick(random, 2) == 0) prefix(mask.ipv6.src.bytes.data(), pick(random, 129));
+    if (pick(random, 2) == 0) prefix(mask.ipv6.dst.bytes.data(), pick(random, 129));
   } else {
-    if (pick(random, 2) == 0) prefix(mask.bytes() + offsetof(FlowKey, ipv4_src), pick(random, 33));
-    if (pick(random, 2) == 0) prefix(mask.bytes() + offsetof(FlowKey, ipv4_dst), pick(random, 33));
+    if (pick(random, 2) == 0) prefix(mask.bytes() + offsetof(FlowKey, ipv4.src), pick(random, 33));
+    if (pick(random, 2) == 0) prefix(mask.bytes() + offsetof(FlowKey, ipv4.dst), pick(random, 33));
   }
-  if (pick(random, 3) == 0) mask.ip_proto = 0xff;
-  if (pick(random, 3) == 0) mask.l4_dst = to_be16(0xffff);
-  if (pick(random, 5) == 0) mask.l4_src = to_be16(0xffff);
-  if (pick(random, 8) == 0) mask.vlan_tci = to_be16(0x0fff);
-  if (pick(random, 8) == 0) mask.eth_dst.bytes.fill(0xff);
+  if (pick(random, 3) == 0) mask.ip.proto = 0xff;
+  if (pick(random, 3) == 0) mask.l4.dst = to_be16(0xffff);
+  if (pick(random, 5) == 0) mask.l4.src = to_be16(0xffff);
+  if (pick(random, 8) == 0) mask.eth.vlan_tci = to_be16(0x0fff);
+  if (pick(random, 8) == 0) mask.eth.dst.bytes.fill(0xff);
   if (pick(random, 12) == 0) mask.mark = to_be32(0xffffffff);
   if (pick(random, 20) == 0) mask.set_word(pick(random, kFlowKeyWords), random());
-  if (pick(random, 4) == 0) random_range(random, match, key, offsetof(FlowKey, l4_dst), 2, 6);
-  if (pick(random, 8) == 0) random_range(random, match, key, offsetof(FlowKey, l4_src), 2, 200);
-  if (pick(random, 16) == 0) random_range(random, match, key, offsetof(FlowKey, ip_ttl), 1, 3);
-  if (pick(random, 16) == 0) random_range(random, match, key, offsetof(FlowKey, ipv4_dst), 4, 9);
-  if (pick(random, 24) == 0) random_range(random, match, key, offsetof(FlowKey, ipv6_src), 16, 9);
+  if (pick(random, 4) == 0) random_range(random, match, key, offsetof(FlowKey, l4.dst), 2, 6);
+  if (pick(random, 8) == 0) random_range(random, match, key, offsetof(FlowKey, l4.src), 2, 200);
+  if (pick(random, 16) == 0) random_range(random, match, key, offsetof(FlowKey, ip.ttl), 1, 3);
+  if (pick(random, 16) == 0) random_range(random, match, key, offsetof(FlowKey, ipv4.dst), 4, 9);
+  if (pick(random, 24) == 0) random_range(random, match, key, offsetof(FlowKey, ipv6.src), 16, 9);
   match.value = key;
   mask_bytes(match.value, mask);
 }
@@ -161,14 +162,14 @@ inline uint32_t list_address(Random& random, uint32_t depth) {
   return address;
 }
 
-inline void list_port(Random& random, Match& match, be16 FlowKey::*field, size_t offset) {
+inline void list_port(Random& random, Match& match, be16 L4Fields::*field, size_t offset) {
   static constexpr uint16_t kServices[] = {20,  21,  22,  25,  53,  80,   110,  123,
                                            143, 161, 389, 443, 993, 1521, 3306, 8080};
   const uint32_t kind = pick(random, 10);
   if (kind < 4) return;
   if (kind < 8) {
-    match.mask.*field = to_be16(0xffff);
-    match.value.*field = to_be16(kServices[pick(random, std::size(kServices))]);
+    match.mask.l4.*field = to_be16(0xffff);
+    match.value.l4.*field = to_be16(kServices[pick(random, std::size(kServices))]);
     return;
   }
   KeyRange range;
@@ -195,16 +196,16 @@ inline std::deque<RuleEntry> access_list(uint64_t seed, size_t size) {
     static constexpr uint32_t kLengths[] = {0, 8, 16, 22, 24, 24, 27, 30, 32, 32, 32, 32};
     const uint32_t from = kLengths[pick(random, std::size(kLengths))];
     const uint32_t to = kLengths[pick(random, std::size(kLengths))];
-    match.value.ipv4_src = to_be32(list_address(random, 4));
-    match.value.ipv4_dst = to_be32(list_address(random, 4));
-    prefix(match.mask.bytes() + offsetof(FlowKey, ipv4_src), from);
-    prefix(match.mask.bytes() + offsetof(FlowKey, ipv4_dst), to);
+    match.value.ipv4.src = to_be32(list_address(random, 4));
+    match.value.ipv4.dst = to_be32(list_address(random, 4));
+    prefix(match.mask.bytes() + offsetof(FlowKey, ipv4.src), from);
+    prefix(match.mask.bytes() + offsetof(FlowKey, ipv4.dst), to);
     if (pick(random, 5) != 0) {
-      match.mask.ip_proto = 0xff;
-      match.value.ip_proto = pick(random, 3) == 0 ? 17 : 6;
+      match.mask.ip.proto = 0xff;
+      match.value.ip.proto = pick(random, 3) == 0 ? 17 : 6;
     }
-    if (pick(random, 8) == 0) list_port(random, match, &FlowKey::l4_src, offsetof(FlowKey, l4_src));
-    list_port(random, match, &FlowKey::l4_dst, offsetof(FlowKey, l4_dst));
+    if (pick(random, 8) == 0) list_port(random, match, &L4Fields::src, offsetof(FlowKey, l4.src));
+    list_port(random, match, &L4Fields::dst, offsetof(FlowKey, l4.dst));
     mask_bytes(match.value, match.mask);
     entry.order = {static_cast<uint32_t>(i), 0, i};
     entry.id = RuleId{static_cast<uint32_t>(i)};
@@ -216,13 +217,13 @@ inline std::deque<RuleEntry> access_list(uint64_t seed, size_t size) {
 // A packet that `rule` matches, unless an earlier one does.
 inline FlowKey list_key(Random& random, const RuleEntry& rule) {
   FlowKey key;
-  key.eth_type = to_be16(0x0800);
-  key.ipv4_src = to_be32(list_address(random, 4));
-  key.ipv4_dst = to_be32(list_address(random, 4));
-  key.ip_proto = 6;
-  key.ip_ttl = 64;
-  key.l4_src = to_be16(static_cast<uint16_t>(32768 + pick(random, 28000)));
-  key.l4_dst = to_be16(static_cast<uint16_t>(pick(random, 65536)));
+  key.eth.type = to_be16(0x0800);
+  key.ipv4.src = to_be32(list_address(random, 4));
+  key.ipv4.dst = to_be32(list_address(random, 4));
+  key.ip.proto = 6;
+  key.ip.ttl = 64;
+  key.l4.src = to_be16(static_cast<uint16_t>(32768 + pick(random, 28000)));
+  key.l4.dst = to_be16(static_cast<uint16_t>(pick(random, 65536)));
   const Match& match = rule.match;
   for (size_t i = 0; i < kFlowKeyWords; ++i)
     key.set_word(i, (key.word(i) & ~match.mask.word(i)) | match.value.word(i));
@@ -234,7 +235,7 @@ inline FlowKey list_key(Random& random, const RuleEntry& rule) {
     key.bytes()[range.offset + 1] = static_cast<uint8_t>(port);
   }
   key.layers = to_be16(
-      static_cast<uint16_t>(kLayerEth | kLayerIpv4 | (key.ip_proto == 17 ? kLayerUdp : kLayerTcp)));
+      static_cast<uint16_t>(kLayerEth | kLayerIpv4 | (key.ip.proto == 17 ? kLayerUdp : kLayerTcp)));
   return key;
 }
 

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "dataplane/state/forwarding_state.h"
-#include "tests/oracles/first_match.h"
 #include "tests/builders/random_rule_set.h"
 #include "tests/harness/test_rcu.h"
+#include "tests/oracles/first_match.h"
 
 namespace godwit::testing {
 
@@ -96,10 +96,10 @@ inline Agreement check_rules(const std::deque<RuleEntry>& rules, const std::vect
     for (FlowKey& key : keys) {
       key = trace[pick(random, static_cast<uint32_t>(trace.size()))];
       if (pick(random, 2) == 0)
-        key.ipv4_src = to_be32(key.ipv4_src.host() ^ (1u << pick(random, 32)));
+        key.ipv4.src = to_be32(key.ipv4.src.host() ^ (1u << pick(random, 32)));
       if (pick(random, 4) == 0)
-        key.ipv4_dst = to_be32(key.ipv4_dst.host() ^ (1u << pick(random, 32)));
-      if (pick(random, 4) == 0) key.l4_dst = to_be16(static_cast<uint16_t>(pick(random, 65536)));
+        key.ipv4.dst = to_be32(key.ipv4.dst.host() ^ (1u << pick(random, 32)));
+      if (pick(random, 4) == 0) key.l4.dst = to_be16(static_cast<uint16_t>(pick(random, 65536)));
     }
     compare(classifier, oracle, keys, 1, what, sum);
   }
@@ -206,8 +206,8 @@ class ConcurrentOracle {
     std::vector<RuleEntry*> comes, goes;
     for (uint32_t group = 0; group < kGroups; ++group) {
       auto marker = std::make_unique<RuleEntry>();
-      marker->match.mask.l4_dst = to_be16(0xffff);
-      marker->match.value.l4_dst = to_be16(kMarkerPort);
+      marker->match.mask.l4.dst = to_be16(0xffff);
+      marker->match.value.l4.dst = to_be16(kMarkerPort);
       marker->order = {0, 0, next};
       comes.push_back(&add(std::move(marker), group));
       if (markers_[group] != nullptr) goes.push_back(markers_[group]);
@@ -252,7 +252,7 @@ class ConcurrentOracle {
       const RuleEntry* out[kGroups][32];
       for (size_t i = 0; i < 32; ++i) {
         keys[i] = random_key(random);
-        if (i % 8 == 0) keys[i].l4_dst = to_be16(kMarkerPort);
+        if (i % 8 == 0) keys[i].l4.dst = to_be16(kMarkerPort);
         batch[i] = &keys[i];
       }
       const uint32_t first = pick(random, kGroups);  // as a packet that jumps from one to the other

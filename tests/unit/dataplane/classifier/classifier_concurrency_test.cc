@@ -34,8 +34,8 @@ class ClassifierConcurrencyTest : public ::testing::Test {
  protected:
   ClassifierConcurrencyTest() {
     for (size_t i = 0; i < steady_.size(); ++i) {
-      steady_[i].match.mask.l4_dst = to_be16(0xffff);
-      steady_[i].match.value.l4_dst = to_be16(static_cast<uint16_t>(kFirstPort + i));
+      steady_[i].match.mask.l4.dst = to_be16(0xffff);
+      steady_[i].match.value.l4.dst = to_be16(static_cast<uint16_t>(kFirstPort + i));
       steady_[i].order = {1, 0, i};
       make_visible(steady_[i], 1);
       EXPECT_TRUE(classifier_.insert(steady_[i]).has_value());
@@ -66,7 +66,7 @@ class ClassifierConcurrencyTest : public ::testing::Test {
     for (size_t i = 0; i < 32; ++i) {
       keys[i] = random_key(random);
       if (i % 2 == 0)
-        keys[i].l4_dst = to_be16(static_cast<uint16_t>(kFirstPort + pick(random, kSteadyRules)));
+        keys[i].l4.dst = to_be16(static_cast<uint16_t>(kFirstPort + pick(random, kSteadyRules)));
       batch[i] = &keys[i];
     }
     classifier_.lookup_batch(batch, generation, out);
@@ -74,7 +74,7 @@ class ClassifierConcurrencyTest : public ::testing::Test {
       const RuleEntry* found = i % 3 == 0 ? classifier_.lookup(keys[i], generation) : out[i];
       if (found != nullptr && (!found->visible(generation) || !found->match.matches(keys[i])))
         ++wrong_;
-      if (i % 2 == 0) check_steady(keys[i].l4_dst.host(), found, generation);
+      if (i % 2 == 0) check_steady(keys[i].l4.dst.host(), found, generation);
     }
     lookups_.fetch_add(32, std::memory_order_relaxed);
   }
@@ -93,8 +93,8 @@ class ClassifierConcurrencyTest : public ::testing::Test {
   void publish_next() {
     const uint64_t next = published_.load(std::memory_order_relaxed) + 1;
     auto fresh = std::make_unique<RuleEntry>();
-    fresh->match.mask.l4_dst = to_be16(0xffff);
-    fresh->match.value.l4_dst = to_be16(kFirstPort);
+    fresh->match.mask.l4.dst = to_be16(0xffff);
+    fresh->match.value.l4.dst = to_be16(kFirstPort);
     fresh->order = {0, 0, next};
     ASSERT_TRUE(classifier_.insert(*fresh).has_value());
     for (size_t i = pick(random_, 12); i > 0; --i) {

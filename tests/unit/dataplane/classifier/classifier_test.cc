@@ -14,8 +14,8 @@
 
 #include "dataplane/classifier/builder.h"
 #include "dataplane/classifier/searcher.h"
-#include "tests/oracles/linear_classifier.h"
 #include "tests/builders/random_rule_set.h"
+#include "tests/oracles/linear_classifier.h"
 
 namespace godwit::dataplane {
 namespace {
@@ -218,9 +218,9 @@ TEST_F(ClassifierTest, EntriesOfOneMaskedValueAgreeWithOracle) {
   Pair pair(reclaimer_);
   for (size_t i = 0; i < 600; ++i) {  // one value with different priorities, generations and ranges
     auto entry = std::make_unique<RuleEntry>();
-    entry->match.mask.l4_dst = entry->match.value.l4_dst = to_be16(0x00ff);
+    entry->match.mask.l4.dst = entry->match.value.l4.dst = to_be16(0x00ff);
     KeyRange range;
-    range.offset = offsetof(FlowKey, l4_src);
+    range.offset = offsetof(FlowKey, l4.src);
     range.size = 2;
     range.mask[0] = range.mask[1] = 0xff;
     range.low[1] = static_cast<uint8_t>(pick(random, 200));
@@ -232,8 +232,8 @@ TEST_F(ClassifierTest, EntriesOfOneMaskedValueAgreeWithOracle) {
   }
   std::vector<FlowKey> keys(256);
   for (size_t i = 0; i < keys.size(); ++i) {
-    keys[i].l4_dst = to_be16(0xff);
-    keys[i].l4_src = to_be16(static_cast<uint16_t>(i));
+    keys[i].l4.dst = to_be16(0xff);
+    keys[i].l4.src = to_be16(static_cast<uint16_t>(i));
   }
   ASSERT_TRUE(same(pair, keys, kGeneration));
   while (pair.entries.size() > 20)
@@ -248,10 +248,10 @@ TEST_F(ClassifierTest, NestedPrefixesAgreeWithOracle) {
     for (uint32_t destination = 0; destination <= 32; ++destination) {
       auto entry = std::make_unique<RuleEntry>();
       Match& match = entry->match;
-      prefix(match.mask.bytes() + offsetof(FlowKey, ipv4_src), source);
-      prefix(match.mask.bytes() + offsetof(FlowKey, ipv4_dst), destination);
-      match.value.ipv4_src = to_be32(0x0a0b0c0d);
-      match.value.ipv4_dst = to_be32(0xc0a80102);
+      prefix(match.mask.bytes() + offsetof(FlowKey, ipv4.src), source);
+      prefix(match.mask.bytes() + offsetof(FlowKey, ipv4.dst), destination);
+      match.value.ipv4.src = to_be32(0x0a0b0c0d);
+      match.value.ipv4.dst = to_be32(0xc0a80102);
       mask_bytes(match.value, match.mask);
       entry->order = {64 - source - destination, 0, sequence++};
       make_visible(*entry, 1);
@@ -261,8 +261,8 @@ TEST_F(ClassifierTest, NestedPrefixesAgreeWithOracle) {
   Random random(400);
   std::vector<FlowKey> keys(500);
   for (FlowKey& key : keys) {
-    key.ipv4_src = to_be32(0x0a0b0c0du ^ (uint32_t{1} << pick(random, 32)) ^ pick(random, 2));
-    key.ipv4_dst = to_be32(0xc0a80102u ^ (uint32_t{1} << pick(random, 32)) ^ pick(random, 2));
+    key.ipv4.src = to_be32(0x0a0b0c0du ^ (uint32_t{1} << pick(random, 32)) ^ pick(random, 2));
+    key.ipv4.dst = to_be32(0xc0a80102u ^ (uint32_t{1} << pick(random, 32)) ^ pick(random, 2));
   }
   ASSERT_TRUE(same(pair, keys, kGeneration));
 }

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "dataplane/packet/checksum.h"
-#include "tests/oracles/frame_check.h"
 #include "tests/builders/packet_builder.h"
+#include "tests/oracles/frame_check.h"
 
 namespace godwit::dataplane {
 namespace {
@@ -97,25 +97,25 @@ TEST(Parse, SetsLayersOfEachKindOfFrame) {
     EXPECT_EQ(parsed.key.layers.host(), kind.layers);
     EXPECT_EQ(support::wrong_checksum(kind.frame), "") << "the frame itself";
     if ((kind.layers & (kLayerTcp | kLayerUdp | kLayerSctp)) != 0) {
-      EXPECT_EQ(parsed.key.l4_src, to_be16(1));
+      EXPECT_EQ(parsed.key.l4.src, to_be16(1));
     } else {
-      EXPECT_EQ(parsed.key.l4_src, be16{});
-      EXPECT_EQ(parsed.key.l4_dst, be16{});
+      EXPECT_EQ(parsed.key.l4.src, be16{});
+      EXPECT_EQ(parsed.key.l4.dst, be16{});
     }
     if ((kind.layers & (kLayerIpv4 | kLayerIpv6)) == 0) continue;
     const support::L4Place place = support::find_l4(kind.frame);
     EXPECT_EQ(parsed.l4_offset, place.offset);
     EXPECT_EQ(parsed.l4_length, place.length);
-    EXPECT_EQ(parsed.key.ip_proto, place.proto);
+    EXPECT_EQ(parsed.key.ip.proto, place.proto);
   }
 }
 
 TEST(Parse, ReadsEthernetFields) {
   const Parsed parsed =
       parse_good(PacketBuilder().eth("02:aa:bb:cc:dd:01", "02:11:22:33:44:02").payload(46).build());
-  EXPECT_EQ(parsed.key.eth_dst, *parse_mac("02:aa:bb:cc:dd:01"));
-  EXPECT_EQ(parsed.key.eth_src, *parse_mac("02:11:22:33:44:02"));
-  EXPECT_EQ(parsed.key.eth_type, to_be16(0x88b5));
+  EXPECT_EQ(parsed.key.eth.dst, *parse_mac("02:aa:bb:cc:dd:01"));
+  EXPECT_EQ(parsed.key.eth.src, *parse_mac("02:11:22:33:44:02"));
+  EXPECT_EQ(parsed.key.eth.type, to_be16(0x88b5));
   EXPECT_EQ(parsed.vlan_tags, 0);
   EXPECT_EQ(parsed.l3_offset, 0);
 }
@@ -124,16 +124,16 @@ TEST(Parse, ReadsTwoTagsAndTreatsThirdAsPayload) {
   const Parsed two =
       parse_good(eth().vlan(100, 5, true, 0x88a8).vlan(200, 2).ipv4().udp(1, 2).build());
   EXPECT_EQ(two.vlan_tags, 2);
-  EXPECT_EQ(two.key.eth_type, to_be16(0x88a8));
-  EXPECT_EQ(two.key.vlan_tci, to_be16(5 << 13 | 1 << 12 | 100));
-  EXPECT_EQ(two.key.vlan_inner_type, to_be16(0x8100));
-  EXPECT_EQ(two.key.vlan2_tci, to_be16(2 << 13 | 200));
-  EXPECT_EQ(two.key.vlan2_inner_type, to_be16(0x0800));
+  EXPECT_EQ(two.key.eth.type, to_be16(0x88a8));
+  EXPECT_EQ(two.key.eth.vlan_tci, to_be16(5 << 13 | 1 << 12 | 100));
+  EXPECT_EQ(two.key.eth.vlan_inner_type, to_be16(0x8100));
+  EXPECT_EQ(two.key.eth.vlan2_tci, to_be16(2 << 13 | 200));
+  EXPECT_EQ(two.key.eth.vlan2_inner_type, to_be16(0x0800));
   EXPECT_EQ(two.l3_offset, 22);
 
   const Parsed three = parse_good(eth().vlan(1).vlan(2).vlan(3).ipv4().udp(1, 2).build());
   EXPECT_EQ(three.vlan_tags, 2);
-  EXPECT_EQ(three.key.vlan2_inner_type, to_be16(0x8100));
+  EXPECT_EQ(three.key.eth.vlan2_inner_type, to_be16(0x8100));
   EXPECT_EQ(three.key.layers.host(), kLayerEth | kLayerVlan | kLayerVlan2);
   EXPECT_EQ(three.l3_offset, 0);
 }
@@ -144,11 +144,11 @@ TEST(Parse, ReadsArpFields) {
                      .vlan(9)
                      .arp(2, "02:00:00:00:00:0a", "10.0.0.10", "02:00:00:00:00:0b", "10.0.0.11")
                      .build());
-  EXPECT_EQ(parsed.key.arp_opcode, to_be16(2));
-  EXPECT_EQ(parsed.key.arp_sha, *parse_mac("02:00:00:00:00:0a"));
-  EXPECT_EQ(parsed.key.arp_tha, *parse_mac("02:00:00:00:00:0b"));
-  EXPECT_EQ(parsed.key.ipv4_src, to_be32(0x0a00000a));
-  EXPECT_EQ(parsed.key.ipv4_dst, to_be32(0x0a00000b));
+  EXPECT_EQ(parsed.key.arp.opcode, to_be16(2));
+  EXPECT_EQ(parsed.key.arp.sha, *parse_mac("02:00:00:00:00:0a"));
+  EXPECT_EQ(parsed.key.arp.tha, *parse_mac("02:00:00:00:00:0b"));
+  EXPECT_EQ(parsed.key.ipv4.src, to_be32(0x0a00000a));
+  EXPECT_EQ(parsed.key.ipv4.dst, to_be32(0x0a00000b));
   EXPECT_EQ(parsed.l3_offset, 18);
   EXPECT_EQ(parsed.l4_offset, 0);
 }
@@ -168,15 +168,15 @@ TEST(Parse, ReadsIpv4Fields) {
                                        .payload(5)
                                        .padding(7)
                                        .build());
-  EXPECT_EQ(parsed.key.ipv4_src, to_be32(0xc0000201));
-  EXPECT_EQ(parsed.key.ipv4_dst, to_be32(0xc6336407));
-  EXPECT_EQ(parsed.key.ip_ttl, 33);
-  EXPECT_EQ(parsed.key.ip_tos, 0x2e);
-  EXPECT_EQ(parsed.key.ip_proto, 6);
-  EXPECT_EQ(parsed.key.ip_fragment, to_be16(0x4000)) << "DF is no fragment, but can be matched";
-  EXPECT_EQ(parsed.key.l4_src, to_be16(1234));
-  EXPECT_EQ(parsed.key.l4_dst, to_be16(80));
-  EXPECT_EQ(parsed.key.tcp_flags, 0x12);
+  EXPECT_EQ(parsed.key.ipv4.src, to_be32(0xc0000201));
+  EXPECT_EQ(parsed.key.ipv4.dst, to_be32(0xc6336407));
+  EXPECT_EQ(parsed.key.ip.ttl, 33);
+  EXPECT_EQ(parsed.key.ip.tos, 0x2e);
+  EXPECT_EQ(parsed.key.ip.proto, 6);
+  EXPECT_EQ(parsed.key.ip.fragment, to_be16(0x4000)) << "DF is no fragment, but can be matched";
+  EXPECT_EQ(parsed.key.l4.src, to_be16(1234));
+  EXPECT_EQ(parsed.key.l4.dst, to_be16(80));
+  EXPECT_EQ(parsed.key.l4.tcp_flags, 0x12);
   EXPECT_EQ(parsed.l3_offset, 14);
   EXPECT_EQ(parsed.l4_offset, 34);
   EXPECT_EQ(parsed.l4_length, 25) << "padding is not L4";
@@ -189,31 +189,31 @@ TEST(Parse, ReadsIpv6Fields) {
                                        .udp(5000, 53)
                                        .payload(4)
                                        .build());
-  EXPECT_EQ(parsed.key.ipv6_src, *parse_ipv6("2001:db8::1"));
-  EXPECT_EQ(parsed.key.ipv6_dst, *parse_ipv6("2001:db8::2"));
-  EXPECT_EQ(parsed.key.ip_ttl, 5);
-  EXPECT_EQ(parsed.key.ip_tos, 0xb8);
-  EXPECT_EQ(parsed.key.ipv6_flow, to_be32(0xfedcb));
-  EXPECT_EQ(parsed.key.ipv6_next, 0) << "the fixed header's";
-  EXPECT_EQ(parsed.key.ip_proto, 17) << "behind the extension headers";
-  EXPECT_EQ(parsed.key.l4_dst, to_be16(53));
+  EXPECT_EQ(parsed.key.ipv6.src, *parse_ipv6("2001:db8::1"));
+  EXPECT_EQ(parsed.key.ipv6.dst, *parse_ipv6("2001:db8::2"));
+  EXPECT_EQ(parsed.key.ip.ttl, 5);
+  EXPECT_EQ(parsed.key.ip.tos, 0xb8);
+  EXPECT_EQ(parsed.key.ip.ipv6_flow, to_be32(0xfedcb));
+  EXPECT_EQ(parsed.key.ip.ipv6_next, 0) << "the fixed header's";
+  EXPECT_EQ(parsed.key.ip.proto, 17) << "behind the extension headers";
+  EXPECT_EQ(parsed.key.l4.dst, to_be16(53));
   EXPECT_EQ(parsed.l4_offset, 14 + 40 + 16);
   EXPECT_EQ(parsed.l4_length, 12);
 }
 
 TEST(Parse, LaterFragmentsHaveNoPorts) {
   const Parsed first = parse_good(eth().ipv4().fragment4(0, true).udp(7, 8).payload(8).build());
-  EXPECT_EQ(first.key.l4_dst, to_be16(8));
-  EXPECT_EQ(first.key.ip_fragment, to_be16(0x2000));
+  EXPECT_EQ(first.key.l4.dst, to_be16(8));
+  EXPECT_EQ(first.key.ip.fragment, to_be16(0x2000));
   const Parsed later =
       parse_good(eth().ipv4().fragment4(185, false).set8(9, 17).payload(8).build());
-  EXPECT_EQ(later.key.l4_dst, be16{});
-  EXPECT_EQ(later.key.ip_proto, 17);
+  EXPECT_EQ(later.key.l4.dst, be16{});
+  EXPECT_EQ(later.key.ip.proto, 17);
   EXPECT_EQ(later.l4_offset, 0);
   const Parsed later6 =
       parse_good(eth().ipv6().fragment6(185, true).set8(0, 60).payload(2).build());
-  EXPECT_EQ(later6.key.ip_fragment, to_be16(185 << 3 | 1));
-  EXPECT_EQ(later6.key.ip_proto, 60) << "its payload is no extension header to be read";
+  EXPECT_EQ(later6.key.ip.fragment, to_be16(185 << 3 | 1));
+  EXPECT_EQ(later6.key.ip.proto, 60) << "its payload is no extension header to be read";
   EXPECT_EQ(later6.l4_offset, 0);
 }
 
@@ -228,18 +228,18 @@ TEST(Parse, UdpLengthMayExceedFirstFragmentButNotWholeDatagram) {
 
 TEST(Parse, IcmpNeedsIpv4AndIcmp6NeedsIpv6) {
   const Parsed echo = parse_good(eth().ipv4().icmp(8, 1, 0x1234, 7).build());
-  EXPECT_EQ(echo.key.icmp_type, 8);
-  EXPECT_EQ(echo.key.icmp_code, 1);
-  EXPECT_EQ(echo.key.icmp_ident, to_be16(0x1234));
-  EXPECT_EQ(echo.key.icmp_seq, to_be16(7));
-  EXPECT_EQ(parse_good(eth().ipv4().icmp(13, 0, 5, 6).payload(12).build()).key.icmp_ident,
+  EXPECT_EQ(echo.key.l4.icmp_type, 8);
+  EXPECT_EQ(echo.key.l4.icmp_code, 1);
+  EXPECT_EQ(echo.key.l4.icmp_ident, to_be16(0x1234));
+  EXPECT_EQ(echo.key.l4.icmp_seq, to_be16(7));
+  EXPECT_EQ(parse_good(eth().ipv4().icmp(13, 0, 5, 6).payload(12).build()).key.l4.icmp_ident,
             to_be16(5));
-  EXPECT_EQ(parse_good(eth().ipv4().icmp(3, 4, 5, 1400).build()).key.icmp_seq, be16{})
+  EXPECT_EQ(parse_good(eth().ipv4().icmp(3, 4, 5, 1400).build()).key.l4.icmp_seq, be16{})
       << "an error has no sequence";
   const Parsed echo6 = parse_good(eth().ipv6().icmp6(129, 0, 1, 2).build());
-  EXPECT_EQ(echo6.key.icmp_type, 129);
-  EXPECT_EQ(echo6.key.icmp_ident, to_be16(1));
-  EXPECT_EQ(parse_good(eth().ipv6().icmp6(135, 0, 9, 9).payload(16).build()).key.icmp_ident,
+  EXPECT_EQ(echo6.key.l4.icmp_type, 129);
+  EXPECT_EQ(echo6.key.l4.icmp_ident, to_be16(1));
+  EXPECT_EQ(parse_good(eth().ipv6().icmp6(135, 0, 9, 9).payload(16).build()).key.l4.icmp_ident,
             be16{});
   EXPECT_EQ(parse_good(eth().ipv4().icmp6(128, 0, 1, 2).build()).key.layers.host(),
             kLayerEth | kLayerIpv4);
@@ -250,17 +250,17 @@ TEST(Parse, IcmpNeedsIpv4AndIcmp6NeedsIpv6) {
 TEST(Parse, ReadsVxlanHeaderAndNothingBehindIt) {
   const Parsed parsed =
       parse_good(eth().ipv4().udp(9, 4789).vxlan(0x123456).eth().vlan(7).ipv6().tcp(1, 2).build());
-  EXPECT_EQ(parsed.key.vxlan_vni, to_be32(0x12345600));
-  EXPECT_EQ(parse_good(eth().ipv4().udp(9, 4789).vxlan(5).set8(7, 0xff).build()).key.vxlan_vni,
+  EXPECT_EQ(parsed.key.l4.vxlan_vni, to_be32(0x12345600));
+  EXPECT_EQ(parse_good(eth().ipv4().udp(9, 4789).vxlan(5).set8(7, 0xff).build()).key.l4.vxlan_vni,
             to_be32(5 << 8))
       << "the reserved byte is not the VNI's";
   EXPECT_EQ(parsed.vlan_tags, 0);
   EXPECT_EQ(parsed.key.layers.host(), kLayerEth | kLayerIpv4 | kLayerUdp | kLayerVxlan);
   const Parsed invalid =
       parse_good(eth().ipv4().udp(9, 4789).vxlan(5).set8(0, 0).payload(9).build());
-  EXPECT_EQ(invalid.key.vxlan_vni, be32{}) << "RFC 7348: I must be set";
+  EXPECT_EQ(invalid.key.l4.vxlan_vni, be32{}) << "RFC 7348: I must be set";
   EXPECT_EQ(invalid.key.layers.host(), kLayerEth | kLayerIpv4 | kLayerUdp);
-  EXPECT_EQ(parse_good(eth().ipv4().udp(4789, 9).vxlan(5).build()).key.vxlan_vni, be32{})
+  EXPECT_EQ(parse_good(eth().ipv4().udp(4789, 9).vxlan(5).build()).key.l4.vxlan_vni, be32{})
       << "by destination port";
 }
 

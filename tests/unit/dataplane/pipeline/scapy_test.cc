@@ -17,8 +17,8 @@
 #include "dataplane/pipeline/packet_rewrite.h"
 #include "dataplane/rules/flow_command.h"
 #include "dataplane/rules/vocabulary.h"
-#include "tests/oracles/frame_check.h"
 #include "tests/builders/packet_builder.h"
+#include "tests/oracles/frame_check.h"
 
 namespace godwit::dataplane {
 namespace {
@@ -89,20 +89,39 @@ struct Place {
   size_t offset;
   size_t size;
 };
-#define PLACE(member) \
-  { #member, offsetof(FlowKey, member), sizeof(FlowKey::member) }
+#define PLACE(name, member) \
+  { #name, offsetof(FlowKey, member), sizeof(FlowKey::member) }
 constexpr Place kPlaces[] = {
-    PLACE(eth_dst),          PLACE(eth_type),        PLACE(eth_src),
-    PLACE(vlan_tci),         PLACE(vlan_inner_type), PLACE(vlan2_tci),
-    PLACE(vlan2_inner_type), PLACE(layers),          PLACE(mark),
-    PLACE(ip_proto),         PLACE(ip_ttl),          PLACE(ip_tos),
-    PLACE(ipv6_next),        PLACE(ip_fragment),     PLACE(ip_id_or_zero),
-    PLACE(ipv6_flow),        PLACE(ipv4_src),        PLACE(ipv4_dst),
-    PLACE(ipv6_src),         PLACE(ipv6_dst),        PLACE(l4_src),
-    PLACE(l4_dst),           PLACE(tcp_flags),       PLACE(icmp_type),
-    PLACE(icmp_code),        PLACE(spare0),          PLACE(icmp_ident),
-    PLACE(icmp_seq),         PLACE(vxlan_vni),       PLACE(arp_sha),
-    PLACE(arp_opcode),       PLACE(arp_tha),         PLACE(spare1),
+    PLACE(eth_dst, eth.dst),
+    PLACE(eth_type, eth.type),
+    PLACE(eth_src, eth.src),
+    PLACE(vlan_tci, eth.vlan_tci),
+    PLACE(vlan_inner_type, eth.vlan_inner_type),
+    PLACE(vlan2_tci, eth.vlan2_tci),
+    PLACE(vlan2_inner_type, eth.vlan2_inner_type),
+    PLACE(layers, layers),
+    PLACE(mark, mark),
+    PLACE(ip_proto, ip.proto),
+    PLACE(ip_ttl, ip.ttl),
+    PLACE(ip_tos, ip.tos),
+    PLACE(ipv6_next, ip.ipv6_next),
+    PLACE(ip_fragment, ip.fragment),
+    PLACE(ipv6_flow, ip.ipv6_flow),
+    PLACE(ipv4_src, ipv4.src),
+    PLACE(ipv4_dst, ipv4.dst),
+    PLACE(ipv6_src, ipv6.src),
+    PLACE(ipv6_dst, ipv6.dst),
+    PLACE(l4_src, l4.src),
+    PLACE(l4_dst, l4.dst),
+    PLACE(tcp_flags, l4.tcp_flags),
+    PLACE(icmp_type, l4.icmp_type),
+    PLACE(icmp_code, l4.icmp_code),
+    PLACE(icmp_ident, l4.icmp_ident),
+    PLACE(icmp_seq, l4.icmp_seq),
+    PLACE(vxlan_vni, l4.vxlan_vni),
+    PLACE(arp_sha, arp.sha),
+    PLACE(arp_opcode, arp.opcode),
+    PLACE(arp_tha, arp.tha),
 };
 #undef PLACE
 

@@ -37,27 +37,27 @@ be32 ipv4_be(const char* text) { return std::bit_cast<be32>(ipv4(text).bytes); }
 FlowKey tcp_key() {
   FlowKey key;
   key.layers = to_be16(kLayerEth | kLayerIpv4 | kLayerTcp);
-  key.eth_dst = mac("02:00:00:00:00:02");
-  key.eth_src = mac("02:00:00:00:00:01");
-  key.eth_type = to_be16(0x0800);
-  key.ip_proto = 6;
-  key.ip_ttl = 64;
-  key.ipv4_src = ipv4_be("10.1.2.3");
-  key.ipv4_dst = ipv4_be("10.1.2.4");
-  key.l4_src = to_be16(1000);
-  key.l4_dst = to_be16(80);
-  key.tcp_flags = 0x12;
+  key.eth.dst = mac("02:00:00:00:00:02");
+  key.eth.src = mac("02:00:00:00:00:01");
+  key.eth.type = to_be16(0x0800);
+  key.ip.proto = 6;
+  key.ip.ttl = 64;
+  key.ipv4.src = ipv4_be("10.1.2.3");
+  key.ipv4.dst = ipv4_be("10.1.2.4");
+  key.l4.src = to_be16(1000);
+  key.l4.dst = to_be16(80);
+  key.l4.tcp_flags = 0x12;
   return key;
 }
 
 FlowKey qinq_key() {
   FlowKey key = tcp_key();
   key.layers = to_be16(kLayerEth | kLayerVlan | kLayerVlan2 | kLayerIpv4 | kLayerTcp);
-  key.eth_type = to_be16(0x88a8);
-  key.vlan_tci = to_be16(0x2064);  // pcp 1, vid 100
-  key.vlan_inner_type = to_be16(0x8100);
-  key.vlan2_tci = to_be16(200);
-  key.vlan2_inner_type = to_be16(0x0800);
+  key.eth.type = to_be16(0x88a8);
+  key.eth.vlan_tci = to_be16(0x2064);  // pcp 1, vid 100
+  key.eth.vlan_inner_type = to_be16(0x8100);
+  key.eth.vlan2_tci = to_be16(200);
+  key.eth.vlan2_inner_type = to_be16(0x0800);
   return key;
 }
 
@@ -115,7 +115,7 @@ TEST(Match, RangesIncludeBothEnds) {
   for (const auto& [port, inside] :
        {std::pair{79, false}, {80, true}, {85, true}, {90, true}, {91, false}}) {
     FlowKey key = tcp_key();
-    key.l4_dst = to_be16(static_cast<uint16_t>(port));
+    key.l4.dst = to_be16(static_cast<uint16_t>(port));
     EXPECT_EQ(hits("tcp dst is 80 dst last 90 /", key), inside) << port;
   }
   // The example of rte_flow.h: the mask applies before the range.
@@ -124,7 +124,7 @@ TEST(Match, RangesIncludeBothEnds) {
                                         {"10.3.255.255", true},
                                         {"10.4.0.0", false}}) {
     FlowKey key = tcp_key();
-    key.ipv4_src = ipv4_be(address);
+    key.ipv4.src = ipv4_be(address);
     EXPECT_EQ(hits("ipv4 src spec 10.1.2.3 src last 10.3.4.5 src mask 255.255.0.0 /", key), inside)
         << address;
   }
@@ -222,56 +222,60 @@ Bytes two(uint64_t number) {
 }
 
 std::map<std::string, std::function<Bytes(const FlowKey&)>> readers(bool inner) {
-  const auto tci = [inner](const FlowKey& k) { return (inner ? k.vlan2_tci : k.vlan_tci).host(); };
+  const auto tci = [inner](const FlowKey& k) {
+    return (inner ? k.eth.vlan2_tci : k.eth.vlan_tci).host();
+  };
   return {
-      {"eth.dst", [](const FlowKey& k) { return raw(k.eth_dst); }},
-      {"eth.src", [](const FlowKey& k) { return raw(k.eth_src); }},
-      {"eth.type", [](const FlowKey& k) { return raw(k.eth_type); }},
+      {"eth.dst", [](const FlowKey& k) { return raw(k.eth.dst); }},
+      {"eth.src", [](const FlowKey& k) { return raw(k.eth.src); }},
+      {"eth.type", [](const FlowKey& k) { return raw(k.eth.type); }},
       {"eth.has_vlan", [](const FlowKey& k) { return small(k.has(kLayerVlan)); }},
       {"vlan.tci", [tci](const FlowKey& k) { return two(tci(k)); }},
       {"vlan.pcp", [tci](const FlowKey& k) { return small(tci(k) >> 13u); }},
       {"vlan.dei", [tci](const FlowKey& k) { return small(tci(k) >> 12u & 1u); }},
       {"vlan.vid", [tci](const FlowKey& k) { return two(tci(k) & 0xfffu); }},
       {"vlan.inner_type",
-       [inner](const FlowKey& k) { return raw(inner ? k.vlan2_inner_type : k.vlan_inner_type); }},
+       [inner](const FlowKey& k) {
+         return raw(inner ? k.eth.vlan2_inner_type : k.eth.vlan_inner_type);
+       }},
       {"vlan.has_more_vlan", [](const FlowKey& k) { return small(k.has(kLayerVlan2)); }},
-      {"arp_eth_ipv4.sha", [](const FlowKey& k) { return raw(k.arp_sha); }},
-      {"arp_eth_ipv4.spa", [](const FlowKey& k) { return raw(k.ipv4_src); }},
-      {"arp_eth_ipv4.tha", [](const FlowKey& k) { return raw(k.arp_tha); }},
-      {"arp_eth_ipv4.tpa", [](const FlowKey& k) { return raw(k.ipv4_dst); }},
-      {"ipv4.tos", [](const FlowKey& k) { return raw(k.ip_tos); }},
-      {"ipv4.fragment_offset", [](const FlowKey& k) { return raw(k.ip_fragment); }},
-      {"ipv4.ttl", [](const FlowKey& k) { return raw(k.ip_ttl); }},
-      {"ipv4.proto", [](const FlowKey& k) { return raw(k.ip_proto); }},
-      {"ipv4.src", [](const FlowKey& k) { return raw(k.ipv4_src); }},
-      {"ipv4.dst", [](const FlowKey& k) { return raw(k.ipv4_dst); }},
-      {"ipv6.tc", [](const FlowKey& k) { return raw(k.ip_tos); }},
+      {"arp_eth_ipv4.sha", [](const FlowKey& k) { return raw(k.arp.sha); }},
+      {"arp_eth_ipv4.spa", [](const FlowKey& k) { return raw(k.ipv4.src); }},
+      {"arp_eth_ipv4.tha", [](const FlowKey& k) { return raw(k.arp.tha); }},
+      {"arp_eth_ipv4.tpa", [](const FlowKey& k) { return raw(k.ipv4.dst); }},
+      {"ipv4.tos", [](const FlowKey& k) { return raw(k.ip.tos); }},
+      {"ipv4.fragment_offset", [](const FlowKey& k) { return raw(k.ip.fragment); }},
+      {"ipv4.ttl", [](const FlowKey& k) { return raw(k.ip.ttl); }},
+      {"ipv4.proto", [](const FlowKey& k) { return raw(k.ip.proto); }},
+      {"ipv4.src", [](const FlowKey& k) { return raw(k.ipv4.src); }},
+      {"ipv4.dst", [](const FlowKey& k) { return raw(k.ipv4.dst); }},
+      {"ipv6.tc", [](const FlowKey& k) { return raw(k.ip.tos); }},
       {"ipv6.flow",
        [](const FlowKey& k) {
-         return small(k.ipv6_flow.host() >> 16 & 0xf) + two(k.ipv6_flow.host());
+         return small(k.ip.ipv6_flow.host() >> 16 & 0xf) + two(k.ip.ipv6_flow.host());
        }},
-      {"ipv6.proto", [](const FlowKey& k) { return raw(k.ipv6_next); }},
-      {"ipv6.hop", [](const FlowKey& k) { return raw(k.ip_ttl); }},
-      {"ipv6.src", [](const FlowKey& k) { return raw(k.ipv6_src); }},
-      {"ipv6.dst", [](const FlowKey& k) { return raw(k.ipv6_dst); }},
+      {"ipv6.proto", [](const FlowKey& k) { return raw(k.ip.ipv6_next); }},
+      {"ipv6.hop", [](const FlowKey& k) { return raw(k.ip.ttl); }},
+      {"ipv6.src", [](const FlowKey& k) { return raw(k.ipv6.src); }},
+      {"ipv6.dst", [](const FlowKey& k) { return raw(k.ipv6.dst); }},
       {"ipv6.has_frag_ext", [](const FlowKey& k) { return small(k.has(kLayerFragment)); }},
-      {"ipv6_frag_ext.frag_data", [](const FlowKey& k) { return raw(k.ip_fragment); }},
-      {"tcp.src", [](const FlowKey& k) { return raw(k.l4_src); }},
-      {"tcp.dst", [](const FlowKey& k) { return raw(k.l4_dst); }},
-      {"tcp.flags", [](const FlowKey& k) { return raw(k.tcp_flags); }},
-      {"udp.src", [](const FlowKey& k) { return raw(k.l4_src); }},
-      {"udp.dst", [](const FlowKey& k) { return raw(k.l4_dst); }},
-      {"sctp.src", [](const FlowKey& k) { return raw(k.l4_src); }},
-      {"sctp.dst", [](const FlowKey& k) { return raw(k.l4_dst); }},
-      {"icmp.type", [](const FlowKey& k) { return raw(k.icmp_type); }},
-      {"icmp.code", [](const FlowKey& k) { return raw(k.icmp_code); }},
-      {"icmp.ident", [](const FlowKey& k) { return raw(k.icmp_ident); }},
-      {"icmp.seq", [](const FlowKey& k) { return raw(k.icmp_seq); }},
-      {"icmp6.type", [](const FlowKey& k) { return raw(k.icmp_type); }},
-      {"icmp6.code", [](const FlowKey& k) { return raw(k.icmp_code); }},
+      {"ipv6_frag_ext.frag_data", [](const FlowKey& k) { return raw(k.ip.fragment); }},
+      {"tcp.src", [](const FlowKey& k) { return raw(k.l4.src); }},
+      {"tcp.dst", [](const FlowKey& k) { return raw(k.l4.dst); }},
+      {"tcp.flags", [](const FlowKey& k) { return raw(k.l4.tcp_flags); }},
+      {"udp.src", [](const FlowKey& k) { return raw(k.l4.src); }},
+      {"udp.dst", [](const FlowKey& k) { return raw(k.l4.dst); }},
+      {"sctp.src", [](const FlowKey& k) { return raw(k.l4.src); }},
+      {"sctp.dst", [](const FlowKey& k) { return raw(k.l4.dst); }},
+      {"icmp.type", [](const FlowKey& k) { return raw(k.l4.icmp_type); }},
+      {"icmp.code", [](const FlowKey& k) { return raw(k.l4.icmp_code); }},
+      {"icmp.ident", [](const FlowKey& k) { return raw(k.l4.icmp_ident); }},
+      {"icmp.seq", [](const FlowKey& k) { return raw(k.l4.icmp_seq); }},
+      {"icmp6.type", [](const FlowKey& k) { return raw(k.l4.icmp_type); }},
+      {"icmp6.code", [](const FlowKey& k) { return raw(k.l4.icmp_code); }},
       {"vxlan.vni",
        [](const FlowKey& k) {
-         return small(k.vxlan_vni.host() >> 24) + two(k.vxlan_vni.host() >> 8);
+         return small(k.l4.vxlan_vni.host() >> 24) + two(k.l4.vxlan_vni.host() >> 8);
        }},
       {"mark.id", [](const FlowKey& k) { return raw(k.mark); }},
   };
