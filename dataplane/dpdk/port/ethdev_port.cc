@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "dataplane/dpdk/env/mbuf_packet.h"
+#include "dataplane/dpdk/env/runtime_options.h"
 
 namespace godwit::dataplane {
 namespace {
