@@ -16,7 +16,6 @@
 // thread. `wake` and `log` are called by any thread. They must not block and must not call back.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -27,28 +26,17 @@
 #include "base/ids.h"
 #include "base/rcu.h"
 #include "base/result.h"
-#include "dataplane/dpdk/env/memory_info.h"
 #include "dataplane/dpdk/env/runtime_options.h"
-#include "dataplane/dpdk/worker/worker_info.h"
 #include "dataplane/packet/drop.h"
 #include "dataplane/packet_gate.h"
 #include "dataplane/pipeline/parking.h"
 #include "dataplane/ports.h"
+#include "dataplane/runtime_report.h"
 #include "dataplane/state/counter_bank.h"
 #include "dataplane/state/fdb.h"
 #include "dataplane/state/forwarding_state.h"
 
 namespace godwit::dataplane {
-
-// Counts since the start, over all ports and workers.
-struct DropTotals {
-  std::array<uint64_t, kDropCount> drops{};
-  uint64_t unpoliced = 0;  // stays 0 unless there is a defect
-  uint64_t parked = 0;
-  uint64_t unparked = 0;
-  uint64_t redirected = 0;
-  uint64_t injected = 0;
-};
 
 class Runtime {
  public:

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "dataplane/dpdk/env/memory_info.h"
 #include "dataplane/packet/packet.h"
+#include "dataplane/runtime_report.h"
 
 namespace godwit::dataplane {
 

@@ -61,10 +61,10 @@
 #include "dataplane/dpdk/worker/tx_host.h"
 #include "dataplane/dpdk/worker/tx_stage.h"
 #include "dataplane/dpdk/worker/worker_gate.h"
-#include "dataplane/dpdk/worker/worker_info.h"
 #include "dataplane/dpdk/worker/worker_plan.h"
 #include "dataplane/pipeline/drop_counters.h"
 #include "dataplane/pipeline/pipeline.h"
+#include "dataplane/runtime_report.h"
 
 namespace godwit::dataplane {
 
