@@ -11,10 +11,11 @@ namespace godwit::cli {
 namespace {
 
 constexpr const char* kFooter =
-    "Without a command: the shell, or the lines of standard input where that is no terminal.\n"
-    "`godwit help` lists the commands. Files of `migration export` and `import` are read and "
-    "written here.\n"
-    "Exit codes: 0 done, 1 refused, 2 usage, 3 the daemon cannot be reached.";
+    "Without a command it starts a shell, or runs the lines of standard input if that is not a "
+    "terminal.\n"
+    "`godwit help` lists the commands. `migration export` and `migration import` write and read "
+    "files on this side.\n"
+    "Exit codes: 0 done, 1 refused, 2 usage error, 3 the daemon cannot be reached.";
 
 }  // namespace
 
@@ -27,9 +28,19 @@ std::string join_words(const std::vector<std::string>& words) {
   return line;
 }
 
+std::vector<Token> tokens_of(std::string_view line, const std::vector<std::string>& words) {
+  std::vector<Token> tokens;
+  size_t at = 0;
+  for (const std::string& word : words) {
+    tokens.push_back({line.substr(at, word.size()), static_cast<uint32_t>(at + 1)});
+    at += word.size() + 1;
+  }
+  return tokens;
+}
+
 Result<Arguments> parse_arguments(int argc, const char* const* argv) {
   Arguments out;
-  CLI::App app("godwit [OPTIONS] [COMMAND...]: a command for godwitd, the virtual switch",
+  CLI::App app("godwit [OPTIONS] [COMMAND...]: runs commands of godwitd, the virtual switch",
                "godwit");
   app.footer(kFooter);
   app.allow_extras();
@@ -38,7 +49,7 @@ Result<Arguments> parse_arguments(int argc, const char* const* argv) {
       ->capture_default_str();
   app.add_flag("--json", out.json, "print results and errors as JSON");
   app.add_option("-f,--file", out.file,
-                 "run each line of a file (-: standard input), up to the first failure");
+                 "run the lines of a file up to the first failure; - is standard input");
   app.add_option("--timeout", out.timeout_s, "seconds to wait for an answer")
       ->check(CLI::Range(0.001, 86400.0))
       ->capture_default_str();
@@ -56,10 +67,10 @@ Result<Arguments> parse_arguments(int argc, const char* const* argv) {
   }
   out.words = app.remaining();
   for (const std::string& word : out.words) {
-    if (word.size() > 1 && word[0] == '-') return fail("there is no option " + word);
+    if (word.size() > 1 && word[0] == '-') return fail("unknown option " + word);
   }
   if (!out.file.empty() && !out.words.empty())
-    return fail("a file of commands and a command: one of them");
+    return fail("--file and a command exclude each other");
   return out;
 }
 

@@ -17,14 +17,15 @@ namespace {
 
 using nlohmann::json;
 
-// The answer to request `id`, or why the line is none.
+// Fills `answer` from the line. Returns an empty text, or why the line is not the answer to request
+// `id`.
 std::string read_answer(const std::string& line, uint64_t id, Answer& answer) {
   json parsed = json::parse(line, nullptr, false);
   if (!parsed.is_object()) return "its answer is not JSON-RPC";
   const auto error = parsed.find("error");
   if (error != parsed.end()) {
-    if (!error->is_object()) return "its error is no object";
-    answer.code = ExitCode::kRefused;  // id null: it could not read the request, and says so
+    if (!error->is_object()) return "its error is not an object";
+    answer.code = ExitCode::kRefused;  // also with id null: the daemon could not read the request
     answer.error = *error;
     return {};
   }
@@ -54,11 +55,11 @@ void Client::close() {
 std::string Client::connect() {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path_.empty() || path_.size() >= sizeof(address.sun_path)) return "no path of a socket";
+  if (path_.empty() || path_.size() >= sizeof(address.sun_path)) return "not a valid socket path";
   std::memcpy(address.sun_path, path_.c_str(), path_.size() + 1);
   socket_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (socket_ < 0) return std::strerror(errno);
-  // Connecting to a Unix socket waits only for a place in the listener's queue.
+  // Connecting to a Unix socket waits only while the listener's queue is full.
   const auto seconds = std::max<time_t>(1, static_cast<time_t>(timeout_s_));
   const timeval limit{seconds, 0};
   setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
@@ -98,7 +99,7 @@ std::string Client::read_line(std::string& line, Clock::time_point deadline) {
   std::array<char, 65536> part;
   for (;;) {
     const ssize_t got = recv(socket_, part.data(), part.size(), 0);
-    if (got == 0) return "it closed the connection";
+    if (got == 0) return "the daemon closed the connection";
     if (got < 0) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN) return std::strerror(errno);
@@ -108,7 +109,7 @@ std::string Client::read_line(std::string& line, Clock::time_point deadline) {
     const std::string_view bytes(part.data(), static_cast<size_t>(got));
     const size_t newline = bytes.find('\n');
     line += bytes.substr(0, newline);
-    if (newline != bytes.npos) return {};  // nothing may follow: one request at a time
+    if (newline != bytes.npos) return {};  // one request at a time: nothing can follow
     if (line.size() > kMaxAnswerBytes) return "its answer is too long";
   }
 }
@@ -116,7 +117,7 @@ std::string Client::read_line(std::string& line, Clock::time_point deadline) {
 Answer Client::call(std::string_view method, const json& params) {
   const uint64_t id = next_id_++;
   const json request = {{"jsonrpc", "2.0"}, {"id", id}, {"method", method}, {"params", params}};
-  // What a user typed need not be UTF-8; JSON must be.
+  // A typed line may have bytes that are not UTF-8; JSON must not.
   const std::string bytes = request.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
   const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
                                            std::chrono::duration<double>(timeout_s_));
@@ -125,12 +126,12 @@ Answer Client::call(std::string_view method, const json& params) {
     if (const std::string why = connect(); !why.empty()) return unreachable(why);
   }
   const std::string not_sent = write_all(bytes, deadline);
-  // An old connection's daemon may have been restarted; the request has not reached the new one.
+  // The daemon may have been restarted since the last call. The new one has not seen the request.
   if (!not_sent.empty() && kept && Clock::now() < deadline) {
     close();
     return call(method, params);
   }
-  // Who closes early may have said why.
+  // A daemon that closes early may have sent the reason.
   std::string line;
   const std::string not_read = read_line(line, deadline);
   if (!not_read.empty()) return unreachable(not_sent.empty() ? not_read : not_sent);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A client of the control socket: JSON-RPC 2.0, one request at a time, one object a line.
+// A client of the control socket: JSON-RPC 2.0, one request at a time, one object per line.
 //
-// Connects at the first call, and again after a failure. Whatever the other side sends, an answer
-// is at most kMaxAnswerBytes long and nothing is thrown.
+// The client connects at the first call, and again after a failure. Whatever the daemon sends, an
+// answer is at most kMaxAnswerBytes long, and nothing is thrown.
 //
 // Thread safety: none.
 #pragma once
@@ -23,8 +23,8 @@ inline constexpr size_t kMaxAnswerBytes = 512u << 20;
 
 struct Answer {
   ExitCode code = ExitCode::kDone;  // kDone, kRefused or kUnreachable
-  nlohmann::json result;            // kDone
-  nlohmann::json error;             // else {"code","message","data"}, as it came or made here
+  nlohmann::json result;            // set with kDone
+  nlohmann::json error;             // set otherwise: {"code","message","data"}, from either side
 };
 
 class Client {
@@ -35,13 +35,14 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
+  // Sends a request and waits for its answer, at most the timeout.
   Answer call(std::string_view method, const nlohmann::json& params);
   void close();
 
  private:
   using Clock = std::chrono::steady_clock;
   [[nodiscard]] Answer unreachable(const std::string& why);
-  // Empty: done; else what went wrong.
+  // Each returns an empty text, or the reason of its failure.
   std::string connect();
   std::string write_all(std::string_view bytes, Clock::time_point deadline);
   std::string read_line(std::string& line, Clock::time_point deadline);

@@ -18,32 +18,31 @@ namespace {
 
 using nlohmann::json;
 
-Error usage(std::string_view line, std::string_view at, std::string message, std::string expected) {
-  Error error{.message = std::move(message)};
-  error.column = column_of(line, at);
-  error.token = at;
-  error.expected = std::move(expected);
-  return error;
+Unexpected usage(const Token& word, std::string message, std::string expected) {
+  return fail(Error{.message = std::move(message),
+                    .column = word.column,
+                    .token = std::string(word.text),
+                    .expected = std::move(expected)});
 }
 
-Result<json> parse_bindings(std::string_view line, const std::vector<std::string>& words) {
+// Reads the bindings behind `migration import FILE`.
+Result<json> parse_bindings(const std::vector<Token>& words) {
   constexpr const char* kExpected = "NAME=socket:PATH or NAME=port:N";
   json bind = json::object();
   for (size_t i = 3; i < words.size(); ++i) {
-    const std::string& word = words[i];
+    const std::string word(words[i].text);
     const size_t equals = word.find('=');
     const std::string name = word.substr(0, equals);
     const std::string where = equals == std::string::npos ? "" : word.substr(equals + 1);
-    if (name.empty() || where.empty())
-      return fail(usage(line, word, "not where a port is", kExpected));
-    if (bind.contains(name)) return fail(usage(line, word, name + " is there twice", kExpected));
+    if (name.empty() || where.empty()) return usage(words[i], "not a binding", kExpected);
+    if (bind.contains(name)) return usage(words[i], name + " is bound twice", kExpected);
     if (where.starts_with("socket:") && where.size() > 7) {
       bind[name] = {{"socket", where.substr(7)}};
     } else if (const auto port =
                    where.starts_with("port:") ? to_number(where.substr(5), 65535) : std::nullopt) {
       bind[name] = {{"port", *port}};
     } else {
-      return fail(usage(line, word, "not where a port is", kExpected));
+      return usage(words[i], "not a binding", kExpected);
     }
   }
   return bind;
@@ -65,25 +64,24 @@ bool write_all(int file, const std::string& text) {
 
 }  // namespace
 
-Result<Plan> plan(std::string_view line, const std::vector<std::string>& words) {
+Result<Plan> plan(std::string_view line, const std::vector<Token>& words) {
   Plan out;
   out.params = {{"line", line}};
-  if (words.size() < 2 || words[0] != "migration") return out;
-  if (words[1] == "export" && words.size() >= 3) {
-    if (words.size() > 4)
-      return fail(usage(line, words[4], "more than one file", "the end of the line"));
-    out.params["line"] = "migration export " + words[2];
+  if (words.size() < 2 || words[0].text != "migration") return out;
+  if (words[1].text == "export" && words.size() >= 3) {
+    if (words.size() > 4) return usage(words[4], "more than one file", "the end of the line");
+    out.params["line"] = "migration export " + std::string(words[2].text);
     out.prints_document = true;
-    if (words.size() == 4 && words[3] != "-") out.write_to = words[3];
-  } else if (words[1] == "import") {
+    if (words.size() == 4 && words[3].text != "-") out.write_to = words[3].text;
+  } else if (words[1].text == "import") {
     if (words.size() < 3)
-      return fail(
-          Error{.message = "no file named", .expected = "FILE [NAME=socket:PATH|NAME=port:N]..."});
-    auto bind = parse_bindings(line, words);
+      return fail(Error{.message = "the line names no file",
+                        .expected = "FILE [NAME=socket:PATH|NAME=port:N]..."});
+    auto bind = parse_bindings(words);
     if (!bind) return fail(std::move(bind).error());
     out.method = "migration.import";
     out.params = {{"bind", std::move(*bind)}};
-    out.read_from = words[2];
+    out.read_from = words[2].text;
   }
   return out;
 }
@@ -102,7 +100,7 @@ Result<json> read_document(const std::string& path) {
   if (path != "-") {
     struct stat about {};
     if (stat(path.c_str(), &about) != 0) return fail(file_error(path, std::strerror(errno)));
-    if (S_ISDIR(about.st_mode)) return fail(file_error(path, "a directory"));
+    if (S_ISDIR(about.st_mode)) return fail(file_error(path, "is a directory"));
     file.open(path, std::ios::binary);
     if (!file) return fail(file_error(path, std::strerror(errno)));
   }
@@ -115,7 +113,8 @@ Result<json> read_document(const std::string& path) {
       return fail(file_error(path, "too long for an export document"));
   }
   json document = json::parse(text, nullptr, false);
-  if (!document.is_object()) return fail(file_error(path, "no JSON object, so no export document"));
+  if (!document.is_object())
+    return fail(file_error(path, "not a JSON object, so not an export document"));
   return document;
 }
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From words to a request. Most commands go to the daemon as the line they are; two have a file on
-// the client's side, which the daemon never opens:
+// Turns a command line into a request. Most lines go to the daemon unchanged. Two commands have a
+// file on the client's side, which the daemon never opens:
 //
-//   migration export VM [FILE]         the document goes to FILE (-, or none: standard output)
-//   migration import FILE [BIND...]    the document comes from FILE (-: standard input);
-//                                      BIND: NAME=socket:PATH | NAME=port:N
+//   migration export VM [FILE]         writes the document to FILE, or to standard output without
+//                                      FILE or with -
+//   migration import FILE [BIND...]    reads the document from FILE, or from standard input with -;
+//                                      BIND is NAME=socket:PATH or NAME=port:N
 //
-// plan() is pure; the rest reads and writes files.
+// plan() is pure. The other functions read and write files.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -16,32 +17,32 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/text.h"
 
 namespace godwit::cli {
 
-inline constexpr size_t kMaxDocumentBytes =
-    60u << 20;  // so that a request is below the daemon's longest line
+// Keeps a request below the daemon's limit of 64 MiB for a line.
+inline constexpr size_t kMaxDocumentBytes = 60u << 20;
 
 struct Plan {
   std::string method = "command";
   nlohmann::json params;
-  std::string read_from;  // a document to put in params["document"]; empty: none
-  bool prints_document =
-      false;  // the result is a document, for `write_to` (empty: standard output)
-  std::string write_to;
+  std::string read_from;         // the file of a document to send as params["document"], if any
+  bool prints_document = false;  // the result is a document
+  std::string write_to;          // the file for it; empty for standard output
 };
 
-// `words` are those of `line`, or of argv, where a file's name may hold blanks. An error is a usage
-// error.
-Result<Plan> plan(std::string_view line, const std::vector<std::string>& words);
+// Plans the request for a line. `words` are the words of the line; those of argv may contain
+// blanks. An error is a usage error.
+Result<Plan> plan(std::string_view line, const std::vector<Token>& words);
 
-// The document in an export's result: `data` of a command, itself or its `document`. nullptr: there
-// is none.
+// Returns the document in the result of an export: the command's `data`, or its `document`. Returns
+// nullptr if there is none.
 const nlohmann::json* find_document(const nlohmann::json& result);
 
 Result<nlohmann::json> read_document(const std::string& path);
-// Whole or not at all: a temporary file beside it is renamed. Readable by its owner alone: it is
-// policy.
+// Writes the document to a temporary file and renames it, so the file is complete or unchanged.
+// Only its owner can read it, since it holds policy.
 Result<void> write_document(const std::string& path, const nlohmann::json& document);
 
 }  // namespace godwit::cli

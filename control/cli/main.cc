@@ -12,8 +12,7 @@ int main(int argc, char** argv) {
   using namespace godwit::cli;
   const auto arguments = parse_arguments(argc, argv);
   if (!arguments) {
-    std::cerr << "godwit: " << arguments.error().message
-              << "\n`godwit --help` shows how it is used.\n";
+    std::cerr << "godwit: " << arguments.error().message << "\n`godwit --help` shows the usage.\n";
     return static_cast<int>(ExitCode::kUsage);
   }
   if (!arguments->answer.empty()) {

@@ -23,7 +23,8 @@ std::string text_of(const json& object, const char* key) {
   return joined;
 }
 
-// Blanks as wide as what is before the column: tabs stay, a character of several bytes is one wide.
+// Returns blanks as wide as the line before the column. Tabs stay tabs; a UTF-8 character of
+// several bytes is one column wide.
 std::string indent_to(std::string_view line, size_t column) {
   std::string indent;
   for (size_t i = 0; i + 1 < column; ++i) {
@@ -59,7 +60,7 @@ std::string error_text(const json& error, std::string_view line, std::string_vie
   const auto data = error.is_object() ? error.find("data") : error.end();
   if (!error.is_object() || data == error.end() || !data->is_object()) return out;
   const auto column = data->find("column");
-  // One past the end is where something is missing; further on is of another text.
+  // A column one past the end says that something is missing. A larger one is of another text.
   if (column != data->end() && column->is_number_unsigned() && *column > 0u &&
       *column <= line.size() + 1) {
     out += "  " + std::string(line) + "\n  " + indent_to(line, column->get<size_t>()) + "^\n";
@@ -93,7 +94,7 @@ Insertion complete(std::string_view line, size_t cursor, const json& result) {
     if (!text.empty() && text.starts_with(word)) fits.push_back(std::move(text));
   }
   if (fits.empty()) {
-    // A value that cannot be listed, such as a number: said in words.
+    // A value that cannot be listed, such as a number, is described.
     if (const std::string value = text_of(result, "value"); !value.empty())
       out.choices = {"<" + value + ">"};
     return out;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a person sees of answers and errors, and of completions. Pure functions.
+// Prints answers, errors and completions for people. Pure functions.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -12,24 +12,24 @@
 
 namespace godwit::cli {
 
-// {"code","message","data":{"column","token","expected"}} of a local error.
+// Returns a local error as {"code","message","data":{"column","token","expected"}}.
 nlohmann::json to_json(const Error& error);
 
-// With a column: the line, a caret under it, and what was expected there. Ends with a newline.
-// `place` ("FILE:LINE") comes first where given.
+// Returns the error's message, behind `place` ("FILE:LINE") if that is given. With a column it adds
+// the line, a caret under the column, and what was expected there. Ends with a newline.
 std::string error_text(const nlohmann::json& error, std::string_view line,
                        std::string_view place = {});
 
-// A command's answer: its text, or its data where there is none; `json`: its data.
+// Returns the text of a command's answer, or its data if it has no text or with `json`.
 std::string result_text(const nlohmann::json& result, bool json);
 
-// What a completion does to a line.
+// The effect of a completion on a line.
 struct Insertion {
-  std::string text;                  // to put at the cursor
-  std::vector<std::string> choices;  // else, what could be put there
+  std::string text;                  // to insert at the cursor
+  std::vector<std::string> choices;  // to show instead, if `text` is empty
 };
-// `result`: {"candidates": [word or {"word": ...}, ...], "value": "a number"} for the word before
-// the cursor.
+// Completes the word before the cursor with the daemon's candidates: {"candidates": [word or
+// {"word": ...}, ...], "value": "a number"}.
 Insertion complete(std::string_view line, size_t cursor, const nlohmann::json& result);
 
 }  // namespace godwit::cli

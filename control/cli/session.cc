@@ -15,18 +15,13 @@ namespace {
 
 using nlohmann::json;
 
-std::vector<std::string> words_of(std::string_view line) {
-  std::vector<std::string> words;
-  for (const Token& word : tokenize(line)) words.emplace_back(word.text);
-  return words;
+bool is_end(const std::vector<Token>& words) {
+  return words.size() == 1 && (words[0].text == "quit" || words[0].text == "exit");
 }
 
 }  // namespace
 
-bool Session::ends(std::string_view line) {
-  const auto words = tokenize(line);
-  return words.size() == 1 && (words[0].text == "quit" || words[0].text == "exit");
-}
+bool Session::ends(std::string_view line) { return is_end(tokenize(line)); }
 
 ExitCode Session::report(ExitCode code, const json& error, std::string_view line,
                          std::string_view place) {
@@ -42,16 +37,17 @@ ExitCode Session::report(ExitCode code, const json& error, std::string_view line
 }
 
 ExitCode Session::run(const std::string& line, std::string_view place) {
-  return run(line, words_of(line), place);
+  return run(line, tokenize(line), place);
 }
 
 ExitCode Session::run_words(const std::vector<std::string>& words) {
-  return run(join_words(words), words, {});
+  const std::string line = join_words(words);
+  return run(line, tokens_of(line, words), {});
 }
 
-ExitCode Session::run(const std::string& line, const std::vector<std::string>& words,
+ExitCode Session::run(std::string_view line, const std::vector<Token>& words,
                       std::string_view place) {
-  if (words.empty() || ends(line)) return ExitCode::kDone;
+  if (words.empty() || is_end(words)) return ExitCode::kDone;
   auto planned = plan(line, words);
   if (!planned) return report(ExitCode::kUsage, to_json(planned.error()), line, place);
   if (!planned->read_from.empty()) {
@@ -92,8 +88,8 @@ ExitCode Session::run_file(const std::string& path) {
     const ExitCode code = run(line, path + ":" + std::to_string(number));
     if (code != ExitCode::kDone) return code;
   }
-  return in.bad() ? report(ExitCode::kRefused, unreadable, {}, {})
-                  : ExitCode::kDone;  // bad: such as a directory
+  // A directory can be opened, but not read.
+  return in.bad() ? report(ExitCode::kRefused, unreadable, {}, {}) : ExitCode::kDone;
 }
 
 ExitCode Session::run_lines(std::istream& in) {

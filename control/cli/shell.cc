@@ -56,7 +56,7 @@ ExitCode run_shell(Client& client, Session& session) {
   const std::unique_ptr<EditLine, EndEditLine> editor(el_init("godwit", stdin, stdout, stderr));
   const std::unique_ptr<History, EndHistory> history(history_init());
   if (editor == nullptr || history == nullptr) {
-    std::fputs("no memory for the line editor\n", stderr);
+    std::fputs("cannot start the line editor\n", stderr);
     return ExitCode::kUsage;
   }
   const std::string kept = history_path();

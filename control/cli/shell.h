@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The interactive shell: line editing, a history kept in ~/.godwit_history, completion by the
-// daemon.
+// The interactive shell: line editing, a history in ~/.godwit_history, completion by the daemon.
 #pragma once
 
 #include "control/cli/client.h"
@@ -9,7 +8,7 @@
 
 namespace godwit::cli {
 
-// Until `quit`, `exit` or the end of input. A refused command does not end it.
+// Runs lines until `quit`, `exit` or the end of input. A refused command does not end the shell.
 ExitCode run_shell(Client& client, Session& session);
 
 }  // namespace godwit::cli

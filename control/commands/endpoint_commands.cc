@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Endpoints without a port here: what other hosts' VMs are called, and where they are.
-#include "control/commands/command_support.h"
-#include "control/commands/commands.h"
+// `endpoint`: endpoints without a port here, such as the VMs of other hosts, and their locations.
+#include "control/commands/command_context.h"
+#include "control/commands/command_refusal.h"
 #include "control/commands/handlers.h"
+#include "control/commands/parameters.h"
+#include "control/commands/profile_options.h"
+#include "control/commands/word_reader.h"
 #include "dataplane/policy/policy_store.h"
 #include "migration/journal/journal.h"
 #include "migration/journal/policy_record.h"
@@ -15,13 +18,14 @@ using dataplane::EndpointRecord;
 using dataplane::Location;
 using dataplane::LocationKind;
 
-Location read_location(const Context& context, const std::string& text,
+// `endpoint` is null if the endpoint is new.
+Location read_location(const CommandContext& context, const std::string& text,
                        const EndpointRecord* endpoint) {
   Location location;
   if (text == "none") return location;
   if (text == "port") {
     if (endpoint == nullptr || !endpoint->port.valid())
-      refuse("it has no port here (`port attach`)", text, "none or uplink:NAME");
+      refuse("the endpoint has no port here (`port attach`)", text, "none or uplink:NAME");
     location.kind = LocationKind::kPort;
     location.port = endpoint->port;
     return location;
@@ -46,10 +50,7 @@ void read_options(WordReader& words, Json& params) {
       params["location"] = words.text("port, none or uplink:NAME");
       continue;
     }
-    if (key.text != "mac" && key.text != "ip" && key.text != "vlan" && key.text != "mtu" &&
-        key.text != "queues" && key.text != "miss") {
-      WordReader::wrong(key, "not an option", expected);
-    }
+    if (!is_profile_option(key.text)) WordReader::wrong(key, "not an option", expected);
     put_profile_option(params, key.text, words.next("a value for " + std::string(key.text)));
   }
 }
@@ -62,8 +63,9 @@ Json read_endpoint_add(WordReader& words) {
   return params;
 }
 
-Json endpoint_add(Context& context, const Json& json) {
-  const Params params(json, {"name", "location", "macs", "ips", "vlans", "mtu", "queues", "miss"});
+Json endpoint_add(CommandContext& context, const Json& json) {
+  const Parameters params(json,
+                          {"name", "location", "macs", "ips", "vlans", "mtu", "queues", "miss"});
   dataplane::Profile profile;
   profile.name = params.text("name");
   profile.kind = dataplane::EndpointKind::kVm;
@@ -72,8 +74,8 @@ Json endpoint_add(Context& context, const Json& json) {
   change_profile(params, profile);
   const EndpointRecord* known = context.store.find(profile.name);
   if (known != nullptr && !known->implicit)
-    refuse("endpoint " + profile.name + " exists already", profile.name,
-           "a new name, or endpoint set");
+    refuse("endpoint " + profile.name + " already exists", profile.name,
+           "a new name, or `endpoint set`");
   const Location location = read_location(context, params.text_or("location", "none"), known);
   dataplane::Transaction transaction(context.store);
   const EndpointId id = take(transaction.add_endpoint(profile, location));
@@ -88,17 +90,18 @@ std::string print_endpoint_add(const Json& data, const Json&) {
          " added: " + data.at("location").get<std::string>() + "\n";
 }
 
-Json endpoint_set(Context& context, const Json& json) {
-  const Params params(json, {"name", "location", "macs", "ips", "vlans", "mtu", "queues", "miss"});
+Json endpoint_set(CommandContext& context, const Json& json) {
+  const Parameters params(json,
+                          {"name", "location", "macs", "ips", "vlans", "mtu", "queues", "miss"});
   if (json.size() < 2)
-    Params::wrong("there is nothing to set: location, macs, ips, vlans, mtu, queues or miss");
+    Parameters::wrong("there is nothing to set: location, macs, ips, vlans, mtu, queues or miss");
   const EndpointRecord& known = find_endpoint(context, params.port("name"));
   refuse_if_moving(context, known.profile.name);
   dataplane::Profile profile = known.profile;
   change_profile(params, profile);
   if (known.port.valid() &&
       (profile.mtu != known.profile.mtu || profile.queues != known.profile.queues)) {
-    refuse("the mtu and queues of a port cannot change: detach it first");
+    refuse("the mtu and queues of a port cannot be changed: detach the port first");
   }
   dataplane::Transaction transaction(context.store);
   take(transaction.set_profile(known.id, profile));
@@ -122,8 +125,8 @@ Json read_endpoint_del(WordReader& words) {
   return params;
 }
 
-Json endpoint_del(Context& context, const Json& json) {
-  const Params params(json, {"name"});
+Json endpoint_del(CommandContext& context, const Json& json) {
+  const Parameters params(json, {"name"});
   const EndpointRecord& known = find_endpoint(context, params.port("name"));
   const std::string name = known.profile.name;
   refuse_if_moving(context, name);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `flow ...`, exactly testpmd's. Numbers in place of endpoints' names mean the endpoint that the
-// port belongs to now; the rule keeps the name.
+// `flow`, with testpmd's syntax. A number in the place of an endpoint's name stands for the
+// endpoint that owns that port now; the rule keeps the name.
 #include <algorithm>
 
-#include "control/commands/command_support.h"
-#include "control/commands/commands.h"
+#include "control/commands/command_context.h"
+#include "control/commands/command_refusal.h"
 #include "control/commands/handlers.h"
+#include "control/commands/parameters.h"
+#include "control/commands/word_reader.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/rules/flow_command.h"
 #include "migration/journal/journal.h"
@@ -18,8 +20,8 @@ namespace {
 using dataplane::FlowCommand;
 using dataplane::FlowVerb;
 
-// "vm7/net0 via physnet1", "vm2/net0 at port 3".
-std::string leads_to(const Context& context, EndpointId output) {
+// Returns "vm7/net0 via physnet1" or "vm2/net0 at port 3".
+std::string leads_to(const CommandContext& context, EndpointId output) {
   const dataplane::EndpointRecord* found = context.store.endpoint(output);
   if (found == nullptr) return "?";
   const std::string& name = found->profile.name;
@@ -46,7 +48,7 @@ const char* direction_name(dataplane::Direction direction) {
   return "?";
 }
 
-Json describe(const Context& context, const dataplane::RuleRecord& record) {
+Json describe(const CommandContext& context, const dataplane::RuleRecord& record) {
   const dataplane::RuleAttributes& attributes = record.rule.attributes;
   const dataplane::Count count = context.store.count(record);
   Json outputs = Json::array();
@@ -74,22 +76,20 @@ std::vector<RuleId> rule_ids(const std::vector<uint64_t>& numbers) {
   return out;
 }
 
-// The command, from "text" (whatever its verb takes) or from the parts by name.
+// Returns the command of "text", the line behind the verb, or of the parts by name.
 FlowCommand read_command(FlowVerb verb, const Json& json) {
   constexpr uint64_t kMostId = RuleId{}.value - 1u;
-  const Params params(json, {"text", "port", "rules", "rule", "groups"});
+  const Parameters params(json, {"text", "port", "rules", "rule", "groups"});
   if (params.has("text")) {
     const std::string head = std::string(dataplane::verb_name(verb)) + " ";
     auto command = dataplane::parse_flow_command(head + params.text("text"));
     if (command) return std::move(*command);
     Error error = std::move(command).error();
-    error.column = error.column > head.size() ? error.column - static_cast<uint32_t>(head.size())
-                   : error.column == 0        ? 0
-                                              : 1;
+    shift_column(error, -static_cast<int64_t>(head.size()), params.text("text").size() + 1);
     refuse(std::move(error));
   }
   if (verb == FlowVerb::kCreate || verb == FlowVerb::kValidate)
-    Params::wrong("the parameter \"text\" is missing");
+    Parameters::wrong("the parameter \"text\" is missing");
   FlowCommand command;
   command.verb = verb;
   command.port = params.port("port");
@@ -104,22 +104,23 @@ FlowCommand read_command(FlowVerb verb, const Json& json) {
       command.groups.push_back(static_cast<uint32_t>(group));
   }
   if (verb == FlowVerb::kDestroy && command.rule_ids.empty())
-    Params::wrong("the parameter \"rules\" is missing");
+    Parameters::wrong("the parameter \"rules\" is missing");
   if (verb == FlowVerb::kQuery && command.rule_ids.size() != 1)
-    Params::wrong("the parameter \"rule\" is missing");
+    Parameters::wrong("the parameter \"rule\" is missing");
   return command;
 }
 
-const dataplane::RuleRecord& find_rule(const Context& context,
+const dataplane::RuleRecord& find_rule(const CommandContext& context,
                                        const dataplane::EndpointRecord& owner, uint32_t id) {
   const dataplane::RuleRecord* found = context.store.rule(owner.id, RuleId(id));
   if (found == nullptr)
-    refuse("no rule " + std::to_string(id) + " of " + owner.profile.name, std::to_string(id));
+    refuse("there is no rule " + std::to_string(id) + " of " + owner.profile.name,
+           std::to_string(id));
   return *found;
 }
 
-// Checks all of it, and commits only when told to.
-Json make_rule(Context& context, FlowVerb verb, const Json& params) {
+// Checks the rule. Creates it unless the verb is `validate`.
+Json make_rule(CommandContext& context, FlowVerb verb, const Json& params) {
   FlowCommand command = read_command(verb, params);
   const dataplane::EndpointRecord& owner = find_endpoint(context, command.port);
   dataplane::for_each_endpoint_name(
@@ -136,7 +137,7 @@ Json make_rule(Context& context, FlowVerb verb, const Json& params) {
   return data;
 }
 
-Json list_rules(const Context& context, const dataplane::EndpointRecord& owner,
+Json list_rules(const CommandContext& context, const dataplane::EndpointRecord& owner,
                 const FlowCommand& command) {
   Json rules = Json::array();
   const auto wanted = [](const std::vector<uint32_t>& list, uint32_t value) {
@@ -163,19 +164,19 @@ std::string outputs_text(const Json& rule) {
 
 Json read_flow(WordReader& words) { return {{"text", words.rest()}}; }
 
-Json flow_validate(Context& context, const Json& params) {
+Json flow_validate(CommandContext& context, const Json& params) {
   return make_rule(context, FlowVerb::kValidate, params);
 }
 std::string print_flow_validate(const Json&, const Json&) { return "Flow rule validated\n"; }
 
-Json flow_create(Context& context, const Json& params) {
+Json flow_create(CommandContext& context, const Json& params) {
   return make_rule(context, FlowVerb::kCreate, params);
 }
 std::string print_flow_create(const Json& data, const Json&) {
   return "Flow rule #" + std::to_string(data.at("id").get<uint32_t>()) + " created\n";
 }
 
-Json flow_destroy(Context& context, const Json& params) {
+Json flow_destroy(CommandContext& context, const Json& params) {
   const FlowCommand command = read_command(FlowVerb::kDestroy, params);
   const dataplane::EndpointRecord& owner = find_endpoint(context, command.port);
   dataplane::Transaction transaction(context.store);
@@ -195,7 +196,7 @@ std::string print_flow_destroy(const Json& data, const Json&) {
   return out;
 }
 
-Json flow_flush(Context& context, const Json& params) {
+Json flow_flush(CommandContext& context, const Json& params) {
   const FlowCommand command = read_command(FlowVerb::kFlush, params);
   const dataplane::EndpointRecord& owner = find_endpoint(context, command.port);
   std::vector<uint32_t> ids;
@@ -213,7 +214,7 @@ std::string print_flow_flush(const Json& data, const Json&) {
   return std::to_string(count) + (count == 1 ? " flow rule" : " flow rules") + " destroyed\n";
 }
 
-Json flow_query(Context& context, const Json& params) {
+Json flow_query(CommandContext& context, const Json& params) {
   const FlowCommand command = read_command(FlowVerb::kQuery, params);
   const dataplane::EndpointRecord& owner = find_endpoint(context, command.port);
   const dataplane::Count count =
@@ -229,7 +230,7 @@ std::string print_flow_query(const Json& data, const Json&) {
          "\n bytes: " + std::to_string(data.at("bytes").get<uint64_t>()) + "\n";
 }
 
-Json flow_list(Context& context, const Json& params) {
+Json flow_list(CommandContext& context, const Json& params) {
   const FlowCommand command = read_command(FlowVerb::kList, params);
   return list_rules(context, find_endpoint(context, command.port), command);
 }
@@ -244,11 +245,11 @@ std::string print_flow_list(const Json& data, const Json&) {
   return out;
 }
 
-Json flow_dump(Context& context, const Json& params) {
+Json flow_dump(CommandContext& context, const Json& params) {
   const FlowCommand command = read_command(FlowVerb::kDump, params);
   if (!command.file.empty()) {
-    refuse("the daemon writes no files for its clients", printable(command.file),
-           "the end of the line, and the text sent to a file by the shell");
+    refuse("the daemon does not write files for its clients", printable(command.file),
+           "the end of the line; redirect the output to a file");
   }
   const dataplane::EndpointRecord& owner = find_endpoint(context, command.port);
   Json data = list_rules(context, owner, command);

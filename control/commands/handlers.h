@@ -1,29 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The functions that the table in commands.cc names: for each command what reads its words (where
-// it takes any), what runs it and what prints its result. Parameters and results are those of the
-// methods.
+// The functions that command_table.cc names: for each command the function that runs it, the one
+// that prints its result and, if it takes words, the one that reads them.
 #pragma once
 
-#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
-#include <string_view>
 
-#include "base/result.h"
+#include "control/commands/command_table.h"
 
 namespace godwit::control {
 
-struct Context;
-class WordReader;
-using CommandDone = std::function<void(Result<nlohmann::json> data)>;
-
-#define GODWIT_HANDLER(name)                                           \
-  nlohmann::json name(Context& context, const nlohmann::json& params); \
+#define GODWIT_HANDLER(name)                                                  \
+  nlohmann::json name(CommandContext& context, const nlohmann::json& params); \
   std::string print_##name(const nlohmann::json& data, const nlohmann::json& params)
 
-// flow_commands.cc. Parameters: {"text"}, what follows the verb; or the parts by name, but for
-// rules.
+// command_table.cc
+nlohmann::json read_help(WordReader& words);
+GODWIT_HANDLER(help);
+GODWIT_HANDLER(quit);
+
+// flow_commands.cc. The parameter is {"text"}, the line behind the verb. Commands other than
+// `flow validate` and `flow create` also take the parts by name.
 nlohmann::json read_flow(WordReader& words);
 GODWIT_HANDLER(flow_validate);
 GODWIT_HANDLER(flow_create);
@@ -48,17 +46,19 @@ GODWIT_HANDLER(endpoint_set);
 GODWIT_HANDLER(endpoint_del);
 
 // migration_commands.cc
-nlohmann::json read_vm(WordReader& words);
-nlohmann::json read_vm_or_all(WordReader& words);
 nlohmann::json read_migration_export(WordReader& words);
+nlohmann::json read_migration_rewrite(WordReader& words);
 nlohmann::json read_migration_import(WordReader& words);
+GODWIT_HANDLER(migration_export);
+GODWIT_HANDLER(migration_rewrite);
+GODWIT_HANDLER(migration_import);
+
+// migrate_commands.cc
+nlohmann::json read_migrate_status(WordReader& words);
 nlohmann::json read_migrate_start(WordReader& words);
 nlohmann::json read_migrate_pull(WordReader& words);
 nlohmann::json read_migrate_cancel(WordReader& words);
 nlohmann::json read_migrate_show(WordReader& words);
-GODWIT_HANDLER(migration_export);
-GODWIT_HANDLER(migration_rewrite);
-GODWIT_HANDLER(migration_import);
 GODWIT_HANDLER(migrate_start);
 GODWIT_HANDLER(migrate_pull);
 GODWIT_HANDLER(migrate_status);
@@ -68,7 +68,7 @@ GODWIT_HANDLER(migrate_cancel);
 // peer_commands.cc
 nlohmann::json read_peer_ping(WordReader& words);
 GODWIT_HANDLER(peer_list);
-void peer_ping(Context& context, const nlohmann::json& params, CommandDone done);
+void peer_ping(CommandContext& context, const nlohmann::json& params, CommandDone done);
 std::string print_peer_ping(const nlohmann::json& data, const nlohmann::json& params);
 
 // show_commands.cc

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Other hosts: who they are, what they may do, and whether they answer.
+// `peer`: other hosts, their permissions and their sessions.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
-#include "control/commands/command_support.h"
-#include "control/commands/commands.h"
+#include "base/text.h"
+#include "control/commands/command_context.h"
+#include "control/commands/command_refusal.h"
 #include "control/commands/handlers.h"
+#include "control/commands/parameters.h"
+#include "control/commands/word_reader.h"
 #include "migration/engine/engine.h"
 
 namespace godwit::control {
@@ -34,8 +37,8 @@ Json describe(const migration::LinkInfo& link) {
 
 }  // namespace
 
-Json peer_list(Context& context, const Json& json) {
-  const Params params(json, {});
+Json peer_list(CommandContext& context, const Json& json) {
+  const Parameters params(json, {});
   Json peers = Json::array();
   for (const migration::PeerStatus& peer : context.engine.peers()) {
     Json sessions = Json::array();
@@ -73,15 +76,15 @@ Json read_peer_ping(WordReader& words) {
   Json params{{"host", words.text("a peer's name (`peer list`)")}};
   if (words.more()) {
     const Token word = words.next("");
-    if (word.text != "count") WordReader::wrong(word, "not a word of `peer ping`", "count N");
-    params["count"] = words.number(words.next("a number of pings"), migration::kMaxPings);
+    if (word.text != "count") WordReader::wrong(word, "unexpected word", "count N");
+    params["count"] = WordReader::number(words.next("a number of pings"), migration::kMaxPings);
   }
   words.end();
   return params;
 }
 
-void peer_ping(Context& context, const Json& json, CommandDone done) {
-  const Params params(json, {"host", "count"});
+void peer_ping(CommandContext& context, const Json& json, CommandDone done) {
+  const Parameters params(json, {"host", "count"});
   const std::string host = params.text("host");
   const uint64_t count = params.has("count") ? params.number("count", 1, migration::kMaxPings) : 1;
   take(context.engine.ping(
@@ -119,12 +122,12 @@ std::string print_peer_ping(const Json& data, const Json&) {
            certificate.at("not_after").get<std::string>() + "\n";
   }
   out += "Protocol: version " + std::to_string(data.at("version").get<unsigned>()) +
-         "; it speaks " + range(versions.at("peer")) + ", this switch " +
+         "; the peer speaks " + range(versions.at("peer")) + ", this switch " +
          range(versions.at("here")) + "\n";
   out += "VMs may move in: " + yes_no(data.at("may_move_in")) +
          ", out: " + yes_no(data.at("may_move_out")) + "\n";
   const auto trips = data.at("round_trips_us").get<std::vector<double>>();
-  if (trips.empty()) return out + "Round trip: not measured, its version has no ping\n";
+  if (trips.empty()) return out + "Round trip: not measured; the version has no ping\n";
   const double sum = std::accumulate(trips.begin(), trips.end(), 0.0);
   return out + "Round trip: " + std::to_string(trips.size()) +
          (trips.size() == 1 ? " ping, " : " pings, ") + "least " +

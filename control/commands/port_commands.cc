@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Ports come after their policy and go before it: a port is opened while the endpoint's change is
-// open, and is polled from the commit that binds it; it is unbound by a commit before it is closed.
-#include "control/commands/command_support.h"
-#include "control/commands/commands.h"
+// `port`: ports appear after their policy and disappear before it. A port is opened while the
+// endpoint's transaction is open, and polled from the commit that binds it. A commit unbinds it
+// before it is closed.
+#include <algorithm>
+
+#include "control/commands/command_context.h"
+#include "control/commands/command_refusal.h"
 #include "control/commands/handlers.h"
+#include "control/commands/parameters.h"
+#include "control/commands/profile_options.h"
+#include "control/commands/word_reader.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/journal/journal.h"
@@ -19,16 +25,17 @@ using dataplane::LocationKind;
 using dataplane::Profile;
 using dataplane::Transaction;
 
-// The profile the endpoint will have: what it has, if it is known, or a new one.
-Profile profile_for(const Context& context, const std::string& name, EndpointKind kind,
-                    const Params& params) {
+// Returns the endpoint's profile with the changes of the parameters. An unknown endpoint starts
+// with a new profile.
+Profile profile_for(const CommandContext& context, const std::string& name, EndpointKind kind,
+                    const Parameters& params) {
   take(dataplane::check_endpoint_name(name));
   Profile profile;
   profile.name = name;
   profile.kind = kind;
   if (const EndpointRecord* known = context.store.find(name)) {
     if (known->port.valid())
-      refuse(name + " has port " + std::to_string(known->port.value) + " already", name);
+      refuse(name + " already has port " + std::to_string(known->port.value), name);
     if (known->profile.kind != kind) {
       refuse(name + (kind == EndpointKind::kUplink ? " is a VM's endpoint" : " is an uplink"),
              name);
@@ -40,7 +47,7 @@ Profile profile_for(const Context& context, const std::string& name, EndpointKin
 }
 
 template <typename OpenPort>
-Json attach(Context& context, const Profile& profile, const OpenPort& open_port) {
+Json attach(CommandContext& context, const Profile& profile, const OpenPort& open_port) {
   refuse_if_moving(context, profile.name);
   Transaction transaction(context.store);
   const EndpointRecord* known = context.store.find(profile.name);
@@ -68,7 +75,7 @@ Json attach(Context& context, const Profile& profile, const OpenPort& open_port)
       batch.endpoints.push_back(
           migration::stored_endpoint(context.store, context.ports, *context.store.endpoint(id)));
     });
-  } catch (Refusal&) {
+  } catch (CommandRefusal&) {
     (void)context.ports.remove(port);
     throw;
   }
@@ -81,23 +88,22 @@ std::string attached_text(const Json& data) {
          "\n";
 }
 
-// "socket=/run/vm1.sock,mode=server,mac=..": each part with its own column.
+// Reads "socket=/run/vm1.sock,mode=server,mac=..". Each part has its own column.
 void read_vhost_options(const Token& word, Json& params) {
+  const std::string expected = "socket=PATH, mode=client or mode=server; or one of " +
+                               std::string(kProfileOptions) + " and =VALUE";
   size_t at = 0;
   while (at <= word.text.size()) {
     const size_t comma = std::min(word.text.find(',', at), word.text.size());
-    const std::string_view part = word.text.substr(at, comma - at);
-    const Token whole{part, word.column + static_cast<uint32_t>(at)};
-    const size_t equals = part.find('=');
-    const std::string expected = "socket=PATH, mode=client or mode=server; or one of " +
-                                 std::string(kProfileOptions) + " and =VALUE";
-    if (equals == std::string_view::npos) WordReader::wrong(whole, "not an option", expected);
-    const std::string_view key = part.substr(0, equals);
-    const Token value{part.substr(equals + 1), whole.column + static_cast<uint32_t>(equals + 1)};
+    const Token option = WordReader::part(word, at, comma - at);
+    const size_t equals = option.text.find('=');
+    if (equals == std::string_view::npos) WordReader::wrong(option, "not an option", expected);
+    const std::string_view key = option.text.substr(0, equals);
+    const Token value = WordReader::part(option, equals + 1);
     if (key == "socket" || key == "mode") {
       params[std::string(key)] = value.text;
     } else if (!put_profile_option(params, key, value)) {
-      WordReader::wrong(whole, "not an option", expected);
+      WordReader::wrong(option, "not an option", expected);
     }
     at = comma + 1;
   }
@@ -112,16 +118,17 @@ Json read_port_attach_vhost(WordReader& words) {
   return params;
 }
 
-Json port_attach_vhost(Context& context, const Json& json) {
-  const Params params(json,
-                      {"name", "socket", "mode", "macs", "ips", "vlans", "mtu", "queues", "miss"});
+Json port_attach_vhost(CommandContext& context, const Json& json) {
+  const Parameters params(
+      json, {"name", "socket", "mode", "macs", "ips", "vlans", "mtu", "queues", "miss"});
   const Profile profile = profile_for(context, params.text("name"), EndpointKind::kVm, params);
   dataplane::VhostPortSpec spec;
   spec.name = profile.name;
   spec.socket_path = params.text("socket");
   const std::string mode = params.text_or("mode", "client");
   if (mode != "client" && mode != "server") refuse("bad mode", printable(mode), "client or server");
-  if (spec.socket_path.find('\0') != std::string::npos) refuse("a socket's path has no zero byte");
+  if (spec.socket_path.find('\0') != std::string::npos)
+    refuse("the socket's path contains a zero byte");
   spec.server = mode == "server";
   spec.queue_pairs = profile.queues;
   spec.mtu = profile.mtu;
@@ -131,18 +138,18 @@ std::string print_port_attach_vhost(const Json& data, const Json&) { return atta
 
 Json read_port_attach_ethdev(WordReader& words) {
   Json params{{"name", words.text("the uplink's name")}};
-  params["devargs"] = words.text("devargs, as net_af_packet0,iface=eth1");
+  params["devargs"] = words.text("devargs such as net_af_packet0,iface=eth1");
   if (words.more()) {
     const Token word = words.next("mtu=N");
     if (!word.text.starts_with("mtu=")) WordReader::wrong(word, "not an option", "mtu=N");
-    params["mtu"] = words.number({word.text.substr(4), word.column + 4}, 9216);
+    params["mtu"] = WordReader::number(WordReader::part(word, 4), 9216);
   }
   words.end();
   return params;
 }
 
-Json port_attach_ethdev(Context& context, const Json& json) {
-  const Params params(json, {"name", "devargs", "mtu"});
+Json port_attach_ethdev(CommandContext& context, const Json& json) {
+  const Parameters params(json, {"name", "devargs", "mtu"});
   const Profile profile = profile_for(context, params.text("name"), EndpointKind::kUplink, params);
   const dataplane::EthdevPortSpec spec{profile.name, params.text("devargs"), profile.mtu};
   if (spec.devargs.empty() || spec.devargs.find('\0') != std::string::npos) refuse("bad devargs");
@@ -150,8 +157,8 @@ Json port_attach_ethdev(Context& context, const Json& json) {
 }
 std::string print_port_attach_ethdev(const Json& data, const Json&) { return attached_text(data); }
 
-Json port_detach(Context& context, const Json& json) {
-  const Params params(json, {"port"});
+Json port_detach(CommandContext& context, const Json& json) {
+  const Parameters params(json, {"port"});
   const PortId port = find_port(context, params.port("port"));
   std::string name;
   if (const EndpointRecord* owner = context.store.by_port(port)) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `show` and `clear`: nothing here changes what happens to a packet. Ports are printed in testpmd's
-// shape.
-#include "control/commands/command_support.h"
-#include "control/commands/commands.h"
+// `show` and `clear`: commands that change no packet's fate. Ports are printed in the format of
+// testpmd.
+#include "base/text.h"
+#include "control/commands/command_context.h"
+#include "control/commands/command_refusal.h"
 #include "control/commands/handlers.h"
+#include "control/commands/parameters.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "dataplane/state/fdb.h"
@@ -32,6 +34,22 @@ Json describe(const PortInfo& info) {
           {"queue_workers", info.queue_workers}};
 }
 
+Json drops_json(const std::array<uint64_t, dataplane::kDropCount>& counts) {
+  Json out = Json::object();
+  for (size_t i = 0; i < dataplane::kDropCount; ++i) {
+    if (counts[i] > 0)
+      out[std::string(dataplane::drop_name(static_cast<dataplane::Drop>(i)))] = counts[i];
+  }
+  return out;
+}
+
+uint64_t busy_percent(const dataplane::WorkerInfo& worker) {
+  const uint64_t cycles = worker.busy_cycles + worker.idle_cycles;
+  if (cycles == 0) return 0;
+  return static_cast<uint64_t>(100.0 * static_cast<double>(worker.busy_cycles) /
+                               static_cast<double>(cycles));
+}
+
 std::string cell(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
@@ -41,7 +59,7 @@ std::string cell(const Json& value) {
 
 using Rows = std::vector<std::vector<std::string>>;
 
-// One row for each object, one column for each key.
+// Appends one row for each object, with one column for each key.
 std::string rows_text(const Json& list, Rows rows, std::initializer_list<const char*> keys) {
   for (const Json& one : list) {
     std::vector<std::string>& row = rows.emplace_back();
@@ -76,8 +94,8 @@ std::string counts(const Json& drops) {
 
 }  // namespace
 
-Json show_version(Context& context, const Json& json) {
-  const Params params(json, {});
+Json show_version(CommandContext& context, const Json& json) {
+  const Parameters params(json, {});
   return {{"name", "godwit"}, {"version", context.version}, {"host", context.host}};
 }
 std::string print_show_version(const Json& data, const Json&) {
@@ -85,8 +103,8 @@ std::string print_show_version(const Json& data, const Json&) {
          data.at("host").get<std::string>() + "\n";
 }
 
-Json show_port_summary(Context& context, const Json& json) {
-  const Params params(json, {"port"});
+Json show_port_summary(CommandContext& context, const Json& json) {
+  const Parameters params(json, {"port"});
   Json ports = Json::array();
   for (const PortInfo& info : find_ports(context, params)) {
     ports.push_back({{"port", info.id.value},
@@ -103,8 +121,8 @@ std::string print_show_port_summary(const Json& data, const Json&) {
                    {"port", "mac", "name", "driver", "link"});
 }
 
-Json show_port_info(Context& context, const Json& json) {
-  const Params params(json, {"port"});
+Json show_port_info(CommandContext& context, const Json& json) {
+  const Parameters params(json, {"port"});
   Json ports = Json::array();
   for (const PortInfo& info : find_ports(context, params)) ports.push_back(describe(info));
   return {{"ports", std::move(ports)}};
@@ -137,23 +155,18 @@ std::string print_show_port_info(const Json& data, const Json&) {
   return out;
 }
 
-Json show_port_stats(Context& context, const Json& json) {
-  const Params params(json, {"port"});
+Json show_port_stats(CommandContext& context, const Json& json) {
+  const Parameters params(json, {"port"});
   Json ports = Json::array();
   for (const PortInfo& info : find_ports(context, params)) {
     const dataplane::PortStats stats = context.ports.stats(info.id);
-    Json drops = Json::object();
-    for (size_t i = 0; i < dataplane::kDropCount; ++i) {
-      if (stats.drops[i] > 0)
-        drops[std::string(dataplane::drop_name(static_cast<dataplane::Drop>(i)))] = stats.drops[i];
-    }
     ports.push_back({{"port", info.id.value},
                      {"name", info.name},
                      {"rx_packets", stats.rx.packets},
                      {"rx_bytes", stats.rx.bytes},
                      {"tx_packets", stats.tx.packets},
                      {"tx_bytes", stats.tx.bytes},
-                     {"drops", std::move(drops)}});
+                     {"drops", drops_json(stats.drops)}});
   }
   return {{"ports", std::move(ports)}};
 }
@@ -174,8 +187,8 @@ std::string print_show_port_stats(const Json& data, const Json&) {
   return out;
 }
 
-Json clear_port_stats(Context& context, const Json& json) {
-  const Params params(json, {"port"});
+Json clear_port_stats(CommandContext& context, const Json& json) {
+  const Parameters params(json, {"port"});
   Json ports = Json::array();
   for (const PortInfo& info : find_ports(context, params)) {
     context.ports.clear_stats(info.id);
@@ -190,8 +203,8 @@ std::string print_clear_port_stats(const Json& data, const Json&) {
   return out;
 }
 
-Json show_endpoints(Context& context, const Json& json) {
-  const Params params(json, {});
+Json show_endpoints(CommandContext& context, const Json& json) {
+  const Parameters params(json, {});
   Json endpoints = Json::array();
   for (const dataplane::EndpointRecord* record : context.store.endpoints()) {
     const dataplane::Profile& profile = record->profile;
@@ -207,7 +220,7 @@ Json show_endpoints(Context& context, const Json& json) {
         default: ++transfer;
       }
     }
-    // Staged: its port is here and waits for its policy.
+    // Staged: the port is here and waits for its policy.
     const bool staged = record->port.valid() && !record->active;
     endpoints.push_back(
         {{"name", profile.name},
@@ -238,8 +251,8 @@ std::string print_show_endpoints(const Json& data, const Json&) {
   return table(rows);
 }
 
-Json show_fdb(Context& context, const Json& json) {
-  const Params params(json, {});
+Json show_fdb(CommandContext& context, const Json& json) {
+  const Parameters params(json, {});
   Json entries = Json::array();
   for (const dataplane::FdbEntry& entry : context.fdb.list(context.now_s())) {
     const dataplane::EndpointRecord* found = context.store.endpoint(entry.endpoint);
@@ -255,9 +268,12 @@ std::string print_show_fdb(const Json& data, const Json&) {
                    {"vlan", "mac", "endpoint", "age_s"});
 }
 
-Json show_drops(Context& context, const Json& json) {
-  const Params params(json, {});
-  return context.drops();
+Json show_drops(CommandContext& context, const Json& json) {
+  const Parameters params(json, {});
+  const dataplane::DropTotals totals = context.drops();
+  return {{"drops", drops_json(totals.drops)}, {"unpoliced_packets", totals.unpoliced},
+          {"parked", totals.parked},           {"unparked", totals.unparked},
+          {"redirected", totals.redirected},   {"injected", totals.injected}};
 }
 std::string print_show_drops(const Json& data, const Json&) {
   const std::string drops = counts(data.at("drops"));
@@ -265,9 +281,27 @@ std::string print_show_drops(const Json& data, const Json&) {
          number(data, "unpoliced_packets") + "\n";
 }
 
-Json show_workers(Context& context, const Json& json) {
-  const Params params(json, {});
-  return context.workers();
+Json show_workers(CommandContext& context, const Json& json) {
+  const Parameters params(json, {});
+  Json workers = Json::array();
+  for (const dataplane::WorkerInfo& worker : context.workers()) {
+    workers.push_back({{"worker", worker.id.value},
+                       {"cpu", worker.cpu},
+                       {"numa_node", worker.numa_node},
+                       {"running", worker.running},
+                       {"rx_queues", worker.rx_queues},
+                       {"loops", worker.loops},
+                       {"rx_packets", worker.rx_packets},
+                       {"tx_packets", worker.tx_packets},
+                       {"busy_cycles", worker.busy_cycles},
+                       {"idle_cycles", worker.idle_cycles},
+                       {"cycles_per_second", worker.cycles_per_second},
+                       {"busy_percent", busy_percent(worker)},
+                       {"sleeps", worker.sleeps},
+                       {"slept_ns", worker.slept_ns},
+                       {"held", worker.held}});
+  }
+  return {{"workers", std::move(workers)}};
 }
 std::string print_show_workers(const Json& data, const Json&) {
   return rows_text(
@@ -277,9 +311,23 @@ std::string print_show_workers(const Json& data, const Json&) {
        "sleeps", "held"});
 }
 
-Json show_memory(Context& context, const Json& json) {
-  const Params params(json, {});
-  return context.memory();
+Json show_memory(CommandContext& context, const Json& json) {
+  const Parameters params(json, {});
+  const dataplane::MemoryInfo memory = context.memory();
+  Json pools = Json::array(), heaps = Json::array();
+  for (const auto& pool : memory.pools) {
+    pools.push_back({{"numa_node", pool.numa_node},
+                     {"size", pool.size},
+                     {"available", pool.available},
+                     {"data_bytes", pool.data_bytes}});
+  }
+  for (const auto& heap : memory.heaps) {
+    heaps.push_back({{"numa_node", heap.numa_node},
+                     {"total_bytes", heap.total_bytes},
+                     {"free_bytes", heap.free_bytes}});
+  }
+  return {
+      {"hugepages", memory.hugepages}, {"pools", std::move(pools)}, {"heaps", std::move(heaps)}};
 }
 std::string print_show_memory(const Json& data, const Json&) {
   return "Hugepages: " + cell(data.at("hugepages")) + "\n" +

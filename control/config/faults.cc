@@ -17,7 +17,7 @@ std::vector<std::string> fault_points() {
     out.push_back("destination " +
                   std::string(name_of(static_cast<migration::DestinationAction>(i))));
   }
-  // The states that records have, and how moves end.
+  // The states of records, and the ends of moves.
   for (const char* state : {"prepared", "claimed", "in-doubt", "done", "aborted"})
     out.push_back("journal source " + std::string(state));
   for (const char* state : {"prepared", "active", "open", "done", "aborted"})

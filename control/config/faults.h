@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fault points: places where a switch ends as kill -9 would end it, for tests of what it finds when
-// it starts again. They come from the configuration's section `faults`, there are none without it,
-// and a switch that has some says so.
+// Fault points: places where a switch kills itself as `kill -9` would, for tests of its restart.
+// They come from the configuration's section `faults`. A switch with fault points logs a warning
+// when it starts.
 //
-//   source ACTION, destination ACTION      what a side of a move does
-//   (migration/moves/source_machine.h, destination.h): before or after it journal source STATE,
-//   journal destination STATE    a batch with a move's record in that state journal source
-//   done|aborted, journal destination ..   a batch with how a move ended journal delta, journal
-//   policy          a batch with a staged rule change; one of policy alone
+//   source ACTION, destination ACTION             an action of a move (migration/moves/)
+//   journal source STATE                          a batch with a move's record in that state
+//   journal destination STATE                     the same at the destination
+//   journal source|destination done|aborted       a batch with the end of a move
+//   journal delta                                 a batch with a staged rule change
+//   journal policy                                a batch of policy alone
+//
+// A switch kills itself before or after the action, or before or after it writes the batch.
 //
 // Thread safety: the control thread only.
 #pragma once
@@ -18,20 +21,24 @@
 #include <string_view>
 #include <vector>
 
-#include "control/config/config.h"
+#include "control/config/host_config.h"
 #include "migration/journal/journal.h"
 
 namespace godwit::control {
 
-// All names that `before` and `after` take.
+// Returns the names of all fault points.
 [[nodiscard]] std::vector<std::string> fault_points();
 
+// The fault points of one switch.
 class Faults {
  public:
+  // `where` is "before POINT" or "after POINT". The function does not return in a real switch.
   using Kill = std::function<void(const std::string& where)>;
   Faults(std::vector<FaultConfig> faults, Kill kill)
       : faults_(std::move(faults)), kill_(std::move(kill)) {}
+  // Calls `kill` if the point is configured and all passes to skip are used up.
   void reached(std::string_view point, bool after);
+  // Does the same for every point that the batch passes.
   void reached(const migration::JournalBatch& batch, bool after);
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A policy store that no worker reads, to try out what a policy would do.
+// A policy store without workers, in which a policy can be tried out.
 #pragma once
 
 #include "base/rcu.h"

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The daemon: what is made in which order, wired together, and taken apart in the reverse one.
-// daemon.cc is the one file of control/ that names dataplane/dpdk/.
+// The daemon: creates the parts of the switch in order, wires them together, and takes them apart
+// in reverse order.
 //
-//   claim the control socket -> EAL, pools -> policy in the store -> workers -> ports, uplinks
-//   first -> peers -> answer
+//   control socket claimed -> state directory locked -> EAL and pools -> policy in the store ->
+//   workers run -> engine -> ports open, uplinks first -> moves of the journal resumed -> peers
+//   accepted -> requests answered
 //
-// No port is open before the policy is in the store, so no packet is ever forwarded without it.
+// No port is open before the policy is in the store, so no packet is forwarded without policy.
 //
-// Thread safety: one thread, which becomes the control thread (EAL's main lcore). Signals may come
-// to any.
+// Only control/daemon/ includes dataplane/dpdk/.
+//
+// Thread safety: one thread, which becomes the control thread (EAL's main lcore). Signals may
+// arrive on any thread.
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include "base/result.h"
-#include "control/config/config.h"
+#include "control/config/host_config.h"
 
 namespace godwit::control {
 
@@ -27,8 +30,8 @@ class Daemon {
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  // Starts, serves until SIGTERM or SIGINT, ends cleanly. An error says why it could not start;
-  // everything that had been started has been stopped then.
+  // Starts, serves until SIGTERM or SIGINT, and stops. Returns an error if the start failed;
+  // whatever had been started is then stopped.
   Result<void> run();
 
  private:

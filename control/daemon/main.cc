@@ -8,12 +8,15 @@
 #include <cstdio>
 #include <string>
 
-#include "control/config/config.h"
+#include "control/config/config_policy.h"
+#include "control/config/config_reader.h"
 #include "control/daemon/daemon.h"
-#include "control/daemon/peer_setup.h"
-#include "control/state/stored_state.h"
+#include "control/daemon/peer_certificates.h"
+#include "control/state/restore.h"
 
 namespace {
+
+using godwit::control::HostConfig;
 
 constexpr int kDone = 0, kFailed = 1, kUsage = 2;
 
@@ -21,14 +24,13 @@ constexpr const char* kHelp =
     "usage: godwitd --config FILE [--check | --forget-lost]\n"
     "       godwitd --version\n"
     "\n"
-    "  --config FILE  run in the foreground by this configuration, log to stderr; SIGTERM and "
-    "SIGINT end it,\n"
-    "                 SIGHUP has it read the certificates again\n"
-    "  --check        only check the configuration and its certificates: 0 good, 1 not, with "
-    "FILE:LINE:COL: what\n"
-    "                 With a state directory also whether what is stored there goes with it\n"
-    "  --forget-lost  forget what is stored and can no longer be restored, and print it; starts "
-    "nothing\n"
+    "  --config FILE  run in the foreground with this configuration and log to stderr. SIGTERM "
+    "and\n"
+    "                 SIGINT stop the daemon; SIGHUP makes it read the certificates again\n"
+    "  --check        check the configuration, its certificates and the stored state, and start\n"
+    "                 nothing. Exit code 0: good; 1: not good, with FILE:LINE:COL: what\n"
+    "  --forget-lost  remove from the stored state what can no longer be restored, print it, and\n"
+    "                 start nothing\n"
     "  --version      print the version\n";
 
 struct Options {
@@ -56,9 +58,41 @@ bool read_options(int argc, char** argv, Options& out) {
          (out.version || out.help || !out.config.empty());
 }
 
+int print(const std::string& text) {
+  return std::fputs(text.c_str(), stdout) < 0 ? kFailed : kDone;
+}
+
 int refuse(const godwit::Error& error) {
   std::fprintf(stderr, "%s\n", error.message.c_str());
   return kFailed;
+}
+
+int check(const HostConfig& config) {
+  if (auto good = godwit::control::check_policy(config); !good) return refuse(good.error());
+  if (auto good = godwit::control::check_certificates(config); !good) return refuse(good.error());
+  auto notes = godwit::control::check_state(config);
+  if (!notes) return refuse(notes.error());
+  for (const std::string& note : *notes) std::printf("note: %s\n", note.c_str());
+  return kDone;
+}
+
+int forget(const HostConfig& config) {
+  auto lost = godwit::control::forget_lost(config);
+  if (!lost) return refuse(lost.error());
+  for (const std::string& one : *lost) std::printf("forgotten: %s\n", one.c_str());
+  return kDone;
+}
+
+int run(HostConfig config) {
+  spdlog::set_default_logger(spdlog::stderr_color_mt("godwitd"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%f %l %v");
+  spdlog::flush_on(spdlog::level::info);
+  godwit::control::Daemon daemon(std::move(config), GODWIT_VERSION);
+  if (auto ran = daemon.run(); !ran) {
+    spdlog::error("{}", ran.error().message);
+    return kFailed;
+  }
+  return kDone;
 }
 
 }  // namespace
@@ -69,33 +103,11 @@ int main(int argc, char** argv) {
     std::fputs(kHelp, stderr);
     return kUsage;
   }
-  if (options.help) return std::fputs(kHelp, stdout) < 0 ? kFailed : kDone;
-  if (options.version) return std::printf("godwitd %s\n", GODWIT_VERSION) < 0 ? kFailed : kDone;
-
+  if (options.help) return print(kHelp);
+  if (options.version) return print(std::string("godwitd ") + GODWIT_VERSION + "\n");
   auto config = godwit::control::read_config(options.config);
   if (!config) return refuse(config.error());
-  if (options.check) {
-    if (auto good = godwit::control::check_policy(*config); !good) return refuse(good.error());
-    if (auto good = godwit::control::check_certificates(*config); !good)
-      return refuse(good.error());
-    auto notes = godwit::control::check_state(*config);
-    if (!notes) return refuse(notes.error());
-    for (const std::string& note : *notes) std::printf("note: %s\n", note.c_str());
-    return kDone;
-  }
-  if (options.forget) {
-    auto lost = godwit::control::forget_lost(*config);
-    if (!lost) return refuse(lost.error());
-    for (const std::string& one : *lost) std::printf("forgotten: %s\n", one.c_str());
-    return kDone;
-  }
-  spdlog::set_default_logger(spdlog::stderr_color_mt("godwitd"));
-  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%f %l %v");
-  spdlog::flush_on(spdlog::level::info);
-  godwit::control::Daemon daemon(std::move(*config), GODWIT_VERSION);
-  if (auto ran = daemon.run(); !ran) {
-    spdlog::error("{}", ran.error().message);
-    return kFailed;
-  }
-  return kDone;
+  if (options.check) return check(*config);
+  if (options.forget) return forget(*config);
+  return run(std::move(*config));
 }

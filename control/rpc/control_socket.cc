@@ -24,7 +24,7 @@ namespace {
 using Protocol = asio::local::stream_protocol;
 
 constexpr size_t kReadBytes = 64 * 1024;
-constexpr size_t kKeptBytes = 1u << 20;  // a buffer that grew past this is given back
+constexpr size_t kKeptBytes = 1u << 20;  // a buffer that grew past this is shrunk
 
 std::string system_error(const std::string& what, int error) {
   return what + ": " + std::strerror(error);
@@ -37,14 +37,14 @@ bool may_connect(int descriptor) {
   return peer.uid == 0 || peer.uid == geteuid() || peer.gid == getegid();
 }
 
-// Makes the way free for bind(): nothing there, or a socket nobody listens on.
+// Removes a stale socket at `path`. Fails if a process listens on it or if it is another file.
 Result<void> clear_path(const std::string& path) {
   struct stat status {};
   if (lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return {};
     return fail(system_error(path, errno));
   }
-  if (!S_ISSOCK(status.st_mode)) return fail(path + " is there and is no socket");
+  if (!S_ISSOCK(status.st_mode)) return fail(path + " exists and is not a socket");
   const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (descriptor < 0) return fail(system_error("socket", errno));
   sockaddr_un address{};
@@ -54,7 +54,7 @@ Result<void> clear_path(const std::string& path) {
       connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address);
   const int error = result == 0 ? 0 : errno;
   ::close(descriptor);
-  // EAGAIN: somebody's backlog is full, so somebody is there.
+  // EAGAIN means a full backlog, so a process listens.
   if (error == 0 || error == EAGAIN) return fail("another daemon is running on " + path);
   if (error != ECONNREFUSED) return fail(system_error(path, error));
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return fail(system_error(path, errno));
@@ -64,7 +64,7 @@ Result<void> clear_path(const std::string& path) {
 }  // namespace
 
 struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
-  // One client. Alive as long as one of its operations is under way.
+  // One client. It lives as long as one of its operations is pending.
   struct Connection : std::enable_shared_from_this<Connection> {
     Connection(Impl& owner, Protocol::socket connected)
         : impl(&owner), socket(std::move(connected)), timer(socket.get_executor()) {}
@@ -96,7 +96,7 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
             self->next_line();
           });
     }
-    // Answers the first whole line there is, else reads on.
+    // Answers the first complete line, or reads more.
     void next_line() {
       const size_t newline = input.find('\n', searched);
       if (newline == std::string::npos) {
@@ -106,7 +106,7 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
         return write(error_line(kParseError, "a line is at most 64 MiB long"));
       }
       line_bytes = newline + 1;
-      // A byte past the limit may have come with the block that the newline came in.
+      // The block with the newline may have carried the line past the limit.
       if (newline > kMaxLineBytes)
         return answered(error_line(kParseError, "a line is at most 64 MiB long"));
       const auto handler = impl->handler;
@@ -127,7 +127,7 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
     void write(std::string answer) {
       output = std::move(answer);
       output += '\n';
-      timer.expires_after(std::chrono::seconds(kWriteTimeout_s));
+      timer.expires_after(std::chrono::seconds(kWriteTimeoutS));
       timer.async_wait([self = shared_from_this()](asio::error_code error) {
         if (!error) self->end();
       });
@@ -143,10 +143,10 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
 
     Impl* impl;
     Protocol::socket socket;
-    asio::steady_timer timer;  // of the write under way
+    asio::steady_timer timer;  // of the pending write
     std::string input;
-    size_t searched = 0;    // of input, without a newline so far
-    size_t line_bytes = 0;  // of the line that is being answered
+    size_t searched = 0;    // bytes of `input` known to have no newline
+    size_t line_bytes = 0;  // of the line whose answer is pending
     std::string output;
     bool closing = false;
   };
@@ -157,24 +157,24 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
     acceptor.async_accept(
         [this, self = shared_from_this()](asio::error_code error, Protocol::socket socket) {
           if (error == asio::error::operation_aborted || !acceptor.is_open()) return;
-          if (error) {  // out of descriptors, most likely: not in a tight loop
+          if (error) {  // probably out of descriptors: retry later
             pause.expires_after(std::chrono::milliseconds(100));
             return pause.async_wait([this, self](asio::error_code cancelled) {
               if (!cancelled && acceptor.is_open()) accept();
             });
           }
-          welcome(std::move(socket));
+          admit(std::move(socket));
           accept();
         });
   }
-  void welcome(Protocol::socket socket) {
-    const auto turn_away = [&](std::string_view why) {
+  void admit(Protocol::socket socket) {
+    const auto reject = [&](std::string_view why) {
       const std::string line = error_line(kRefused, why) + "\n";
       (void)send(socket.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     };
     if (!may_connect(socket.native_handle()))
-      return turn_away("not permitted: root, or the daemon's user or group");
-    if (all.size() >= kMaxConnections) return turn_away("too many connections");
+      return reject("not permitted: only root, the daemon's user and its group may connect");
+    if (all.size() >= kMaxConnections) return reject("too many connections");
     std::make_shared<Connection>(*this, std::move(socket))->begin();
   }
 
@@ -182,14 +182,14 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
   Protocol::acceptor acceptor;
   asio::steady_timer pause;
   std::string path;
-  LaterHandler handler;
+  AsyncHandler handler;
   std::unordered_set<Connection*> all;
 };
 
 Result<std::unique_ptr<ControlSocket>> ControlSocket::open(asio::io_context& context,
                                                            const std::string& path) {
   if (path.empty() || path.size() > sizeof(sockaddr_un::sun_path) - 1)
-    return fail("a socket's path has 1 to 107 bytes");
+    return fail("the path of a socket must have 1 to 107 bytes");
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
   std::error_code made;
   if (!parent.empty()) std::filesystem::create_directory(parent, made);
@@ -217,13 +217,13 @@ Result<std::unique_ptr<ControlSocket>> ControlSocket::open(asio::io_context& con
 ControlSocket::ControlSocket(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ControlSocket::~ControlSocket() { close(); }
 
-void ControlSocket::start(Handler handler) {
-  start_later([handler = std::move(handler)](std::string_view line, const Answer& answer) {
+void ControlSocket::serve(Handler handler) {
+  serve_async([handler = std::move(handler)](std::string_view line, const Answer& answer) {
     answer(handler(line));
   });
 }
 
-void ControlSocket::start_later(LaterHandler handler) {
+void ControlSocket::serve_async(AsyncHandler handler) {
   impl_->handler = std::move(handler);
   impl_->accept();
 }

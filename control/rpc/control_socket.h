@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The control socket: a Unix stream socket, one request a line, one answer a line, in order.
+// The control socket: a Unix stream socket with one request and one answer per line, in order.
 //
-// Bounds: kMaxConnections at once (more are closed at once with an error line), a line of
-// kMaxLineBytes, one answer waiting for each connection: the next request is read when the last
-// answer has been taken. Who does not take an answer within kWriteTimeout_s is cut off. The file's
-// mode is 0660; SO_PEERCRED must be root, this process's user, or its group.
+// Bounds: at most kMaxConnections at a time; a further one gets an error line and is closed. A line
+// has at most kMaxLineBytes. Each connection has at most one answer under way: its next request is
+// read when the client has taken the last answer. A client that does not take an answer within
+// kWriteTimeoutS is disconnected.
 //
-// Thread safety: everything in the io_context's handlers or before it runs.
+// Access: the file's mode is 0660, and SO_PEERCRED must be root, this process's user, or its group.
+//
+// Thread safety: the thread that runs the io_context.
 #pragma once
 
 #include <cstddef>
@@ -26,36 +28,36 @@ namespace godwit::control {
 
 inline constexpr size_t kMaxLineBytes = 64u << 20;
 inline constexpr size_t kMaxConnections = 64;
-inline constexpr int kWriteTimeout_s = 30;
+inline constexpr int kWriteTimeoutS = 30;
 
 class ControlSocket {
  public:
-  // A line without its newline -> the answer without one; empty: none is due.
+  // Returns the answer to a line, both without newline. An empty answer is not sent.
   using Handler = std::function<std::string(std::string_view line)>;
-  // The same, answered once, before it returns or later. The line is there until it is answered;
-  // the next one waits.
+  // Calls `answer` once, before it returns or later. The line stays valid until then, and the
+  // connection's next line waits.
   using Answer = std::function<void(std::string answer)>;
-  using LaterHandler = std::function<void(std::string_view line, Answer answer)>;
+  using AsyncHandler = std::function<void(std::string_view line, Answer answer)>;
 
-  // Refuses when another process answers on `path`, or a file that is no socket is there; removes a
-  // socket that nobody listens on. From here on clients can connect; they are answered after
-  // start().
+  // Creates the socket. Removes a socket at `path` on which no process listens. Fails if another
+  // process listens on it or if the file is not a socket. Clients can connect from here on; they
+  // get answers after serve().
   static Result<std::unique_ptr<ControlSocket>> open(asio::io_context& context,
                                                      const std::string& path);
   ~ControlSocket();  // close()
   ControlSocket(const ControlSocket&) = delete;
   ControlSocket& operator=(const ControlSocket&) = delete;
 
-  void start(Handler handler);
-  void start_later(LaterHandler handler);
-  // Closes all connections and removes the file. Lines that wait are not answered.
+  void serve(Handler handler);
+  void serve_async(AsyncHandler handler);
+  // Closes all connections and removes the file. Waiting lines are not answered.
   void close();
   [[nodiscard]] size_t connections() const;
 
  private:
   struct Impl;
   explicit ControlSocket(std::shared_ptr<Impl> impl);
-  std::shared_ptr<Impl> impl_;  // shared with the operations under way
+  std::shared_ptr<Impl> impl_;  // shared with pending operations
 };
 
 }  // namespace godwit::control

@@ -8,7 +8,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Before parsing: what is nested deeper than this needs a stack of its own.
+// Returns whether the text is nested deeper than kMaxDepth. Runs before the parser, which recurses.
 bool too_deep(std::string_view text) {
   size_t depth = 0;
   bool in_string = false;
@@ -51,11 +51,11 @@ std::string refuse(const Json& id, int code, std::string message) {
   return to_line(error_answer(id, RpcError{code, Error{std::move(message)}}));
 }
 
-// What is wrong with the request, or nullptr.
+// Returns the first defect of the request, or nullptr if it has none.
 const char* fault_of(const Json& request) {
   if (!request.is_object())
-    return request.is_array() ? "batches are not taken: one object a line"
-                              : "a request is an object";
+    return request.is_array() ? "batches are not supported: send one object per line"
+                              : "a request must be an object";
   const auto version = request.find("jsonrpc");
   if (version == request.end() || *version != "2.0") return "\"jsonrpc\" must be \"2.0\"";
   const auto method = request.find("method");
@@ -67,17 +67,18 @@ const char* fault_of(const Json& request) {
     return "\"id\" must be a string or a number";
   for (const auto& [key, value] : request.items()) {
     if (key != "jsonrpc" && key != "method" && key != "params" && key != "id")
-      return "a request has jsonrpc, id, method and params only";
+      return "a request has only the keys jsonrpc, id, method and params";
   }
   return nullptr;
 }
 
 }  // namespace
 
-void answer_line(std::string_view line, const RpcLaterHandler& handler,
+void answer_line(std::string_view line, const AsyncRpcHandler& handler,
                  std::function<void(std::string answer)> answer) {
   if (too_deep(line))
-    return answer(error_line(kParseError, "nested deeper than " + std::to_string(kMaxDepth)));
+    return answer(
+        error_line(kParseError, "nested deeper than " + std::to_string(kMaxDepth) + " levels"));
   const Json request = Json::parse(line, nullptr, false);
   if (request.is_discarded()) return answer(error_line(kParseError, "not JSON"));
   Json id = nullptr;

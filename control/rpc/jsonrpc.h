@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// JSON-RPC 2.0 as the control socket speaks it: one request object a line, no batches, parameters
-// by name.
+// JSON-RPC 2.0 on the control socket: one request object per line, no batches, parameters by name.
 //
-// A line that is no request has an answer as well, with id null. A request without id is a
-// notification: it is carried out and not answered. Errors of ours are kRefused with
-// {"column","token","expected"} where known.
+// A line that is not a request gets an answer with id null. A request without id is a notification:
+// it is carried out and not answered. An error of a command has the code kRefused, and
+// {"column","token","expected"} if they are known.
 //
-// Pure functions, safe from any thread; nothing here throws for whatever the line holds.
+// Thread safety: pure functions. They throw nothing, whatever the line holds.
 #pragma once
 
 #include <functional>
@@ -27,27 +26,27 @@ inline constexpr int kRefused = -32000;
 
 inline constexpr size_t kMaxDepth = 64;  // of nested objects and arrays in a request
 
-// What a method said: a result, or an error with its code.
+// The error of a method, with its code.
 struct RpcError {
   int code = kRefused;
   Error error;
 };
 
-// Carries out one method; false: `error` is set, otherwise `result`.
+// Carries out one method. Returns whether `result` is set; otherwise `error` is.
 using RpcHandler = std::function<bool(const std::string& method, const nlohmann::json& params,
                                       nlohmann::json& result, RpcError& error)>;
 
-// The same for methods that may take their time: calls `reply` once, before it returns or later.
+// Carries out one method that may take longer. Calls `reply` once, before it returns or later.
 using RpcReply = std::function<void(bool done, nlohmann::json result, RpcError error)>;
-using RpcLaterHandler =
+using AsyncRpcHandler =
     std::function<void(const std::string& method, const nlohmann::json& params, RpcReply reply)>;
 
-// The answer to one line, without newline; empty: none is due.
-void answer_line(std::string_view line, const RpcLaterHandler& handler,
+// Answers one line. The answer has no newline, and is empty for a notification.
+void answer_line(std::string_view line, const AsyncRpcHandler& handler,
                  std::function<void(std::string answer)> answer);
 std::string answer_line(std::string_view line, const RpcHandler& handler);
 
-// An answer to no request in particular, without newline.
+// Returns an error answer with id null, without newline.
 std::string error_line(int code, std::string_view message);
 
 }  // namespace godwit::control

@@ -39,7 +39,7 @@ class ControlSocketTest : public ::testing::Test {
     auto opened = ControlSocket::open(context, path);
     ASSERT_TRUE(opened) << opened.error().message;
     server = std::move(*opened);
-    server->start(std::move(handler));
+    server->serve(std::move(handler));
   }
   int client() {
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -73,7 +73,7 @@ class ControlSocketTest : public ::testing::Test {
       context.restart();
     }
   }
-  // What came; ended: the server hung up.
+  // Returns the bytes received so far. Sets `ended` if the server has closed the connection.
   std::string hear(int fd, bool& ended) {
     std::string out;
     char block[65536];
@@ -103,7 +103,7 @@ class ControlSocketTest : public ::testing::Test {
 
 std::string echo(std::string_view line) { return "<" + std::string(line) + ">"; }
 
-TEST_F(ControlSocketTest, AnswersLinesInOrderHoweverTheyAreCut) {
+TEST_F(ControlSocketTest, SplitLines_AreAnsweredInOrder) {
   serve(echo);
   const int fd = client();
   say(fd, "a\nbb\nc");
@@ -112,21 +112,21 @@ TEST_F(ControlSocketTest, AnswersLinesInOrderHoweverTheyAreCut) {
   EXPECT_EQ(hear_lines(fd, 2), "<ccc>\n<>\n");
 }
 
-TEST_F(ControlSocketTest, AnEmptyAnswerIsNotSent) {
+TEST_F(ControlSocketTest, EmptyAnswer_IsNotSent) {
   serve([](std::string_view line) { return line == "quiet" ? std::string() : std::string(line); });
   const int fd = client();
   say(fd, "quiet\nquiet\nloud\n");
   EXPECT_EQ(hear_lines(fd, 1), "loud\n");
 }
 
-TEST_F(ControlSocketTest, TheFileIsForOwnerAndGroupOnly) {
+TEST_F(ControlSocketTest, SocketFile_IsForOwnerAndGroupOnly) {
   serve(echo);
   struct stat status {};
   ASSERT_EQ(stat(path.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 07777, 0660u);
 }
 
-TEST_F(ControlSocketTest, ALiveOwnerIsRespectedAndAStaleSocketReplaced) {
+TEST_F(ControlSocketTest, Open_RefusesLiveSocketAndReplacesStaleOne) {
   serve(echo);
   auto second = ControlSocket::open(context, path);
   ASSERT_FALSE(second);
@@ -147,13 +147,13 @@ TEST_F(ControlSocketTest, ALiveOwnerIsRespectedAndAStaleSocketReplaced) {
   EXPECT_EQ(hear_lines(talker, 1), "<x>\n");
 }
 
-TEST_F(ControlSocketTest, AFileThatIsNoSocketIsLeftAlone) {
+TEST_F(ControlSocketTest, Open_LeavesOtherFilesAlone) {
   ::close(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
   EXPECT_FALSE(ControlSocket::open(context, path));
   EXPECT_TRUE(std::filesystem::exists(path));
 }
 
-TEST_F(ControlSocketTest, OneTooManyIsTurnedAwayWithAWord) {
+TEST_F(ControlSocketTest, ConnectionOverLimit_GetsAnErrorAndIsClosed) {
   serve(echo);
   for (size_t i = 0; i < kMaxConnections; ++i) client();
   ASSERT_TRUE(until([&] { return server->connections() == kMaxConnections; }));
@@ -167,7 +167,7 @@ TEST_F(ControlSocketTest, OneTooManyIsTurnedAwayWithAWord) {
   EXPECT_EQ(hear_lines(again, 1), "<x>\n");
 }
 
-TEST_F(ControlSocketTest, AnEndlessLineIsCutOff) {
+TEST_F(ControlSocketTest, LineOverLimit_EndsTheConnection) {
   serve(echo);
   const int fd = client();
   const std::string block(1u << 20, 'x');
@@ -176,7 +176,7 @@ TEST_F(ControlSocketTest, AnEndlessLineIsCutOff) {
   EXPECT_TRUE(until([&] { return server->connections() == 0; }));
 }
 
-TEST_F(ControlSocketTest, WhoDoesNotReadGetsNoMoreWorkDone) {
+TEST_F(ControlSocketTest, ClientThatDoesNotRead_GetsNoFurtherRequestsRun) {
   size_t answered = 0;
   serve([&](std::string_view) {
     ++answered;
@@ -188,10 +188,10 @@ TEST_F(ControlSocketTest, WhoDoesNotReadGetsNoMoreWorkDone) {
   say(quick, "q\n");
   EXPECT_EQ(hear_lines(quick, 1).size(), (1u << 20) + 1);
   EXPECT_LE(answered,
-            3u);  // the quick one's, the slow one's first, perhaps one that the socket took whole
+            3u);  // the quick client's, the slow one's first, and one that the socket may buffer
 }
 
-TEST_F(ControlSocketTest, ClosingInTheMiddleOfEverythingIsFine) {
+TEST_F(ControlSocketTest, Close_WithPendingOperations_EndsAllConnections) {
   serve(echo);
   for (int i = 0; i < 10; ++i) say(client(), "half a line");
   say(client(), "whole\nand a half");

@@ -25,14 +25,14 @@ bool echo(const std::string& method, const json& params, json& result, RpcError&
 }
 json ask(std::string_view line) { return json::parse(answer_line(line, echo)); }
 
-TEST(JsonRpc, AnswersWithTheId) {
+TEST(JsonRpc, Request_IsAnsweredWithItsId) {
   EXPECT_EQ(ask(R"({"jsonrpc":"2.0","id":7,"method":"echo","params":{"a":[1]}})"),
             (json{{"jsonrpc", "2.0"}, {"id", 7}, {"result", {{"a", {1}}}}}));
   EXPECT_EQ(ask(R"({"jsonrpc":"2.0","id":"x","method":"echo"})")["id"], "x");
   EXPECT_EQ(ask(R"({"jsonrpc":"2.0","id":null,"method":"echo"})")["result"], json::object());
 }
 
-TEST(JsonRpc, AnErrorCarriesWhatIsKnown) {
+TEST(JsonRpc, Error_CarriesTheKnownFields) {
   const json error = ask(R"({"jsonrpc":"2.0","id":1,"method":"refuse"})")["error"];
   EXPECT_EQ(
       error,
@@ -42,12 +42,12 @@ TEST(JsonRpc, AnErrorCarriesWhatIsKnown) {
   EXPECT_FALSE(ask(R"({"jsonrpc":"2.0","id":1,"method":"x"})")["error"].contains("data"));
 }
 
-TEST(JsonRpc, ANotificationIsNotAnswered) {
+TEST(JsonRpc, Notification_IsNotAnswered) {
   EXPECT_EQ(answer_line(R"({"jsonrpc":"2.0","method":"echo"})", echo), "");
   EXPECT_EQ(answer_line(R"({"jsonrpc":"2.0","method":"refuse"})", echo), "");
 }
 
-TEST(JsonRpc, RefusesWhatIsNoRequest) {
+TEST(JsonRpc, LineThatIsNotARequest_IsRefused) {
   const struct {
     std::string line;
     int code;
@@ -78,7 +78,7 @@ TEST(JsonRpc, RefusesWhatIsNoRequest) {
   }
 }
 
-TEST(JsonRpc, AnAnswerIsOneLineWhateverItHolds) {
+TEST(JsonRpc, Answer_WithNewlineOrBadUtf8_IsOneLine) {
   const auto odd = [](const std::string&, const json&, json& result, RpcError&) {
     result = {{"text", "a\nb\xff"}};
     return true;
@@ -88,7 +88,7 @@ TEST(JsonRpc, AnAnswerIsOneLineWhateverItHolds) {
   EXPECT_TRUE(json::accept(answer));
 }
 
-TEST(JsonRpc, AlteredRequestsAreAnsweredOrNotifications) {
+TEST(JsonRpc, AlteredRequest_IsAnsweredOrIsANotification) {
   constexpr uint32_t kSeed = 11;
   SCOPED_TRACE(kSeed);
   std::mt19937 random(kSeed);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Every command on a switch without workers: what it does, that words and methods say the same, and
-// that whatever stands in a line is refused without harm.
-#include "control/commands/commands.h"
+// Every command on a switch without workers: effects, equality of words and methods, and harmless
+// refusal of malformed lines.
+#include "control/commands/dispatcher.h"
 
 #include <gtest/gtest.h>
 
@@ -12,6 +12,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "control/commands/command_table.h"
 #include "dataplane/state/fdb.h"
 #include "migration/engine/engine.h"
 #include "migration/link/asio_network.h"
@@ -59,7 +60,7 @@ class CommandsTest : public ::testing::Test {
     EXPECT_TRUE(result.contains("code")) << line << " was taken: " << result.dump();
     return result;
   }
-  // All that can be seen, to compare before and after.
+  // Returns all visible state, to compare before and after.
   std::string picture() {
     std::string out = ask("show.endpoints", json::object()).dump() +
                       ask("show.port.info", {{"port", "all"}}).dump();
@@ -75,27 +76,24 @@ class CommandsTest : public ::testing::Test {
   migration::AsioNetwork network{io};
   migration::Engine engine{
       network, options(), host.store, host.ports, host.gate, clock, [](const std::string&) {}};
-  Context context{
-      "host-t",
-      "1.2.3",
-      host.store,
-      host.ports,
-      fdb,
-      engine,
-      nullptr,
-      [] { return 7u; },
-      [] {
-        return json{{"drops", {{"no_rule", 3}}}, {"unpoliced_packets", 0}};
-      },
-      [] {
-        return json{{"workers", json::array()}};
-      },
-      [] {
-        return json{{"hugepages", false}, {"pools", json::array()}, {"heaps", json::array()}};
-      }};
+  CommandContext context{"host-t",
+                         "1.2.3",
+                         host.store,
+                         host.ports,
+                         fdb,
+                         engine,
+                         nullptr,
+                         [] { return 7u; },
+                         [] {
+                           dataplane::DropTotals totals;
+                           totals.drops[static_cast<size_t>(dataplane::Drop::k_no_rule)] = 3;
+                           return totals;
+                         },
+                         [] { return std::vector<dataplane::WorkerInfo>(); },
+                         [] { return dataplane::MemoryInfo(); }};
 };
 
-TEST_F(CommandsTest, TheTableHasEachWordAndMethodOnce) {
+TEST_F(CommandsTest, Table_HasEachWordAndMethodOnce) {
   std::set<std::string_view> words, methods;
   for (const Command& command : commands()) {
     EXPECT_TRUE(words.insert(command.words).second) << command.words;
@@ -107,7 +105,7 @@ TEST_F(CommandsTest, TheTableHasEachWordAndMethodOnce) {
   }
 }
 
-TEST_F(CommandsTest, NoCommandsWordsBeginAnothers) {
+TEST_F(CommandsTest, Table_HasNoCommandThatHidesAnother) {
   for (const Command& one : commands()) {
     for (const Command& other : commands()) {
       EXPECT_FALSE(other.words.starts_with(std::string(one.words) + " "))
@@ -116,7 +114,7 @@ TEST_F(CommandsTest, NoCommandsWordsBeginAnothers) {
   }
 }
 
-TEST_F(CommandsTest, WordsAndMethodsSayTheSame) {
+TEST_F(CommandsTest, WordsAndMethods_GiveTheSameResult) {
   const std::pair<const char*, std::pair<const char*, json>> pairs[] = {
       {"version", {"version", json::object()}},
       {"show endpoints", {"show.endpoints", json::object()}},
@@ -137,7 +135,7 @@ TEST_F(CommandsTest, WordsAndMethodsSayTheSame) {
   }
 }
 
-TEST_F(CommandsTest, APortIsPolledOnlyWithItsPolicyAndUnboundBeforeItGoes) {
+TEST_F(CommandsTest, AttachedPort_IsActiveAndDetachedPortIsUnbound) {
   const auto* vm1 = host.store.find("vm1/net0");
   ASSERT_NE(vm1, nullptr);
   EXPECT_TRUE(vm1->active);
@@ -152,7 +150,7 @@ TEST_F(CommandsTest, APortIsPolledOnlyWithItsPolicyAndUnboundBeforeItGoes) {
   EXPECT_TRUE(vm1->active);
 }
 
-TEST_F(CommandsTest, AFailedAttachLeavesNothing) {
+TEST_F(CommandsTest, FailedAttach_ChangesNothing) {
   const std::string before = picture();
   refused("port attach vhost vm9/net0 socket=/tmp/1");                        // the socket is taken
   refused("port attach vhost vm9/net0 socket=/tmp/9,mac=02:00:00:00:00:01");  // the MAC is vm1's
@@ -162,7 +160,7 @@ TEST_F(CommandsTest, AFailedAttachLeavesNothing) {
   EXPECT_EQ(picture(), before);
 }
 
-TEST_F(CommandsTest, AListCanBeTypedAgain) {
+TEST_F(CommandsTest, FlowList_CanBeTypedAgain) {
   run("flow create 1 group 2 priority 9 ingress pattern eth / ipv4 src is 10.0.0.0 / end actions "
       "count / represented_port ethdev_port_id 2 / end");
   const std::string listed = run("flow list vm1/net0");
@@ -182,7 +180,7 @@ TEST_F(CommandsTest, AListCanBeTypedAgain) {
   EXPECT_NE(listed.find("# rule 1: vm2/net0 at port 2"), std::string::npos) << listed;
 }
 
-TEST_F(CommandsTest, ErrorsHaveTheColumnOfTheLine) {
+TEST_F(CommandsTest, Error_HasTheColumnInTheLine) {
   const struct {
     const char* line;
     unsigned column;
@@ -208,12 +206,12 @@ TEST_F(CommandsTest, ErrorsHaveTheColumnOfTheLine) {
   }
 }
 
-TEST_F(CommandsTest, EmptyLinesAndCommentsDoNothing) {
+TEST_F(CommandsTest, EmptyLineOrComment_DoesNothing) {
   EXPECT_EQ(run(""), "");
   EXPECT_EQ(run("   # show endpoints"), "");
 }
 
-TEST_F(CommandsTest, CompletionOffersOnlyWhatFits) {
+TEST_F(CommandsTest, Completion_OffersOnlyFittingWords) {
   const auto words = [&](const std::string& line) {
     std::vector<std::string> out;
     const json answer = ask("complete", {{"line", line}});
@@ -228,7 +226,7 @@ TEST_F(CommandsTest, CompletionOffersOnlyWhatFits) {
   EXPECT_FALSE(words("flow create vm1/net0 ingress pattern ").empty());
 }
 
-TEST_F(CommandsTest, AlteredLinesAreAnsweredAndReadingOnesChangeNothing) {
+TEST_F(CommandsTest, AlteredReadOnlyLine_IsAnsweredAndChangesNothing) {
   const std::string before = picture();
   constexpr uint32_t kSeed = 23;
   SCOPED_TRACE(kSeed);
@@ -260,7 +258,7 @@ TEST_F(CommandsTest, AlteredLinesAreAnsweredAndReadingOnesChangeNothing) {
   EXPECT_EQ(picture(), before);
 }
 
-TEST_F(CommandsTest, AnyMethodTakesAnyParametersWithoutAnInternalError) {
+TEST_F(CommandsTest, Method_WithAnyParameters_HasNoInternalError) {
   constexpr uint32_t kSeed = 29;
   SCOPED_TRACE(kSeed);
   std::mt19937 random(kSeed);

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How the configuration file and what is stored make one policy: what changed in the file since it
-// was last applied is what changes, and what commands and moves did stays.
-#include "control/state/stored_state.h"
+// Starts of a switch with a stored state: lines of the file that have changed since the last start
+// are applied, and the changes of commands and moves stay.
+#include "control/state/restore.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 
+#include "control/config/config_reader.h"
 #include "control/config/scratch_store.h"
 #include "migration/journal/policy_record.h"
 
@@ -37,7 +35,7 @@ const std::string kToVm2 =
     "vm2/net0 / end";
 const std::string kOfVm2 = "flow create vm2/net0 egress pattern eth / end actions count / end";
 
-class StoredStateTest : public ::testing::Test {
+class RestoreTest : public ::testing::Test {
  protected:
   static std::string file_of(const std::vector<std::string>& rules,
                              const std::string& endpoints = kEndpoints,
@@ -46,7 +44,7 @@ class StoredStateTest : public ::testing::Test {
     for (const std::string& rule : rules) out += "  - \"" + rule + "\"\n";
     return out;
   }
-  // A switch that starts with this file; the names of its rules as they are in force afterwards.
+  // Starts a switch with this file. Returns the rules in force afterwards, as "ID RULE".
   std::vector<std::string> start(const std::string& text, bool lose = false) {
     auto config = parse_config(text, "host.yaml");
     EXPECT_TRUE(config) << config.error().message;
@@ -57,9 +55,9 @@ class StoredStateTest : public ::testing::Test {
     notes_.clear();
     lost_.clear();
     if (!restored) return {};
-    notes_ = restored->combined.notes;
+    notes_ = restored->reconciled.notes;
     lost_ = restored->lost;
-    changed_ = restored->combined.changed;
+    changed_ = restored->reconciled.changed;
     scratch_->store.collect_implicit();
     auto written = write_restored(*restored, scratch_->store, *journal_);
     EXPECT_TRUE(written) << written.error().message;
@@ -83,7 +81,7 @@ class StoredStateTest : public ::testing::Test {
     const size_t owner = line.find(' ', 12);
     return std::to_string(id) + line.substr(owner);
   }
-  // What a command does.
+  // Writes the change of a command to the journal.
   void create(const std::string& owner, uint32_t id, const std::string& rule) {
     migration::JournalBatch batch;
     batch.created.push_back({owner, id, owner, rule});
@@ -94,7 +92,7 @@ class StoredStateTest : public ::testing::Test {
     batch.destroyed.emplace_back(owner, id);
     ASSERT_TRUE(journal_->write(batch));
   }
-  // vm2 to another host.
+  // Moves vm2 to another host.
   void move_away() {
     migration::JournalBatch batch =
         migration::moved_out(scratch_->store, "vm2", scratch_->store.find("physnet1")->id);
@@ -116,7 +114,7 @@ class StoredStateTest : public ::testing::Test {
 
 using Rules = std::vector<std::string>;
 
-TEST_F(StoredStateTest, TheFirstStartTakesTheFileAndTheNextOneWhatIsStored) {
+TEST_F(RestoreTest, FirstStart_TakesTheFileAndTheNextTheStoredState) {
   const std::string file = file_of({kDropUdp, kToVm2, kOfVm2});
   const Rules all{short_of(0, kDropUdp), short_of(1, kToVm2), short_of(0, kOfVm2)};
   EXPECT_EQ(start(file), all);
@@ -128,7 +126,7 @@ TEST_F(StoredStateTest, TheFirstStartTakesTheFileAndTheNextOneWhatIsStored) {
   EXPECT_TRUE(notes_.empty());
 }
 
-TEST_F(StoredStateTest, WhatCommandsDidSurvivesARestartAndAnEditOfTheFile) {
+TEST_F(RestoreTest, CommandChanges_SurviveRestartAndEditedFile) {
   start(file_of({kDropUdp, kDropTcp}));
   create("vm1/net0", 7, "ingress priority 9 pattern eth / end actions count / end");
   destroy("vm1/net0", 0);
@@ -141,28 +139,29 @@ TEST_F(StoredStateTest, WhatCommandsDidSurvivesARestartAndAnEditOfTheFile) {
   EXPECT_TRUE(changed_);
 }
 
-TEST_F(StoredStateTest, ARuleThatIsTakenOutOfTheFileGoesAndOneThatIsChangedIsChanged) {
+TEST_F(RestoreTest, RuleRemovedOrChangedInFile_IsRemovedOrChanged) {
   start(file_of({kDropUdp, kDropTcp, kToVm2}));
   std::string changed = kDropTcp;
   changed.replace(changed.find("priority 2"), 10, "priority 5");
   EXPECT_EQ(start(file_of({changed, kToVm2})), (Rules{short_of(2, kToVm2), short_of(3, changed)}));
 }
 
-TEST_F(StoredStateTest, EqualLinesOfTheFileAreAsManyRules) {
+TEST_F(RestoreTest, EqualLines_AreSeparateRules) {
   start(file_of({kDropUdp, kDropUdp}));
   EXPECT_EQ(in_force().size(), 2u);
   EXPECT_EQ(start(file_of({kDropUdp})).size(), 1u);
 }
 
-TEST_F(StoredStateTest, ARuleOfTheFileThatIsInForceAlreadyIsAdopted) {
+TEST_F(RestoreTest, FileRuleAlreadyInForce_IsAdopted) {
   start(file_of({kDropUdp}));
   create("vm1/net0", 4, kDropTcp.substr(kDropTcp.find("ingress")));
   EXPECT_EQ(start(file_of({kDropUdp, kDropTcp})),
             (Rules{short_of(0, kDropUdp), short_of(4, kDropTcp)}));
-  EXPECT_EQ(start(file_of({kDropUdp})), (Rules{short_of(0, kDropUdp)})) << "it is the file's since";
+  EXPECT_EQ(start(file_of({kDropUdp})), (Rules{short_of(0, kDropUdp)}))
+      << "an adopted rule belongs to the file";
 }
 
-TEST_F(StoredStateTest, AVmThatMovedAwayStaysAwayWhateverIsEdited) {
+TEST_F(RestoreTest, MovedVm_StaysAwayWhateverIsEdited) {
   start(file_of({kDropUdp, kOfVm2}));
   move_away();
   EXPECT_EQ(start(file_of({kDropUdp, kOfVm2})), (Rules{short_of(0, kDropUdp)}));
@@ -171,7 +170,7 @@ TEST_F(StoredStateTest, AVmThatMovedAwayStaysAwayWhateverIsEdited) {
       << "vm1's rule was changed in the file";
   EXPECT_EQ(socket("vm2/net0"), "");
   EXPECT_TRUE(notes_.empty());
-  // A new rule of its, and another socket: not here, and said where.
+  // A new rule of the VM and another socket are not applied. Notes name their places.
   const std::string other = "flow create vm2/net0 ingress pattern eth / end actions drop / end";
   std::string endpoints = kEndpoints;
   endpoints.replace(endpoints.find("/run/2.sock"), 11, "/run/x.sock");
@@ -184,7 +183,7 @@ TEST_F(StoredStateTest, AVmThatMovedAwayStaysAwayWhateverIsEdited) {
   EXPECT_EQ(socket("vm2/net0"), "");
 }
 
-TEST_F(StoredStateTest, AnEndpointOfTheFileIsChangedAddedAndTakenOut) {
+TEST_F(RestoreTest, EndpointLines_AreChangedAddedAndRemoved) {
   start(file_of({kDropUdp}));
   const std::string fewer =
       "endpoints:\n  - {name: vm1/net0, vhost: {socket: /run/new.sock}}\n  - {name: vm3/net0, "
@@ -195,7 +194,7 @@ TEST_F(StoredStateTest, AnEndpointOfTheFileIsChangedAddedAndTakenOut) {
   EXPECT_EQ(socket("vm2/net0"), "none") << "nothing named it";
 }
 
-TEST_F(StoredStateTest, AnEndpointThatIsTakenOutButHasRulesOfCommandsStaysWithoutAPort) {
+TEST_F(RestoreTest, RemovedEndpointWithCommandRules_StaysWithoutPort) {
   start(file_of({kOfVm2}));
   create("vm2/net0", 5, "ingress pattern eth / end actions drop / end");
   const std::string fewer = "endpoints:\n  - {name: vm1/net0, vhost: {socket: /run/1.sock}}\n";
@@ -205,7 +204,7 @@ TEST_F(StoredStateTest, AnEndpointThatIsTakenOutButHasRulesOfCommandsStaysWithou
   EXPECT_NE(notes_[0].find("vm2/net0"), std::string::npos);
 }
 
-TEST_F(StoredStateTest, ARuleWhoseUplinkIsGoneKeepsTheSwitchFromStartingUntilItIsForgotten) {
+TEST_F(RestoreTest, RuleOfRemovedUplink_PreventsStartUntilForgotten) {
   const std::string two =
       "host: host-a\nuplinks:\n  - {name: physnet1, devargs: net_null0}\n  - {name: physnet2, "
       "devargs: net_null1}\n";
@@ -221,13 +220,13 @@ TEST_F(StoredStateTest, ARuleWhoseUplinkIsGoneKeepsTheSwitchFromStartingUntilItI
             std::string::npos)
       << error_;
   EXPECT_NE(error_.find("--forget-lost"), std::string::npos) << error_;
-  EXPECT_EQ(disk_->rules.size(), 2u) << "nothing was forgotten yet";
+  EXPECT_EQ(disk_->rules.size(), 2u) << "a refused start forgets nothing";
   EXPECT_EQ(start(file_of({kDropUdp}, endpoints), true), (Rules{short_of(0, kDropUdp)}));
   EXPECT_EQ(lost_.size(), 1u);
   EXPECT_EQ(start(file_of({kDropUdp}, endpoints)), (Rules{short_of(0, kDropUdp)})) << error_;
 }
 
-TEST_F(StoredStateTest, AMistakeInTheFileIsPlacedAndNothingChanges) {
+TEST_F(RestoreTest, BadFile_IsRefusedAtItsPlaceAndChangesNothing) {
   start(file_of({kDropUdp}));
   EXPECT_TRUE(
       start(file_of({kDropUdp,
@@ -235,59 +234,6 @@ TEST_F(StoredStateTest, AMistakeInTheFileIsPlacedAndNothingChanges) {
           .empty());
   EXPECT_NE(error_.find("host.yaml:9:"), std::string::npos) << error_;
   EXPECT_EQ(start(file_of({kDropUdp})).size(), 1u);
-}
-
-class StateDirectoryTest : public ::testing::Test {
- protected:
-  StateDirectoryTest() {
-    char name[] = "/var/tmp/godwit-state-XXXXXX";
-    folder_ = mkdtemp(name);
-  }
-  ~StateDirectoryTest() override { std::filesystem::remove_all(folder_); }
-  HostConfig config(const std::string& directory) {
-    auto made = parse_config(
-        std::string(kHead) + kEndpoints + "state: {directory: " + directory + "}\n", "host.yaml");
-    EXPECT_TRUE(made) << made.error().message;
-    return *made;
-  }
-  std::string folder_;
-};
-
-TEST_F(StateDirectoryTest, IsMadeAndHeldByOneDaemonOnly) {
-  const HostConfig mine = config(folder_ + "/state");
-  auto first = StateDirectory::open(mine);
-  ASSERT_TRUE(first) << first.error().message;
-  auto second = StateDirectory::open(mine);
-  ASSERT_FALSE(second);
-  EXPECT_NE(second.error().message.find("host.yaml:7:20"), std::string::npos)
-      << second.error().message;
-  EXPECT_NE(second.error().message.find("another daemon's (pid " + std::to_string(getpid()) + ")"),
-            std::string::npos)
-      << second.error().message;
-  EXPECT_TRUE(check_state(mine)) << "looking is allowed";
-  first->reset();
-  EXPECT_TRUE(StateDirectory::open(mine));
-}
-
-TEST_F(StateDirectoryTest, WhereItCannotBeIsSaidByThePlaceInTheFile) {
-  for (const std::string& bad : {folder_ + "/not/there", std::string("/dev/null/state")}) {
-    auto opened = StateDirectory::open(config(bad));
-    ASSERT_FALSE(opened);
-    EXPECT_NE(opened.error().message.find("host.yaml:7:20: state directory " + bad),
-              std::string::npos)
-        << opened.error().message;
-    EXPECT_FALSE(check_state(config(bad)));
-  }
-}
-
-TEST_F(StateDirectoryTest, ADamagedFileIsFoundByTheCheck) {
-  const HostConfig mine = config(folder_);
-  ASSERT_TRUE(StateDirectory::open(mine));
-  EXPECT_TRUE(check_state(mine));
-  std::ofstream(folder_ + "/state.sqlite") << "rubbish";
-  auto checked = check_state(mine);
-  ASSERT_FALSE(checked);
-  EXPECT_NE(checked.error().message.find(folder_ + "/state.sqlite"), std::string::npos);
 }
 
 }  // namespace
