@@ -25,7 +25,9 @@ commonName = supplied
 
 
 def openssl(*arguments):
-    done = subprocess.run(["openssl", *map(str, arguments)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["openssl", *map(str, arguments)], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, f"openssl {arguments}: {done.stderr}"
     return done.stdout
 
@@ -39,23 +41,75 @@ class Authority:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.ca = self.folder / "ca.crt"
-        openssl("req", "-x509", *CURVE, "-days", 10, "-subj", f"/CN={name}", "-keyout", self.folder / "ca.key", "-out", self.ca,
-                "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        openssl(
+            "req",
+            "-x509",
+            *CURVE,
+            "-days",
+            10,
+            "-subj",
+            f"/CN={name}",
+            "-keyout",
+            self.folder / "ca.key",
+            "-out",
+            self.ca,
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+        )
 
     def issue(self, name, names=None, days=(0, 5), into=None):
         """`names`: its subjectAltName; `days`: from and to, counted from now; `into`: the files' name."""
         into = into or name
-        key, request, certificate, extensions = (self.folder / f"{into}{end}" for end in (".key", ".csr", ".crt", ".ext"))
+        key, request, certificate, extensions = (
+            self.folder / f"{into}{end}" for end in (".key", ".csr", ".crt", ".ext")
+        )
         openssl("req", "-new", *CURVE, "-subj", f"/CN={name}", "-keyout", key, "-out", request)
         key.chmod(0o600)
-        extensions.write_text(f"subjectAltName={names or 'DNS:' + name}\nkeyUsage=critical,digitalSignature\n"
-                              "extendedKeyUsage=serverAuth,clientAuth\n")
+        extensions.write_text(
+            f"subjectAltName={names or 'DNS:' + name}\nkeyUsage=critical,digitalSignature\n"
+            "extendedKeyUsage=serverAuth,clientAuth\n"
+        )
         if days[0] == 0:
-            openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.folder / "ca.key", "-days", days[1], "-extfile", extensions,
-                    "-out", certificate)
+            openssl(
+                "x509",
+                "-req",
+                "-in",
+                request,
+                "-CA",
+                self.ca,
+                "-CAkey",
+                self.folder / "ca.key",
+                "-days",
+                days[1],
+                "-extfile",
+                extensions,
+                "-out",
+                certificate,
+            )
         else:  # x509(1) knows no beginning
             (self.folder / "index.txt").write_text("")
             (self.folder / "ca.cnf").write_text(CA_CONFIGURATION.format(folder=self.folder))
-            openssl("ca", "-batch", "-notext", "-config", self.folder / "ca.cnf", "-cert", self.ca, "-keyfile", self.folder / "ca.key", "-in", request,
-                    "-startdate", ca_time(days[0]), "-enddate", ca_time(days[1]), "-extfile", extensions, "-out", certificate)
+            openssl(
+                "ca",
+                "-batch",
+                "-notext",
+                "-config",
+                self.folder / "ca.cnf",
+                "-cert",
+                self.ca,
+                "-keyfile",
+                self.folder / "ca.key",
+                "-in",
+                request,
+                "-startdate",
+                ca_time(days[0]),
+                "-enddate",
+                ca_time(days[1]),
+                "-extfile",
+                extensions,
+                "-out",
+                certificate,
+            )
         return {"certificate": str(certificate), "key": str(key), "ca": str(self.ca)}

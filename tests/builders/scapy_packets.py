@@ -19,15 +19,44 @@ logging.getLogger("scapy").setLevel(logging.ERROR)
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment  # noqa: E402
 from scapy.layers.inet6 import (  # noqa: E402
-    ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment,
-    IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, PadN, fragment6)
+    ICMPv6EchoReply,
+    ICMPv6EchoRequest,
+    ICMPv6ND_NS,
+    ICMPv6NDOptSrcLLAddr,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
+    PadN,
+    fragment6,
+)
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether  # noqa: E402
 from scapy.layers.sctp import SCTP  # noqa: E402
 from scapy.layers.vxlan import VXLAN  # noqa: E402
 from scapy.packet import Raw  # noqa: E402
 
-LAYER = {name: 1 << bit for bit, name in enumerate(
-    ["eth", "vlan", "vlan2", "arp", "ipv4", "ipv6", "fragment", "tcp", "udp", "icmp", "icmp6", "vxlan", "sctp", "ipv6_ext"])}
+LAYER = {
+    name: 1 << bit
+    for bit, name in enumerate(
+        [
+            "eth",
+            "vlan",
+            "vlan2",
+            "arp",
+            "ipv4",
+            "ipv6",
+            "fragment",
+            "tcp",
+            "udp",
+            "icmp",
+            "icmp6",
+            "vxlan",
+            "sctp",
+            "ipv6_ext",
+        ]
+    )
+}
 EXTENSIONS = (IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting)
 TAGS = (Dot1Q, Dot1AD)
 MACS = dict(dst="02:00:00:00:00:02", src="02:00:00:00:00:01")
@@ -54,18 +83,34 @@ def transports():
     return {
         4: {
             "tcp": TCP(sport=40000, dport=443, flags="PA", seq=1, ack=2) / data(64),
-            "tcp_syn_options": TCP(sport=40000, dport=443, flags="S",
-                                   options=[("MSS", 1460), ("SAckOK", b""), ("Timestamp", (1, 0)), ("NOP", None), ("WScale", 7)]),
+            "tcp_syn_options": TCP(
+                sport=40000,
+                dport=443,
+                flags="S",
+                options=[
+                    ("MSS", 1460),
+                    ("SAckOK", b""),
+                    ("Timestamp", (1, 0)),
+                    ("NOP", None),
+                    ("WScale", 7),
+                ],
+            ),
             "tcp_all_flags": TCP(sport=1, dport=65535, flags="FSRPAUEC"),
             "udp": UDP(sport=5353, dport=53) / data(33),
             "udp_empty": UDP(sport=1, dport=2),
             "udp_unsummed": UDP(sport=9, dport=10, chksum=0) / data(5),
             "icmp_echo": ICMP(type=8, code=0, id=77, seq=3) / data(40),
             "icmp_reply": ICMP(type=0, code=0, id=78, seq=65535) / data(1),
-            "icmp_unreachable": ICMP(type=3, code=4, nexthopmtu=1400) / IP(src="198.51.100.2", dst="192.0.2.1") / UDP(),
+            "icmp_unreachable": ICMP(type=3, code=4, nexthopmtu=1400)
+            / IP(src="198.51.100.2", dst="192.0.2.1")
+            / UDP(),
             "icmp_timestamp": ICMP(type=13, code=0, id=5, seq=6, ts_ori=1, ts_rx=2, ts_tx=3),
             "sctp": SCTP(sport=2905, dport=2906, tag=1) / data(16),
-            "vxlan": UDP(sport=50000, dport=4789) / VXLAN(vni=0xABCDEF, flags=8) / Ether(**MACS) / IP(src="10.1.1.1", dst="10.1.1.2", id=1) / TCP(),
+            "vxlan": UDP(sport=50000, dport=4789)
+            / VXLAN(vni=0xABCDEF, flags=8)
+            / Ether(**MACS)
+            / IP(src="10.1.1.1", dst="10.1.1.2", id=1)
+            / TCP(),
             "other": data(30),
         },
         6: {
@@ -73,9 +118,13 @@ def transports():
             "udp": UDP(sport=5353, dport=53) / data(34),
             "icmp6_echo": ICMPv6EchoRequest(id=77, seq=3, data=b"godwit"),
             "icmp6_reply": ICMPv6EchoReply(id=78, seq=4, data=b"g"),
-            "icmp6_neighbour": ICMPv6ND_NS(tgt="2001:db8:1::2") / ICMPv6NDOptSrcLLAddr(lladdr=MACS["src"]),
+            "icmp6_neighbour": ICMPv6ND_NS(tgt="2001:db8:1::2")
+            / ICMPv6NDOptSrcLLAddr(lladdr=MACS["src"]),
             "sctp": SCTP(sport=2905, dport=2906, tag=1) / data(16),
-            "vxlan": UDP(sport=50000, dport=4789) / VXLAN(vni=1, flags=8) / Ether(**MACS) / data(20),
+            "vxlan": UDP(sport=50000, dport=4789)
+            / VXLAN(vni=1, flags=8)
+            / Ether(**MACS)
+            / data(20),
         },
     }
 
@@ -88,25 +137,45 @@ def packets():
         yield f"ipv4_{name}", eth() / ip4(**proto) / above
     for name, above in upper[6].items():
         yield f"ipv6_{name}", eth() / ip6() / above
-    yield "ipv4_df_options", eth() / ip4(flags="DF", ttl=1, options=[b"\x94\x04\x00\x00", b"\x01\x01\x01\x00"]) / TCP(sport=3, dport=4) / data(9)
+    yield "ipv4_df_options", eth() / ip4(
+        flags="DF", ttl=1, options=[b"\x94\x04\x00\x00", b"\x01\x01\x01\x00"]
+    ) / TCP(sport=3, dport=4) / data(9)
     yield "ipv4_ttl_zero", eth() / ip4(ttl=0) / UDP(sport=3, dport=4)
     yield "ipv4_ttl_255", eth() / ip4(ttl=255) / UDP(sport=3, dport=4)
     yield "vlan_ipv4", eth() / Dot1Q(vlan=100, prio=5, id=1) / ip4() / upper[4]["udp"]
     yield "vlan_ipv6", eth() / Dot1Q(vlan=4094) / ip6() / upper[6]["tcp"]
-    yield "vlan_zero_arp", eth(dst="ff:ff:ff:ff:ff:ff") / Dot1Q(vlan=0, prio=7) / ARP(op=1, hwsrc=MACS["src"], psrc="10.0.0.1", pdst="10.0.0.2")
-    yield "qinq_ipv4", eth() / Dot1AD(vlan=200, prio=3) / Dot1Q(vlan=300, prio=1) / ip4() / upper[4]["tcp"]
+    yield "vlan_zero_arp", eth(dst="ff:ff:ff:ff:ff:ff") / Dot1Q(vlan=0, prio=7) / ARP(
+        op=1, hwsrc=MACS["src"], psrc="10.0.0.1", pdst="10.0.0.2"
+    )
+    yield "qinq_ipv4", eth() / Dot1AD(vlan=200, prio=3) / Dot1Q(vlan=300, prio=1) / ip4() / upper[
+        4
+    ]["tcp"]
     yield "qinq_ipv6", eth() / Dot1Q(vlan=1) / Dot1Q(vlan=2) / ip6() / upper[6]["udp"]
-    yield "arp_request", eth(dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=MACS["src"], psrc="10.0.0.1", pdst="10.0.0.2")
-    yield "arp_reply", eth() / ARP(op=2, hwsrc=MACS["src"], psrc="10.0.0.1", hwdst=MACS["dst"], pdst="10.0.0.2")
+    yield "arp_request", eth(dst="ff:ff:ff:ff:ff:ff") / ARP(
+        op=1, hwsrc=MACS["src"], psrc="10.0.0.1", pdst="10.0.0.2"
+    )
+    yield "arp_reply", eth() / ARP(
+        op=2, hwsrc=MACS["src"], psrc="10.0.0.1", hwdst=MACS["dst"], pdst="10.0.0.2"
+    )
     yield "rarp", eth(type=0x8035) / ARP(ptype=0x0800, op=3, hwsrc=MACS["src"], hwdst=MACS["src"])
     yield "lldp", eth(dst="01:80:c2:00:00:0e", type=0x88CC) / data(50)
     pad = PadN(optdata=b"\0" * 12)
-    yield "ipv6_hop_by_hop", eth() / ip6() / IPv6ExtHdrHopByHop(options=[pad]) / upper[6]["icmp6_echo"]
+    yield "ipv6_hop_by_hop", eth() / ip6() / IPv6ExtHdrHopByHop(options=[pad]) / upper[6][
+        "icmp6_echo"
+    ]
     yield "ipv6_dest_options", eth() / ip6() / IPv6ExtHdrDestOpt(options=[pad]) / upper[6]["tcp"]
-    yield "ipv6_two_extensions", eth() / ip6() / IPv6ExtHdrHopByHop(options=[PadN(optdata=b"")]) / IPv6ExtHdrDestOpt(options=[pad]) / upper[6]["udp"]
-    yield "ipv6_routed_here", eth() / ip6() / IPv6ExtHdrRouting(addresses=["2001:db8::77"], segleft=0) / upper[6]["udp"]
-    yield "ipv6_routed_on", eth() / ip6() / IPv6ExtHdrRouting(addresses=["2001:db8::77"], segleft=1) / upper[6]["tcp"]
-    yield "ipv6_atomic_fragment", eth() / ip6() / IPv6ExtHdrFragment(offset=0, m=0, id=9) / upper[6]["udp"]
+    yield "ipv6_two_extensions", eth() / ip6() / IPv6ExtHdrHopByHop(
+        options=[PadN(optdata=b"")]
+    ) / IPv6ExtHdrDestOpt(options=[pad]) / upper[6]["udp"]
+    yield "ipv6_routed_here", eth() / ip6() / IPv6ExtHdrRouting(
+        addresses=["2001:db8::77"], segleft=0
+    ) / upper[6]["udp"]
+    yield "ipv6_routed_on", eth() / ip6() / IPv6ExtHdrRouting(
+        addresses=["2001:db8::77"], segleft=1
+    ) / upper[6]["tcp"]
+    yield "ipv6_atomic_fragment", eth() / ip6() / IPv6ExtHdrFragment(offset=0, m=0, id=9) / upper[
+        6
+    ]["udp"]
 
 
 def fragments():
@@ -150,20 +219,37 @@ def key_of(frame):
     last_type = tags[-1].type if tags else frame.type
     if isinstance(layer, ARP) and last_type == 0x0806:
         layers.add("arp")
-        key.update(arp_opcode=layer.op, arp_sha=mac(layer.hwsrc), arp_tha=mac(layer.hwdst),
-                   ipv4_src=address(socket.AF_INET, layer.psrc), ipv4_dst=address(socket.AF_INET, layer.pdst))
+        key.update(
+            arp_opcode=layer.op,
+            arp_sha=mac(layer.hwsrc),
+            arp_tha=mac(layer.hwdst),
+            ipv4_src=address(socket.AF_INET, layer.psrc),
+            ipv4_dst=address(socket.AF_INET, layer.pdst),
+        )
     elif isinstance(layer, IP):
         layers.add("ipv4")
-        key.update(ip_tos=layer.tos, ip_ttl=layer.ttl, ip_proto=layer.proto, ip_fragment=int(layer.flags) << 13 | layer.frag,
-                   ipv4_src=address(socket.AF_INET, layer.src), ipv4_dst=address(socket.AF_INET, layer.dst))
+        key.update(
+            ip_tos=layer.tos,
+            ip_ttl=layer.ttl,
+            ip_proto=layer.proto,
+            ip_fragment=int(layer.flags) << 13 | layer.frag,
+            ipv4_src=address(socket.AF_INET, layer.src),
+            ipv4_dst=address(socket.AF_INET, layer.dst),
+        )
         if layer.frag or "MF" in layer.flags:
             layers.add("fragment")
         if not layer.frag:
             l4_of(layer.payload, key, layers)
     elif isinstance(layer, IPv6):
         layers.add("ipv6")
-        key.update(ip_tos=layer.tc, ip_ttl=layer.hlim, ipv6_next=layer.nh, ipv6_flow=layer.fl,
-                   ipv6_src=address(socket.AF_INET6, layer.src), ipv6_dst=address(socket.AF_INET6, layer.dst))
+        key.update(
+            ip_tos=layer.tc,
+            ip_ttl=layer.hlim,
+            ipv6_next=layer.nh,
+            ipv6_flow=layer.fl,
+            ipv6_src=address(socket.AF_INET6, layer.src),
+            ipv6_dst=address(socket.AF_INET6, layer.dst),
+        )
         offset = 0
         proto, layer = layer.nh, layer.payload
         while isinstance(layer, EXTENSIONS):
@@ -225,6 +311,7 @@ def setter(find, field, value):
     def change(frame):
         setattr(find(frame), field, value)
         return frame
+
     return change
 
 
@@ -251,6 +338,7 @@ def push(kind):
             new.type = own_type
         del frame.type
         return frame / new / inner
+
     return change
 
 
@@ -280,6 +368,7 @@ def set_ttl(value):
         layer = l3_of(frame, IP, IPv6)
         setattr(layer, "ttl" if isinstance(layer, IP) else "hlim", value)
         return frame
+
     return change
 
 

@@ -56,16 +56,47 @@ STEPS = [
     ("destination", "before", "journal destination done"),
     ("source", "before", "journal source done"),
 ]
-FURTHER = [(side, when, point) for side, point in (
-    ("source", "source record"), ("source", "source guard-rules"), ("source", "source pass-on"), ("source", "source seal-epoch"),
-    ("source", "source send-barrier"), ("source", "source send-last-barrier"), ("source", "source send-done"), ("source", "source report-done"),
-    ("source", "source send-offer"), ("source", "source send-handover"), ("source", "source park"), ("source", "journal source done"),
-    ("destination", "destination record"), ("destination", "destination send-prepared"), ("destination", "destination announce"),
-    ("destination", "destination enter"), ("destination", "destination send-barrier-ack"), ("destination", "destination close-window"),
-    ("destination", "destination send-done-ack"), ("destination", "destination report-done"), ("destination", "journal destination done"),
-    ("destination", "destination keep-handover"), ("destination", "journal destination active")) for when in ("before", "after")]
-FORBIDDEN = {11: ("vm", "na", 53), 12: ("vm", "nb", 53), 13: ("nb", "vm", 5353), 14: ("na", "vm", 5353)}  # by RULES of move_hosts
-PERMITTED = {1: ("vm", "na", 7000), 2: ("vm", "nb", 7000), 3: ("na", "vm", 7000), 4: ("nb", "vm", 7000)}
+FURTHER = [
+    (side, when, point)
+    for side, point in (
+        ("source", "source record"),
+        ("source", "source guard-rules"),
+        ("source", "source pass-on"),
+        ("source", "source seal-epoch"),
+        ("source", "source send-barrier"),
+        ("source", "source send-last-barrier"),
+        ("source", "source send-done"),
+        ("source", "source report-done"),
+        ("source", "source send-offer"),
+        ("source", "source send-handover"),
+        ("source", "source park"),
+        ("source", "journal source done"),
+        ("destination", "destination record"),
+        ("destination", "destination send-prepared"),
+        ("destination", "destination announce"),
+        ("destination", "destination enter"),
+        ("destination", "destination send-barrier-ack"),
+        ("destination", "destination close-window"),
+        ("destination", "destination send-done-ack"),
+        ("destination", "destination report-done"),
+        ("destination", "journal destination done"),
+        ("destination", "destination keep-handover"),
+        ("destination", "journal destination active"),
+    )
+    for when in ("before", "after")
+]
+FORBIDDEN = {
+    11: ("vm", "na", 53),
+    12: ("vm", "nb", 53),
+    13: ("nb", "vm", 5353),
+    14: ("na", "vm", 5353),
+}  # by RULES of move_hosts
+PERMITTED = {
+    1: ("vm", "na", 7000),
+    2: ("vm", "nb", 7000),
+    3: ("na", "vm", 7000),
+    4: ("nb", "vm", 7000),
+}
 
 
 class KernelFabric:
@@ -81,12 +112,36 @@ class KernelFabric:
     def __enter__(self):
         def ip(*words):
             subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
         try:
             ip("netns", "add", self.namespace)
-            ip("-n", self.namespace, "link", "add", "bridge", "type", "bridge", "mcast_snooping", "0")
+            ip(
+                "-n",
+                self.namespace,
+                "link",
+                "add",
+                "bridge",
+                "type",
+                "bridge",
+                "mcast_snooping",
+                "0",
+            )
             ip("-n", self.namespace, "link", "set", "dev", "bridge", "up")
             for host, interface in self.interfaces.items():
-                ip("link", "add", interface, "index", str(self.indexes[host]), "type", "veth", "peer", "name", host, "netns", self.namespace)
+                ip(
+                    "link",
+                    "add",
+                    interface,
+                    "index",
+                    str(self.indexes[host]),
+                    "type",
+                    "veth",
+                    "peer",
+                    "name",
+                    host,
+                    "netns",
+                    self.namespace,
+                )
                 ip("-n", self.namespace, "link", "set", "dev", host, "master", "bridge", "up")
                 ip("link", "set", "dev", interface, "addrgenmode", "none", "up")
         except subprocess.CalledProcessError as error:
@@ -104,8 +159,21 @@ class KernelFabric:
 class CrashHosts(Hosts):
     def plug(self):
         for name, at in (("na", "a"), ("nb", "b"), ("vm", "a")):
-            self.vms.open(name if name in PEERS else f"{name}-{at}", path=f"{self.folder}/{name}-net0-{at}.sock", mac=mac(NUMBERS[name]), tso=0, csum=0)
-        self.vms.open("vm-b", path=f"{self.folder}/vm-net0-b.sock", mac=mac(NUMBERS["vm"]), incoming=True, tso=0, csum=0)
+            self.vms.open(
+                name if name in PEERS else f"{name}-{at}",
+                path=f"{self.folder}/{name}-net0-{at}.sock",
+                mac=mac(NUMBERS[name]),
+                tso=0,
+                csum=0,
+            )
+        self.vms.open(
+            "vm-b",
+            path=f"{self.folder}/vm-net0-b.sock",
+            mac=mac(NUMBERS["vm"]),
+            incoming=True,
+            tso=0,
+            csum=0,
+        )
         self.vms.wait(["na", "nb", "vm-a"], 30000)
         self.vms.sink(["na", "nb", "vm-a"])
 
@@ -121,8 +189,16 @@ class Crashes:
         self.recoveries = []  # (seconds, what)
         self.digest = self.rpc("a").call("migration.export", vm="vm")["digest"]
         for number, (source, to, port) in {**FORBIDDEN, **PERMITTED}.items():
-            net.vms.stream(number, source=net.device(source), dst=mac(NUMBERS[to]), pps=200, seconds=3000, dport=port,
-                           sip=f"10.0.0.{NUMBERS[source]}", dip=f"10.0.0.{NUMBERS[to]}")
+            net.vms.stream(
+                number,
+                source=net.device(source),
+                dst=mac(NUMBERS[to]),
+                pps=200,
+                seconds=3000,
+                dport=port,
+                sip=f"10.0.0.{NUMBERS[source]}",
+                dip=f"10.0.0.{NUMBERS[to]}",
+            )
 
     def rpc(self, host):
         return self.net.switches[host].rpc
@@ -172,16 +248,25 @@ class Crashes:
         victim = source if side == "source" else destination
         if faults:
             if net.switches[victim].stop() != 0:
-                raise Violation(f"host {victim} did not end well: {net.switches[victim].log()[-2000:]}")
+                raise Violation(
+                    f"host {victim} did not end well: {net.switches[victim].log()[-2000:]}"
+                )
             self.start(victim, faults)
-            net.vms.wait([*(n for n, at in (("na", "a"), ("nb", "b")) if at == victim), net.device("vm")], 10000)
+            net.vms.wait(
+                [*(n for n, at in (("na", "a"), ("nb", "b")) if at == victim), net.device("vm")],
+                10000,
+            )
         deadline = None if kill_after_s is None else time.monotonic() + kill_after_s
         self.move(source, destination, victim, deadline)
         if deadline is not None and not self.dead(victim):
             time.sleep(max(0.0, deadline - time.monotonic()))
             net.switches[victim].process.kill()
         with contextlib.suppress(AssertionError):
-            wait_for(lambda: self.dead(victim) or self.finished(), 8, "the fault point is reached or the move is over")
+            wait_for(
+                lambda: self.dead(victim) or self.finished(),
+                8,
+                "the fault point is reached or the move is over",
+            )
         if not self.dead(victim):
             self.settle()
             return None
@@ -204,7 +289,11 @@ class Crashes:
 
         try:
             self.rpc(source).call("migrate.start", vm="vm", peer=f"host-{destination}")
-            wait_for(lambda: on_time() or self.moves(source)[-1]["state"] in ("prepared", *OVER), 10, "prepared")
+            wait_for(
+                lambda: on_time() or self.moves(source)[-1]["state"] in ("prepared", *OVER),
+                10,
+                "prepared",
+            )
             if on_time() or self.moves(source)[-1]["state"] != "prepared":
                 return
         except RpcError:
@@ -235,7 +324,12 @@ class Crashes:
 
     def finished(self):
         try:
-            return all(move["state"] in OVER for host in "ab" if not self.dead(host) for move in self.moves(host))
+            return all(
+                move["state"] in OVER
+                for host in "ab"
+                if not self.dead(host)
+                for move in self.moves(host)
+            )
         except RpcError:
             raise
         except TestbedError:
@@ -247,12 +341,22 @@ class Crashes:
         net.vms.wait(["na", "nb", net.device("vm")], 10000)
 
         def settled():
-            going = [(host, move) for host in "ab" for move in self.moves(host) if move["state"] not in OVER]
+            going = [
+                (host, move)
+                for host in "ab"
+                for move in self.moves(host)
+                if move["state"] not in OVER
+            ]
             for host, move in going:
-                if move["role"] == "source" and move["state"] == "prepared" and net.place["vm"] == host:
+                if (
+                    move["role"] == "source"
+                    and move["state"] == "prepared"
+                    and net.place["vm"] == host
+                ):
                     with contextlib.suppress(RpcError):
                         self.rpc(host).call("migrate.cancel", vm="vm")
             return not going
+
         try:
             wait_for(settled, 15, "both hosts know how the move ended")
         except AssertionError as error:
@@ -267,7 +371,9 @@ class Crashes:
         seconds, what = recovery(net.switches[victim].log()[log_from:])
         self.recoveries.append((seconds, what))
         if seconds > RECOVERY_LIMIT_S:
-            wrong.append(f"{seconds:.2f} s from EAL being up to: {what}\n{net.switches[victim].log()[log_from:]}")
+            wrong.append(
+                f"{seconds:.2f} s from EAL being up to: {what}\n{net.switches[victim].log()[log_from:]}"
+            )
         if wrong:
             raise Violation("; ".join(wrong))
 
@@ -277,15 +383,29 @@ class Crashes:
         there = "b" if here == "a" else "a"
         wrong = []
         for host in "ab":
-            found = next((e for e in self.rpc(host).call("show.endpoints")["endpoints"] if e["name"] == "vm/net0"), None)
+            found = next(
+                (
+                    e
+                    for e in self.rpc(host).call("show.endpoints")["endpoints"]
+                    if e["name"] == "vm/net0"
+                ),
+                None,
+            )
             local = found is not None and found["location"].startswith("port ")
             if local != (host == here):
                 wrong.append(f"host {host} has the VM as {found}, and it runs at host {here}")
-            if host == there and found is not None and (found["location"] != "uplink physnet1" or any(found["rules"].values())):
+            if (
+                host == there
+                and found is not None
+                and (found["location"] != "uplink physnet1" or any(found["rules"].values()))
+            ):
                 wrong.append(f"host {host} still has {found}")
             if unpoliced := self.rpc(host).call("show.drops")["unpoliced_packets"]:
                 wrong.append(f"{unpoliced} unpoliced packets at host {host}")
-        if any(port["name"] == "vm/net0" for port in self.rpc(there).call("show.port.summary", port="all")["ports"]):
+        if any(
+            port["name"] == "vm/net0"
+            for port in self.rpc(there).call("show.port.summary", port="all")["ports"]
+        ):
             wrong.append(f"host {there} still has its port")
         digest = self.rpc(here).call("migration.export", vm="vm")["digest"]
         if digest != self.digest:
@@ -293,17 +413,36 @@ class Crashes:
         return wrong
 
     def received(self, table):
-        return {number: self.net.vms.stats(self.net.device(to))["streams"].get(str(number), {}).get("received", 0) for number, (_, to, _) in table.items()}
+        return {
+            number: self.net.vms.stats(self.net.device(to))["streams"]
+            .get(str(number), {})
+            .get("received", 0)
+            for number, (_, to, _) in table.items()
+        }
 
     def traffic(self):
         """What is permitted flows again (within two seconds), what is forbidden has never come."""
         before = self.received(PERMITTED)
         try:
-            wait_for(lambda: all(now >= before[number] + 10 for number, now in self.received(PERMITTED).items()), 2, "traffic")
+            wait_for(
+                lambda: all(
+                    now >= before[number] + 10 for number, now in self.received(PERMITTED).items()
+                ),
+                2,
+                "traffic",
+            )
         except AssertionError:
             now = self.received(PERMITTED)
-            return [f"{source} -> {to}: {now[number] - before[number]} packets in two seconds" for number, (source, to, _) in PERMITTED.items() if now[number] < before[number] + 10]
-        return [f"{count} forbidden packets {FORBIDDEN[number]} arrived" for number, count in self.received(FORBIDDEN).items() if count]
+            return [
+                f"{source} -> {to}: {now[number] - before[number]} packets in two seconds"
+                for number, (source, to, _) in PERMITTED.items()
+                if now[number] < before[number] + 10
+            ]
+        return [
+            f"{count} forbidden packets {FORBIDDEN[number]} arrived"
+            for number, count in self.received(FORBIDDEN).items()
+            if count
+        ]
 
 
 def recovery(log):
@@ -311,13 +450,17 @@ def recovery(log):
     up = ready = None
     for line in log.splitlines():
         try:
-            at = datetime.datetime.strptime(line.split(" ", 1)[0], "%Y-%m-%dT%H:%M:%S.%f").timestamp()
+            at = datetime.datetime.strptime(
+                line.split(" ", 1)[0], "%Y-%m-%dT%H:%M:%S.%f"
+            ).timestamp()
         except ValueError:
             continue
         what = line.split(" ", 2)[2]
         if up is None:
             up = at if what == "EAL is up" else None
-        elif what.startswith("move ") and (any(f"-> {state} on" in what for state in DECIDED) or "after a restart" in what):
+        elif what.startswith("move ") and (
+            any(f"-> {state} on" in what for state in DECIDED) or "after a restart" in what
+        ):
             return at - up, what
         elif what.startswith("ready: "):
             ready = at - up, what
@@ -328,7 +471,15 @@ def recovery(log):
 
 @contextlib.contextmanager
 def crashes(godwitd, seed):
-    more = {"state": {"directory": "FOLDER/state-HOST"}, "memory": {"hugepages": False, "socket_mb": 192, "file_prefix": f"godwit-crash-{time.monotonic_ns()}-HOST", "mbufs": 16384}}
+    more = {
+        "state": {"directory": "FOLDER/state-HOST"},
+        "memory": {
+            "hugepages": False,
+            "socket_mb": 192,
+            "file_prefix": f"godwit-crash-{time.monotonic_ns()}-HOST",
+            "mbufs": 16384,
+        },
+    }
     with hosts(godwitd, more=more, fabric=KernelFabric, kind=CrashHosts) as net:
         yield Crashes(net, seed)
 
@@ -346,10 +497,17 @@ class Campaign:
         """What it is called, and the arguments of a cycle: first each point once, then these and random times by chance."""
         self.tried += 1
         if self.tried <= len(self.points) or self.points_only or self.plan.random() < 0.5:
-            side, when, point = self.points[self.tried - 1] if self.tried <= len(self.points) else self.plan.choice(self.points)
+            side, when, point = (
+                self.points[self.tried - 1]
+                if self.tried <= len(self.points)
+                else self.plan.choice(self.points)
+            )
             return f"{when} {point}", {"side": side, "faults": [{when: point}]}
         side, after_s = self.plan.choice(["source", "destination"]), self.plan.uniform(0, 1.8)
-        return f"{side} {after_s * 1000:.0f} ms after the start", {"side": side, "kill_after_s": after_s}
+        return f"{side} {after_s * 1000:.0f} ms after the start", {
+            "side": side,
+            "kill_after_s": after_s,
+        }
 
     def violated(self, what, error):
         self.violations.append(f"{what}: {error}")
@@ -385,21 +543,29 @@ class Campaign:
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Kills switches in the middle of moves, and looks at what is there when they are back.")
+    parser = argparse.ArgumentParser(
+        description="Kills switches in the middle of moves, and looks at what is there when they are back."
+    )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--point", help="only this one, as `after destination publish`")
     options = parser.parse_args()
     campaign = Campaign(options.kills, options.seed, options.point)
     if not campaign.points:
-        parser.error(f"no such point; one of {[f'{when} {point}' for _, when, point in STEPS + FURTHER]}")
+        parser.error(
+            f"no such point; one of {[f'{when} {point}' for _, when, point in STEPS + FURTHER]}"
+        )
     began = time.monotonic()
     while campaign.done < options.kills and len(campaign.violations) < 50:
         campaign.run()
     times = sorted(seconds for seconds, _ in campaign.recoveries) or [0.0]
     unreached = sorted(set(campaign.unreached))
-    print(f"{time.monotonic() - began:.0f} s; {len(unreached)} points were not reached: {unreached}")
-    print(f"recovery: median {times[len(times) // 2] * 1000:.0f} ms, 99 % {times[int(len(times) * 0.99)] * 1000:.0f} ms, longest {times[-1] * 1000:.0f} ms")
+    print(
+        f"{time.monotonic() - began:.0f} s; {len(unreached)} points were not reached: {unreached}"
+    )
+    print(
+        f"recovery: median {times[len(times) // 2] * 1000:.0f} ms, 99 % {times[int(len(times) * 0.99)] * 1000:.0f} ms, longest {times[-1] * 1000:.0f} ms"
+    )
     for violation in campaign.violations:
         print(f"VIOLATION {violation}")
     print(f"{campaign.done} kills, {len(campaign.violations)} violations")

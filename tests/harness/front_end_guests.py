@@ -29,7 +29,9 @@ NEEDS_CSUM = 1  # virtio-net header flag
 
 def free_hugepages():
     with open("/proc/meminfo") as meminfo:
-        return next((int(line.split()[1]) for line in meminfo if line.startswith("HugePages_Free")), 0)
+        return next(
+            (int(line.split()[1]) for line in meminfo if line.startswith("HugePages_Free")), 0
+        )
 
 
 def mac(number):
@@ -50,7 +52,10 @@ def finished(frame):
     """The bytes of a ReceivedFrame, with the checksum that its virtio-net header leaves to the guest."""
     data = bytearray(frame.data)
     if frame.header["flags"] & NEEDS_CSUM:
-        start, at = frame.header["csum_start"], frame.header["csum_start"] + frame.header["csum_offset"]
+        start, at = (
+            frame.header["csum_start"],
+            frame.header["csum_start"] + frame.header["csum_offset"],
+        )
         struct.pack_into("!H", data, at, ones_sum(bytes(data[start:])) or 0xFFFF)
     return bytes(data)
 
@@ -99,7 +104,11 @@ class Network:
 
     def dropped_since(self, before):
         """What was dropped since drops() said `before`, without zeroes."""
-        return {reason: n - before.get(reason, 0) for reason, n in self.drops().items() if n != before.get(reason, 0)}
+        return {
+            reason: n - before.get(reason, 0)
+            for reason, n in self.drops().items()
+            if n != before.get(reason, 0)
+        }
 
     def port(self, name):
         """Counters of a port by its endpoint's name."""
@@ -112,17 +121,23 @@ class Network:
 
     def mark(self, sender, receivers):
         """What exchange() needs: markers of `sender` go to `receivers`."""
-        outputs = " / ".join(f"represented_port ethdev_port_id {receiver}/net0" for receiver in receivers)
-        self.create(f"{sender}/net0 ingress priority 0 pattern eth type is {MARKER_TYPE:#x} / end actions {outputs} / end")
+        outputs = " / ".join(
+            f"represented_port ethdev_port_id {receiver}/net0" for receiver in receivers
+        )
+        self.create(
+            f"{sender}/net0 ingress priority 0 pattern eth type is {MARKER_TYPE:#x} / end actions {outputs} / end"
+        )
         self._receivers[sender] = receivers
 
     def exchange_all(self, sender, frames, **options):
         """Sends frames and then a marker; {receiver: [ReceivedFrame before the marker]}."""
         source = bytes.fromhex(mac(self.guests[sender]["number"]).replace(":", ""))
-        marker = b"\xff" * 6 + source + struct.pack("!HQ", MARKER_TYPE, next(self._numbers)) + bytes(40)
+        marker = (
+            b"\xff" * 6 + source + struct.pack("!HQ", MARKER_TYPE, next(self._numbers)) + bytes(40)
+        )
         frames = [bytes(frame) for frame in frames]
         for at in range(0, len(frames), 32):
-            part = frames[at:at + 32]
+            part = frames[at : at + 32]
             assert self.vms.send(sender, part, **options) == len(part)
         self.vms.send(sender, marker)
         return {receiver: self._until(receiver, marker) for receiver in self._receivers[sender]}
@@ -138,8 +153,10 @@ class Network:
                 if frame.data == marker:
                     return got
                 got.append(frame)
-        raise AssertionError(f"{receiver} got no marker in {MARKER_TIMEOUT_S} s; before it came {[f.data.hex() for f in got]}; "
-                             f"drops {self.drops()}")
+        raise AssertionError(
+            f"{receiver} got no marker in {MARKER_TIMEOUT_S} s; before it came {[f.data.hex() for f in got]}; "
+            f"drops {self.drops()}"
+        )
 
 
 def wait_for(condition, timeout_s, what):
@@ -158,19 +175,45 @@ def network(godwitd, guests, **config):
     endpoints = []
     for number, (name, guest) in enumerate(guests.items(), 1):
         guest.setdefault("number", number)
-        endpoints.append({"name": f"{name}/net0", "vhost": {"socket": str(folder / f"{name}.sock")}, "macs": [mac(guest["number"])]}
-                         | guest.get("endpoint", {}))
-    switch = Switch(godwitd, folder, "host-t", {"endpoints": endpoints + config.pop("more_endpoints", [])} | config)
+        endpoints.append(
+            {
+                "name": f"{name}/net0",
+                "vhost": {"socket": str(folder / f"{name}.sock")},
+                "macs": [mac(guest["number"])],
+            }
+            | guest.get("endpoint", {})
+        )
+    switch = Switch(
+        godwitd,
+        folder,
+        "host-t",
+        {"endpoints": endpoints + config.pop("more_endpoints", [])} | config,
+    )
     try:
-        with Frontend(executable=str(BUILD / "tests" / "tools" / "vhost_frontend" / "vhost-frontend")) as vms:
+        with Frontend(
+            executable=str(BUILD / "tests" / "tools" / "vhost_frontend" / "vhost-frontend")
+        ) as vms:
             switch.start()
-            here = [name for name, guest in guests.items() if guest.get("nic") is not None or "nic" not in guest]
+            here = [
+                name
+                for name, guest in guests.items()
+                if guest.get("nic") is not None or "nic" not in guest
+            ]
             for name in here:
-                vms.open(name, path=str(folder / f"{name}.sock"), mac=mac(guests[name]["number"]), **guests[name].get("nic", {}))
+                vms.open(
+                    name,
+                    path=str(folder / f"{name}.sock"),
+                    mac=mac(guests[name]["number"]),
+                    **guests[name].get("nic", {}),
+                )
             vms.wait("all", 20000)
             yield Network(switch, vms, guests)
-            assert switch.process.poll() is None, f"the daemon ended with {switch.process.returncode}:\n{switch.log()}"
-            code = switch.stop()  # before its guests, so that a connection that breaks in the middle is the daemon's fault
+            assert (
+                switch.process.poll() is None
+            ), f"the daemon ended with {switch.process.returncode}:\n{switch.log()}"
+            code = (
+                switch.stop()
+            )  # before its guests, so that a connection that breaks in the middle is the daemon's fault
         assert code == 0, f"exit code {code}:\n{switch.log()}"
         for bad in ("[error]", " error ", "ERROR: ", "buffers were lost"):
             assert bad not in switch.log(), f"in the log:\n{switch.log()}"

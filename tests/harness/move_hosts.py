@@ -26,7 +26,12 @@ from learning_switch.fabric import Fabric
 from front_end_guests import BYSTANDER_RING, mac, wait_for
 from vhost_frontend.frontend import Frontend
 
-MOVERS = {"vm": ("vm",), "tag": ("tag",), "duo": ("duo0", "duo1"), "pal": ("pal",)}  # NICs by VM; `tag` is on VLANS, the others are untagged
+MOVERS = {
+    "vm": ("vm",),
+    "tag": ("tag",),
+    "duo": ("duo0", "duo1"),
+    "pal": ("pal",),
+}  # NICs by VM; `tag` is on VLANS, the others are untagged
 NUMBERS = {"na": 1, "nb": 2, "nc": 3, "vm": 4, "tag": 5, "duo0": 6, "duo1": 7, "pal": 8}  # of NICs
 VM_OF = {nic: vm for vm, nics in MOVERS.items() for nic in nics}
 PEERS = ("na", "nb", "nc")
@@ -59,7 +64,13 @@ def hurry(pid):
 
 class Hosts:
     def __init__(self, godwitd, folder, vms, fabric, migration, ring, movers, more=None):
-        self.folder, self.vms, self.fabric, self.ring, self.movers = folder, vms, fabric, ring, movers
+        self.folder, self.vms, self.fabric, self.ring, self.movers = (
+            folder,
+            vms,
+            fabric,
+            ring,
+            movers,
+        )
         self.place = {vm: "a" for vm in movers}
         self.numbers = itertools.count(1)  # of streams: sinks know them apart for ever
         self.nics = [nic for vm in movers for nic in MOVERS[vm]]  # that move
@@ -75,18 +86,40 @@ class Hosts:
 
     def _switch(self, godwitd, name, peer, here, away):
         def endpoint(one):
-            return {"name": endpoint_of(one), "macs": [mac(NUMBERS[one])]} | ({"vlans": list(VLANS)} if one == "tag" else {"ips": [f"10.0.0.{NUMBERS[one]}"]})
+            return {"name": endpoint_of(one), "macs": [mac(NUMBERS[one])]} | (
+                {"vlans": list(VLANS)} if one == "tag" else {"ips": [f"10.0.0.{NUMBERS[one]}"]}
+            )
+
         local = [endpoint(one) | {"vhost": {"socket": self.socket(one, name)}} for one in here]
         cpus = sorted(os.sched_getaffinity(0))
         config = {
             "uplinks": [{"name": "physnet1", "devargs": self.fabric.devargs(name)}],
             "endpoints": local + [endpoint(one) | {"location": "uplink:physnet1"} for one in away],
-            "rules": [rule.format(nic=endpoint_of(nic)) for nic in self.nics for rule in RULES] if name == "a" else None,
-            "workers": {"cpus": [cpus[0 if name == "a" else -1]], "idle": {"spin_us": 0, "max_sleep_us": 1000, "poll_us": 50}},
-            "memory": {"hugepages": False, "socket_mb": 1024, "file_prefix": f"godwit-moves-{os.getpid()}-{name}", "mbufs": 131072},
-            "migration": {"listen": f"127.0.0.1:{self._ports[name]}", "peers": {f"host-{peer}": f"127.0.0.1:{self._ports[peer]}"},
-                          "vhost_template": f"{self.folder}/{{vm}}-{{nic}}-{name}.sock"} | (self._migration(name) if callable(self._migration) else self._migration),
-        } | {key: yaml.safe_load(yaml.safe_dump(value).replace("HOST", name).replace("FOLDER", str(self.folder))) for key, value in self._more.items()}
+            "rules": [rule.format(nic=endpoint_of(nic)) for nic in self.nics for rule in RULES]
+            if name == "a"
+            else None,
+            "workers": {
+                "cpus": [cpus[0 if name == "a" else -1]],
+                "idle": {"spin_us": 0, "max_sleep_us": 1000, "poll_us": 50},
+            },
+            "memory": {
+                "hugepages": False,
+                "socket_mb": 1024,
+                "file_prefix": f"godwit-moves-{os.getpid()}-{name}",
+                "mbufs": 131072,
+            },
+            "migration": {
+                "listen": f"127.0.0.1:{self._ports[name]}",
+                "peers": {f"host-{peer}": f"127.0.0.1:{self._ports[peer]}"},
+                "vhost_template": f"{self.folder}/{{vm}}-{{nic}}-{name}.sock",
+            }
+            | (self._migration(name) if callable(self._migration) else self._migration),
+        } | {
+            key: yaml.safe_load(
+                yaml.safe_dump(value).replace("HOST", name).replace("FOLDER", str(self.folder))
+            )
+            for key, value in self._more.items()
+        }
         return Switch(godwitd, self.folder, f"host-{name}", config).start()
 
     def plug(self):
@@ -96,9 +129,17 @@ class Hosts:
             self.vms.open(nic, path=self.socket(nic, at), mac=mac(NUMBERS[nic]), **peers)
         self.vms.open("nc", path=self.fabric.guest_socket("nc"), mac=mac(NUMBERS["nc"]), **peers)
         for nic in self.nics:
-            self.vms.open(self.device(nic), path=self.socket(nic, "a"), mac=mac(NUMBERS[nic]), **options)
+            self.vms.open(
+                self.device(nic), path=self.socket(nic, "a"), mac=mac(NUMBERS[nic]), **options
+            )
         for nic in self.nics:
-            self.vms.open(f"{nic}-b", path=self.socket(nic, "b"), mac=mac(NUMBERS[nic]), incoming=True, **options)
+            self.vms.open(
+                f"{nic}-b",
+                path=self.socket(nic, "b"),
+                mac=mac(NUMBERS[nic]),
+                incoming=True,
+                **options,
+            )
         self.vms.wait(self.devices(), 30000)
         self.vms.sink(self.devices())
 
@@ -109,10 +150,14 @@ class Hosts:
         return [self.device(nic) for nic in (*PEERS, *self.nics)]
 
     def drops(self):
-        return {name: switch.rpc.call("show.drops")["drops"] for name, switch in self.switches.items()}
+        return {
+            name: switch.rpc.call("show.drops")["drops"] for name, switch in self.switches.items()
+        }
 
     def unpoliced(self):
-        return sum(switch.rpc.call("show.drops")["unpoliced_packets"] for switch in self.switches.values())
+        return sum(
+            switch.rpc.call("show.drops")["unpoliced_packets"] for switch in self.switches.values()
+        )
 
     def other(self, vm):
         return "b" if self.place[vm] == "a" else "a"
@@ -142,15 +187,33 @@ class Hosts:
         for vm, move in started:
             destination, source = self.place[vm], self.other(vm)
             wait_for(lambda: self.status(source, move)["state"] in ("done", "aborted"), 20, "done")
-            wait_for(lambda: self.status(destination, move)["state"] in ("done", "aborted"), 10, "done there")
-            ended.append({"source": self.status(source, move), "destination": self.status(destination, move), "qemu": qemu,
-                          "steps": self.switches[source].data(f"migrate show {move}")["steps"]})
+            wait_for(
+                lambda: self.status(destination, move)["state"] in ("done", "aborted"),
+                10,
+                "done there",
+            )
+            ended.append(
+                {
+                    "source": self.status(source, move),
+                    "destination": self.status(destination, move),
+                    "qemu": qemu,
+                    "steps": self.switches[source].data(f"migrate show {move}")["steps"],
+                }
+            )
         return ended
 
     def _carry(self, nics, targets, pause_ms, mode):
         if len(nics) == 1:
-            qemu = self.vms.migrate(self.device(nics[0]), on=targets[nics[0]], mode=mode, precopy_ms=20, pause_ms=pause_ms)
-            assert qemu.get("pages_missed", 0) == 0, f"pages that were written and are not in the dirty log: {qemu}"
+            qemu = self.vms.migrate(
+                self.device(nics[0]),
+                on=targets[nics[0]],
+                mode=mode,
+                precopy_ms=20,
+                pause_ms=pause_ms,
+            )
+            assert (
+                qemu.get("pages_missed", 0) == 0
+            ), f"pages that were written and are not in the dirty log: {qemu}"
             return qemu
         for nic in nics:
             self.vms.log(self.device(nic), "on")
@@ -158,26 +221,38 @@ class Hosts:
         qemu = self.vms.stop([self.device(nic) for nic in nics])
         self.vms.run(pause_ms)
         for nic in nics:
-            qemu["running_ns"] = self.vms.resume(self.device(nic), on=targets[nic], mode=mode)["running_ns"]
+            qemu["running_ns"] = self.vms.resume(self.device(nic), on=targets[nic], mode=mode)[
+                "running_ns"
+            ]
             missed = self.vms.info(targets[nic])["pages_missed"]
-            assert missed == 0, f"{missed} pages of {nic} that were written and are not in the dirty log"
+            assert (
+                missed == 0
+            ), f"{missed} pages of {nic} that were written and are not in the dirty log"
         return qemu
 
     def status(self, host, move):
-        return next(status for status in reversed(self.switches[host].rpc.call("migrate.status")["moves"]) if status["id"] == move)
+        return next(
+            status
+            for status in reversed(self.switches[host].rpc.call("migrate.status")["moves"])
+            if status["id"] == move
+        )
 
 
 @contextlib.contextmanager
 def hosts(godwitd, migration=None, ring=1024, movers=("vm",), more=None, fabric=None, kind=Hosts):
     """`migration`: more keys of the configuration's section, or what gives them for "a" and "b". `more`: other sections; HOST in
-    them is a or b, FOLDER the run's. `fabric`: another one than the learning switch, made from the folder. The daemons must end well."""
+    them is a or b, FOLDER the run's. `fabric`: another one than the learning switch, made from the folder. The daemons must end well.
+    """
     folder = Path(tempfile.mkdtemp(prefix="gw-"))  # short, so that sockets' paths fit
     net = kind.__new__(kind)
     learning_switch = BUILD / "tests" / "tools" / "learning_switch" / "learning-switch"
     net.switches = {}
     try:
-        with (fabric(folder) if fabric else Fabric(learning_switch, folder, ["a", "b"], ["nc"])) as between, \
-                Frontend(executable=str(BUILD / "tests" / "tools" / "vhost_frontend" / "vhost-frontend")) as vms:
+        with (
+            fabric(folder) if fabric else Fabric(learning_switch, folder, ["a", "b"], ["nc"])
+        ) as between, Frontend(
+            executable=str(BUILD / "tests" / "tools" / "vhost_frontend" / "vhost-frontend")
+        ) as vms:
             if fabric is None:
                 hurry(between.pid)
             hurry(vms.pid)
@@ -203,8 +278,9 @@ def hosts(godwitd, migration=None, ring=1024, movers=("vm",), more=None, fabric=
 @dataclass
 class Flow:
     """A stream of numbered packets and who must get all of it, in order, once."""
+
     source: str
-    to: str              # a name, or "all"
+    to: str  # a name, or "all"
     pps: int
     receivers: tuple
     options: dict = field(default_factory=dict)
@@ -220,10 +296,20 @@ def traffic(vm="vm", pps=10000, vlans=(), broadcast_share=0.1, peers=PEERS):
         for peer in peers:
             flows.append(Flow(vm, peer, unicast, (peer,), options))
             flows.append(Flow(peer, vm, unicast, (vm,), options))
-        flows.append(Flow(vm, "all", max(1, int(per_vlan * broadcast_share)), tuple(peers), options))
+        flows.append(
+            Flow(vm, "all", max(1, int(per_vlan * broadcast_share)), tuple(peers), options)
+        )
         for peer in peers:
             others = tuple(other for other in (*peers, vm) if other != peer)
-            flows.append(Flow(peer, "all", max(1, int(per_vlan * broadcast_share / len(peers))), others, options))
+            flows.append(
+                Flow(
+                    peer,
+                    "all",
+                    max(1, int(per_vlan * broadcast_share / len(peers))),
+                    others,
+                    options,
+                )
+            )
     return flows
 
 
@@ -238,39 +324,86 @@ class Outcome:
             for receiver in flow.receivers:
                 account = net.vms.stats(net.device(receiver))["streams"].get(str(number), {})
                 got = account.get("received", 0)
-                self.rows.append({
-                    "flow": f"{flow.source}->{flow.to}" + (f" vlan {flow.options['vlan']}" if "vlan" in flow.options else ""), "receiver": receiver,
-                    "sent": sent[number], "received": got, "lost": sent[number] - got, "duplicated": account.get("duplicates", 0),
-                    "out_of_order": account.get("out_of_order", 0), "corrupt": account.get("corrupt", 0),
-                    "longest_gap_ms": round(account.get("longest_gap_ns", 0) / 1e6, 1), "missing": account.get("missing", [])})
+                self.rows.append(
+                    {
+                        "flow": f"{flow.source}->{flow.to}"
+                        + (f" vlan {flow.options['vlan']}" if "vlan" in flow.options else ""),
+                        "receiver": receiver,
+                        "sent": sent[number],
+                        "received": got,
+                        "lost": sent[number] - got,
+                        "duplicated": account.get("duplicates", 0),
+                        "out_of_order": account.get("out_of_order", 0),
+                        "corrupt": account.get("corrupt", 0),
+                        "longest_gap_ms": round(account.get("longest_gap_ns", 0) / 1e6, 1),
+                        "missing": account.get("missing", []),
+                    }
+                )
         after = net.drops()
-        self.drops = {host: {k: v - before[host].get(k, 0) for k, v in after[host].items() if v != before[host].get(k, 0)} for host in after}
+        self.drops = {
+            host: {
+                k: v - before[host].get(k, 0)
+                for k, v in after[host].items()
+                if v != before[host].get(k, 0)
+            }
+            for host in after
+        }
         now = net.fabric.stats()
-        self.fabric = {k: now[k] - fabric_before[k] for k in now if isinstance(now[k], int) and now[k] != fabric_before[k]}
-        self.fabric_lost = {p["name"]: n for p, b in zip(now["ports"], fabric_before["ports"])
-                            if (n := sum(p[k] - b[k] for k in ("tx_overflow", "tx_down", "no_copy")))}
+        self.fabric = {
+            k: now[k] - fabric_before[k]
+            for k in now
+            if isinstance(now[k], int) and now[k] != fabric_before[k]
+        }
+        self.fabric_lost = {
+            p["name"]: n
+            for p, b in zip(now["ports"], fabric_before["ports"])
+            if (n := sum(p[k] - b[k] for k in ("tx_overflow", "tx_down", "no_copy")))
+        }
         from_vm = sum(sent[n] for n, f in flows.items() if f.source in VM_OF)
-        to_vm = sum(sent[n] for n, f in flows.items() for receiver in f.receivers if receiver in VM_OF)
+        to_vm = sum(
+            sent[n] for n, f in flows.items() for receiver in f.receivers if receiver in VM_OF
+        )
         self.pps = {"from_vm": round(from_vm / seconds), "to_vm": round(to_vm / seconds)}
 
     def totals(self):
-        sums = {k: sum(row[k] for row in self.rows) for k in ("sent", "received", "lost", "duplicated", "out_of_order", "corrupt")}
-        gaps = [row["longest_gap_ms"] for row in self.rows if not {row["receiver"], row["flow"].split("->")[0]}.isdisjoint(VM_OF)]
+        sums = {
+            k: sum(row[k] for row in self.rows)
+            for k in ("sent", "received", "lost", "duplicated", "out_of_order", "corrupt")
+        }
+        gaps = [
+            row["longest_gap_ms"]
+            for row in self.rows
+            if not {row["receiver"], row["flow"].split("->")[0]}.isdisjoint(VM_OF)
+        ]
         waits = [m["source"].get("blackout_ms") or 0 for m in self.moves]
-        return {"moves": len(self.moves), "seconds": round(self.seconds, 1), "pps": self.pps, **sums, "longest_gap_ms": max(gaps, default=0),
-                "longest_blackout_ms": max(waits, default=0), "redirected": sum(m["source"]["redirected"] for m in self.moves),
-                "drops": self.drops, "fabric_lost": self.fabric_lost}
+        return {
+            "moves": len(self.moves),
+            "seconds": round(self.seconds, 1),
+            "pps": self.pps,
+            **sums,
+            "longest_gap_ms": max(gaps, default=0),
+            "longest_blackout_ms": max(waits, default=0),
+            "redirected": sum(m["source"]["redirected"] for m in self.moves),
+            "drops": self.drops,
+            "fabric_lost": self.fabric_lost,
+        }
 
     def wrong(self):
         """Flows of which something is lost, doubled, out of order or damaged; and moves that failed."""
-        bad = [row for row in self.rows if row["lost"] or row["duplicated"] or row["out_of_order"] or row["corrupt"]]
+        bad = [
+            row
+            for row in self.rows
+            if row["lost"] or row["duplicated"] or row["out_of_order"] or row["corrupt"]
+        ]
         return bad + [m for m in self.moves if m["source"]["error"] or m["destination"]["error"]]
 
     def __str__(self):
         return f"{self.totals()}; fabric {self.fabric}; wrong: {self.wrong()}"
 
 
-def run_moves(net, vm, flows, moves, pause_ms=50, mode="dirty", settle_ms=100, each=None, seconds=3000):
+def run_moves(
+    net, vm, flows, moves, pause_ms=50, mode="dirty", settle_ms=100, each=None, seconds=3000
+):
     """Starts the flows, moves the VM (or VMs, together) so many times, stops the flows, waits for what is on its way."""
     vms = [vm] if isinstance(vm, str) else list(vm)
 
@@ -278,6 +411,7 @@ def run_moves(net, vm, flows, moves, pause_ms=50, mode="dirty", settle_ms=100, e
         for _ in range(moves):
             for moved in net.move_all(vms, pause_ms, mode):
                 yield moved
+
     return run_flows(net, flows, steps(), settle_ms, each, seconds)
 
 
@@ -291,7 +425,14 @@ def run_flows(net, flows, steps, settle_ms=100, each=None, seconds=3000):
     for name in sorted({flow.source for flow in flows}):
         for vlan in vlans:
             number = next(net.numbers)
-            net.vms.stream(number, source=net.device(name), dst=BROADCAST, pps=1000, count=1, **({} if vlan is None else {"vlan": vlan}))
+            net.vms.stream(
+                number,
+                source=net.device(name),
+                dst=BROADCAST,
+                pps=1000,
+                count=1,
+                **({} if vlan is None else {"vlan": vlan}),
+            )
             net.vms.stream_wait(number)
             net.vms.stream_stop(number)
     net.vms.run(200)
@@ -299,8 +440,16 @@ def run_flows(net, flows, steps, settle_ms=100, each=None, seconds=3000):
     flows = {next(net.numbers): flow for flow in flows}
     for number, flow in flows.items():
         to = BROADCAST if flow.to == "all" else mac(NUMBERS[flow.to])
-        net.vms.stream(number, source=net.device(flow.source), dst=to, pps=flow.pps, seconds=seconds,
-                       sip=f"10.0.0.{NUMBERS[flow.source]}", dip=f"10.0.0.{NUMBERS.get(flow.to, 255)}", **flow.options)
+        net.vms.stream(
+            number,
+            source=net.device(flow.source),
+            dst=to,
+            pps=flow.pps,
+            seconds=seconds,
+            sip=f"10.0.0.{NUMBERS[flow.source]}",
+            dip=f"10.0.0.{NUMBERS.get(flow.to, 255)}",
+            **flow.options,
+        )
     net.vms.run(settle_ms)
     done = []
     for moved in steps:

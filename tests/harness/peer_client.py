@@ -52,7 +52,7 @@ def fields(data):
         else:
             if size < 0:
                 size = take()
-            value, at = data[at:at + size], at + size
+            value, at = data[at : at + size], at + size
         out.setdefault(tag >> 3, []).append(value)
     return out
 
@@ -62,7 +62,16 @@ def framed(envelope):
 
 
 def hello(host, low=1, high=2, magic=MAGIC):
-    return framed(field(HELLO, varint(1 << 3 | 5) + struct.pack("<I", magic) + field(2, low) + field(3, high) + field(4, host)))
+    return framed(
+        field(
+            HELLO,
+            varint(1 << 3 | 5)
+            + struct.pack("<I", magic)
+            + field(2, low)
+            + field(3, high)
+            + field(4, host),
+        )
+    )
 
 
 def epoch(counter, host):
@@ -71,7 +80,9 @@ def epoch(counter, host):
 
 def message(vm, move, kind, body=b"", at=None):
     """An Envelope with its epoch `at` = (counter, host)."""
-    return framed(field(1, vm) + field(2, move) + (field(3, epoch(*at)) if at else b"") + field(kind, body))
+    return framed(
+        field(1, vm) + field(2, move) + (field(3, epoch(*at)) if at else b"") + field(kind, body)
+    )
 
 
 def offer(document, move, at):
@@ -90,7 +101,9 @@ def offer(document, move, at):
         body += field(3, one)
     for number, rules in ((4, document["rules"]), (5, document["uplink_rules"])):
         for rule in rules:
-            body += field(number, field(1, rule["owner"]) + field(2, rule["id"]) + field(3, rule["rule"]))
+            body += field(
+                number, field(1, rule["owner"]) + field(2, rule["id"]) + field(3, rule["rule"])
+            )
     for uplink in document["uplinks"]:
         body += field(6, uplink)
     body += field(7, document["digest"])

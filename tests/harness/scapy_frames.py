@@ -6,8 +6,14 @@ logging.getLogger("scapy").setLevel(logging.ERROR)
 
 from scapy.layers.inet import ICMP, IP, TCP, UDP, fragment  # noqa: E402,F401
 from scapy.layers.inet6 import (  # noqa: E402,F401
-    ICMPv6DestUnreach, ICMPv6EchoRequest, IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop,
-    fragment6)
+    ICMPv6DestUnreach,
+    ICMPv6EchoRequest,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    fragment6,
+)
 from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether  # noqa: E402,F401
 from scapy.layers.sctp import SCTP, SCTPChunkData  # noqa: E402,F401
 from scapy.layers.vxlan import VXLAN  # noqa: E402,F401
@@ -29,10 +35,21 @@ UDP6 = ETH / IP6 / UDP(sport=1000, dport=2000) / Raw(LOAD)
 TCP6 = ETH / IP6 / TCP(sport=1000, dport=2000, flags="S") / Raw(LOAD)
 ICMP6 = ETH / IP6 / ICMPv6EchoRequest(id=0x1234, seq=9, data=LOAD)
 ARP4 = ETH / ARP(op=1, hwsrc=VM1, psrc="10.0.0.1", hwdst=VM2, pdst="10.0.0.2")
-VXLAN4 = ETH / IP4 / UDP(sport=1000, dport=4789) / VXLAN(vni=70, flags="Instance") / Ether(src=VM3, dst=VM2) / IP4 / UDP() / Raw(LOAD)
+VXLAN4 = (
+    ETH
+    / IP4
+    / UDP(sport=1000, dport=4789)
+    / VXLAN(vni=70, flags="Instance")
+    / Ether(src=VM3, dst=VM2)
+    / IP4
+    / UDP()
+    / Raw(LOAD)
+)
 TAGGED = ETH / Dot1Q(vlan=5, prio=3) / IP4 / UDP(sport=1000, dport=2000) / Raw(LOAD)
 # 802.1ad outside, 802.1Q inside.
-DOUBLE = ETH / Dot1AD(vlan=5, prio=3) / Dot1Q(vlan=6) / IP4 / UDP(sport=1000, dport=2000) / Raw(LOAD)
+DOUBLE = (
+    ETH / Dot1AD(vlan=5, prio=3) / Dot1Q(vlan=6) / IP4 / UDP(sport=1000, dport=2000) / Raw(LOAD)
+)
 OTHER = Ether(src=VM1, dst=VM2, type=0x88B6) / Raw(LOAD)
 
 

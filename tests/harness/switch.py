@@ -37,25 +37,40 @@ class Switch:
             "host": name,
             "control": {"socket": self.socket_path},
             "workers": {"cpus": [cpus[-1]], "idle": {"spin_us": 0, "max_sleep_us": 1000}},
-            "memory": {"hugepages": False, "socket_mb": 128, "file_prefix": f"godwit-test-{os.getpid()}-{name}", "mbufs": 8192},
+            "memory": {
+                "hugepages": False,
+                "socket_mb": 128,
+                "file_prefix": f"godwit-test-{os.getpid()}-{name}",
+                "mbufs": 8192,
+            },
             "uplinks": [UPLINK],
         } | config
-        self.config_path.write_text(yaml.safe_dump({k: v for k, v in whole.items() if v is not None}, sort_keys=False, width=1000))
+        self.config_path.write_text(
+            yaml.safe_dump(
+                {k: v for k, v in whole.items() if v is not None}, sort_keys=False, width=1000
+            )
+        )
         self.process = None
         self.may_log_errors = False
         self.rpc = RpcClient(self.socket_path)
 
     def spawn(self):
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", self.binary, "--config", self.config_path],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", self.binary, "--config", self.config_path],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
         return self
 
     def start(self):
         self.spawn()
         end = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < end:
-            assert self.process.poll() is None, f"exit code {self.process.returncode} at start:\n{self.log()}"
+            assert (
+                self.process.poll() is None
+            ), f"exit code {self.process.returncode} at start:\n{self.log()}"
             try:
                 if os.path.exists(self.socket_path) and self.rpc.call("version"):
                     return self
@@ -100,11 +115,25 @@ class Switch:
     def picture(self):
         """All that commands can show of the policy, to compare before and after."""
         endpoints = self.data("show endpoints")["endpoints"]
-        return endpoints, [self.text(f"flow list {e['name']}") for e in endpoints], self.text("show port summary all")
+        return (
+            endpoints,
+            [self.text(f"flow list {e['name']}") for e in endpoints],
+            self.text("show port summary all"),
+        )
 
 
-VM1 = {"name": "vm1/net0", "vhost": {"socket": "{folder}/vm1.sock"}, "macs": ["02:00:00:00:00:01"], "ips": ["10.0.0.1"]}
-VM2 = {"name": "vm2/net0", "vhost": {"socket": "{folder}/vm2.sock"}, "macs": ["02:00:00:00:00:02"], "ips": ["10.0.0.2", "fd00::2"]}
+VM1 = {
+    "name": "vm1/net0",
+    "vhost": {"socket": "{folder}/vm1.sock"},
+    "macs": ["02:00:00:00:00:01"],
+    "ips": ["10.0.0.1"],
+}
+VM2 = {
+    "name": "vm2/net0",
+    "vhost": {"socket": "{folder}/vm2.sock"},
+    "macs": ["02:00:00:00:00:02"],
+    "ips": ["10.0.0.2", "fd00::2"],
+}
 VM7 = {"name": "vm7/net0", "macs": ["02:00:00:00:00:07"]}
 RULES = [
     "flow create vm1/net0 ingress pattern eth / ipv4 dst is 10.0.0.2 / end actions represented_port ethdev_port_id vm2/net0 / end",

@@ -59,4 +59,8 @@ def make_switch(godwitd, folder):
 def switch(make_switch, folder):
     """A daemon that runs: two VMs here, one behind the uplink, four rules."""
     endpoints = yaml.safe_load(yaml.safe_dump([VM1, VM2, VM7]).replace("{folder}", str(folder)))
-    return make_switch(endpoints=endpoints, rules=RULES, migration={"vhost_template": f"{folder}/{{vm}}-{{nic}}.sock"}).start()
+    return make_switch(
+        endpoints=endpoints,
+        rules=RULES,
+        migration={"vhost_template": f"{folder}/{{vm}}-{{nic}}.sock"},
+    ).start()

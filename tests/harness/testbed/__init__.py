@@ -18,5 +18,21 @@ from .fabric import Fabric, Host, Namespace
 from .guest import GuestImage, MigrationReport, Nic, Vm, VmSpec
 from .process import Process
 
-__all__ = ["Agent", "AgentTimeout", "Daemon", "Fabric", "GuestImage", "Host", "MigrationReport", "Namespace", "Nic",
-           "Process", "RpcClient", "RpcError", "Testbed", "TestbedError", "Vm", "VmSpec"]
+__all__ = [
+    "Agent",
+    "AgentTimeout",
+    "Daemon",
+    "Fabric",
+    "GuestImage",
+    "Host",
+    "MigrationReport",
+    "Namespace",
+    "Nic",
+    "Process",
+    "RpcClient",
+    "RpcError",
+    "Testbed",
+    "TestbedError",
+    "Vm",
+    "VmSpec",
+]

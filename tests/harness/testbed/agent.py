@@ -63,7 +63,9 @@ class Agent:
             with self._changed:
                 if self._changed.wait_for(lambda: identity in self._answers, timeout=2.0):
                     return self._answers.pop(identity)
-        raise AgentTimeout(f"guest {self.name} does not answer `{verb}`; its console's log: {self._log_path}")
+        raise AgentTimeout(
+            f"guest {self.name} does not answer `{verb}`; its console's log: {self._log_path}"
+        )
 
     def report(self):
         return self.command("report")
@@ -76,9 +78,13 @@ class Agent:
     def wait_for_report(self, condition, timeout_s, what):
         """Waits for a report, of those that come by themselves, that satisfies the condition."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self.latest is not None and condition(self.latest), timeout_s):
-                raise AgentTimeout(f"guest {self.name}: waited {timeout_s:g} s in vain: {what}; "
-                                   f"its console's log: {self._log_path}")
+            if not self._changed.wait_for(
+                lambda: self.latest is not None and condition(self.latest), timeout_s
+            ):
+                raise AgentTimeout(
+                    f"guest {self.name}: waited {timeout_s:g} s in vain: {what}; "
+                    f"its console's log: {self._log_path}"
+                )
             return self.latest
 
     def _write(self, data):
@@ -126,7 +132,7 @@ class Agent:
         if start < 0:
             return
         try:
-            message = json.loads(line[start + len(_PREFIX):])
+            message = json.loads(line[start + len(_PREFIX) :])
         except ValueError:
             return  # torn by a move
         with self._changed:

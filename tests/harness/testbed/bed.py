@@ -40,7 +40,9 @@ class Testbed(contextlib.ExitStack):
         super().__enter__()
         self.directory = tempfile.mkdtemp(prefix=self._PREFIX)
         self.callback(self._remove_directory)
-        self._former_handlers = {number: signal.signal(number, self._on_signal) for number in self._SIGNALS}
+        self._former_handlers = {
+            number: signal.signal(number, self._on_signal) for number in self._SIGNALS
+        }
         return self
 
     def __exit__(self, *exception):

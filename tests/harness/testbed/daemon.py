@@ -90,10 +90,18 @@ class Daemon:
 
     def start(self, timeout_s=30.0):
         """Starts it and waits until it is ready."""
-        self.process = Process(self._bed, f"godwitd-{self.host.name}", [self._binary, "--config", self.config_path],
-                               namespace=self.host.namespace)
-        wait_until(self._ready, timeout_s, f"godwitd on {self.host.name} is not ready; its log is "
-                                           f"{self.process.log_path}", 0.05)
+        self.process = Process(
+            self._bed,
+            f"godwitd-{self.host.name}",
+            [self._binary, "--config", self.config_path],
+            namespace=self.host.namespace,
+        )
+        wait_until(
+            self._ready,
+            timeout_s,
+            f"godwitd on {self.host.name} is not ready; its log is " f"{self.process.log_path}",
+            0.05,
+        )
         return self
 
     def stop(self):

@@ -51,7 +51,14 @@ def _run(arguments, log):
         hugepages = _reserve_hugepages(bed, arguments.setup)
         log("setting up two hosts and the network between them")
         # Emulated guests miss some of what they are to send.
-        scene = TwoHosts(bed, arguments.godwitd, hugepages, _TRANSMIT_RULES, _RECEIVE_RULES, permitted_rate=arguments.udp_rate * 21 // 20)
+        scene = TwoHosts(
+            bed,
+            arguments.godwitd,
+            hugepages,
+            _TRANSMIT_RULES,
+            _RECEIVE_RULES,
+            permitted_rate=arguments.udp_rate * 21 // 20,
+        )
         scene.boot()
         log("all pings are answered; counting begins")
         scene.start_count()
@@ -66,8 +73,15 @@ def _run(arguments, log):
             log(f"move {number + 1}: vm7 to {to}")
             move = scene.move(to)
             if arguments.verbose:
-                log(json.dumps({"gaps_ms": move.gaps_ms, "source": move.source_status,
-                                "destination": move.destination_status}))
+                log(
+                    json.dumps(
+                        {
+                            "gaps_ms": move.gaps_ms,
+                            "source": move.source_status,
+                            "destination": move.destination_status,
+                        }
+                    )
+                )
         counted_s = time.monotonic() - counting_since
         reports = scene.stop_count()
         drops = {name: daemon.rpc.call("show.drops") for name, daemon in scene.daemons.items()}
@@ -77,20 +91,33 @@ def _run(arguments, log):
         for name, daemon in scene.daemons.items():
             code = daemon.stop()
             if code != 0:
-                raise TestbedError(f"godwitd on {name} ended with {code}; its log's end:\n{daemon.process.log_tail()}")
+                raise TestbedError(
+                    f"godwitd on {name} ended with {code}; its log's end:\n{daemon.process.log_tail()}"
+                )
         log("cleaning up")
-        return Results(moves=scene.moves, reports=reports, quiet_gaps_ms=quiet_gaps_ms, drops=drops,
-                       forbidden_before=scene.forbidden_before, counted_s=counted_s,
-                       wanted_rate=arguments.udp_rate, transmit_rules=_TRANSMIT_RULES,
-                       names={vm.spec.ip: name for name, vm in scene.vms.items()})
+        return Results(
+            moves=scene.moves,
+            reports=reports,
+            quiet_gaps_ms=quiet_gaps_ms,
+            drops=drops,
+            forbidden_before=scene.forbidden_before,
+            counted_s=counted_s,
+            wanted_rate=arguments.udp_rate,
+            transmit_rules=_TRANSMIT_RULES,
+            names={vm.spec.ip: name for name, vm in scene.vms.items()},
+        )
 
 
 def _reserve_hugepages(bed, setup):
     """Sees to hugepages and gives them back at the end; False if there are none to be had."""
     record = ["--hugepages-record", bed.path("hugepages.before")]
     quiet = ["--no-packages", "--no-guest"]
-    bed.callback(lambda: subprocess.run([setup, "--restore-hugepages", *record], stdin=subprocess.DEVNULL))
-    done = subprocess.run([setup, *quiet, "--hugepages", str(_HUGEPAGES), *record], stdin=subprocess.DEVNULL)
+    bed.callback(
+        lambda: subprocess.run([setup, "--restore-hugepages", *record], stdin=subprocess.DEVNULL)
+    )
+    done = subprocess.run(
+        [setup, *quiet, "--hugepages", str(_HUGEPAGES), *record], stdin=subprocess.DEVNULL
+    )
     if done.returncode != 0:
         bed.log("going on without hugepages")
     return done.returncode == 0
@@ -108,9 +135,18 @@ def _parse_arguments():
     parser.add_argument("--setup", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="FILE", help="write the figures there as JSON")
     parser.add_argument("--keep-logs", metavar="DIR", help="keep logs and configurations there")
-    parser.add_argument("--moves", type=int, default=2, help="how many times the VM moves (default: 2)")
-    parser.add_argument("--udp-rate", type=int, default=0, help="at least so many permitted, numbered UDP packets a second each way (default: 50, and fewer will do); gaps are then told, but have no bound")
-    parser.add_argument("--verbose", action="store_true", help="show what switches and guests report")
+    parser.add_argument(
+        "--moves", type=int, default=2, help="how many times the VM moves (default: 2)"
+    )
+    parser.add_argument(
+        "--udp-rate",
+        type=int,
+        default=0,
+        help="at least so many permitted, numbered UDP packets a second each way (default: 50, and fewer will do); gaps are then told, but have no bound",
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="show what switches and guests report"
+    )
     arguments = parser.parse_args()
     if arguments.moves < 1:
         parser.error("--moves wants at least 1")

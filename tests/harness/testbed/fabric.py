@@ -22,8 +22,16 @@ class Namespace:
         self.name = name
         self._holder = Process(bed, "namespace-" + name, ["unshare", "--net", "sleep", "infinity"])
         own = os.readlink("/proc/self/ns/net")
-        wait_until(lambda: self._unshared(own), 5, f"no network namespace for {name}: {self._holder.log_tail()}")
-        self.run("sh", "-c", "for f in all default; do echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6; done || true")
+        wait_until(
+            lambda: self._unshared(own),
+            5,
+            f"no network namespace for {name}: {self._holder.log_tail()}",
+        )
+        self.run(
+            "sh",
+            "-c",
+            "for f in all default; do echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6; done || true",
+        )
         self.ip("link set lo up")
 
     @property
@@ -36,7 +44,9 @@ class Namespace:
 
     def run(self, *arguments):
         """Runs a command in the namespace and returns its output."""
-        done = subprocess.run([*self.prefix(), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        done = subprocess.run(
+            [*self.prefix(), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
         if done.returncode != 0:
             raise TestbedError(f"{' '.join(arguments)} in {self.name}: {done.stderr.strip()}")
         return done.stdout
@@ -73,9 +83,12 @@ class Fabric:
 
     def __init__(self, bed, host_names, mtu=1500):
         self.namespace = Namespace(bed, "fabric")
-        self.namespace.ip("link add physical type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
-                          "link add management type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
-                          "link set physical up", "link set management up")
+        self.namespace.ip(
+            "link add physical type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            "link add management type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            "link set physical up",
+            "link set management up",
+        )
         self._hosts = {}
         for index, name in enumerate(host_names, start=1):
             host = Host(bed, name, index)
@@ -104,7 +117,10 @@ class Fabric:
         host.namespace.ip(f"link set {Host.UPLINK} {'up' if up else 'down'}")
 
     def _join(self, host, inside, outside, bridge, mtu):
-        self.namespace.ip(f"link add {outside} mtu {mtu} type veth peer name {inside} mtu {mtu} "
-                          f"netns {host.namespace.pid}",
-                          f"link set {outside} master {bridge}", f"link set {outside} up")
+        self.namespace.ip(
+            f"link add {outside} mtu {mtu} type veth peer name {inside} mtu {mtu} "
+            f"netns {host.namespace.pid}",
+            f"link set {outside} master {bridge}",
+            f"link set {outside} up",
+        )
         host.namespace.ip(f"link set {inside} up")

@@ -33,7 +33,9 @@ class GuestImage:
     @staticmethod
     def default():
         repository = os.path.dirname(os.path.abspath(__file__)).rsplit("/tests/", 1)[0]
-        return GuestImage(os.environ.get("GODWIT_GUEST_DIR", os.path.join(repository, "build", "guest")))
+        return GuestImage(
+            os.environ.get("GODWIT_GUEST_DIR", os.path.join(repository, "build", "guest"))
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,21 +53,29 @@ class VmSpec:
     """What a VM is, wherever it runs."""
 
     name: str
-    ip: str                   # 10.0.0.7; the prefix is /24
+    ip: str  # 10.0.0.7; the prefix is /24
     nics: tuple = (Nic(),)
-    ping: tuple = ()          # addresses
-    rate: int = 100           # pings a second to each
-    forbidden: tuple = ()     # probes, see tests/tools/guest/probes.h
+    ping: tuple = ()  # addresses
+    rate: int = 100  # pings a second to each
+    forbidden: tuple = ()  # probes, see tests/tools/guest/probes.h
     permitted: tuple = ()
     probe_rate: int = 50
-    permitted_rate: int = 0   # of the permitted ones; 0: probe_rate
+    permitted_rate: int = 0  # of the permitted ones; 0: probe_rate
     memory_mb: int = 80
     ipv6: bool = False
     accelerator: str = "tcg,tb-size=64"
 
     def kernel_command_line(self):
-        words = ["console=ttyS0", "quiet", "loglevel=3", "panic=-1", "mitigations=off", f"godwit.ip={self.ip}/24",
-                 f"godwit.rate={self.rate}", f"godwit.probe_rate={self.probe_rate}"]
+        words = [
+            "console=ttyS0",
+            "quiet",
+            "loglevel=3",
+            "panic=-1",
+            "mitigations=off",
+            f"godwit.ip={self.ip}/24",
+            f"godwit.rate={self.rate}",
+            f"godwit.probe_rate={self.probe_rate}",
+        ]
         if self.permitted_rate:
             words.append(f"godwit.permitted_rate={self.permitted_rate}")
         if not self.ipv6:
@@ -84,8 +94,8 @@ class MigrationReport:
     """What QEMU says of a move. The VM's pause is what lies between the events: query-migrate's downtime ends when the
     source has sent everything, while the destination has yet to load it."""
 
-    pause_ms: float      # from the source's event STOP to the destination's RESUME
-    downtime_ms: float   # query-migrate's
+    pause_ms: float  # from the source's event STOP to the destination's RESUME
+    downtime_ms: float  # query-migrate's
     total_ms: float
     transferred_bytes: int
     dirty_rounds: int
@@ -108,7 +118,11 @@ class Qemu:
             arguments += ["-incoming", incoming]
         self.process = Process(bed, f"qemu-{self.name}", arguments, namespace=host.namespace)
         self.qmp = Qmp(qmp_path, self.process)
-        wait_until(lambda: self.process.check_alive() or os.path.exists(qmp_path), 10, f"{self.name} does not start")
+        wait_until(
+            lambda: self.process.check_alive() or os.path.exists(qmp_path),
+            10,
+            f"{self.name} does not start",
+        )
 
     def quit(self):
         self.qmp.close()
@@ -116,14 +130,42 @@ class Qemu:
 
     def _arguments(self, spec, image, sockets, qmp_path):
         arguments = [
-            "qemu-system-x86_64", "-name", spec.name, "-nodefaults", "-no-user-config", "-no-reboot",
-            "-display", "none", "-vga", "none", "-accel", spec.accelerator, "-cpu", "qemu64", "-smp", "1",
-            "-machine", "pc,memory-backend=mem", "-m", f"{spec.memory_mb}M",
-            "-object", f"memory-backend-memfd,id=mem,size={spec.memory_mb}M,share=on",
-            "-kernel", image.kernel, "-initrd", image.initrd, "-append", spec.kernel_command_line(),
-            "-chardev", f"socket,id=console,path={self.console_path},server=on,wait=off",
-            "-serial", "chardev:console",
-            "-chardev", f"socket,id=qmp,path={qmp_path},server=on,wait=off", "-mon", "chardev=qmp,mode=control",
+            "qemu-system-x86_64",
+            "-name",
+            spec.name,
+            "-nodefaults",
+            "-no-user-config",
+            "-no-reboot",
+            "-display",
+            "none",
+            "-vga",
+            "none",
+            "-accel",
+            spec.accelerator,
+            "-cpu",
+            "qemu64",
+            "-smp",
+            "1",
+            "-machine",
+            "pc,memory-backend=mem",
+            "-m",
+            f"{spec.memory_mb}M",
+            "-object",
+            f"memory-backend-memfd,id=mem,size={spec.memory_mb}M,share=on",
+            "-kernel",
+            image.kernel,
+            "-initrd",
+            image.initrd,
+            "-append",
+            spec.kernel_command_line(),
+            "-chardev",
+            f"socket,id=console,path={self.console_path},server=on,wait=off",
+            "-serial",
+            "chardev:console",
+            "-chardev",
+            f"socket,id=qmp,path={qmp_path},server=on,wait=off",
+            "-mon",
+            "chardev=qmp,mode=control",
         ]
         for index, (nic, path) in enumerate(zip(spec.nics, sockets, strict=True)):
             device = f"virtio-net-pci,netdev=net{index},mac={nic.mac},vectors=0,rx_queue_size=1024,romfile="
@@ -133,8 +175,14 @@ class Qemu:
                 device += ",mq=on"
             if nic.options:
                 device += "," + nic.options
-            arguments += ["-chardev", f"socket,id=vhost{index},path={path},server=on,wait=off",
-                          "-netdev", netdev, "-device", device]
+            arguments += [
+                "-chardev",
+                f"socket,id=vhost{index},path={path},server=on,wait=off",
+                "-netdev",
+                netdev,
+                "-device",
+                device,
+            ]
         return arguments
 
 
@@ -150,7 +198,9 @@ class Vm:
         self._bed = bed
         self._image = image or GuestImage.default()
         if not os.path.exists(self._image.initrd):
-            raise TestbedError(f"no guest kernel and initrd in {self._image.directory}: run scripts/setup")
+            raise TestbedError(
+                f"no guest kernel and initrd in {self._image.directory}: run scripts/setup"
+            )
 
     @property
     def host(self):
@@ -168,12 +218,20 @@ class Vm:
         self.qemu.qmp.connect(timeout_s)
 
     def wait_for_agent(self, timeout_s=60.0):
-        return self.agent.wait_for_report(lambda report: True, timeout_s, "no report; did the guest boot?")
+        return self.agent.wait_for_report(
+            lambda report: True, timeout_s, "no report; did the guest boot?"
+        )
 
     def prepare_destination(self, host, sockets):
         """Starts the QEMU that is to receive the VM; it waits for the switch there. Returns it, for migrate()."""
-        return Qemu(self._bed, self.spec, host, self._image, sockets,
-                    incoming=f"tcp:{host.address}:{self._MIGRATION_PORT}")
+        return Qemu(
+            self._bed,
+            self.spec,
+            host,
+            self._image,
+            sockets,
+            incoming=f"tcp:{host.address}:{self._MIGRATION_PORT}",
+        )
 
     def migrate(self, destination, timeout_s=60.0, downtime_limit_ms=300):
         """Moves the VM, live, to the QEMU that prepare_destination() returned. As libvirt does, ends the source's
@@ -181,24 +239,43 @@ class Vm:
         source = self.qemu
         destination.qmp.connect(timeout_s)
         self.agent.attach(destination.console_path)
-        source.qmp.execute("migrate-set-parameters", downtime_limit=downtime_limit_ms, max_bandwidth=1 << 30)
+        source.qmp.execute(
+            "migrate-set-parameters", downtime_limit=downtime_limit_ms, max_bandwidth=1 << 30
+        )
         source.qmp.execute("migrate", uri=f"tcp:{destination.host.address}:{self._MIGRATION_PORT}")
-        status = wait_until(lambda: self._migration_ended(source), timeout_s, f"{self.spec.name} does not move")
+        status = wait_until(
+            lambda: self._migration_ended(source), timeout_s, f"{self.spec.name} does not move"
+        )
         if status["status"] != "completed":
-            raise TestbedError(f"QEMU: the migration of {self.spec.name} {status['status']}: "
-                               f"{status.get('error-desc', 'no reason given')}; log:\n{source.process.log_tail()}")
-        wait_until(lambda: destination.qmp.execute("query-status")["status"] == "running", 10,
-                   f"{self.spec.name} does not run at {destination.host.name}")
-        resumed_s, stopped_s = destination.qmp.event_time_s("RESUME"), source.qmp.event_time_s("STOP")
+            raise TestbedError(
+                f"QEMU: the migration of {self.spec.name} {status['status']}: "
+                f"{status.get('error-desc', 'no reason given')}; log:\n{source.process.log_tail()}"
+            )
+        wait_until(
+            lambda: destination.qmp.execute("query-status")["status"] == "running",
+            10,
+            f"{self.spec.name} does not run at {destination.host.name}",
+        )
+        resumed_s, stopped_s = destination.qmp.event_time_s("RESUME"), source.qmp.event_time_s(
+            "STOP"
+        )
         if resumed_s is None or stopped_s is None:
-            raise TestbedError(f"QEMU: no event STOP or RESUME in the migration of {self.spec.name}")
-        status = source.qmp.execute("query-migrate")  # "completed" is said before the downtime is entered
+            raise TestbedError(
+                f"QEMU: no event STOP or RESUME in the migration of {self.spec.name}"
+            )
+        status = source.qmp.execute(
+            "query-migrate"
+        )  # "completed" is said before the downtime is entered
         self.qemu = destination
         source.quit()
         ram = status.get("ram", {})
-        return MigrationReport(pause_ms=(resumed_s - stopped_s) * 1000, downtime_ms=float(status["downtime"]),
-                               total_ms=float(status["total-time"]), transferred_bytes=ram.get("transferred", 0),
-                               dirty_rounds=ram.get("dirty-sync-count", 0))
+        return MigrationReport(
+            pause_ms=(resumed_s - stopped_s) * 1000,
+            downtime_ms=float(status["downtime"]),
+            total_ms=float(status["total-time"]),
+            transferred_bytes=ram.get("transferred", 0),
+            dirty_rounds=ram.get("dirty-sync-count", 0),
+        )
 
     def cancel_migration(self, destination):
         """Stops a move that is under way; the VM goes on where it was."""

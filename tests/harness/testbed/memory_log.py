@@ -45,8 +45,14 @@ class MemoryLog:
     @staticmethod
     def arguments(path):
         """QEMU's, behind those of all other NICs, so that it is the guest's last."""
-        return ["-chardev", f"socket,id=memlog,path={path}", "-netdev", "vhost-user,id=memlog,chardev=memlog",
-                "-device", "virtio-net-pci,netdev=memlog,mac=02:00:00:ff:ff:ff,vectors=0,romfile="]
+        return [
+            "-chardev",
+            f"socket,id=memlog,path={path}",
+            "-netdev",
+            "vhost-user,id=memlog,chardev=memlog",
+            "-device",
+            "virtio-net-pci,netdev=memlog,mac=02:00:00:ff:ff:ff,vectors=0,romfile=",
+        ]
 
     def _stop(self, thread):
         for one in (self._listener, self._connection):

@@ -14,7 +14,16 @@ class Process:
     To be started from the main thread: the kernel takes the end of the starting thread for that of its process.
     """
 
-    def __init__(self, bed, name, arguments, namespace=None, cpus=None, environment=None, stdin=subprocess.DEVNULL):
+    def __init__(
+        self,
+        bed,
+        name,
+        arguments,
+        namespace=None,
+        cpus=None,
+        environment=None,
+        stdin=subprocess.DEVNULL,
+    ):
         """namespace: the network namespace (fabric.Namespace) to run in. cpus: such as "0" or "0-1". stdin: PIPE for
         one that is written to."""
         self.name = name
@@ -26,8 +35,14 @@ class Process:
             command += namespace.prefix()
         # What a process logged before a restart stays.
         with open(self.log_path, "ab") as log:
-            self._process = subprocess.Popen(command + arguments, stdin=stdin, stdout=log, stderr=log,
-                                             env=environment, start_new_session=True)
+            self._process = subprocess.Popen(
+                command + arguments,
+                stdin=stdin,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                start_new_session=True,
+            )
         bed.callback(self.stop)
 
     @property
@@ -86,7 +101,9 @@ class Process:
 
     def check_alive(self):
         if not self.alive():
-            raise TestbedError(f"{self.name} ended with {self.exit_code()}; its log's end:\n{self.log_tail()}")
+            raise TestbedError(
+                f"{self.name} ended with {self.exit_code()}; its log's end:\n{self.log_tail()}"
+            )
 
 
 def wait_until(condition, timeout_s, what, interval_s=0.02):

@@ -50,7 +50,9 @@ class Qmp:
         """Runs a command and returns what it returns. Underscores in argument names become hyphens."""
         message = {"execute": command}
         if arguments:
-            message["arguments"] = {key.replace("_", "-"): value for key, value in arguments.items()}
+            message["arguments"] = {
+                key.replace("_", "-"): value for key, value in arguments.items()
+            }
         self._socket.sendall(json.dumps(message).encode() + b"\n")
         deadline = time.monotonic() + timeout_s
         while True:
@@ -74,9 +76,11 @@ class Qmp:
             self._process.check_alive()
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                raise TestbedError(f"{self._process.name} does not answer on QMP; if it waits for its vhost-user "
-                                   f"back-end, the switch has not connected. Its log's end:\n"
-                                   f"{self._process.log_tail()}")
+                raise TestbedError(
+                    f"{self._process.name} does not answer on QMP; if it waits for its vhost-user "
+                    f"back-end, the switch has not connected. Its log's end:\n"
+                    f"{self._process.log_tail()}"
+                )
             self._socket.settimeout(min(left_s, 0.5))
             try:
                 data = self._socket.recv(65536)

@@ -8,8 +8,15 @@ from .scenario import MOVER, Move, TwoHosts
 # What a move may add to QEMU's own pause and to the gaps that are there without a move.
 GAP_ALLOWANCE_MS = 100.0
 FIRST_PACKET_MS = 10.0
-_STATUS_COUNTS = ("rules_exported", "rules_rewritten", "rules_imported", "parked", "redirected", "park_overflow",
-                  "redirect_duplicate")
+_STATUS_COUNTS = (
+    "rules_exported",
+    "rules_rewritten",
+    "rules_imported",
+    "parked",
+    "redirected",
+    "park_overflow",
+    "redirect_duplicate",
+)
 
 
 @dataclasses.dataclass
@@ -35,8 +42,11 @@ class Results:
     @property
     def pingers(self):
         """(name, counts) of each pinger, over the whole run."""
-        return [(f"{name} -> {self.names[target['ip']]}", target)
-                for name, report in self.reports.items() for target in report["targets"]]
+        return [
+            (f"{name} -> {self.names[target['ip']]}", target)
+            for name, report in self.reports.items()
+            for target in report["targets"]
+        ]
 
     def _sum(self, key):
         return sum(counts[key] for _, counts in self.pingers)
@@ -47,8 +57,9 @@ class Results:
 
     @property
     def forbidden_delivered(self):
-        return self.forbidden_before + sum(TwoHosts.heard(report, permitted=False)
-                                           for report in self.reports.values())
+        return self.forbidden_before + sum(
+            TwoHosts.heard(report, permitted=False) for report in self.reports.values()
+        )
 
     def _probes_sent(self, permitted):
         return sum(TwoHosts.probes_sent(report, permitted) for report in self.reports.values())
@@ -61,12 +72,21 @@ class Results:
     def permitted_a_second(self):
         """Of the slowest sender, while it ran: emulated guests miss some of their ticks."""
         paused_s = sum(move.qemu.pause_ms for move in self.moves) / 1000
-        return min(one["sent"] / (self.counted_s - (paused_s if name == MOVER else 0))
-                   for name, report in self.reports.items() for one in report["probes"] if one["permitted"])
+        return min(
+            one["sent"] / (self.counted_s - (paused_s if name == MOVER else 0))
+            for name, report in self.reports.items()
+            for one in report["probes"]
+            if one["permitted"]
+        )
 
     def probes_disturbed(self, what):
         """Permitted probes that came twice ("duplicated") or late ("reordered")."""
-        return sum(one[what] for report in self.reports.values() for one in report["heard"] if one["permitted"])
+        return sum(
+            one[what]
+            for report in self.reports.values()
+            for one in report["heard"]
+            if one["permitted"]
+        )
 
     @property
     def unpoliced_packets(self):
@@ -98,27 +118,48 @@ class Results:
         must(self._sum("duplicated") == 0, f"{self._sum('duplicated')} pings duplicated")
         must(self._sum("sent") > 0, "no pings sent")
         must(self.unpoliced_packets == 0, f"{self.unpoliced_packets} packets passed without policy")
-        must(self.forbidden_delivered == 0, f"{self.forbidden_delivered} forbidden probes delivered")
+        must(
+            self.forbidden_delivered == 0, f"{self.forbidden_delivered} forbidden probes delivered"
+        )
         must(self._probes_sent(False) > 0, "no forbidden probes sent")
         lost = self._probes_sent(True) - self.permitted_delivered
-        must(lost == 0, f"{self._probes_sent(True)} permitted probes sent, {self.permitted_delivered} delivered")
+        must(
+            lost == 0,
+            f"{self._probes_sent(True)} permitted probes sent, {self.permitted_delivered} delivered",
+        )
         for what in ("duplicated", "reordered"):
-            must(self.probes_disturbed(what) == 0, f"{self.probes_disturbed(what)} permitted probes {what}")
-        must(self.permitted_a_second >= self.wanted_rate,
-             f"{self.permitted_a_second:.0f} permitted probes a second and sender, {self.wanted_rate} wanted")
+            must(
+                self.probes_disturbed(what) == 0,
+                f"{self.probes_disturbed(what)} permitted probes {what}",
+            )
+        must(
+            self.permitted_a_second >= self.wanted_rate,
+            f"{self.permitted_a_second:.0f} permitted probes a second and sender, {self.wanted_rate} wanted",
+        )
         for number, move in enumerate(self.moves, start=1):
             # Emulated guests that are kept busy answer late.
-            must(self.wanted_rate > 0 or self.longest_gap_ms(move) <= self.allowed_gap_ms(move),
-                 f"move {number}: gap of {self.longest_gap_ms(move):.1f} ms, at most "
-                 f"{self.allowed_gap_ms(move):.1f} ms allowed")
-            must(move.first_packet_ms is not None, f"move {number}: the switch does not say when the first packet came")
-            must(move.first_packet_ms is None or move.first_packet_ms <= FIRST_PACKET_MS,
-                 f"move {number}: first packet {move.first_packet_ms or 0:.1f} ms after the rings ran, at most "
-                 f"{FIRST_PACKET_MS:g} ms allowed")
-            must(self.count(move, "rules_exported") >= self.transmit_rules,
-                 f"move {number}: {self.count(move, 'rules_exported')} rules exported, of {self.transmit_rules}")
-            must(self.count(move, "rules_imported") >= self.transmit_rules,
-                 f"move {number}: {self.count(move, 'rules_imported')} rules imported, of {self.transmit_rules}")
+            must(
+                self.wanted_rate > 0 or self.longest_gap_ms(move) <= self.allowed_gap_ms(move),
+                f"move {number}: gap of {self.longest_gap_ms(move):.1f} ms, at most "
+                f"{self.allowed_gap_ms(move):.1f} ms allowed",
+            )
+            must(
+                move.first_packet_ms is not None,
+                f"move {number}: the switch does not say when the first packet came",
+            )
+            must(
+                move.first_packet_ms is None or move.first_packet_ms <= FIRST_PACKET_MS,
+                f"move {number}: first packet {move.first_packet_ms or 0:.1f} ms after the rings ran, at most "
+                f"{FIRST_PACKET_MS:g} ms allowed",
+            )
+            must(
+                self.count(move, "rules_exported") >= self.transmit_rules,
+                f"move {number}: {self.count(move, 'rules_exported')} rules exported, of {self.transmit_rules}",
+            )
+            must(
+                self.count(move, "rules_imported") >= self.transmit_rules,
+                f"move {number}: {self.count(move, 'rules_imported')} rules imported, of {self.transmit_rules}",
+            )
         return found
 
     # Output.
@@ -146,8 +187,10 @@ class Results:
             "permitted_a_second": round(self.permitted_a_second, 1),
             "permitted_duplicated": self.probes_disturbed("duplicated"),
             "permitted_reordered": self.probes_disturbed("reordered"),
-            "pingers": {name: {key: counts[key] for key in ("sent", "received", "duplicated", "reordered")}
-                        for name, counts in self.pingers},
+            "pingers": {
+                name: {key: counts[key] for key in ("sent", "received", "duplicated", "reordered")}
+                for name, counts in self.pingers
+            },
             "quiet_gaps_ms": self.quiet_gaps_ms,
             "drops": {host: drops["drops"] for host, drops in self.drops.items()},
             "move_list": [self._move_document(move) for move in self.moves],
@@ -174,19 +217,38 @@ class Results:
         rows = _Rows()
         rows.add("", *(f"{move.source} -> {move.destination}" for move in self.moves))
         rows.rule()
-        rows.add("pause reported by QEMU (STOP to RESUME)", *(f"{move.qemu.pause_ms:.1f} ms" for move in self.moves))
-        rows.add("  of that, downtime by query-migrate", *(f"{move.qemu.downtime_ms:.0f} ms" for move in self.moves))
+        rows.add(
+            "pause reported by QEMU (STOP to RESUME)",
+            *(f"{move.qemu.pause_ms:.1f} ms" for move in self.moves),
+        )
+        rows.add(
+            "  of that, downtime by query-migrate",
+            *(f"{move.qemu.downtime_ms:.0f} ms" for move in self.moves),
+        )
         for pinger in self.quiet_gaps_ms:
-            rows.add(f"longest gap, {pinger}", *(f"{move.gaps_ms[pinger]:.1f} ms" for move in self.moves))
-        rows.add("  at most allowed (pause + 100 ms + quiet)",
-                 *(f"{self.allowed_gap_ms(move):.1f} ms" for move in self.moves))
-        rows.add("first packet after the VM's rings ran",
-                 *("unknown" if move.first_packet_ms is None else f"{move.first_packet_ms:.2f} ms"
-                   for move in self.moves))
-        for key, text in (("rules_exported", "rules exported"), ("rules_rewritten", "rules rewritten"),
-                          ("rules_imported", "rules imported"), ("parked", "packets parked"),
-                          ("redirected", "packets redirected"), ("redirect_duplicate", "second copies dropped"),
-                          ("park_overflow", "packets for which the park was full")):
+            rows.add(
+                f"longest gap, {pinger}", *(f"{move.gaps_ms[pinger]:.1f} ms" for move in self.moves)
+            )
+        rows.add(
+            "  at most allowed (pause + 100 ms + quiet)",
+            *(f"{self.allowed_gap_ms(move):.1f} ms" for move in self.moves),
+        )
+        rows.add(
+            "first packet after the VM's rings ran",
+            *(
+                "unknown" if move.first_packet_ms is None else f"{move.first_packet_ms:.2f} ms"
+                for move in self.moves
+            ),
+        )
+        for key, text in (
+            ("rules_exported", "rules exported"),
+            ("rules_rewritten", "rules rewritten"),
+            ("rules_imported", "rules imported"),
+            ("parked", "packets parked"),
+            ("redirected", "packets redirected"),
+            ("redirect_duplicate", "second copies dropped"),
+            ("park_overflow", "packets for which the park was full"),
+        ):
             rows.add(text, *(f"{self.count(move, key):,}" for move in self.moves))
         return "\n".join([*rows.lines(), "", *self._pinger_lines(), "", *self._total_lines()])
 
@@ -195,10 +257,22 @@ class Results:
         rows.add("", "sent", "lost", "duplicated", "reordered", "quiet gap")
         rows.rule()
         for name, counts in self.pingers:
-            rows.add(f"pings {name}", f"{counts['sent']:,}", counts["sent"] - counts["received"],
-                     counts["duplicated"], counts["reordered"], f"{self.quiet_gaps_ms[name]:.1f} ms")
-        rows.add("all pings", f"{self._sum('sent'):,}", self.pings_lost, self._sum("duplicated"),
-                 self._sum("reordered"), f"{self.quiet_gap_ms:.1f} ms")
+            rows.add(
+                f"pings {name}",
+                f"{counts['sent']:,}",
+                counts["sent"] - counts["received"],
+                counts["duplicated"],
+                counts["reordered"],
+                f"{self.quiet_gaps_ms[name]:.1f} ms",
+            )
+        rows.add(
+            "all pings",
+            f"{self._sum('sent'):,}",
+            self.pings_lost,
+            self._sum("duplicated"),
+            self._sum("reordered"),
+            f"{self.quiet_gap_ms:.1f} ms",
+        )
         return rows.lines()
 
     def _total_lines(self):
@@ -206,10 +280,19 @@ class Results:
         dropped = max(0, self._probes_sent(False) - self.forbidden_delivered)
         rows = _Rows()
         rows.add("packets that passed without policy", f"{self.unpoliced_packets:,}")
-        rows.add("probes that had to be dropped, and were", f"{dropped:,} of {self._probes_sent(False):,}")
-        rows.add("probes that had to pass, and did", f"{self.permitted_delivered:,} of {self._probes_sent(True):,}")
+        rows.add(
+            "probes that had to be dropped, and were",
+            f"{dropped:,} of {self._probes_sent(False):,}",
+        )
+        rows.add(
+            "probes that had to pass, and did",
+            f"{self.permitted_delivered:,} of {self._probes_sent(True):,}",
+        )
         rows.add("  of these, a second and sender, at least", f"{self.permitted_a_second:,.0f}")
-        rows.add("  of these, twice or out of order", self.probes_disturbed("duplicated") + self.probes_disturbed("reordered"))
+        rows.add(
+            "  of these, twice or out of order",
+            self.probes_disturbed("duplicated") + self.probes_disturbed("reordered"),
+        )
         for host, drops in self.drops.items():
             for reason, packets in drops["drops"].items():
                 if packets:
@@ -231,8 +314,15 @@ class _Rows:
 
     def lines(self):
         columns = max(len(row) for row in self._rows if row)
-        widths = [max(len(row[i]) for row in self._rows if row and i < len(row)) for i in range(columns)]
+        widths = [
+            max(len(row[i]) for row in self._rows if row and i < len(row)) for i in range(columns)
+        ]
         total = sum(widths) + 3 * (columns - 1)
-        return ["-" * total if row is None else
-                "   ".join(cell.rjust(widths[i]) if i else cell.ljust(widths[0]) for i, cell in enumerate(row)).rstrip()
-                for row in self._rows]
+        return [
+            "-" * total
+            if row is None
+            else "   ".join(
+                cell.rjust(widths[i]) if i else cell.ljust(widths[0]) for i, cell in enumerate(row)
+            ).rstrip()
+            for row in self._rows
+        ]

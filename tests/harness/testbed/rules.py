@@ -13,12 +13,12 @@ import dataclasses
 import random
 
 # Probes that rules must drop. From the VM that moves:
-UDP_DENIED = 6666           # by an ingress rule
+UDP_DENIED = 6666  # by an ingress rule
 UDP_DENIED_BY_TRANSFER = 6667  # by a transfer rule that names the VM as origin
 TCP_DENIED = 23
 # To the VM that moves:
-UDP_DENIED_AT_SENDER = 7777   # by a rule on the neighbour that sends it
-UDP_DENIED_INBOUND = 7778     # by the VM's own inbound policy, and by rules on the uplinks
+UDP_DENIED_AT_SENDER = 7777  # by a rule on the neighbour that sends it
+UDP_DENIED_INBOUND = 7778  # by the VM's own inbound policy, and by rules on the uplinks
 # Probes that pass:
 UDP_PERMITTED = 5000
 
@@ -85,31 +85,67 @@ def transmit_rules(vm, neighbours, count=1000):
     """Exactly `count` rules of what the VM may send: ingress rules, and transfer rules that name it as origin."""
     own = f"eth src is {vm.mac}"
     rules = [
-        _create(vm.name, "ingress priority 10", f"eth / ipv4 / udp dst is {UDP_DENIED}", "count / drop"),
-        _create(vm.name, "ingress priority 10", f"eth / ipv4 / tcp dst is {TCP_DENIED}", "count / drop"),
-        _create(vm.name, "transfer priority 10",
-                f"represented_port ethdev_port_id is {vm.name} / eth / ipv4 / udp dst is {UDP_DENIED_BY_TRANSFER}",
-                "count / drop"),
-        _create(vm.name, "ingress priority 300", f"{own} / arp_eth_ipv4 sha is {vm.mac} spa is {vm.ip}", "normal"),
-        _create(vm.name, "ingress priority 300", f"{own} / ipv4 src is {vm.ip} / udp dst is {UDP_PERMITTED}", "normal"),
+        _create(
+            vm.name, "ingress priority 10", f"eth / ipv4 / udp dst is {UDP_DENIED}", "count / drop"
+        ),
+        _create(
+            vm.name, "ingress priority 10", f"eth / ipv4 / tcp dst is {TCP_DENIED}", "count / drop"
+        ),
+        _create(
+            vm.name,
+            "transfer priority 10",
+            f"represented_port ethdev_port_id is {vm.name} / eth / ipv4 / udp dst is {UDP_DENIED_BY_TRANSFER}",
+            "count / drop",
+        ),
+        _create(
+            vm.name,
+            "ingress priority 300",
+            f"{own} / arp_eth_ipv4 sha is {vm.mac} spa is {vm.ip}",
+            "normal",
+        ),
+        _create(
+            vm.name,
+            "ingress priority 300",
+            f"{own} / ipv4 src is {vm.ip} / udp dst is {UDP_PERMITTED}",
+            "normal",
+        ),
         _create(vm.name, "ingress priority 9999", "eth", "count / drop"),
     ]
     for neighbour in neighbours:
-        rules.append(_create(vm.name, "ingress priority 300",
-                             f"{own} / ipv4 src is {vm.ip} dst is {neighbour.ip} / icmp",
-                             f"count / represented_port ethdev_port_id {neighbour.name}"))
+        rules.append(
+            _create(
+                vm.name,
+                "ingress priority 300",
+                f"{own} / ipv4 src is {vm.ip} dst is {neighbour.ip} / icmp",
+                f"count / represented_port ethdev_port_id {neighbour.name}",
+            )
+        )
     fillers = _Fillers(f"transmit {vm.name}")
     while len(rules) < count:
         match = fillers.match("dst")
         if len(rules) % 20 == 0:
-            rules.append(_create(vm.name, "transfer priority 100",
-                                 f"represented_port ethdev_port_id is {vm.name} / eth / {match}", "drop"))
+            rules.append(
+                _create(
+                    vm.name,
+                    "transfer priority 100",
+                    f"represented_port ethdev_port_id is {vm.name} / eth / {match}",
+                    "drop",
+                )
+            )
         elif len(rules) % 3 == 0:
-            rules.append(_create(vm.name, "ingress priority 200", f"{own} / {match}", "count / normal"))
+            rules.append(
+                _create(vm.name, "ingress priority 200", f"{own} / {match}", "count / normal")
+            )
         elif len(rules) % 7 == 0:
             neighbour = neighbours[len(rules) % len(neighbours)]
-            rules.append(_create(vm.name, "ingress priority 200", f"{own} / {match}",
-                                 f"represented_port ethdev_port_id {neighbour.name}"))
+            rules.append(
+                _create(
+                    vm.name,
+                    "ingress priority 200",
+                    f"{own} / {match}",
+                    f"represented_port ethdev_port_id {neighbour.name}",
+                )
+            )
         else:
             rules.append(_create(vm.name, "ingress priority 100", f"eth / {match}", "drop"))
     return rules
@@ -119,7 +155,12 @@ def inbound_rules(vm, count=20):
     """The VM's own inbound policy, which travels with it."""
     fillers = _Fillers(f"inbound {vm.name}")
     rules = [
-        _create(vm.name, "egress priority 10", f"eth / ipv4 / udp dst is {UDP_DENIED_INBOUND}", "count / drop"),
+        _create(
+            vm.name,
+            "egress priority 10",
+            f"eth / ipv4 / udp dst is {UDP_DENIED_INBOUND}",
+            "count / drop",
+        ),
         _create(vm.name, "egress priority 9999", "eth", "passthru"),
     ]
     while len(rules) < count:
@@ -135,17 +176,41 @@ def receive_rules(vm, uplink, local, remote, count=1000):
     to_vm = f"represented_port ethdev_port_id {vm.name}"
     towards = f"eth dst is {vm.mac}"
     rules = [
-        _create(local.name, "ingress priority 10", f"{towards} / ipv4 / udp dst is {UDP_DENIED_AT_SENDER}",
-                "count / drop"),
-        _create(uplink, "ingress priority 10", f"{towards} / ipv4 / udp dst is {UDP_DENIED_INBOUND}", "count / drop"),
-        _create(uplink, "ingress priority 10", f"{towards} / ipv4 / udp dst is {UDP_DENIED_AT_SENDER}", "count / drop"),
+        _create(
+            local.name,
+            "ingress priority 10",
+            f"{towards} / ipv4 / udp dst is {UDP_DENIED_AT_SENDER}",
+            "count / drop",
+        ),
+        _create(
+            uplink,
+            "ingress priority 10",
+            f"{towards} / ipv4 / udp dst is {UDP_DENIED_INBOUND}",
+            "count / drop",
+        ),
+        _create(
+            uplink,
+            "ingress priority 10",
+            f"{towards} / ipv4 / udp dst is {UDP_DENIED_AT_SENDER}",
+            "count / drop",
+        ),
     ]
     sending = [
-        _create(local.name, "ingress priority 300", f"{towards} / ipv4 src is {local.ip} dst is {vm.ip} / icmp",
-                f"count / {to_vm}"),
-        _create(local.name, "ingress priority 300", f"{towards} / ipv4 src is {local.ip} / udp", to_vm),
-        _create(uplink, "ingress priority 300", f"{towards} / ipv4 src is {remote.ip} dst is {vm.ip} / icmp",
-                f"count / {to_vm}"),
+        _create(
+            local.name,
+            "ingress priority 300",
+            f"{towards} / ipv4 src is {local.ip} dst is {vm.ip} / icmp",
+            f"count / {to_vm}",
+        ),
+        _create(
+            local.name, "ingress priority 300", f"{towards} / ipv4 src is {local.ip} / udp", to_vm
+        ),
+        _create(
+            uplink,
+            "ingress priority 300",
+            f"{towards} / ipv4 src is {remote.ip} dst is {vm.ip} / icmp",
+            f"count / {to_vm}",
+        ),
     ]
     fillers = _Fillers(f"receive {vm.name} {local.name}")
     while len(sending) < count:
@@ -157,5 +222,7 @@ def receive_rules(vm, uplink, local, remote, count=1000):
         else:
             sending.append(_create(uplink, "ingress priority 200", pattern, f"count / {to_vm}"))
     while len(rules) < 20:
-        rules.append(_create(uplink, "ingress priority 100", f"{towards} / {fillers.match()}", "drop"))
+        rules.append(
+            _create(uplink, "ingress priority 100", f"{towards} / {fillers.match()}", "drop")
+        )
     return rules + sending

@@ -35,7 +35,7 @@ class Move:
     qemu: MigrationReport
     source_status: dict
     destination_status: dict
-    gaps_ms: dict      # "stay-a -> vm7": the longest gap around the move
+    gaps_ms: dict  # "stay-a -> vm7": the longest gap around the move
     reordered: dict
 
     @property
@@ -68,7 +68,17 @@ class TwoHosts:
 
     STAY_A, STAY_B, MOVING = _endpoint("stay-a", 1), _endpoint("stay-b", 2), _endpoint(MOVER, 7)
 
-    def __init__(self, bed, godwitd, hugepages=True, transmit_count=1000, receive_count=1000, rate=100, probe_rate=50, permitted_rate=0):
+    def __init__(
+        self,
+        bed,
+        godwitd,
+        hugepages=True,
+        transmit_count=1000,
+        receive_count=1000,
+        rate=100,
+        probe_rate=50,
+        permitted_rate=0,
+    ):
         self.bed = bed
         self.fabric = Fabric(bed, ["host-a", "host-b"])
         self.moves = []
@@ -79,7 +89,9 @@ class TwoHosts:
         self.daemons = {}
         for index, host in enumerate(self.fabric.hosts()):
             self.daemons[host.name] = Daemon(bed, host, godwitd, self._configuration(host, index))
-        self.vms = {spec.name: Vm(bed, spec) for spec in self._specs(rate, probe_rate, permitted_rate)}
+        self.vms = {
+            spec.name: Vm(bed, spec) for spec in self._specs(rate, probe_rate, permitted_rate)
+        }
         self.mover = self.vms[MOVER]
 
     # Setting up.
@@ -98,8 +110,11 @@ class TwoHosts:
             vm.wait_for_agent()
         self.bed.log("guests have booted")
         for vm in self.vms.values():
-            vm.agent.wait_for_report(lambda report: all(one["received"] > 10 for one in report["targets"]), 30,
-                                     "no answers to pings")
+            vm.agent.wait_for_report(
+                lambda report: all(one["received"] > 10 for one in report["targets"]),
+                30,
+                "no answers to pings",
+            )
 
     def start_count(self):
         """Lets all counts begin at zero, at a moment when nothing is on its way. Forbidden probes that arrived
@@ -150,17 +165,24 @@ class TwoHosts:
         qemu, known = self.prepare(to)
         self.bed.log(f"{to} has staged {MOVER}'s policy; QEMU moves the VM")
         report = self.mover.migrate(qemu)
-        self.bed.log(f"QEMU has moved it: pause {report.pause_ms:.0f} ms, {report.total_ms:.0f} ms in all")
+        self.bed.log(
+            f"QEMU has moved it: pause {report.pause_ms:.0f} ms, {report.total_ms:.0f} ms in all"
+        )
         ended = {}
         for name, daemon in self.daemons.items():
-            ended[name] = wait_until(lambda d=daemon, n=name: self._ended(d, known[n]), 20,
-                                     f"the move does not end on {name}")
+            ended[name] = wait_until(
+                lambda d=daemon, n=name: self._ended(d, known[n]),
+                20,
+                f"the move does not end on {name}",
+            )
             if ended[name]["state"] != "done":
                 raise TestbedError(f"the move was aborted, says {name}: {ended[name].get('error')}")
         self.bed.log("both switches say done")
         time.sleep(settle_s)
         gaps, reordered = self.take_gaps()
-        self.moves.append(Move(source.name, to, report, ended[source.name], ended[to], gaps, reordered))
+        self.moves.append(
+            Move(source.name, to, report, ended[source.name], ended[to], gaps, reordered)
+        )
         return self.moves[-1]
 
     def prepare(self, to):
@@ -203,7 +225,9 @@ class TwoHosts:
     def _prepared(self, daemon, known):
         move = self._current(daemon, known)
         if move is not None and move["state"] in _ENDED_STATES:
-            raise TestbedError(f"the move ended before it began: {move['state']}: {move.get('error')}")
+            raise TestbedError(
+                f"the move ended before it began: {move['state']}: {move.get('error')}"
+            )
         return move is not None and move["state"] in _PREPARED_STATES
 
     def _ended(self, daemon, known):
@@ -215,19 +239,37 @@ class TwoHosts:
         common = {"rate": rate, "probe_rate": probe_rate, "permitted_rate": permitted_rate}
 
         def stayer(name, endpoint):
-            return VmSpec(name, endpoint.ip, (Nic(mac=endpoint.mac),), ping=(vm.ip,),
-                          forbidden=(_probe("udp", vm, rules.UDP_DENIED_AT_SENDER),
-                                     _probe("udp", vm, rules.UDP_DENIED_INBOUND)),
-                          permitted=(_probe("udp", vm, rules.UDP_PERMITTED),), **common)
+            return VmSpec(
+                name,
+                endpoint.ip,
+                (Nic(mac=endpoint.mac),),
+                ping=(vm.ip,),
+                forbidden=(
+                    _probe("udp", vm, rules.UDP_DENIED_AT_SENDER),
+                    _probe("udp", vm, rules.UDP_DENIED_INBOUND),
+                ),
+                permitted=(_probe("udp", vm, rules.UDP_PERMITTED),),
+                **common,
+            )
 
-        mover = VmSpec(MOVER, vm.ip, (Nic(mac=vm.mac),), ping=(a.ip, b.ip),
-                       forbidden=(_probe("udp", a, rules.UDP_DENIED),
-                                  _probe("udp", b, rules.UDP_DENIED_BY_TRANSFER),
-                                  _probe("tcp", b, rules.TCP_DENIED),
-                                  _probe("udp", b, rules.UDP_PERMITTED, source_ip="10.0.0.99"),
-                                  _probe("udp", a, rules.UDP_PERMITTED, source_ip=vm.ip, source_mac=_mac(0x99))),
-                       permitted=(_probe("udp", a, rules.UDP_PERMITTED), _probe("udp", b, rules.UDP_PERMITTED)),
-                       **common)
+        mover = VmSpec(
+            MOVER,
+            vm.ip,
+            (Nic(mac=vm.mac),),
+            ping=(a.ip, b.ip),
+            forbidden=(
+                _probe("udp", a, rules.UDP_DENIED),
+                _probe("udp", b, rules.UDP_DENIED_BY_TRANSFER),
+                _probe("tcp", b, rules.TCP_DENIED),
+                _probe("udp", b, rules.UDP_PERMITTED, source_ip="10.0.0.99"),
+                _probe("udp", a, rules.UDP_PERMITTED, source_ip=vm.ip, source_mac=_mac(0x99)),
+            ),
+            permitted=(
+                _probe("udp", a, rules.UDP_PERMITTED),
+                _probe("udp", b, rules.UDP_PERMITTED),
+            ),
+            **common,
+        )
         return stayer("stay-a", a), stayer("stay-b", b), mover
 
     def _configuration(self, host, index):
@@ -235,7 +277,9 @@ class TwoHosts:
         local, remote = (self.STAY_A, self.STAY_B) if on_a else (self.STAY_B, self.STAY_A)
         rule_lines = rules.receive_rules(self.MOVING, UPLINK, local, remote, self._receive_count)
         if on_a:
-            rule_lines += rules.transmit_rules(self.MOVING, [self.STAY_A, self.STAY_B], self._transmit_count)
+            rule_lines += rules.transmit_rules(
+                self.MOVING, [self.STAY_A, self.STAY_B], self._transmit_count
+            )
             rule_lines += rules.inbound_rules(self.MOVING)
         rules_file = self.bed.path(host.name, "rules.flow")
         with open(rules_file, "w") as file:
@@ -258,8 +302,11 @@ class TwoHosts:
             "migration": {
                 "listen": f"{host.address}:{_PEER_PORT}",
                 "plaintext": "anywhere",
-                "peers": {other.name: f"{other.address}:{_PEER_PORT}" for other in self.fabric.hosts()
-                          if other is not host},
+                "peers": {
+                    other.name: f"{other.address}:{_PEER_PORT}"
+                    for other in self.fabric.hosts()
+                    if other is not host
+                },
                 "vhost_template": host.path("{vm}-{nic}.sock"),
                 "uplink": UPLINK,
             },

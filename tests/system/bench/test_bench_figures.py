@@ -10,9 +10,17 @@ sys.path.insert(0, str(REPO / "tests" / "bench"))
 
 import instruction_counts  # noqa: E402
 from runner import (  # noqa: E402
-    generate, goals, guests, measure, plot, report, rulesets, sets, traffic)
-from runner.parts import (  # noqa: E402
-    attack, classifier, forward, idle, ports, scale, swap)
+    generate,
+    goals,
+    guests,
+    measure,
+    plot,
+    report,
+    rulesets,
+    sets,
+    traffic,
+)
+from runner.parts import attack, classifier, forward, idle, ports, scale, swap  # noqa: E402
 from runner.__main__ import PARTS  # noqa: E402
 from runner.report import text_table  # noqa: E402
 from runner.ovs import parse_pmd_stats  # noqa: E402
@@ -56,19 +64,33 @@ def test_ovs_figures_are_the_pmd_threads_and_of_busy_loops():
     found = parse_pmd_stats(PMD_STATS)
     assert (found["packets"], found["cycles"], found["busy_share"]) == (2000, 3.5, 70)
     assert (found["smc hits"], found["avg. subtable lookups per megaflow hit"]) == (1800, 90.5)
-    assert parse_pmd_stats("pmd thread numa_id 0 core_id 1:\n  packets received: 0\n")["cycles"] is None
+    assert (
+        parse_pmd_stats("pmd thread numa_id 0 core_id 1:\n  packets received: 0\n")["cycles"]
+        is None
+    )
 
 
 def test_testpmd_figures_are_found_for_each_port():
     assert parse_received(PORT_STATS) == {0: 11, 12: 4294967297}
-    assert parse_cycles_per_packet("  CPU cycles/packet=210.50 (total cycles=421 / total RX packets=2) at 2450 MHz Clock\n") == 210.5
+    assert (
+        parse_cycles_per_packet(
+            "  CPU cycles/packet=210.50 (total cycles=421 / total RX packets=2) at 2450 MHz Clock\n"
+        )
+        == 210.5
+    )
     assert parse_cycles_per_packet("no packets") is None
 
 
 def test_a_ratio_is_the_median_of_those_within_a_round():
     # One disturbed round doubles both figures, which must not matter; a round without a peer does not count.
-    rounds = [{"a": {"x": 10.0}, "b": {"x": 5.0}}, {"a": {"x": 40.0}, "b": {"x": 20.0}}, {"a": {"x": 33.0}, "b": {"x": 11.0}},
-              {"a": {"x": 99.0}}, {"a": {"x": 99.0}, "b": {"x": None}}, {"a": {"x": 99.0}, "b": {"x": 0}}]
+    rounds = [
+        {"a": {"x": 10.0}, "b": {"x": 5.0}},
+        {"a": {"x": 40.0}, "b": {"x": 20.0}},
+        {"a": {"x": 33.0}, "b": {"x": 11.0}},
+        {"a": {"x": 99.0}},
+        {"a": {"x": 99.0}, "b": {"x": None}},
+        {"a": {"x": 99.0}, "b": {"x": 0}},
+    ]
     assert measure.ratio(rounds, "a", "b", "x") == 2.0
     assert measure.ratio(rounds, "a", "c", "x") is None
     assert measure.medians(rounds, "b") == {"x": 8.0}
@@ -79,10 +101,20 @@ def test_a_goal_is_met_at_its_bound_and_never_without_a_figure():
     at_most = goals.Goal("a", "p", 2.0, True, lambda results: results["x"])
     at_least = goals.Goal("b", "p", 2.0, False, lambda results: results["x"], "scripts/bench p --y")
     other = goals.Goal("c", "not run", 2.0, False, lambda results: 1 / 0)
-    for value, met in ((2.0, (True, True)), (1.9, (True, False)), (2.1, (False, True)), (None, (False, False))):
+    for value, met in (
+        (2.0, (True, True)),
+        (1.9, (True, False)),
+        (2.1, (False, True)),
+        (None, (False, False)),
+    ):
         found = goals.evaluate([at_most, at_least, other], {"p": {"x": value}})
         assert (found["a"]["met"], found["b"]["met"]) == met and set(found) == {"a", "b"}
-    assert found["a"] == {"value": None, "goal": "at most 2", "met": False, "command": "scripts/bench p"}
+    assert found["a"] == {
+        "value": None,
+        "goal": "at most 2",
+        "met": False,
+        "command": "scripts/bench p",
+    }
     assert found["b"]["command"] == "scripts/bench p --y"
     # Of a part that was run for other rows only what was measured counts.
     assert goals.evaluate([at_most], {"p": {"x": None}}, ["p"]) == {}
@@ -98,24 +130,56 @@ search_ip5tuples  @lcore 1: 10 iterations, 89900 pkts, 1 categories, 15731820 cy
 
 def test_rte_acl_figures_are_found_and_its_failure_is_explained():
     found = classifier.parse_test_acl(TEST_ACL)
-    assert (found["packets"], found["lookup_s"]) == (89900, 0.01) and found["mean"] == pytest.approx(174.99, abs=0.01)
+    assert (found["packets"], found["lookup_s"]) == (89900, 0.01) and found[
+        "mean"
+    ] == pytest.approx(174.99, abs=0.01)
     assert classifier.parse_test_acl("rte_acl_build(1) finished with -12\nacl context\n") is None
-    assert "out of memory" in classifier.why_not("rte_acl_build(1) finished with -12\nacl context\n")
-    assert classifier.why_not("Cannot init EAL\n\n") == "Cannot init EAL" and classifier.why_not("") == "no output"
+    assert "out of memory" in classifier.why_not(
+        "rte_acl_build(1) finished with -12\nacl context\n"
+    )
+    assert (
+        classifier.why_not("Cannot init EAL\n\n") == "Cannot init EAL"
+        and classifier.why_not("") == "no output"
+    )
 
 
 def classified(name, mean, ratio, updates=4e6, disturbed=1.02, under=100.0, size=100_000):
-    return {"set": name, "kind": sets.kind_of(name), "size": size, "rules": size, "ratio": ratio, "rte_acl": {"mean": mean / ratio} if ratio else {},
-            "godwit": {"mean": mean, "p10": mean, "p50": mean, "p99": mean, "bytes_per_rule": 100.0, "build_s": 1.0, "updates_per_s": updates,
-                       "disturb": {"ratio": disturbed},
-                       "update_rates": [{"rate": rate, "mean": under, "updates_per_s": min(rate, 4e5)} for rate in classifier.UPDATE_RATES]}}
+    return {
+        "set": name,
+        "kind": sets.kind_of(name),
+        "size": size,
+        "rules": size,
+        "ratio": ratio,
+        "rte_acl": {"mean": mean / ratio} if ratio else {},
+        "godwit": {
+            "mean": mean,
+            "p10": mean,
+            "p50": mean,
+            "p99": mean,
+            "bytes_per_rule": 100.0,
+            "build_s": 1.0,
+            "updates_per_s": updates,
+            "disturb": {"ratio": disturbed},
+            "update_rates": [
+                {"rate": rate, "mean": under, "updates_per_s": min(rate, 4e5)}
+                for rate in classifier.UPDATE_RATES
+            ],
+        },
+    }
 
 
 def test_classifier_goals_are_of_the_sets_that_people_write_and_of_the_hard_ones():
-    results = [classified("acl1_100000", 100.0, 0.25), classified("fw1_100000", 400.0, 1.0, updates=2e6, disturbed=1.3),
-               classified("ipc2_100000", 200.0, 0.5), classified("msk_100000", 300.0, 0.5, updates=1e5, under=350.0),
-               classified("nest_20000", 9000.0, None, size=20_000), classified("acl1_1000", 50.0, None, size=1000)]
-    found = goals.evaluate([one for one in goals.GOALS if one.part == "classifier"], {"classifier": results})
+    results = [
+        classified("acl1_100000", 100.0, 0.25),
+        classified("fw1_100000", 400.0, 1.0, updates=2e6, disturbed=1.3),
+        classified("ipc2_100000", 200.0, 0.5),
+        classified("msk_100000", 300.0, 0.5, updates=1e5, under=350.0),
+        classified("nest_20000", 9000.0, None, size=20_000),
+        classified("acl1_1000", 50.0, None, size=1000),
+    ]
+    found = goals.evaluate(
+        [one for one in goals.GOALS if one.part == "classifier"], {"classifier": results}
+    )
     values = {name: one["value"] for name, one in found.items()}
     assert values["classifier, 100k rules: cycles / rte_acl's, geometric mean"] == 0.5
     assert values["classifier, 100k rules: cycles of the worst set"] == 400.0
@@ -125,7 +189,9 @@ def test_classifier_goals_are_of_the_sets_that_people_write_and_of_the_hard_ones
     assert values["msk_100000: cycles, at rest and under 100k updates a second"] == 350.0
     assert values["nest_20000: cycles, at rest and under 100k updates a second"] == 9000.0
     assert values["rule updates, 100k rules, the slowest set: millions a second"] == 2.0
-    assert values["rule updates, 100k rules: percent of lookups lost to a writer"] == pytest.approx(100 * (1 - 1 / 1.02), abs=0.01)
+    assert values["rule updates, 100k rules: percent of lookups lost to a writer"] == pytest.approx(
+        100 * (1 - 1 / 1.02), abs=0.01
+    )
     for title, headings, lines in classifier.tables(results):
         assert all(len(line) == len(headings) for line in lines), title
         assert text_table(headings, lines)
@@ -140,10 +206,19 @@ def test_sets_are_those_of_the_directory_and_what_is_missing_is_made_by_seed(tmp
 
     class Context:
         rulesets = str(tmp_path)
+
     chosen = [name for directory, name in sets.standard_sets(Context)]
-    assert chosen[:4] == ["acl3_1000", "acl4_1000", "fw1_1000", "ipc_1000"] and chosen[-2:] == ["masks_100000", "nest_20000"]
-    assert sets.available(tmp_path) == ["acl3_1000", "acl4_1000", "fw1_1000", "acl1_5000"] and sets.available("/nonexistent") == []
-    assert [sets.kind_of(name) for name in ("acl1_10", "msk_100000", "masks_5", "nest_20000", "other_5")] == ["acl", "masks", "masks", "nest", None]
+    assert chosen[:4] == ["acl3_1000", "acl4_1000", "fw1_1000", "ipc_1000"] and chosen[-2:] == [
+        "masks_100000",
+        "nest_20000",
+    ]
+    assert (
+        sets.available(tmp_path) == ["acl3_1000", "acl4_1000", "fw1_1000", "acl1_5000"]
+        and sets.available("/nonexistent") == []
+    )
+    assert [
+        sets.kind_of(name) for name in ("acl1_10", "msk_100000", "masks_5", "nest_20000", "other_5")
+    ] == ["acl", "masks", "masks", "nest", None]
     assert sets.size_of("fw1_10000") == 10000 and sets.size_of("odd") == 0
 
 
@@ -151,7 +226,10 @@ def test_a_wrong_set_is_answered_with_those_that_there_are(tmp_path):
     for suffix in (".xz", "_trace.xz"):
         (tmp_path / f"acl1_1000{suffix}").write_bytes(b"")
     (tmp_path / "lonely_5.xz").write_bytes(b"")
-    assert sets.unknown_set(tmp_path, "acl1_1000") is None and sets.unknown_set(tmp_path, "nest_300") is None
+    assert (
+        sets.unknown_set(tmp_path, "acl1_1000") is None
+        and sets.unknown_set(tmp_path, "nest_300") is None
+    )
     assert sets.unknown_set(tmp_path, str(tmp_path / "acl1_1000.xz")) is None
     for word in ("acl1_2000", "frwd", "nest_", "masks_0"):
         reason = sets.unknown_set(tmp_path, word)
@@ -164,7 +242,11 @@ def test_a_range_of_ports_becomes_prefixes_that_cover_it_exactly():
     spans = [(0, 65535), (1024, 65535), (1, 65534), (7, 7), (0, 0), (65535, 65535)]
     spans += [tuple(sorted((dice.randrange(65536), dice.randrange(65536)))) for _ in range(20)]
     for low, high in spans:
-        ports = [value + i for value, mask in rulesets.port_prefixes(low, high) for i in range(0x10000 - mask)]
+        ports = [
+            value + i
+            for value, mask in rulesets.port_prefixes(low, high)
+            for i in range(0x10000 - mask)
+        ]
         assert ports == list(range(low, high + 1))
     assert rulesets.port_prefixes(0, 65535) == [(0, 0)]
 
@@ -175,37 +257,66 @@ def test_a_filter_means_the_same_to_each_switch():
     assert one == rulesets.Filter((0x0A010200, 24), (0xC0A80001, 32), (0, 65535), (1024, 1027), 6)
     assert rulesets.parse_filter(one.line()) == one
     rules = rulesets.godwit_rules([one], "vm1/net0", "vm2/net0")
-    assert rules[0] == ("flow create vm1/net0 ingress priority 0 pattern eth / ipv4 src spec 10.1.2.0 src prefix 24 dst spec 192.168.0.1 "
-                        "dst prefix 32 / tcp dst spec 1024 dst last 1027 dst mask 0xffff / end actions represented_port ethdev_port_id vm2/net0 / end")
+    assert rules[0] == (
+        "flow create vm1/net0 ingress priority 0 pattern eth / ipv4 src spec 10.1.2.0 src prefix 24 dst spec 192.168.0.1 "
+        "dst prefix 32 / tcp dst spec 1024 dst last 1027 dst mask 0xffff / end actions represented_port ethdev_port_id vm2/net0 / end"
+    )
     assert len(rules) == 2 and " priority 1 pattern eth / end " in rules[1]
-    assert rulesets.ovs_flows([one], 1, 2)[0] == ("priority=65535,in_port=1,tcp,nw_src=10.1.2.0/24,nw_dst=192.168.0.1/32,"
-                                                  "tp_dst=0x400/0xfffc,actions=output:2")
+    assert rulesets.ovs_flows([one], 1, 2)[0] == (
+        "priority=65535,in_port=1,tcp,nw_src=10.1.2.0/24,nw_dst=192.168.0.1/32,"
+        "tp_dst=0x400/0xfffc,actions=output:2"
+    )
     # Ports ask for TCP or UDP where the protocol is open.
-    wild = rulesets.parse_filter("@0.0.0.0/0\t0.0.0.0/0\t5 : 5\t0 : 65535\t0x00/0x00\t0x0000/0x0000")
-    assert len(rulesets.godwit_rules([wild], "a", "b")) == 3 and len(rulesets.ovs_flows([wild], 1, 2)) == 3
+    wild = rulesets.parse_filter(
+        "@0.0.0.0/0\t0.0.0.0/0\t5 : 5\t0 : 65535\t0x00/0x00\t0x0000/0x0000"
+    )
+    assert (
+        len(rulesets.godwit_rules([wild], "a", "b")) == 3
+        and len(rulesets.ovs_flows([wild], 1, 2)) == 3
+    )
 
 
 def test_ovs_priorities_fall_and_fit():
-    one = rulesets.parse_filter("@0.0.0.0/0\t0.0.0.0/0\t0 : 65535\t0 : 65535\t0x06/0xFF\t0x0000/0x0000")
+    one = rulesets.parse_filter(
+        "@0.0.0.0/0\t0.0.0.0/0\t0 : 65535\t0 : 65535\t0x06/0xFF\t0x0000/0x0000"
+    )
     for count in (3, 65000, 100000):
-        priorities = [int(line.split(",")[0].split("=")[1]) for line in rulesets.ovs_flows([one] * count, 1, 2)]
+        priorities = [
+            int(line.split(",")[0].split("=")[1])
+            for line in rulesets.ovs_flows([one] * count, 1, 2)
+        ]
         assert priorities == sorted(priorities, reverse=True)
         assert 0 < priorities[-2] < priorities[0] <= 65535 and priorities[-1] == 0
 
 
 @pytest.mark.parametrize("kind", generate.KINDS)
 def test_a_made_set_is_the_same_for_a_seed_and_its_trace_hits_it(kind, tmp_path):
-    assert generate.generate(kind, 300, 7) == generate.generate(kind, 300, 7) != generate.generate(kind, 300, 8)
+    assert (
+        generate.generate(kind, 300, 7)
+        == generate.generate(kind, 300, 7)
+        != generate.generate(kind, 300, 8)
+    )
     name = generate.write(tmp_path, kind, 300, 7, headers=200)
     filters = rulesets.read_filters(rulesets.find(tmp_path, name))
     trace = rulesets.read_trace(rulesets.find(tmp_path, name + "_trace"))
-    assert filters == generate.generate(kind, 300, 7) and len(set(filters)) == 300 and len(trace) == 200
+    assert (
+        filters == generate.generate(kind, 300, 7)
+        and len(set(filters)) == 300
+        and len(trace) == 200
+    )
 
     def hit(one, header):
         def inside(prefix, address):
             return rulesets.network(address, prefix[1]) == prefix[0]
-        return (inside(one.source, header[0]) and inside(one.destination, header[1]) and one.protocol in (None, header[4]) and
-                one.source_ports[0] <= header[2] <= one.source_ports[1] and one.destination_ports[0] <= header[3] <= one.destination_ports[1])
+
+        return (
+            inside(one.source, header[0])
+            and inside(one.destination, header[1])
+            and one.protocol in (None, header[4])
+            and one.source_ports[0] <= header[2] <= one.source_ports[1]
+            and one.destination_ports[0] <= header[3] <= one.destination_ports[1]
+        )
+
     assert all(any(hit(one, header) for one in filters) for header in trace)
 
 
@@ -219,10 +330,19 @@ def test_flows_are_different_and_as_many_as_asked_for():
 
 def test_a_frame_of_a_flow_is_what_scapy_would_build():
     from scapy.all import IP, TCP, UDP, Ether
-    for size, header in ((64, (0x0A000001, 0xC0A8FFFE, 1234, 80, 6)), (1514, (1, 2, 3, 4, 17)), (64, (1, 2, 0, 0, 47))):
+
+    for size, header in (
+        (64, (0x0A000001, 0xC0A8FFFE, 1234, 80, 6)),
+        (1514, (1, 2, 3, 4, 17)),
+        (64, (1, 2, 0, 0, 47)),
+    ):
         data = traffic.frame(header, size)
         seen = Ether(data)
-        assert len(data) == size and seen[IP].len == size - 14 and seen[IP].src == rulesets.dotted(header[0])
+        assert (
+            len(data) == size
+            and seen[IP].len == size - 14
+            and seen[IP].src == rulesets.dotted(header[0])
+        )
         checksum = seen[IP].chksum
         del seen[IP].chksum
         assert Ether(bytes(seen))[IP].chksum == checksum
@@ -232,66 +352,178 @@ def test_a_frame_of_a_flow_is_what_scapy_would_build():
 
 
 def test_a_table_shows_what_was_not_measured_as_a_dash():
-    assert text_table(("a", "bb"), [(None, 1.234), ("x", 1234.5)]).splitlines() == ["a    bb", "-  1.23", "x  1234"]
+    assert text_table(("a", "bb"), [(None, 1.234), ("x", 1234.5)]).splitlines() == [
+        "a    bb",
+        "-  1.23",
+        "x  1234",
+    ]
 
 
 def test_counts_come_back_as_they_were_written_and_their_file_names_every_part():
-    counts = {(program, part, path): 1000 + n for n, (program, part, path) in enumerate(
-        (program, part, path) for program, parts in instruction_counts.PARTS.items() for part in parts for path in instruction_counts.PATHS)}
-    assert instruction_counts.read(instruction_counts.write("gcc 12.2.0", counts)) == ("gcc 12.2.0", counts)
+    counts = {
+        (program, part, path): 1000 + n
+        for n, (program, part, path) in enumerate(
+            (program, part, path)
+            for program, parts in instruction_counts.PARTS.items()
+            for part in parts
+            for path in instruction_counts.PATHS
+        )
+    }
+    assert instruction_counts.read(instruction_counts.write("gcc 12.2.0", counts)) == (
+        "gcc 12.2.0",
+        counts,
+    )
     made_by, kept = instruction_counts.read(instruction_counts.KEPT.read_text())
     assert set(kept) == set(counts) and made_by.startswith("gcc ") and all(kept.values())
 
 
 def test_a_count_fails_when_it_is_slower_and_when_what_is_kept_is_out_of_date():
-    key, other = ("fixed_classifier", "fixed_lookups", "any"), ("fixed_classifier", "fixed_lookups", "avx2")
-    for counted, wrong in ((1000, None), (1029, None), (1031, "slower"), (971, None), (969, "faster")):
-        (name, reason), = instruction_counts.compare({key: 1000, other: 1000}, {key: counted})
-        assert name == "fixed_classifier fixed_lookups any" and (reason is None if wrong is None else reason.startswith(wrong)), counted
+    key, other = ("fixed_classifier", "fixed_lookups", "any"), (
+        "fixed_classifier",
+        "fixed_lookups",
+        "avx2",
+    )
+    for counted, wrong in (
+        (1000, None),
+        (1029, None),
+        (1031, "slower"),
+        (971, None),
+        (969, "faster"),
+    ):
+        ((name, reason),) = instruction_counts.compare({key: 1000, other: 1000}, {key: counted})
+        assert name == "fixed_classifier fixed_lookups any" and (
+            reason is None if wrong is None else reason.startswith(wrong)
+        ), counted
     assert "has no such count" in instruction_counts.compare({}, {key: 1})[0][1]
-    assert "nothing counted it" in instruction_counts.compare({key: 1, ("gone", "gone", "any"): 1}, {key: 1})[1][1]
+    assert (
+        "nothing counted it"
+        in instruction_counts.compare({key: 1, ("gone", "gone", "any"): 1}, {key: 1})[1][1]
+    )
     assert instruction_counts.parse_count("==1== Collected : 17443479\n", "x") == 17443479
     for text in ("==1== Collected : 0\n", "nothing"):
         with pytest.raises(instruction_counts.CountError):
             instruction_counts.parse_count(text, "x")
-    assert instruction_counts.compiler_name("c++ (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright") == "gcc 12.2.0"
+    assert (
+        instruction_counts.compiler_name("c++ (Debian 12.2.0-14+deb12u1) 12.2.0\nCopyright")
+        == "gcc 12.2.0"
+    )
     assert instruction_counts.compiler_name("Debian clang version 14.0.6\n") == "clang 14.0.6"
 
 
 def swapped(rules, visible, lost=0, torn=0):
     spread = {"p50": visible, "p99": visible * 2, "max": visible * 3}
-    times = {"publish_us": spread, "taken_us": {name: value / 10 for name, value in spread.items()}, "visible_us": spread, "finish_us": spread}
-    return {"rules": rules, "program": {"rules": rules, "build_us": spread, "rewrite": times, "import": times, "packets": 100, "lost": lost, "torn": 0},
-            "daemon": {"swaps": 5, "sent": 100, "lost": 0, "torn": torn, "twice": 0, "unpoliced": 0,
-                       "milliseconds": {"export": 1.0, "rewrite": 1.0, "import": 1.0}}}
+    times = {
+        "publish_us": spread,
+        "taken_us": {name: value / 10 for name, value in spread.items()},
+        "visible_us": spread,
+        "finish_us": spread,
+    }
+    return {
+        "rules": rules,
+        "program": {
+            "rules": rules,
+            "build_us": spread,
+            "rewrite": times,
+            "import": times,
+            "packets": 100,
+            "lost": lost,
+            "torn": 0,
+        },
+        "daemon": {
+            "swaps": 5,
+            "sent": 100,
+            "lost": 0,
+            "torn": torn,
+            "twice": 0,
+            "unpoliced": 0,
+            "milliseconds": {"export": 1.0, "rewrite": 1.0, "import": 1.0},
+        },
+    }
 
 
 def rested(mode, percent, p50, p99):
-    return {"mode": mode, "core_percent": percent, "sleeps_per_s": 100.0, "packets": 100, "latency_us": {"p50": p50, "p99": p99, "max": 900.0}}
+    return {
+        "mode": mode,
+        "core_percent": percent,
+        "sleeps_per_s": 100.0,
+        "packets": 100,
+        "latency_us": {"p50": p50, "p99": p99, "max": 900.0},
+    }
 
 
 def forwarded(rules, cycles, ovs=None):
-    one = {"row": {"rules": rules, "flows": 8192, "size": 64}, "cycles_vs_testpmd": 1.2, "rate_vs_testpmd": 0.9,
-           "godwit": {"cycles": cycles, "mpps": 5.0, "limit": "switch"}, "testpmd": {"cycles": 200.0, "mpps": 6.0, "limit": "generator"},
-           "cycles_vs_ovs": ovs and ovs / cycles, "rate_vs_ovs": None}
-    return one | ({"ovs": {"cycles": ovs, "mpps": 2.0, "limit": "switch", "configuration": "SMC"}} if ovs else {})
+    one = {
+        "row": {"rules": rules, "flows": 8192, "size": 64},
+        "cycles_vs_testpmd": 1.2,
+        "rate_vs_testpmd": 0.9,
+        "godwit": {"cycles": cycles, "mpps": 5.0, "limit": "switch"},
+        "testpmd": {"cycles": 200.0, "mpps": 6.0, "limit": "generator"},
+        "cycles_vs_ovs": ovs and ovs / cycles,
+        "rate_vs_ovs": None,
+    }
+    return one | (
+        {"ovs": {"cycles": ovs, "mpps": 2.0, "limit": "switch", "configuration": "SMC"}}
+        if ovs
+        else {}
+    )
 
 
 def attacked(kind, kept):
     turn = {"mpps": 4.0, "cycles": 500.0, "attacker_kpps": 100.0}
-    return {"kind": kind, "victim": "v", "alone": turn, "one flow": turn, "attack": turn, "limit": "switch", "kept": kept, "kept_of_alone": kept,
-            "one_flow_kept_of_alone": 1.0}
+    return {
+        "kind": kind,
+        "victim": "v",
+        "alone": turn,
+        "one flow": turn,
+        "attack": turn,
+        "limit": "switch",
+        "kept": kept,
+        "kept_of_alone": kept,
+        "one_flow_kept_of_alone": 1.0,
+    }
 
 
 RESULTS = {
-    "classifier": [classified(f"acl1_{size}", 100.0, 0.3, size=size) for size in (1000, 10_000, 100_000)],
-    "forward": [{"row": {"rules": 1, "flows": 64, "size": 64}, "name": "n", "failed": "no memory"}, forwarded(1, 250.0), forwarded(1000, 300.0, 900.0), forwarded(10_000, 350.0, 1400.0)],
+    "classifier": [
+        classified(f"acl1_{size}", 100.0, 0.3, size=size) for size in (1000, 10_000, 100_000)
+    ],
+    "forward": [
+        {"row": {"rules": 1, "flows": 64, "size": 64}, "name": "n", "failed": "no memory"},
+        forwarded(1, 250.0),
+        forwarded(1000, 300.0, 900.0),
+        forwarded(10_000, 350.0, 1400.0),
+    ],
     "swap": [swapped(10, 10.0), swapped(1000, 9.0, torn=2), swapped(100_000, 15.0, lost=3)],
     "attack": [attacked("new flows", 0.97), attacked("masks", 0.92)],
-    "ports": [{"ports": count, "cycles": 250.0, "mpps": 5.0, "limit": "switch", "cycles_ratio": 1.0, "rate_ratio": 1.0, "idle_core_percent": 0.5}
-              for count in ports.PORTS],
-    "idle": [rested("asleep", 0.6, 80.0, 170.0), rested("polled uplink", 12.0, 75.0, 90.0), rested("spinning", 100.0, 30.0, 60.0), rested("no switch", 9.0, 20.0, 40.0)],
-    "scale": {"workers": 2, "rows": [{"name": "one rule", "alone_per_second": 1e7, "together_per_second": 1.9e7, "scale": 1.9}]},
+    "ports": [
+        {
+            "ports": count,
+            "cycles": 250.0,
+            "mpps": 5.0,
+            "limit": "switch",
+            "cycles_ratio": 1.0,
+            "rate_ratio": 1.0,
+            "idle_core_percent": 0.5,
+        }
+        for count in ports.PORTS
+    ],
+    "idle": [
+        rested("asleep", 0.6, 80.0, 170.0),
+        rested("polled uplink", 12.0, 75.0, 90.0),
+        rested("spinning", 100.0, 30.0, 60.0),
+        rested("no switch", 9.0, 20.0, 40.0),
+    ],
+    "scale": {
+        "workers": 2,
+        "rows": [
+            {
+                "name": "one rule",
+                "alone_per_second": 1e7,
+                "together_per_second": 1.9e7,
+                "scale": 1.9,
+            }
+        ],
+    },
 }
 
 
@@ -299,34 +531,81 @@ def test_the_goals_have_every_row_of_their_table_and_are_decided_by_the_figures(
     found = goals.evaluate(goals.GOALS, RESULTS)
     assert set(RESULTS) == set(PARTS)
     assert {one.part for one in goals.GOALS} <= set(PARTS) and len(found) == len(goals.GOALS)
-    for words in ("one rule: cycles", "10k rules, 8k flows", "1k rules: cycles", "100k rules: cycles of the worst", "msk_100000: cycles", "msk_100000: bytes",
-                  "nest_20000: cycles", "nest_20000: bytes", "rule updates, 100k rules, the slowest", "lookups lost", "the first burst by it", "a worker goes by it", "packets lost",
-                  "packets torn", "idle: percent", "waking adds from guest to guest, p50", "waking adds from guest to guest, p99", "neighbour's rate"):
+    for words in (
+        "one rule: cycles",
+        "10k rules, 8k flows",
+        "1k rules: cycles",
+        "100k rules: cycles of the worst",
+        "msk_100000: cycles",
+        "msk_100000: bytes",
+        "nest_20000: cycles",
+        "nest_20000: bytes",
+        "rule updates, 100k rules, the slowest",
+        "lookups lost",
+        "the first burst by it",
+        "a worker goes by it",
+        "packets lost",
+        "packets torn",
+        "idle: percent",
+        "waking adds from guest to guest, p50",
+        "waking adds from guest to guest, p99",
+        "neighbour's rate",
+    ):
         assert sum(words in name for name in found) == 1, words
-    assert all(set(one) == {"value", "goal", "met", "command"} and one["command"].startswith("scripts/bench ") for one in found.values())
+    assert all(
+        set(one) == {"value", "goal", "met", "command"}
+        and one["command"].startswith("scripts/bench ")
+        for one in found.values()
+    )
 
     def of(words):
         return next((one["value"], one["met"]) for name, one in found.items() if words in name)
-    assert of("the first burst by it") == (1.5, True) and of("a worker goes by it") == (1.5, True) and of("packets lost") == (3, False) and of("packets torn") == (2, False)
+
+    assert (
+        of("the first burst by it") == (1.5, True)
+        and of("a worker goes by it") == (1.5, True)
+        and of("packets lost") == (3, False)
+        and of("packets torn") == (2, False)
+    )
     assert of("idle: percent") == (0.6, True) and of("must be polled") == (12.0, False)
-    assert of("waking adds from guest to guest, p50") == (50.0, True) and of("waking adds from guest to guest, p99") == (110.0, False)
+    assert of("waking adds from guest to guest, p50") == (50.0, True) and of(
+        "waking adds from guest to guest, p99"
+    ) == (110.0, False)
     assert of("neighbour's rate") == (pytest.approx(8.0), True)
     assert of("msk_100000: bytes") == (None, False)  # not among what was measured
     assert goals.evaluate(goals.GOALS, {"attack": [attacked("masks", None)]}) == {
-        "attack: percent of a neighbour's rate lost": {"value": None, "goal": "at most 10", "met": False, "command": "scripts/bench attack"}}
+        "attack: percent of a neighbour's rate lost": {
+            "value": None,
+            "goal": "at most 10",
+            "met": False,
+            "command": "scripts/bench attack",
+        }
+    }
 
 
 def test_every_part_has_tables_and_markdown_and_its_plots_are_svg(tmp_path):
     import xml.etree.ElementTree as ElementTree
-    document = {"quick": True, "seconds": 600.0, "without_ovs": None, "machine": {"cpus": 2, "cpu": "a CPU", "kernel": "6.1"}, "parts": RESULTS,
-                "goals": goals.evaluate(goals.GOALS, RESULTS), "failures": {"ports": "no reason"}}
+
+    document = {
+        "quick": True,
+        "seconds": 600.0,
+        "without_ovs": None,
+        "machine": {"cpus": 2, "cpu": "a CPU", "kernel": "6.1"},
+        "parts": RESULTS,
+        "goals": goals.evaluate(goals.GOALS, RESULTS),
+        "failures": {"ports": "no reason"},
+    }
     text = report.markdown(document, PARTS)
     for name, part in PARTS.items():
         assert f"### `scripts/bench {name}`" in text
         for title, headings, lines in part.tables(RESULTS[name]):
             assert lines and all(len(line) == len(headings) for line in lines), title
     assert "`scripts/bench ports` failed: no reason" in text and text.count("| ---") >= len(PARTS)
-    drawn = {file: svg for name in PARTS for file, svg in getattr(PARTS[name], "plots", lambda _: [])(RESULTS[name])}
+    drawn = {
+        file: svg
+        for name in PARTS
+        for file, svg in getattr(PARTS[name], "plots", lambda _: [])(RESULTS[name])
+    }
     assert set(drawn) == {"classifier.svg", "swap.svg", "forward.svg"}
     for svg in drawn.values():
         ElementTree.fromstring(svg)
@@ -342,12 +621,26 @@ def test_every_part_has_tables_and_markdown_and_its_plots_are_svg(tmp_path):
 
 def test_a_plot_puts_points_where_they_belong_and_leaves_out_what_was_not_measured():
     import re
-    svg = plot.chart("t <1>", "x", "y", [("a & b", [(10, 0), (100, 50), (1000, 100), (500, None)]), ("nothing", [(10, None)])])
+
+    svg = plot.chart(
+        "t <1>",
+        "x",
+        "y",
+        [("a & b", [(10, 0), (100, 50), (1000, 100), (500, None)]), ("nothing", [(10, None)])],
+    )
     assert "a &amp; b" in svg and "t &lt;1&gt;" in svg and "nothing" not in svg
-    path = next(text for text in re.findall(r'<path d="M([^"]+)" fill="none" stroke="#0072b2"', svg))
+    path = next(
+        text for text in re.findall(r'<path d="M([^"]+)" fill="none" stroke="#0072b2"', svg)
+    )
     places = [tuple(map(float, place.split())) for place in path.split("L")]
-    assert len(places) == 3 and places[0][0] < places[1][0] < places[2][0] and places[0][1] > places[1][1] > places[2][1]
-    assert places[1][0] - places[0][0] == pytest.approx(places[2][0] - places[1][0], abs=0.2)  # decades are as wide
+    assert (
+        len(places) == 3
+        and places[0][0] < places[1][0] < places[2][0]
+        and places[0][1] > places[1][1] > places[2][1]
+    )
+    assert places[1][0] - places[0][0] == pytest.approx(
+        places[2][0] - places[1][0], abs=0.2
+    )  # decades are as wide
     with pytest.raises(ValueError, match="has no point"):
         plot.chart("t", "x", "y", [("a", [])])
     assert [plot.number(value) for value in (0.5, 20, 1000, 2e6)] == ["0.5", "20", "1k", "2M"]
@@ -355,30 +648,48 @@ def test_a_plot_puts_points_where_they_belong_and_leaves_out_what_was_not_measur
 
 def test_percentiles_are_of_the_values_that_there_are():
     values = list(range(1, 101))
-    assert (measure.percentile(values, 50), measure.percentile(values, 99), measure.percentile([7], 99)) == (51, 100, 7)
+    assert (
+        measure.percentile(values, 50),
+        measure.percentile(values, 99),
+        measure.percentile([7], 99),
+    ) == (51, 100, 7)
     assert measure.percentile([], 50) is None and measure.percentile([None, 3], 0) == 3
 
 
 def test_a_policy_for_swaps_has_its_marks_and_its_size_and_parses_as_different_rules():
     for count in swap.SIZES[:4]:
         first, second = swap.policy(count, "A"), swap.policy(count, "B")
-        assert len(first) == len(second) == count and first[4:] == second[4:] and not set(first[:4]) & set(second[:4])
+        assert (
+            len(first) == len(second) == count
+            and first[4:] == second[4:]
+            and not set(first[:4]) & set(second[:4])
+        )
     assert len(set(swap.policy(10_000, "A"))) == 10_000
 
 
 def test_an_attackers_packets_lie_where_its_rules_are_dearest():
     filters = generate.generate("nest", 400, 3)
     source, destination = attack.deepest(filters)
-    inside = sum(rulesets.network(source, one.source[1]) == one.source[0] and rulesets.network(destination, one.destination[1]) == one.destination[0]
-                 for one in filters)
+    inside = sum(
+        rulesets.network(source, one.source[1]) == one.source[0]
+        and rulesets.network(destination, one.destination[1]) == one.destination[0]
+        for one in filters
+    )
     assert inside == 400
 
 
 def test_a_numbered_frame_is_read_and_a_strange_one_refused():
     import struct
+
     data = bytes(44) + struct.pack("!IQq", 7, 123, 456789)
     assert guests.numbered(data) == (7, 123, 456789)
     with pytest.raises(Exception, match="without a number"):
         guests.numbered(bytes(20))
-    assert guests.mac(0x1234) == "02:00:00:00:12:34" and idle.of_mode("asleep", lambda one: 1)([]) is None
-    assert scale.tables(RESULTS["scale"])[0][2][0][3] == 1.9 and forward.limit({"cycles": 500.0, "mpps": 4.0}, 2.1e9) == "switch"
+    assert (
+        guests.mac(0x1234) == "02:00:00:00:12:34"
+        and idle.of_mode("asleep", lambda one: 1)([]) is None
+    )
+    assert (
+        scale.tables(RESULTS["scale"])[0][2][0][3] == 1.9
+        and forward.limit({"cycles": 500.0, "mpps": 4.0}, 2.1e9) == "switch"
+    )

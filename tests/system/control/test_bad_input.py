@@ -33,14 +33,35 @@ BAD_CONFIGURATIONS = {
     "no list": (HEAD + "endpoints: {name: v}\n", "2:12", "a list"),
     "bad name": (HEAD + "endpoints:\n  - name: \"vm 1\"\n", "3:11", "a letter"),
     "bad MAC": (HEAD + "endpoints:\n  - {name: v, macs: [nope]}\n", "3:22", "MAC"),
-    "one MAC twice": (HEAD + "endpoints:\n  - {name: v, macs: [\"02:00:00:00:00:01\"]}\n"
-                      "  - {name: w, macs: [\"02:00:00:00:00:01\"]}\n", "4:12", "belongs to v"),
-    "unknown uplink": (HEAD + "endpoints:\n  - {name: v, location: uplink:up}\n", "3:25", "no uplink"),
+    "one MAC twice": (
+        HEAD + "endpoints:\n  - {name: v, macs: [\"02:00:00:00:00:01\"]}\n"
+        "  - {name: w, macs: [\"02:00:00:00:00:01\"]}\n",
+        "4:12",
+        "belongs to v",
+    ),
+    "unknown uplink": (
+        HEAD + "endpoints:\n  - {name: v, location: uplink:up}\n",
+        "3:25",
+        "no uplink",
+    ),
     "long socket": (HEAD + f"control: {{socket: /{'x' * 107}}}\n", "2:19", "107"),
-    "peer not on loopback": (HEAD + "migration:\n  peers: {b: \"10.0.0.1:7400\"}\n", "3:14", "plaintext: anywhere"),
+    "peer not on loopback": (
+        HEAD + "migration:\n  peers: {b: \"10.0.0.1:7400\"}\n",
+        "3:14",
+        "plaintext: anywhere",
+    ),
     "rules file": (HEAD + "rules_file: none.flow\n", "2:13", "cannot be read"),
-    "rule's word": (HEAD + "endpoints: [{name: v}]\nrules:\n  - flow create v ingress pattern eth / ipv5 / end actions drop / end\n", "4:41", "`ipv5`"),
-    "rule's endpoint": (HEAD + "rules:\n  - \"flow create v ingress pattern eth / end actions drop / end\"\n", "3:18", "no such endpoint"),
+    "rule's word": (
+        HEAD
+        + "endpoints: [{name: v}]\nrules:\n  - flow create v ingress pattern eth / ipv5 / end actions drop / end\n",
+        "4:41",
+        "`ipv5`",
+    ),
+    "rule's endpoint": (
+        HEAD + "rules:\n  - \"flow create v ingress pattern eth / end actions drop / end\"\n",
+        "3:18",
+        "no such endpoint",
+    ),
     "no rule": (HEAD + "endpoints: [{name: v}]\nrules:\n  - flow flush v\n", "4:5", "flow create"),
 }
 
@@ -52,9 +73,13 @@ class TestConfiguration:
         path = folder / "bad.yaml"
         path.write_text(text)
         # What only the policy store can tell is found at start when EAL runs already; the last test here has that.
-        starts = [] if case in ("one MAC twice", "rule's word", "rule's endpoint", "no rule") else [[]]
+        starts = (
+            [] if case in ("one MAC twice", "rule's word", "rule's endpoint", "no rule") else [[]]
+        )
         for arguments in [["--check"], *starts]:
-            done = subprocess.run([godwitd, "--config", path, *arguments], capture_output=True, text=True, timeout=60)
+            done = subprocess.run(
+                [godwitd, "--config", path, *arguments], capture_output=True, text=True, timeout=60
+            )
             assert done.returncode == 1
             match = re.match(r"(.*bad\.yaml):(\d+:\d+): (.*)\n\Z", done.stderr)
             assert match, done.stderr
@@ -63,13 +88,22 @@ class TestConfiguration:
 
     def test_a_file_that_is_not_there(self, godwitd, folder):
         for path in (folder / "none.yaml", folder):
-            done = subprocess.run([godwitd, "--config", path, "--check"], capture_output=True, text=True, timeout=60)
+            done = subprocess.run(
+                [godwitd, "--config", path, "--check"], capture_output=True, text=True, timeout=60
+            )
             assert done.returncode == 1 and done.stderr.startswith(f"{path}:1:1: the file ")
 
     def test_a_rules_file_is_named_with_its_own_lines(self, godwitd, folder):
         (folder / "a.yaml").write_text(HEAD + "endpoints: [{name: v}]\nrules_file: r.flow\n")
-        (folder / "r.flow").write_text("# comment\nflow create v ingress pattern eth / end actions drop / end\n\n  flow create v sideways\n")
-        done = subprocess.run([godwitd, "--config", folder / "a.yaml", "--check"], capture_output=True, text=True, timeout=60)
+        (folder / "r.flow").write_text(
+            "# comment\nflow create v ingress pattern eth / end actions drop / end\n\n  flow create v sideways\n"
+        )
+        done = subprocess.run(
+            [godwitd, "--config", folder / "a.yaml", "--check"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         assert done.returncode == 1
         assert done.stderr.startswith(f"{folder}/r.flow:4:17: "), done.stderr
 
@@ -77,16 +111,24 @@ class TestConfiguration:
         good = switch.config_path.read_bytes()
         generator = random.Random(SEED)
         for _ in range(60):
-            text = bytearray(good[:generator.randrange(1, len(good) + 1)])
+            text = bytearray(good[: generator.randrange(1, len(good) + 1)])
             for _ in range(generator.randrange(3)):
                 text[generator.randrange(len(text))] = generator.randrange(256)
             (folder / "b.yaml").write_bytes(text)
-            done = subprocess.run([godwitd, "--config", folder / "b.yaml", "--check"], capture_output=True, timeout=60)
+            done = subprocess.run(
+                [godwitd, "--config", folder / "b.yaml", "--check"], capture_output=True, timeout=60
+            )
             assert done.returncode in (0, 1), (SEED, bytes(text), done.stderr)
-            assert done.returncode == 0 or b"b.yaml:" in done.stderr, (SEED, bytes(text), done.stderr)
+            assert done.returncode == 0 or b"b.yaml:" in done.stderr, (
+                SEED,
+                bytes(text),
+                done.stderr,
+            )
 
     def test_a_bad_rule_stops_the_start_and_leaves_no_socket(self, make_switch):
-        broken = make_switch(rules=["flow create nobody ingress pattern eth / end actions drop / end"]).spawn()
+        broken = make_switch(
+            rules=["flow create nobody ingress pattern eth / end actions drop / end"]
+        ).spawn()
         assert broken.process.wait(60) == 1
         broken.process = None
         assert re.search(r"host-t\.yaml:\d+:\d+: no such endpoint", broken.log())
@@ -111,24 +153,47 @@ def exchange(path, data, lines=1, timeout_s=20):
 
 
 class TestSocket:
-    @pytest.mark.parametrize("line, code", [
-        (b"", -32700),
-        (b"hello", -32700),
-        (b"\xff\xfe\x00", -32700),
-        (b"GET / HTTP/1.1\r", -32700),
-        (b"{" * 100000, -32700),
-        (b'{"jsonrpc":"2.0","id":1,"method":"version","params":' + b"[" * 200 + b"]" * 200 + b"}", -32700),
-        (b"[]", -32600),
-        (b"null", -32600),
-        (b'{"id":1,"method":"version"}', -32600),
-        (b'{"jsonrpc":"2.0","id":1,"method":7}', -32600),
-        (b'{"jsonrpc":"2.0","id":1,"method":"version","params":[]}', -32600),
-        (b'{"jsonrpc":"2.0","id":1,"method":"none"}', -32601),
-        (b'{"jsonrpc":"2.0","id":1,"method":"version","params":{"a":1}}', -32602),
-        (b'{"jsonrpc":"2.0","id":1,"method":"command","params":{"line":"' + b"flow " * 20000 + b'"}}', -32602),
-        (b'{"jsonrpc":"2.0","id":1,"method":"command","params":{"line":"flow create ' + b"vm1/net0 " * 20000 + b'"}}', -32000),
-        (b'{"jsonrpc":"2.0","id":1,"method":"command","params":{"line":"flow create \\u0000 \\ud83d\\ude00"}}', -32000),
-    ], ids=lambda value: printable(value) if isinstance(value, bytes) else None)
+    @pytest.mark.parametrize(
+        "line, code",
+        [
+            (b"", -32700),
+            (b"hello", -32700),
+            (b"\xff\xfe\x00", -32700),
+            (b"GET / HTTP/1.1\r", -32700),
+            (b"{" * 100000, -32700),
+            (
+                b'{"jsonrpc":"2.0","id":1,"method":"version","params":'
+                + b"[" * 200
+                + b"]" * 200
+                + b"}",
+                -32700,
+            ),
+            (b"[]", -32600),
+            (b"null", -32600),
+            (b'{"id":1,"method":"version"}', -32600),
+            (b'{"jsonrpc":"2.0","id":1,"method":7}', -32600),
+            (b'{"jsonrpc":"2.0","id":1,"method":"version","params":[]}', -32600),
+            (b'{"jsonrpc":"2.0","id":1,"method":"none"}', -32601),
+            (b'{"jsonrpc":"2.0","id":1,"method":"version","params":{"a":1}}', -32602),
+            (
+                b'{"jsonrpc":"2.0","id":1,"method":"command","params":{"line":"'
+                + b"flow " * 20000
+                + b'"}}',
+                -32602,
+            ),
+            (
+                b'{"jsonrpc":"2.0","id":1,"method":"command","params":{"line":"flow create '
+                + b"vm1/net0 " * 20000
+                + b'"}}',
+                -32000,
+            ),
+            (
+                b'{"jsonrpc":"2.0","id":1,"method":"command","params":{"line":"flow create \\u0000 \\ud83d\\ude00"}}',
+                -32000,
+            ),
+        ],
+        ids=lambda value: printable(value) if isinstance(value, bytes) else None,
+    )
     def test_rubbish_is_answered_with_its_code(self, switch, line, code):
         before = switch.picture()
         [answer] = exchange(switch.socket_path, line + b"\n")
@@ -162,28 +227,56 @@ class TestSocket:
         before = switch.picture()
         generator = random.Random(SEED)
         for _ in range(50):
-            exchange(switch.socket_path, generator.randbytes(generator.randrange(1, 4000)).replace(b"\n", b" ") + b"\n")
+            exchange(
+                switch.socket_path,
+                generator.randbytes(generator.randrange(1, 4000)).replace(b"\n", b" ") + b"\n",
+            )
         assert switch.picture() == before, SEED
 
     def test_altered_requests(self, switch):
         """Of requests that read, no altered form may do harm."""
         before = switch.picture()
         generator = random.Random(SEED)
-        lines = ["show port stats all", "flow list vm1/net0", "flow validate vm1/net0 ingress pattern eth / ipv4 dst is 10.0.0.1 / end actions count / drop / end",
-                 "show endpoints", "flow query vm1/net0 0 count", "migration export vm1", "peer list", "help flow"]
+        lines = [
+            "show port stats all",
+            "flow list vm1/net0",
+            "flow validate vm1/net0 ingress pattern eth / ipv4 dst is 10.0.0.1 / end actions count / drop / end",
+            "show endpoints",
+            "flow query vm1/net0 0 count",
+            "migration export vm1",
+            "peer list",
+            "help flow",
+        ]
         client = RpcClient(switch.socket_path)
         for _ in range(1500):
             words = generator.choice(lines).split()
             for _ in range(generator.randrange(1, 3)):
                 at = generator.randrange(len(words))
-                words[at] = generator.choice(["", "all", "0", "-1", "99999999999", "vm1/net0", "end", "/", words[at] * 2, words[at][:-1],
-                                              "".join(map(chr, generator.choices(range(1, 1000), k=5)))])
+                words[at] = generator.choice(
+                    [
+                        "",
+                        "all",
+                        "0",
+                        "-1",
+                        "99999999999",
+                        "vm1/net0",
+                        "end",
+                        "/",
+                        words[at] * 2,
+                        words[at][:-1],
+                        "".join(map(chr, generator.choices(range(1, 1000), k=5))),
+                    ]
+                )
             line = " ".join(words)
             try:
                 client.command(line)
             except RpcError as error:
                 assert error.code in (-32000, -32602), (SEED, line, error)
-                assert error.data.get("column", 1) <= len(line.encode()) + 1, (SEED, line, error.data)
+                assert error.data.get("column", 1) <= len(line.encode()) + 1, (
+                    SEED,
+                    line,
+                    error.data,
+                )
         client.close()
         assert switch.picture() == before, SEED
 
@@ -194,7 +287,7 @@ def altered(document, generator):
     places = []
 
     def walk(node):
-        for key in (node if isinstance(node, dict) else range(len(node))):
+        for key in node if isinstance(node, dict) else range(len(node)):
             places.append((node, key))
             if isinstance(node[key], (dict, list)):
                 walk(node[key])
@@ -205,7 +298,23 @@ def altered(document, generator):
     if how == 0:
         del node[key]
     elif how == 1:
-        node[key] = generator.choice([None, -1, 0, 2**63, 1.5, "", "x" * 5000, [], {}, True, [[]], "vm2/net0", "02:00:00:00:00:01"])
+        node[key] = generator.choice(
+            [
+                None,
+                -1,
+                0,
+                2**63,
+                1.5,
+                "",
+                "x" * 5000,
+                [],
+                {},
+                True,
+                [[]],
+                "vm2/net0",
+                "02:00:00:00:00:01",
+            ]
+        )
     elif how == 2 and isinstance(node, dict):
         node["more"] = 1
     elif isinstance(node[key], str):
@@ -220,7 +329,13 @@ def meaning(document):
     out = copy.deepcopy(document)
     for name in ("host", "epoch"):
         out.pop(name, None)
-    for rule in [r for name in ("rules", "uplink_rules") if isinstance(out.get(name), list) for r in out[name] if isinstance(r, dict)]:
+    for rule in [
+        r
+        for name in ("rules", "uplink_rules")
+        if isinstance(out.get(name), list)
+        for r in out[name]
+        if isinstance(r, dict)
+    ]:
         rule.pop("packets", None)
         rule.pop("bytes", None)
     if isinstance(out.get("profiles"), list):
@@ -259,7 +374,13 @@ class TestImport:
     def test_an_import_that_does_not_fit_here_changes_nothing(self, switch):
         document = switch.rpc.call("migration.export", vm="vm2")
         before = switch.picture()
-        for bind in ({}, {"vm2/net0": {"port": 77}}, {"vm9/net0": {"port": 1}}, {"vm2/net0": {"port": 1}}, {"vm2/net0": {"socket": "x" * 300}}):
+        for bind in (
+            {},
+            {"vm2/net0": {"port": 77}},
+            {"vm9/net0": {"port": 1}},
+            {"vm2/net0": {"port": 1}},
+            {"vm2/net0": {"socket": "x" * 300}},
+        ):
             with pytest.raises(RpcError):
                 switch.rpc.call("migration.import", document=document, bind=bind)
             assert switch.picture() == before, bind

@@ -16,8 +16,20 @@ DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 @pytest.fixture
 def godwit(switch):
     def run(*words, stdin=None):
-        return subprocess.run([BUILD / "control" / "cli" / "godwit", "--socket", switch.socket_path, *map(str, words)],
-                              input=stdin, stdin=subprocess.DEVNULL if stdin is None else None, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [
+                BUILD / "control" / "cli" / "godwit",
+                "--socket",
+                switch.socket_path,
+                *map(str, words),
+            ],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
     return run
 
 
@@ -28,10 +40,25 @@ def test_a_command_prints_what_the_daemon_says(godwit, switch):
 
 
 def test_a_refusal_points_at_the_word(godwit):
-    done = godwit("flow", "create", "vm1/net0", "ingress", "pattern", "eth", "/", "ipv9", "/", "end", "actions", "drop", "/", "end")
+    done = godwit(
+        "flow",
+        "create",
+        "vm1/net0",
+        "ingress",
+        "pattern",
+        "eth",
+        "/",
+        "ipv9",
+        "/",
+        "end",
+        "actions",
+        "drop",
+        "/",
+        "end",
+    )
     message, line, caret, *_ = done.stderr.splitlines()
     assert done.returncode == REFUSED and message
-    assert line[caret.index("^"):].startswith("ipv9")
+    assert line[caret.index("^") :].startswith("ipv9")
 
 
 def test_usage_errors_and_an_absent_daemon_have_their_codes(godwit, switch):
@@ -44,7 +71,9 @@ def test_usage_errors_and_an_absent_daemon_have_their_codes(godwit, switch):
 def test_a_file_of_commands_stops_at_the_first_failure(godwit, switch, folder):
     rule = "flow create vm1/net0 ingress priority {} pattern eth / ipv4 / end actions count / end\n"
     commands = folder / "commands"
-    commands.write_text("# two good ones\n" + rule.format(7) + rule.format(8) + "show nothing\n" + rule.format(9))
+    commands.write_text(
+        "# two good ones\n" + rule.format(7) + rule.format(8) + "show nothing\n" + rule.format(9)
+    )
     done = godwit("-f", commands)
     assert done.returncode == REFUSED and done.stderr.startswith(f"{commands}:4: ")
     listed = switch.text("flow list vm1/net0")
@@ -89,8 +118,14 @@ def test_an_export_that_is_refused_writes_no_file(godwit, folder):
 
 def test_the_shell_has_a_prompt_completion_and_a_history(switch, folder):
     terminal, other = pty.openpty()
-    shell = subprocess.Popen([BUILD / "control" / "cli" / "godwit", "--socket", switch.socket_path], stdin=other, stdout=other, stderr=other,
-                             env=os.environ | {"HOME": str(folder), "TERM": "xterm"}, start_new_session=True)
+    shell = subprocess.Popen(
+        [BUILD / "control" / "cli" / "godwit", "--socket", switch.socket_path],
+        stdin=other,
+        stdout=other,
+        stderr=other,
+        env=os.environ | {"HOME": str(folder), "TERM": "xterm"},
+        start_new_session=True,
+    )
     os.close(other)
     said = b""
 
@@ -101,7 +136,7 @@ def test_the_shell_has_a_prompt_completion_and_a_history(switch, folder):
             assert time.monotonic() < end, said
             if select.select([terminal], [], [], 0.1)[0]:
                 said += os.read(terminal, 4096)
-        said = said[said.index(what) + len(what):]
+        said = said[said.index(what) + len(what) :]
 
     try:
         until(b"godwit> ")

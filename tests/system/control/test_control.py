@@ -18,7 +18,9 @@ from testbed.daemon import RpcClient
 
 
 def run(godwitd, *arguments):
-    return subprocess.run([godwitd, *arguments], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [godwitd, *arguments], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+    )
 
 
 def rules_of(text):
@@ -27,13 +29,22 @@ def rules_of(text):
 
 
 class TestLife:
-    @pytest.mark.parametrize("tunables, enabled", [(None, "0"), ("glibc.malloc.hugetlb=1", "1")], ids=["by-itself", "asked-for"])
-    def test_there_are_transparent_huge_pages_only_where_the_operator_asks(self, make_switch, monkeypatch, tunables, enabled):
+    @pytest.mark.parametrize(
+        "tunables, enabled",
+        [(None, "0"), ("glibc.malloc.hugetlb=1", "1")],
+        ids=["by-itself", "asked-for"],
+    )
+    def test_there_are_transparent_huge_pages_only_where_the_operator_asks(
+        self, make_switch, monkeypatch, tunables, enabled
+    ):
         monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
         if tunables:
             monkeypatch.setenv("GLIBC_TUNABLES", tunables)
         switch = make_switch().start()
-        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{switch.process.pid}/status").read_text().splitlines())
+        status = dict(
+            line.split(":\t", 1)
+            for line in Path(f"/proc/{switch.process.pid}/status").read_text().splitlines()
+        )
         assert status["THP_enabled"].strip() == enabled
 
     def test_version_needs_no_configuration(self, godwitd):
@@ -88,7 +99,9 @@ class TestLife:
             client.close()
 
     def test_a_port_that_cannot_be_opened_is_named_with_its_line(self, make_switch):
-        broken = make_switch(uplinks=[{"name": "up", "devargs": "net_af_packet0,iface=nosuchif0"}]).spawn()
+        broken = make_switch(
+            uplinks=[{"name": "up", "devargs": "net_af_packet0,iface=nosuchif0"}]
+        ).spawn()
         assert broken.process.wait(60) == 1
         broken.process = None
         assert re.search(r"host-t\.yaml:\d+:\d+: up: ", broken.log())
@@ -103,26 +116,46 @@ class TestShow:
 
     def test_ports_are_numbered_uplinks_first(self, switch):
         ports = switch.rpc.call("show.port.summary", port="all")["ports"]
-        assert [(p["port"], p["name"]) for p in ports] == [(0, "physnet1"), (1, "vm1/net0"), (2, "vm2/net0")]
+        assert [(p["port"], p["name"]) for p in ports] == [
+            (0, "physnet1"),
+            (1, "vm1/net0"),
+            (2, "vm2/net0"),
+        ]
         assert switch.text("show port summary all").startswith("Number of available ports: 3\n")
 
     def test_a_port_is_its_number_or_its_endpoints_name(self, switch):
         by_name = switch.rpc.call("show.port.info", port="vm1/net0")
-        assert by_name == switch.rpc.call("show.port.info", port=1) == switch.rpc.call("show.port.info", port="1")
+        assert (
+            by_name
+            == switch.rpc.call("show.port.info", port=1)
+            == switch.rpc.call("show.port.info", port="1")
+        )
         assert by_name["ports"][0]["driver"] == "vhost-user"
         assert "Infos for port 1 " in switch.text("show port info 1")
 
     def test_statistics_have_every_port(self, switch):
         ports = switch.rpc.call("show.port.stats", port="all")["ports"]
         assert len(ports) == 3
-        assert set(ports[0]) == {"port", "name", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "drops"}
+        assert set(ports[0]) == {
+            "port",
+            "name",
+            "rx_packets",
+            "rx_bytes",
+            "tx_packets",
+            "tx_bytes",
+            "drops",
+        }
         assert "NIC statistics for port 2 " in switch.text("show port stats all")
         assert "port 1 cleared" in switch.text("clear port stats vm1/net0")
 
     def test_endpoints_have_location_state_and_rules(self, switch):
         by_name = {e["name"]: e for e in switch.rpc.call("show.endpoints")["endpoints"]}
         assert {n: e["location"] for n, e in by_name.items()} == {
-            "physnet1": "port 0", "vm1/net0": "port 1", "vm2/net0": "port 2", "vm7/net0": "uplink physnet1"}
+            "physnet1": "port 0",
+            "vm1/net0": "port 1",
+            "vm2/net0": "port 2",
+            "vm7/net0": "uplink physnet1",
+        }
         assert {e["state"] for e in by_name.values()} == {"active"}
         assert by_name["physnet1"]["kind"] == "uplink" and by_name["vm1/net0"]["kind"] == "vm"
         assert by_name["vm2/net0"]["rules"] == {"ingress": 1, "egress": 1, "transfer": 0}
@@ -135,7 +168,16 @@ class TestShow:
         memory = switch.rpc.call("show.memory")
         assert not memory["hugepages"] and memory["pools"][0]["size"] == 8192
         assert switch.rpc.call("show.fdb")["entries"] == []
-        for line in ("show drops", "show workers", "show memory", "show fdb", "show endpoints", "peer list", "migrate list", "migrate status"):
+        for line in (
+            "show drops",
+            "show workers",
+            "show memory",
+            "show fdb",
+            "show endpoints",
+            "peer list",
+            "migrate list",
+            "migrate status",
+        ):
             assert switch.text(line)
 
     def test_help_knows_every_command_and_every_method_exists(self, switch):
@@ -154,6 +196,7 @@ class TestShow:
     def test_completion_offers_words_and_names(self, switch):
         def words(line):
             return [c["word"] for c in switch.rpc.call("complete", line=line)["candidates"]]
+
         assert words("sh") == ["show"]
         assert words("show p") == ["port"]
         assert words("show port ") == ["summary", "info", "stats"]
@@ -179,7 +222,9 @@ class TestFlow:
         for line in lines:
             assert re.fullmatch(r"Flow rule #\d+ created\n", switch.text(line))  # with its comment
         after = {name: switch.text(f"flow list {name}") for name in before}
-        assert {n: rules_of(t) for n, t in after.items()} == {n: rules_of(t) for n, t in before.items()}
+        assert {n: rules_of(t) for n, t in after.items()} == {
+            n: rules_of(t) for n, t in before.items()
+        }
 
     def test_a_list_says_where_outputs_lead(self, switch):
         lines = switch.text("flow list vm1/net0").splitlines()
@@ -187,7 +232,12 @@ class TestFlow:
         assert lines[1].endswith("# rule 1: vm7/net0 via physnet1")
 
     def test_numbers_of_ports_become_names(self, switch):
-        assert switch.text("flow create 1 ingress pattern eth / end actions represented_port ethdev_port_id 2 / end") == "Flow rule #2 created\n"
+        assert (
+            switch.text(
+                "flow create 1 ingress pattern eth / end actions represented_port ethdev_port_id 2 / end"
+            )
+            == "Flow rule #2 created\n"
+        )
         assert "flow create vm1/net0 ingress" in switch.text("flow list 1")
         assert switch.data("flow list 1")["rules"][2]["outputs"][0]["name"] == "vm2/net0"
 
@@ -195,9 +245,15 @@ class TestFlow:
         rule = "vm1/net0 ingress pattern eth / end actions drop / end"
         assert switch.text("flow validate " + rule) == "Flow rule validated\n"
         assert switch.text("flow create " + rule) == "Flow rule #2 created\n"
-        assert switch.text("flow query vm1/net0 2 count") == "COUNT:\n hits_set: 1\n bytes_set: 1\n hits: 0\n bytes: 0\n"
+        assert (
+            switch.text("flow query vm1/net0 2 count")
+            == "COUNT:\n hits_set: 1\n bytes_set: 1\n hits: 0\n bytes: 0\n"
+        )
         assert "sequence" in switch.text("flow dump vm1/net0 rule 2")
-        assert switch.text("flow destroy vm1/net0 rule 2 rule 0") == "Flow rule #2 destroyed\nFlow rule #0 destroyed\n"
+        assert (
+            switch.text("flow destroy vm1/net0 rule 2 rule 0")
+            == "Flow rule #2 destroyed\nFlow rule #0 destroyed\n"
+        )
         assert len(switch.data("flow list vm1/net0")["rules"]) == 1
         assert len(switch.data("flow list vm2/net0 group 4")["rules"]) == 1
 
@@ -208,11 +264,16 @@ class TestFlow:
 
     def test_destroy_is_all_or_nothing(self, switch):
         before = switch.picture()
-        assert switch.refused("flow destroy vm1/net0 rule 0 rule 99").message == "no rule 99 of vm1/net0"
+        assert (
+            switch.refused("flow destroy vm1/net0 rule 0 rule 99").message
+            == "no rule 99 of vm1/net0"
+        )
         assert switch.picture() == before
 
     def test_methods_take_the_parts_by_name(self, switch):
-        created = switch.rpc.call("flow.create", text="vm1/net0 ingress pattern eth / end actions drop / end")
+        created = switch.rpc.call(
+            "flow.create", text="vm1/net0 ingress pattern eth / end actions drop / end"
+        )
         assert created == {"port": "vm1/net0", "id": 2}
         assert switch.rpc.call("flow.query", port="vm1/net0", rule=2)["packets"] == 0
         assert len(switch.rpc.call("flow.list", port=1)["rules"]) == 3
@@ -222,27 +283,39 @@ class TestFlow:
 
 class TestPortsAndEndpoints:
     def test_a_port_comes_and_goes_and_its_rules_stay(self, switch, folder):
-        attached = switch.text(f"port attach vhost vm7/net0 socket={folder}/vm7.sock,mode=server,queues=2")
+        attached = switch.text(
+            f"port attach vhost vm7/net0 socket={folder}/vm7.sock,mode=server,queues=2"
+        )
         assert attached == "Port 3 is attached. Now total ports is 4\n"
         assert os.path.exists(f"{folder}/vm7.sock")
         vm7 = next(e for e in switch.data("show endpoints")["endpoints"] if e["name"] == "vm7/net0")
-        assert (vm7["location"], vm7["port"], vm7["macs"], vm7["queues"]) == ("port 3", 3, ["02:00:00:00:00:07"], 2)
+        assert (vm7["location"], vm7["port"], vm7["macs"], vm7["queues"]) == (
+            "port 3",
+            3,
+            ["02:00:00:00:00:07"],
+            2,
+        )
         switch.text("flow create vm7/net0 ingress pattern eth / end actions drop / end")
         assert switch.text("port detach vm7/net0") == "Port 3 is detached\nNow total ports is 3\n"
         assert not os.path.exists(f"{folder}/vm7.sock")
         assert len(switch.data("flow list vm7/net0")["rules"]) == 1
-        assert switch.text("endpoint set vm7/net0 location uplink:physnet1") == "Endpoint vm7/net0: uplink physnet1\n"
+        assert (
+            switch.text("endpoint set vm7/net0 location uplink:physnet1")
+            == "Endpoint vm7/net0: uplink physnet1\n"
+        )
 
     def test_a_port_that_cannot_be_opened_leaves_nothing(self, switch, folder):
         switch.may_log_errors = True
         before = switch.picture()
-        for line in ("port attach vhost new/net0 socket=" + "x" * 200,
-                     f"port attach vhost new/net0 socket={folder}/nowhere/x.sock,mode=server",
-                     f"port attach vhost new/net0 socket={folder}/x.sock,mac=02:00:00:00:00:01",
-                     f"port attach vhost vm1/net0 socket={folder}/x.sock",
-                     f"port attach vhost physnet1 socket={folder}/x.sock",
-                     "port attach ethdev up2 net_nonsense0",
-                     "port attach ethdev vm7/net0 net_null1"):
+        for line in (
+            "port attach vhost new/net0 socket=" + "x" * 200,
+            f"port attach vhost new/net0 socket={folder}/nowhere/x.sock,mode=server",
+            f"port attach vhost new/net0 socket={folder}/x.sock,mac=02:00:00:00:00:01",
+            f"port attach vhost vm1/net0 socket={folder}/x.sock",
+            f"port attach vhost physnet1 socket={folder}/x.sock",
+            "port attach ethdev up2 net_nonsense0",
+            "port attach ethdev vm7/net0 net_null1",
+        ):
             switch.refused(line)
             assert switch.picture() == before, line
 
@@ -250,7 +323,9 @@ class TestPortsAndEndpoints:
         switch.text("port attach ethdev up2 net_null7,no-rx=1 mtu=1400")
         info = switch.rpc.call("show.port.info", port="up2")["ports"][0]
         assert (info["mtu"], info["kind"], info["link"]) == (1400, "ethdev", "up")
-        switch.text("endpoint add vm9/net0 location uplink:up2 mac 02:00:00:00:00:09 ip 10.0.0.9 vlan 5 miss drop")
+        switch.text(
+            "endpoint add vm9/net0 location uplink:up2 mac 02:00:00:00:00:09 ip 10.0.0.9 vlan 5 miss drop"
+        )
         vm9 = next(e for e in switch.data("show endpoints")["endpoints"] if e["name"] == "vm9/net0")
         assert (vm9["location"], vm9["vlans"], vm9["miss"]) == ("uplink up2", [5], "drop")
         switch.text("endpoint del vm9/net0")
@@ -264,31 +339,38 @@ class TestPortsAndEndpoints:
 
 
 class TestErrors:
-    @pytest.mark.parametrize("line, column, token", [
-        ("shwo endpoints", 1, "shwo"),
-        ("show endpoint", 6, "endpoint"),
-        ("show", 5, None),
-        ("show port stats", 16, None),
-        ("show port stats vm9", 17, "vm9"),
-        ("show port stats 77", 17, "77"),
-        ("show endpoints now", 16, "now"),
-        ("flow", 5, None),
-        ("flow make 0", 6, "make"),
-        ("flow create vm9 ingress pattern eth / end actions drop / end", 13, "vm9"),
-        ("  flow create vm1/net0 ingress pattern ethh / end actions drop / end", 40, "ethh"),
-        ("flow create vm1/net0 ingress pattern eth / end actions represented_port ethdev_port_id vm9 / end", 88, "vm9"),
-        ("flow list vm1/net0 grup 1", 20, "grup"),
-        ("flow query vm1/net0 99 count", 21, "99"),
-        ("flow dump vm1/net0 all rules.txt", 24, "rules.txt"),
-        ("port detach 9", 13, "9"),
-        ("port attach vhost v/net0 sock=/x", 26, "sock=/x"),
-        ("port attach vhost v/net0 socket=/x,queues=many", 43, "many"),
-        ("port attach vhost 1v socket=/x", 19, "1v"),
-        ("endpoint add v/net0 location uplink:nowhere", 30, "uplink:nowhere"),
-        ("endpoint add v/net0 colour red", 21, "colour"),
-        ("endpoint set vm7/net0 mac 02", 27, "02"),
-        ("migration import doc.json vm1/net0=file:x", 27, "vm1/net0=file:x"),
-    ])
+    @pytest.mark.parametrize(
+        "line, column, token",
+        [
+            ("shwo endpoints", 1, "shwo"),
+            ("show endpoint", 6, "endpoint"),
+            ("show", 5, None),
+            ("show port stats", 16, None),
+            ("show port stats vm9", 17, "vm9"),
+            ("show port stats 77", 17, "77"),
+            ("show endpoints now", 16, "now"),
+            ("flow", 5, None),
+            ("flow make 0", 6, "make"),
+            ("flow create vm9 ingress pattern eth / end actions drop / end", 13, "vm9"),
+            ("  flow create vm1/net0 ingress pattern ethh / end actions drop / end", 40, "ethh"),
+            (
+                "flow create vm1/net0 ingress pattern eth / end actions represented_port ethdev_port_id vm9 / end",
+                88,
+                "vm9",
+            ),
+            ("flow list vm1/net0 grup 1", 20, "grup"),
+            ("flow query vm1/net0 99 count", 21, "99"),
+            ("flow dump vm1/net0 all rules.txt", 24, "rules.txt"),
+            ("port detach 9", 13, "9"),
+            ("port attach vhost v/net0 sock=/x", 26, "sock=/x"),
+            ("port attach vhost v/net0 socket=/x,queues=many", 43, "many"),
+            ("port attach vhost 1v socket=/x", 19, "1v"),
+            ("endpoint add v/net0 location uplink:nowhere", 30, "uplink:nowhere"),
+            ("endpoint add v/net0 colour red", 21, "colour"),
+            ("endpoint set vm7/net0 mac 02", 27, "02"),
+            ("migration import doc.json vm1/net0=file:x", 27, "vm1/net0=file:x"),
+        ],
+    )
     def test_an_error_says_where_and_what_was_expected(self, switch, line, column, token):
         error = switch.refused(line)
         assert error.data.get("column") == column, error.data
@@ -299,17 +381,18 @@ class TestErrors:
 
     def test_codes_are_json_rpcs(self, switch):
         for method, params, code in [
-                ("nonsense", {}, -32601),
-                ("show.endpoints", {"x": 1}, -32602),
-                ("show.port.stats", {"port": [1]}, -32602),
-                ("flow.create", {}, -32602),
-                ("flow.create", {"text": 1}, -32602),
-                ("flow.destroy", {"port": 1}, -32602),
-                ("flow.destroy", {"port": 1, "rules": [-1]}, -32602),
-                ("command", {}, -32602),
-                ("migrate.start", {"vm": "vm1"}, -32602),
-                ("migration.import", {"document": {}, "bind": []}, -32000),
-                ("migration.export", {"vm": "nobody"}, -32000)]:
+            ("nonsense", {}, -32601),
+            ("show.endpoints", {"x": 1}, -32602),
+            ("show.port.stats", {"port": [1]}, -32602),
+            ("flow.create", {}, -32602),
+            ("flow.create", {"text": 1}, -32602),
+            ("flow.destroy", {"port": 1}, -32602),
+            ("flow.destroy", {"port": 1, "rules": [-1]}, -32602),
+            ("command", {}, -32602),
+            ("migrate.start", {"vm": "vm1"}, -32602),
+            ("migration.import", {"document": {}, "bind": []}, -32000),
+            ("migration.export", {"vm": "nobody"}, -32000),
+        ]:
             with pytest.raises(Exception) as caught:
                 switch.rpc.call(method, **params)
             assert caught.value.code == code, (method, params, caught.value.message)
@@ -333,7 +416,11 @@ class TestMigrationByHand:
 
     def test_the_printed_export_is_the_document(self, switch):
         answer = switch.rpc.command("migration export vm1")
-        assert json.loads(answer["text"]) == answer["data"] == switch.rpc.call("migration.export", vm="vm1")
+        assert (
+            json.loads(answer["text"])
+            == answer["data"]
+            == switch.rpc.call("migration.export", vm="vm1")
+        )
 
 
 def test_many_clients_at_once_get_their_own_answers(switch):

@@ -18,8 +18,12 @@ def endpoints(folder):
 
 @pytest.fixture
 def stateful(make_switch, folder, endpoints):
-    return make_switch(endpoints=endpoints, rules=RULES, migration={"vhost_template": f"{folder}/{{vm}}-{{nic}}.sock"},
-                       state={"directory": f"{folder}/state"}).start()
+    return make_switch(
+        endpoints=endpoints,
+        rules=RULES,
+        migration={"vhost_template": f"{folder}/{{vm}}-{{nic}}.sock"},
+        state={"directory": f"{folder}/state"},
+    ).start()
 
 
 def kill(switch):
@@ -37,17 +41,32 @@ def edit(switch, change):
 
 def policy(switch):
     """Endpoints, where they are, and rules; without what a restart makes anew: counts and ports' numbers."""
-    endpoints = {e["name"]: (re.sub(r"port \d+", "port", e["location"]), e["macs"], e["ips"], e["mtu"]) for e in switch.data("show endpoints")["endpoints"]}
-    return endpoints, {name: re.sub(r"at port \d+", "at port", switch.text(f"flow list {name}")) for name in endpoints}
+    endpoints = {
+        e["name"]: (re.sub(r"port \d+", "port", e["location"]), e["macs"], e["ips"], e["mtu"])
+        for e in switch.data("show endpoints")["endpoints"]
+    }
+    return endpoints, {
+        name: re.sub(r"at port \d+", "at port", switch.text(f"flow list {name}"))
+        for name in endpoints
+    }
 
 
 def change_everything(switch, folder):
     """One of each command that changes policy."""
-    assert switch.text("flow create vm1/net0 ingress priority 9 pattern eth / ipv6 / end actions drop / end") == "Flow rule #2 created\n"
+    assert (
+        switch.text(
+            "flow create vm1/net0 ingress priority 9 pattern eth / ipv6 / end actions drop / end"
+        )
+        == "Flow rule #2 created\n"
+    )
     switch.text("flow destroy vm1/net0 rule 0")
     switch.text("flow flush vm2/net0")
-    switch.text("flow create physnet1 ingress pattern eth / end actions represented_port ethdev_port_id vm2/net0 / end")
-    switch.text(f"port attach vhost vm3/net0 socket={folder}/vm3.sock,mode=server,mac=02:00:00:00:00:03,ip=fd00::3,mtu=9000,queues=2")
+    switch.text(
+        "flow create physnet1 ingress pattern eth / end actions represented_port ethdev_port_id vm2/net0 / end"
+    )
+    switch.text(
+        f"port attach vhost vm3/net0 socket={folder}/vm3.sock,mode=server,mac=02:00:00:00:00:03,ip=fd00::3,mtu=9000,queues=2"
+    )
     switch.text("flow create vm3/net0 egress pattern eth / end actions count / end")
     switch.text("port detach vm2/net0")
     switch.text("endpoint add vm9/net0 location uplink:physnet1 mac 02:00:00:00:00:09")
@@ -63,17 +82,27 @@ def change_everything(switch, folder):
 def test_what_commands_did_is_there_after_a_restart(stateful, folder, how):
     change_everything(stateful, folder)
     before = policy(stateful)
-    assert before[0]["vm3/net0"][0] == "port" and before[0]["vm2/net0"][0] == "none" and "vm8/net0" not in before[0]
+    assert (
+        before[0]["vm3/net0"][0] == "port"
+        and before[0]["vm2/net0"][0] == "none"
+        and "vm8/net0" not in before[0]
+    )
     if how == "SIGKILL":
         kill(stateful)
     else:
         assert stateful.stop(signal.SIGTERM) == 0
     stateful.start()
     assert policy(stateful) == before
-    assert re.search(r"state .*/state: 8 endpoints, \d+ rules, 0 moves", stateful.log().rsplit("EAL is up", 1)[1].split("ready:")[0]), stateful.log()
+    assert re.search(
+        r"state .*/state: 8 endpoints, \d+ rules, 0 moves",
+        stateful.log().rsplit("EAL is up", 1)[1].split("ready:")[0],
+    ), stateful.log()
     # Ids go on where they were, and what was made then can be undone now.
     stateful.text("flow destroy vm1/net0 rule 2")
-    assert stateful.text("flow create vm3/net0 ingress pattern eth / end actions drop / end") == "Flow rule #1 created\n"
+    assert (
+        stateful.text("flow create vm3/net0 ingress pattern eth / end actions drop / end")
+        == "Flow rule #1 created\n"
+    )
 
 
 def test_an_edited_file_changes_what_it_changes_and_commands_stay(stateful, folder):
@@ -86,30 +115,69 @@ def test_an_edited_file_changes_what_it_changes_and_commands_stay(stateful, fold
 
     assert stateful.stop() == 0
     edit(stateful, change)
-    check = subprocess.run([stateful.binary, "--config", stateful.config_path, "--check"], capture_output=True, text=True, check=False)
+    check = subprocess.run(
+        [stateful.binary, "--config", stateful.config_path, "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (check.returncode, check.stdout, check.stderr) == (0, "", "")
     stateful.start()
     after = policy(stateful)
-    assert after[0] == before[0] | {"vm7/net0": (before[0]["vm7/net0"][0], ["02:00:00:00:00:17"], [], 1500)}
+    assert after[0] == before[0] | {
+        "vm7/net0": (before[0]["vm7/net0"][0], ["02:00:00:00:00:17"], [], 1500)
+    }
     lines = [line.split(" #")[0] for line in before[1]["vm1/net0"].splitlines()]
-    assert [line.split(" #")[0] for line in after[1]["vm1/net0"].splitlines()] == [lines[1], lines[0].replace("priority 3", "priority 4")]
-    assert {k: v for k, v in after[1].items() if k != "vm1/net0"} == {k: v for k, v in before[1].items() if k != "vm1/net0"}
+    assert [line.split(" #")[0] for line in after[1]["vm1/net0"].splitlines()] == [
+        lines[1],
+        lines[0].replace("priority 3", "priority 4"),
+    ]
+    assert {k: v for k, v in after[1].items() if k != "vm1/net0"} == {
+        k: v for k, v in before[1].items() if k != "vm1/net0"
+    }
 
 
-def test_what_can_no_longer_be_restored_is_said_by_the_check_and_at_start_and_forgotten_on_request(stateful):
+def test_what_can_no_longer_be_restored_is_said_by_the_check_and_at_start_and_forgotten_on_request(
+    stateful,
+):
     stateful.text("port attach ethdev physnet2 net_null7,no-rx=1")
     assert stateful.stop() == 0
-    edit(stateful, lambda config: config["uplinks"].append({"name": "physnet3", "devargs": "net_null8,no-rx=1"}))
+    edit(
+        stateful,
+        lambda config: config["uplinks"].append(
+            {"name": "physnet3", "devargs": "net_null8,no-rx=1"}
+        ),
+    )
     stateful.start()
-    stateful.text("flow create vm1/net0 ingress priority 77 pattern eth / end actions represented_port ethdev_port_id physnet3 / end")
+    stateful.text(
+        "flow create vm1/net0 ingress priority 77 pattern eth / end actions represented_port ethdev_port_id physnet3 / end"
+    )
     assert stateful.stop() == 0
     edit(stateful, lambda config: config["uplinks"].pop())
     words = "rule 2 of vm1/net0: the uplink physnet3 is no longer in the file"
-    check = subprocess.run([stateful.binary, "--config", stateful.config_path, "--check"], capture_output=True, text=True, check=False)
-    assert check.returncode == 1 and words in check.stderr and "--forget-lost" in check.stderr, check
-    run = subprocess.run([stateful.binary, "--config", stateful.config_path], capture_output=True, text=True, check=False, timeout=60)
+    check = subprocess.run(
+        [stateful.binary, "--config", stateful.config_path, "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        check.returncode == 1 and words in check.stderr and "--forget-lost" in check.stderr
+    ), check
+    run = subprocess.run(
+        [stateful.binary, "--config", stateful.config_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert run.returncode == 1 and words in run.stderr, run
-    forget = subprocess.run([stateful.binary, "--config", stateful.config_path, "--forget-lost"], capture_output=True, text=True, check=False)
+    forget = subprocess.run(
+        [stateful.binary, "--config", stateful.config_path, "--forget-lost"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert forget.returncode == 0 and words in forget.stdout, forget
     stateful.start()
     assert "priority 77" not in stateful.text("flow list vm1/net0")
@@ -118,17 +186,32 @@ def test_what_can_no_longer_be_restored_is_said_by_the_check_and_at_start_and_fo
 
 def test_a_second_daemon_does_not_get_the_directory(stateful, make_switch, folder):
     other = make_switch("host-u", state={"directory": f"{folder}/state"})
-    run = subprocess.run([other.binary, "--config", other.config_path], capture_output=True, text=True, check=False, timeout=60)
+    run = subprocess.run(
+        [other.binary, "--config", other.config_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert run.returncode == 1
-    assert f"{other.config_path}:" in run.stderr and f"another daemon's (pid {stateful.process.pid})" in run.stderr, run.stderr
+    assert (
+        f"{other.config_path}:" in run.stderr
+        and f"another daemon's (pid {stateful.process.pid})" in run.stderr
+    ), run.stderr
 
 
 def test_a_damaged_file_is_named_and_the_daemon_does_not_start(stateful, folder):
     assert stateful.stop() == 0
     path = folder / "state" / "state.sqlite"
     data = path.read_bytes()
-    path.write_bytes(data[:len(data) // 2])
-    run = subprocess.run([stateful.binary, "--config", stateful.config_path], capture_output=True, text=True, check=False, timeout=60)
+    path.write_bytes(data[: len(data) // 2])
+    run = subprocess.run(
+        [stateful.binary, "--config", stateful.config_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert run.returncode == 1 and str(path) in run.stderr and "aside" in run.stderr, run.stderr
     path.write_bytes(data)
     stateful.start()
@@ -137,24 +220,49 @@ def test_a_damaged_file_is_named_and_the_daemon_does_not_start(stateful, folder)
 def test_a_full_disk_refuses_commands_and_changes_nothing(make_switch, folder, endpoints):
     place = folder / "small"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False).returncode != 0:
+    if (
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place],
+            capture_output=True,
+            check=False,
+        ).returncode
+        != 0
+    ):
         pytest.skip("cannot run here: tmpfs cannot be mounted")
     try:
-        switch = make_switch(endpoints=endpoints, rules=RULES, state={"directory": f"{place}/state", "sync_ms": 0}).start()
-        (place / "ballast").write_bytes(b"x" * (os.statvfs(place).f_bavail * os.statvfs(place).f_frsize - 200_000))
+        switch = make_switch(
+            endpoints=endpoints, rules=RULES, state={"directory": f"{place}/state", "sync_ms": 0}
+        ).start()
+        (place / "ballast").write_bytes(
+            b"x" * (os.statvfs(place).f_bavail * os.statvfs(place).f_frsize - 200_000)
+        )
         refused = None
         for number in range(2000):
             try:
-                switch.text(f"flow create vm1/net0 ingress priority {number} pattern eth / ipv4 src is 10.0.0.1 / end actions drop / end")
+                switch.text(
+                    f"flow create vm1/net0 ingress priority {number} pattern eth / ipv4 src is 10.0.0.1 / end actions drop / end"
+                )
             except Exception as error:  # noqa: BLE001
                 refused = error
                 break
-        assert refused is not None and "cannot write to the state journal; nothing was changed" in str(refused) and "full" in str(refused), refused
+        assert (
+            refused is not None
+            and "cannot write to the state journal; nothing was changed" in str(refused)
+            and "full" in str(refused)
+        ), refused
         before = policy(switch)
-        for line in ("flow flush vm1/net0", "port detach vm2/net0", "endpoint add vm9/net0", f"port attach vhost vm5/net0 socket={folder}/5.sock",
-                     "flow create vm1/net0 ingress pattern eth / end actions drop / end", "migration rewrite vm1"):
+        for line in (
+            "flow flush vm1/net0",
+            "port detach vm2/net0",
+            "endpoint add vm9/net0",
+            f"port attach vhost vm5/net0 socket={folder}/5.sock",
+            "flow create vm1/net0 ingress pattern eth / end actions drop / end",
+            "migration rewrite vm1",
+        ):
             message = switch.refused(line).message
-            assert "cannot write to the state journal" in message or "cannot be stored" in message, (line, message)
+            assert (
+                "cannot write to the state journal" in message or "cannot be stored" in message
+            ), (line, message)
             assert policy(switch) == before, line
         (place / "ballast").unlink()
         switch.text("endpoint add vm9/net0")
@@ -182,7 +290,10 @@ def test_export_rewrite_and_import_by_hand_survive_a_kill(stateful):
     stateful.start()
     assert policy(stateful) == after_import
     again = stateful.rpc.call("migration.export", vm="vm1")
-    assert (again["digest"], again["epoch"]) == (document["digest"], {"counter": document["epoch"]["counter"] + 1, "host": "host-t"})
+    assert (again["digest"], again["epoch"]) == (
+        document["digest"],
+        {"counter": document["epoch"]["counter"] + 1, "host": "host-t"},
+    )
 
 
 def test_single_rules_stay_cheap(stateful):
@@ -190,7 +301,10 @@ def test_single_rules_stay_cheap(stateful):
     count = 2000
     began = time.monotonic()
     for number in range(count):
-        stateful.rpc.call("flow.create", text=f"vm1/net0 ingress priority {number} pattern eth / ipv4 dst is 10.1.{number // 256}.{number % 256} / end actions drop / end")
+        stateful.rpc.call(
+            "flow.create",
+            text=f"vm1/net0 ingress priority {number} pattern eth / ipv4 dst is 10.1.{number // 256}.{number % 256} / end actions drop / end",
+        )
     took = time.monotonic() - began
     print(f"{count / took:.0f} flow creates a second, each stored")
     kill(stateful)

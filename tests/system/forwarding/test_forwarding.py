@@ -6,14 +6,37 @@ import struct
 
 import pytest
 from scapy_frames import (
-    ARP4, ETH, ICMP4, ICMP6, IP4, IP6, LOAD, OTHER, TAGGED, TCP, TCP4, TCP6, UDP, UDP4, UDP6, VM1, VM2, VXLAN4, Dot1Q, Ether, IPv6ExtHdrDestOpt,
-    IPv6ExtHdrFragment, Raw, change)
+    ARP4,
+    ETH,
+    ICMP4,
+    ICMP6,
+    IP4,
+    IP6,
+    LOAD,
+    OTHER,
+    TAGGED,
+    TCP,
+    TCP4,
+    TCP6,
+    UDP,
+    UDP4,
+    UDP6,
+    VM1,
+    VM2,
+    VXLAN4,
+    Dot1Q,
+    Ether,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    Raw,
+    change,
+)
 from front_end_guests import NEEDS_CSUM, finished, mac, network, ones_sum, wait_for
 
 GUESTS = {
     "vm1": {"endpoint": {"mtu": 9000}, "nic": {"mtu": 9000, "buffer": 2048}},
-    "vm2": {"nic": {"csum": 0, "tso": 0}},                                         # takes no partial checksums
-    "vm3": {"endpoint": {"mtu": 9000}, "nic": {"mtu": 9000, "buffer": 2048}},      # mergeable buffers
+    "vm2": {"nic": {"csum": 0, "tso": 0}},  # takes no partial checksums
+    "vm3": {"endpoint": {"mtu": 9000}, "nic": {"mtu": 9000, "buffer": 2048}},  # mergeable buffers
     "vm4": {"endpoint": {"mtu": 9000}, "nic": {"mtu": 9000, "mrg": 0, "buffer": 10000}},
     "vm5": {"endpoint": {"queues": 4}, "nic": {"queues": 4}},
     "vm6": {"endpoint": {"vlans": [0, 7]}},
@@ -43,7 +66,19 @@ def data(frames):
 
 class TestNormal:
     def test_frames_of_every_kind_arrive_as_they_were_sent(self, net):
-        frames = [UDP4, TCP4, ICMP4, UDP6, TCP6, ICMP6, ARP4, TAGGED, VXLAN4, OTHER, change(UDP4, (Ether, {"type": 0x9000}))]
+        frames = [
+            UDP4,
+            TCP4,
+            ICMP4,
+            UDP6,
+            TCP6,
+            ICMP6,
+            ARP4,
+            TAGGED,
+            VXLAN4,
+            OTHER,
+            change(UDP4, (Ether, {"type": 0x9000})),
+        ]
         before = net.drops()
         assert net.exchange("vm1", frames) == [bytes(f) for f in frames]
         assert net.dropped_since(before) == {}
@@ -64,7 +99,9 @@ class TestNormal:
         assert all(got == [bytes(frame)] for got in data(net.exchange_all("vm1", [frame])).values())
         hello = change(UDP4, (Ether, {"src": stranger, "dst": VM1}))
         assert net.exchange("vm3", [hello], "vm1") == [bytes(hello)]
-        assert data(net.exchange_all("vm1", [frame])) == {name: [bytes(frame)] if name == "vm3" else [] for name in EVERYBODY}
+        assert data(net.exchange_all("vm1", [frame])) == {
+            name: [bytes(frame)] if name == "vm3" else [] for name in EVERYBODY
+        }
         tagged = ETH / Dot1Q(vlan=9) / IP4 / UDP() / Raw(LOAD)  # learned for its VLAN only
         tagged = change(tagged, (Ether, {"dst": stranger}))
         assert data(net.exchange_all("vm1", [tagged]))["vm2"] == [bytes(tagged)]
@@ -81,20 +118,28 @@ class TestNormal:
         good, bad = (to(6, ETH / Dot1Q(vlan=vlan) / IP4 / UDP() / Raw(LOAD)) for vlan in (7, 8))
         got = data(net.exchange_all("vm1", [good, bad, to(6)]))
         assert got["vm6"] == [bytes(good), bytes(to(6))]
-        assert got["vm2"] == [bytes(bad)]  # in that VLAN the address is unknown: flooded, but not to vm6
+        assert got["vm2"] == [
+            bytes(bad)
+        ]  # in that VLAN the address is unknown: flooded, but not to vm6
         assert net.dropped_since(before) == {}
-        with net.rules("vm1/net0 ingress priority 5 pattern eth / vlan / end actions represented_port ethdev_port_id vm6/net0 / end"):
+        with net.rules(
+            "vm1/net0 ingress priority 5 pattern eth / vlan / end actions represented_port ethdev_port_id vm6/net0 / end"
+        ):
             assert data(net.exchange_all("vm1", [good, bad]))["vm6"] == [bytes(good)]
         assert net.dropped_since(before) == {"vlan_not_allowed": 1}
         back = to(1, ETH / Dot1Q(vlan=8) / IP4 / UDP() / Raw(LOAD), source=6)
         assert net.exchange("vm6", [back], "vm1") == []
         assert net.dropped_since(before) == {"vlan_not_allowed": 2}
 
-    @pytest.mark.parametrize("reason,frame", [
-        ("own_echo", to(1)),
-        ("no_location", to(8)),
-        ("spoofed_group_source", change(UDP4, (Ether, {"src": "03:00:00:00:00:01"}))),
-    ], ids=lambda v: v if isinstance(v, str) else "")
+    @pytest.mark.parametrize(
+        "reason,frame",
+        [
+            ("own_echo", to(1)),
+            ("no_location", to(8)),
+            ("spoofed_group_source", change(UDP4, (Ether, {"src": "03:00:00:00:00:01"}))),
+        ],
+        ids=lambda v: v if isinstance(v, str) else "",
+    )
     def test_what_goes_nowhere_is_a_named_drop(self, net, reason, frame):
         before = net.drops()
         assert net.exchange("vm1", [frame]) == []
@@ -103,7 +148,11 @@ class TestNormal:
     def test_a_port_without_a_guest_drops_by_name(self, net):
         before = net.drops()
         net.exchange("vm1", [to(7, change(TAGGED, (Dot1Q, {"vlan": 4094})))] * 3)
-        wait_for(lambda: net.dropped_since(before) == {"tx_down": 3}, 10, "three frames counted as tx_down")
+        wait_for(
+            lambda: net.dropped_since(before) == {"tx_down": 3},
+            10,
+            "three frames counted as tx_down",
+        )
         assert net.port("vm7/net0")["drops"] == {"tx_down": 3}
 
 
@@ -113,7 +162,7 @@ def cut(frame, length):
 
 def patch(frame, at, *values):
     data = bytearray(bytes(frame))
-    data[at:at + len(values)] = values
+    data[at : at + len(values)] = values
     return bytes(data)
 
 
@@ -122,7 +171,7 @@ def resum(frame):
     data = bytearray(bytes(frame))
     length = max(20, (data[14] & 15) * 4)
     data[24:26] = b"\0\0"
-    data[24:26] = struct.pack("!H", ones_sum(bytes(data[14:14 + length])))
+    data[24:26] = struct.pack("!H", ones_sum(bytes(data[14 : 14 + length])))
     return bytes(data)
 
 
@@ -141,16 +190,44 @@ MALFORMED = [
     ("malformed_ipv6", "IPv6 cut short", cut(UDP6, 53)),
     ("malformed_ipv6", "version 7", patch(UDP6, 14, 0x70)),
     ("malformed_ipv6", "payload beyond the frame", patch(UDP6, 18, 4, 0)),
-    ("malformed_ipv6", "extension header beyond the packet", patch(ETH / IP6 / IPv6ExtHdrDestOpt() / UDP() / Raw(LOAD), 55, 200)),
-    ("malformed_ipv6", "two fragment headers", bytes(ETH / IP6 / IPv6ExtHdrFragment(m=1) / IPv6ExtHdrFragment(m=1) / UDP() / Raw(LOAD))),
-    ("malformed_l4", "TCP cut short", bytes(ETH / change(IP4, ("IP", {"proto": 6})) / Raw(bytes(19)))),
-    ("malformed_l4", "TCP header longer than the packet", bytes(change(TCP4, (TCP, {"dataofs": 15})))),
+    (
+        "malformed_ipv6",
+        "extension header beyond the packet",
+        patch(ETH / IP6 / IPv6ExtHdrDestOpt() / UDP() / Raw(LOAD), 55, 200),
+    ),
+    (
+        "malformed_ipv6",
+        "two fragment headers",
+        bytes(ETH / IP6 / IPv6ExtHdrFragment(m=1) / IPv6ExtHdrFragment(m=1) / UDP() / Raw(LOAD)),
+    ),
+    (
+        "malformed_l4",
+        "TCP cut short",
+        bytes(ETH / change(IP4, ("IP", {"proto": 6})) / Raw(bytes(19))),
+    ),
+    (
+        "malformed_l4",
+        "TCP header longer than the packet",
+        bytes(change(TCP4, (TCP, {"dataofs": 15}))),
+    ),
     ("malformed_l4", "TCP header of 16 bytes", bytes(change(TCP4, (TCP, {"dataofs": 4})))),
     ("malformed_l4", "UDP length below its header", bytes(change(UDP4, (UDP, {"len": 7})))),
     ("malformed_l4", "UDP length beyond the packet", bytes(change(UDP4, (UDP, {"len": 400})))),
-    ("malformed_l4", "UDP cut short", bytes(ETH / change(IP4, ("IP", {"proto": 17})) / Raw(bytes(7)))),
-    ("malformed_l4", "ICMP cut short", bytes(ETH / change(IP4, ("IP", {"proto": 1})) / Raw(bytes(7)))),
-    ("malformed_l4", "ICMPv6 cut short", bytes(ETH / change(IP6, ("IPv6", {"nh": 58})) / Raw(b"\1\0\0"))),
+    (
+        "malformed_l4",
+        "UDP cut short",
+        bytes(ETH / change(IP4, ("IP", {"proto": 17})) / Raw(bytes(7))),
+    ),
+    (
+        "malformed_l4",
+        "ICMP cut short",
+        bytes(ETH / change(IP4, ("IP", {"proto": 1})) / Raw(bytes(7))),
+    ),
+    (
+        "malformed_l4",
+        "ICMPv6 cut short",
+        bytes(ETH / change(IP6, ("IPv6", {"nh": 58})) / Raw(b"\1\0\0")),
+    ),
     ("malformed_l4", "VXLAN cut short", bytes(ETH / IP4 / UDP(dport=4789) / Raw(bytes(7)))),
 ]
 
@@ -167,37 +244,61 @@ class TestNic:
     def test_segmentation_is_masked_and_checksums_are_offered(self, net):
         features = net.vms.info("vm1")["features"]
         features = int(features, 0) if isinstance(features, str) else features
-        for bit, name in ((11, "HOST_TSO4"), (12, "HOST_TSO6"), (14, "HOST_UFO"), (7, "GUEST_TSO4"), (10, "GUEST_UFO")):
+        for bit, name in (
+            (11, "HOST_TSO4"),
+            (12, "HOST_TSO6"),
+            (14, "HOST_UFO"),
+            (7, "GUEST_TSO4"),
+            (10, "GUEST_UFO"),
+        ):
             assert not features >> bit & 1, name
         for bit, name in ((0, "CSUM"), (1, "GUEST_CSUM"), (15, "MRG_RXBUF"), (32, "VERSION_1")):
             assert features >> bit & 1, name
 
-    @pytest.mark.parametrize("frame", [UDP4, TCP4, UDP6, TCP6], ids=["udp4", "tcp4", "udp6", "tcp6"])
+    @pytest.mark.parametrize(
+        "frame", [UDP4, TCP4, UDP6, TCP6], ids=["udp4", "tcp4", "udp6", "tcp6"]
+    )
     def test_a_partial_checksum_is_finished_for_who_does_not_take_it(self, net, frame):
         net.vms.send("vm1", [bytes(to(2, frame)), bytes(to(3, frame))], csum="partial")
         got = net.exchange_all("vm1", [])
-        assert [(f.data.hex(), f.header["flags"] & NEEDS_CSUM) for f in got["vm2"]] == [(bytes(to(2, frame)).hex(), 0)]
+        assert [(f.data.hex(), f.header["flags"] & NEEDS_CSUM) for f in got["vm2"]] == [
+            (bytes(to(2, frame)).hex(), 0)
+        ]
         assert [finished(f).hex() for f in got["vm3"]] == [bytes(to(3, frame)).hex()]
 
     def test_a_jumbo_frame_comes_in_mergeable_or_large_buffers(self, net):
         jumbo = ETH / IP4 / UDP(sport=1000, dport=2000) / Raw(bytes(range(256)) * 34 + bytes(268))
         assert len(bytes(jumbo)) == 9000 + 14
         got = data(net.exchange_all("vm1", [to(3, jumbo), to(4, jumbo)]))
-        assert got == {"vm2": [], "vm3": [bytes(to(3, jumbo))], "vm4": [bytes(to(4, jumbo))], "vm6": []}
+        assert got == {
+            "vm2": [],
+            "vm3": [bytes(to(3, jumbo))],
+            "vm4": [bytes(to(4, jumbo))],
+            "vm6": [],
+        }
 
     def test_jumbo_frames_are_rewritten_with_the_right_checksum(self, net):
         jumbo = ETH / IP4 / UDP(sport=1000, dport=2000) / Raw(bytes(range(256)) * 34)
-        with net.rules("vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions set_ipv4_src ipv4_addr 10.9.9.9 / normal / end"):
+        with net.rules(
+            "vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions set_ipv4_src ipv4_addr 10.9.9.9 / normal / end"
+        ):
             expected = to(3, change(jumbo, ("IP", {"src": "10.9.9.9"})))
             net.vms.send("vm1", bytes(to(3, jumbo)), csum="partial")
-            assert [finished(f) for f in net.exchange_all("vm1", [to(3, jumbo)])["vm3"]] == [bytes(expected)] * 2
+            assert [finished(f) for f in net.exchange_all("vm1", [to(3, jumbo)])["vm3"]] == [
+                bytes(expected)
+            ] * 2
 
     def test_a_frame_beyond_the_receivers_mtu_is_a_named_drop(self, net):
         fits = ETH / IP4 / UDP() / Raw(bytes(1472))
         assert len(bytes(fits)) == 1514
         before, port = net.drops(), net.port("vm2/net0")["drops"].get("too_big", 0)
-        tagged = ETH / Dot1Q(vlan=5) / IP4 / UDP() / Raw(bytes(1472))  # a tag is not part of the MTU
-        assert net.exchange("vm1", [fits, ETH / IP4 / UDP() / Raw(bytes(1473)), tagged]) == [bytes(fits), bytes(tagged)]
+        tagged = (
+            ETH / Dot1Q(vlan=5) / IP4 / UDP() / Raw(bytes(1472))
+        )  # a tag is not part of the MTU
+        assert net.exchange("vm1", [fits, ETH / IP4 / UDP() / Raw(bytes(1473)), tagged]) == [
+            bytes(fits),
+            bytes(tagged),
+        ]
         assert net.dropped_since(before) == {"too_big": 1}
         assert net.port("vm2/net0")["drops"]["too_big"] == port + 1
 
@@ -207,7 +308,9 @@ class TestNic:
         net.vms.stream(11, source="vm1", dst=mac(5), pps=4000, count=800, flows=40)
         net.vms.stream_wait(11)
         got = []
-        wait_for(lambda: got.extend(net.vms.recv("vm5", 800, 200)) or len(got) >= 800, 10, "800 frames")
+        wait_for(
+            lambda: got.extend(net.vms.recv("vm5", 800, 200)) or len(got) >= 800, 10, "800 frames"
+        )
         queues = {}
         for frame in got:
             queues.setdefault(Ether(frame.data)[UDP].sport, set()).add(frame.header["queue"])
@@ -216,11 +319,17 @@ class TestNic:
         assert net.dropped_since(before) == {}
 
     def test_every_queue_of_a_guest_is_heard(self, net):
-        frames = [change(to(2, UDP4, source=5), (UDP, {"sport": 100 + queue})) for queue in range(4)]
+        frames = [
+            change(to(2, UDP4, source=5), (UDP, {"sport": 100 + queue})) for queue in range(4)
+        ]
         for queue, frame in enumerate(frames):
             net.vms.send("vm5", bytes(frame), queue=queue)
         got = []
-        wait_for(lambda: got.extend(net.vms.recv("vm2", 4, 200)) or len(got) >= 4, 10, "a frame from each queue")
+        wait_for(
+            lambda: got.extend(net.vms.recv("vm2", 4, 200)) or len(got) >= 4,
+            10,
+            "a frame from each queue",
+        )
         assert sorted(f.data for f in got) == sorted(bytes(frame) for frame in frames)
 
 
@@ -230,19 +339,42 @@ class TestCounters:
         names = ("vm1/net0", "vm2/net0", "vm3/net0")
         marker = 14 + 8 + 40
         before, drops = {name: net.port(name) for name in names}, net.drops()
-        with net.rules("vm1/net0 ingress priority 5 pattern eth / ipv4 / tcp / end actions drop / end",
-                       "vm1/net0 ingress priority 6 pattern eth / ipv4 / udp / end actions count / normal / end",
-                       "vm2/net0 egress priority 1 pattern eth / end actions count / end") as (tcp, udp, egress):
+        with net.rules(
+            "vm1/net0 ingress priority 5 pattern eth / ipv4 / tcp / end actions drop / end",
+            "vm1/net0 ingress priority 6 pattern eth / ipv4 / udp / end actions count / normal / end",
+            "vm2/net0 egress priority 1 pattern eth / end actions count / end",
+        ) as (tcp, udp, egress):
             got = net.exchange("vm1", frames)
             assert net.hits(tcp) == (20, 20 * len(bytes(TCP4)))
             assert net.hits(udp) == (40, sum(map(len, got)))
             assert net.hits(egress) == (41, sum(map(len, got)) + marker)
         after = {name: net.port(name) for name in names}
-        grown = {name: {key: after[name][key] - before[name][key] for key in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")} for name in names}
+        grown = {
+            name: {
+                key: after[name][key] - before[name][key]
+                for key in ("rx_packets", "rx_bytes", "tx_packets", "tx_bytes")
+            }
+            for name in names
+        }
         sent = sum(len(bytes(f)) for f in frames) + marker
-        assert grown["vm1/net0"] == {"rx_packets": 61, "rx_bytes": sent, "tx_packets": 0, "tx_bytes": 0}
-        assert grown["vm2/net0"] == {"rx_packets": 0, "rx_bytes": 0, "tx_packets": 41, "tx_bytes": sum(map(len, got)) + marker}
-        assert grown["vm3/net0"] == {"rx_packets": 0, "rx_bytes": 0, "tx_packets": 1, "tx_bytes": marker}
+        assert grown["vm1/net0"] == {
+            "rx_packets": 61,
+            "rx_bytes": sent,
+            "tx_packets": 0,
+            "tx_bytes": 0,
+        }
+        assert grown["vm2/net0"] == {
+            "rx_packets": 0,
+            "rx_bytes": 0,
+            "tx_packets": 41,
+            "tx_bytes": sum(map(len, got)) + marker,
+        }
+        assert grown["vm3/net0"] == {
+            "rx_packets": 0,
+            "rx_bytes": 0,
+            "tx_packets": 1,
+            "tx_bytes": marker,
+        }
         assert net.dropped_since(drops) == {"rule_drop": 20}
 
     def test_a_fast_stream_is_delivered_or_dropped_by_name(self, net):
@@ -254,11 +386,15 @@ class TestCounters:
         def accounted():
             received = net.vms.stats("vm3")["streams"].get("12", {}).get("received", 0)
             return received + sum(net.dropped_since(before).values()) == sent and received
+
         received = wait_for(accounted, 10, "every packet received or dropped by name")
         account = net.vms.stats("vm3")["streams"]["12"]
         net.vms.sink("vm3", on=False)
         assert (account["duplicates"], account["corrupt"]) == (0, 0)
-        assert received > sent / 2 and set(net.dropped_since(before)) <= {"tx_queue_full", "tx_ring_full"}
+        assert received > sent / 2 and set(net.dropped_since(before)) <= {
+            "tx_queue_full",
+            "tx_ring_full",
+        }
 
     @pytest.mark.parametrize("when", ["at-rest", "dirty-logging-has-begun", "settling"])
     def test_what_a_guests_ring_does_not_take_waits_only_around_a_migration(self, net, when):
@@ -280,7 +416,12 @@ class TestCounters:
 
         def received():
             return net.vms.stats("vm3")["streams"].get(str(number), {}).get("received", 0)
-        wait_for(lambda: received() + sum(net.dropped_since(before).values()) == sent, 5, "every packet received or dropped by name")
+
+        wait_for(
+            lambda: received() + sum(net.dropped_since(before).values()) == sent,
+            5,
+            "every packet received or dropped by name",
+        )
         account = net.vms.stats("vm3")["streams"][str(number)]
         if logging:
             net.vms.log("vm3", "off")
@@ -315,7 +456,9 @@ class TestCounters:
             net.vms.stream(number, source="vm1", dst=mac(int(name[2:])), pps=20000, count=3000)
         net.vms.run(500)
         pools = net.rpc.call("show.memory")["pools"]
-        assert any(pool["available"] < pool["size"] / 2 for pool in pools), pools  # much of one is held
+        assert any(
+            pool["available"] < pool["size"] / 2 for pool in pools
+        ), pools  # much of one is held
         assert all(pool["available"] >= pool["size"] / 4 for pool in pools), pools
         beside = next(STREAMS)
         net.vms.stream(beside, source="vm1", dst=mac(5), pps=4000, count=800, flows=40)
@@ -325,8 +468,16 @@ class TestCounters:
         net.vms.unpause(stuck)
 
         def received():
-            return sum(net.vms.stats(name)["streams"].get(str(number), {}).get("received", 0) for name, number in stuck.items())
-        wait_for(lambda: received() + sum(net.dropped_since(before).values()) == 6000, 5, "every packet received or dropped by name")
+            return sum(
+                net.vms.stats(name)["streams"].get(str(number), {}).get("received", 0)
+                for name, number in stuck.items()
+            )
+
+        wait_for(
+            lambda: received() + sum(net.dropped_since(before).values()) == 6000,
+            5,
+            "every packet received or dropped by name",
+        )
         for name in stuck:
             net.vms.log(name, "off")
         net.vms.sink([*stuck, "vm5"], on=False)

@@ -40,11 +40,36 @@ class Switch:
             devices += ["--vdev", f"net_vhost{i},iface={path},client={client},queues={queues}"]
         self._log = open(paths[0] + ".testpmd.log", "w+b")
         self.process = subprocess.Popen(
-            ["stdbuf", "-oL", "dpdk-testpmd", "--lcores", "0@0,1@0", "--main-lcore", "0", "--no-pci", "--in-memory",
-             "--socket-mem", "128", *devices, "--", "-i", "--auto-start", "--forward-mode=io", "--nb-cores=1",
-             f"--rxq={queues}", f"--txq={queues}", "--total-num-mbufs=8192", "--max-pkt-len=9100", "--mbuf-size=9600",
-             "--no-mlockall", "--disable-link-check"],
-            stdin=subprocess.PIPE, stdout=self._log, stderr=subprocess.STDOUT)
+            [
+                "stdbuf",
+                "-oL",
+                "dpdk-testpmd",
+                "--lcores",
+                "0@0,1@0",
+                "--main-lcore",
+                "0",
+                "--no-pci",
+                "--in-memory",
+                "--socket-mem",
+                "128",
+                *devices,
+                "--",
+                "-i",
+                "--auto-start",
+                "--forward-mode=io",
+                "--nb-cores=1",
+                f"--rxq={queues}",
+                f"--txq={queues}",
+                "--total-num-mbufs=8192",
+                "--max-pkt-len=9100",
+                "--mbuf-size=9600",
+                "--no-mlockall",
+                "--disable-link-check",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
 
     def wait_until_it_forwards(self, timeout_s=20):
         deadline = time.monotonic() + timeout_s
@@ -97,14 +122,16 @@ def open_pair(vms, tmp_path, names=("a", "b"), **options):
 
 
 def frame_of(length, mark=0):
-    return bytes.fromhex("020000000002" "020000000001" "88b5") + bytes((i + mark) & 0xff for i in range(length - 14))
+    return bytes.fromhex("020000000002" "020000000001" "88b5") + bytes(
+        (i + mark) & 0xFF for i in range(length - 14)
+    )
 
 
 def udp_frame(payload):
     """IPv4/UDP with a zero UDP checksum, to be made partial by the tool."""
     ip = bytearray(bytes.fromhex("45000000000040004011" "0000" "0a000001" "0a000002"))
     ip[2:4] = (28 + len(payload)).to_bytes(2, "big")
-    ip[10:12] = (0xffff - ones_complement_sum(ip)).to_bytes(2, "big")
+    ip[10:12] = (0xFFFF - ones_complement_sum(ip)).to_bytes(2, "big")
     udp = bytes.fromhex("9c409c41") + (8 + len(payload)).to_bytes(2, "big") + b"\0\0"
     return bytes.fromhex("020000000002" "020000000001" "0800") + bytes(ip) + udp + payload
 
@@ -156,9 +183,11 @@ def test_frames_longer_than_a_buffer_are_chained_and_gathered(vms, switches, tmp
 
 
 def ones_complement_sum(data):
-    total = sum(int.from_bytes(data[i:i + 2].ljust(2, b"\0"), "big") for i in range(0, len(data), 2))
-    while total > 0xffff:
-        total = (total & 0xffff) + (total >> 16)
+    total = sum(
+        int.from_bytes(data[i : i + 2].ljust(2, b"\0"), "big") for i in range(0, len(data), 2)
+    )
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
     return total
 
 
@@ -173,7 +202,7 @@ def test_a_partial_checksum_is_one_that_the_switch_can_finish(vms, switches, tmp
     # net_vhost finishes it: over addresses, protocol, length and the datagram with its checksum the sum is all ones.
     datagram = received[0].data[34:]
     pseudo = received[0].data[26:34] + bytes([0, 17]) + len(datagram).to_bytes(2, "big")
-    assert ones_complement_sum(pseudo + datagram) == 0xffff
+    assert ones_complement_sum(pseudo + datagram) == 0xFFFF
 
 
 def test_each_queue_pair_carries_frames(vms, switches, tmp_path):
@@ -313,13 +342,29 @@ def test_the_arp_responder_answers_for_its_addresses_only(vms, switches, tmp_pat
     switches(open_pair(vms, tmp_path))
     vms.wait("all", 20000)
     vms.arp_responder("b", ["10.0.0.2"])
-    head = bytes.fromhex("ffffffffffff" "020000000001" "0806" "0001080006040001" "020000000001" "0a000001" "000000000000")
+    head = bytes.fromhex(
+        "ffffffffffff"
+        "020000000001"
+        "0806"
+        "0001080006040001"
+        "020000000001"
+        "0a000001"
+        "000000000000"
+    )
     vms.send("a", head + bytes([10, 0, 0, 3]))
     assert vms.recv("a", 1, 200) == []
     vms.send("a", head + bytes([10, 0, 0, 2]))
     reply = vms.recv("a", 1)[0].data
-    assert reply[:42].hex() == ("020000000001" "020000000002" "0806" "0001080006040002"
-                                "020000000002" "0a000002" "020000000001" "0a000001")
+    assert reply[:42].hex() == (
+        "020000000001"
+        "020000000002"
+        "0806"
+        "0001080006040002"
+        "020000000002"
+        "0a000002"
+        "020000000001"
+        "0a000001"
+    )
 
 
 def test_an_idle_front_end_sleeps(vms, switches, tmp_path):
@@ -342,12 +387,20 @@ def test_an_idle_front_end_sleeps(vms, switches, tmp_path):
 
 def test_what_is_wrong_is_refused(vms, tmp_path):
     vms.open("a", tmp_path / "a.sock")
-    for line in (["open", "a", f"path={tmp_path}/b.sock"], ["open", "b"], ["open", "b", "path=/nowhere/x.sock"],
-                 ["open", "b", f"path={tmp_path}/b.sock", "size=100"],
-                 ["open", "b", f"path={tmp_path}/b.sock", "colour=red"],
-                 ["send", "a", "hex=00"], ["send", "a", "hex=0g"], ["send", "nobody", "hex=0000"],
-                 ["stream", "1", "from=a", "dst=02:00:00:00:00:01", "pps=1"],
-                 ["stream", "1", "from=a", "dst=02:00:00:00:00:01", "pps=1", "count=1", "size=63"],
-                 ["resume", "a", "on=a"], ["wait", "a", "10"], ["nonsense"]):
+    for line in (
+        ["open", "a", f"path={tmp_path}/b.sock"],
+        ["open", "b"],
+        ["open", "b", "path=/nowhere/x.sock"],
+        ["open", "b", f"path={tmp_path}/b.sock", "size=100"],
+        ["open", "b", f"path={tmp_path}/b.sock", "colour=red"],
+        ["send", "a", "hex=00"],
+        ["send", "a", "hex=0g"],
+        ["send", "nobody", "hex=0000"],
+        ["stream", "1", "from=a", "dst=02:00:00:00:00:01", "pps=1"],
+        ["stream", "1", "from=a", "dst=02:00:00:00:00:01", "pps=1", "count=1", "size=63"],
+        ["resume", "a", "on=a"],
+        ["wait", "a", "10"],
+        ["nonsense"],
+    ):
         with pytest.raises(FrontendError):
             vms.command(*line)

@@ -16,7 +16,13 @@ FRAME = bytes.fromhex((mac(2) + mac(1)).replace(":", "")) + b"\x88\xb6" + bytes(
 
 
 def net_with(godwitd, cpus, **config):
-    return network(godwitd, {"vm1": {}, "vm2": {"nic": {"size": BYSTANDER_RING}}}, workers={"cpus": cpus, "idle": IDLE}, uplinks=[], **config)
+    return network(
+        godwitd,
+        {"vm1": {}, "vm2": {"nic": {"size": BYSTANDER_RING}}},
+        workers={"cpus": cpus, "idle": IDLE},
+        uplinks=[],
+        **config,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +73,13 @@ def test_rings_that_start_again_are_seen_at_once(net):
 
 
 def test_what_waits_in_the_ring_of_a_port_is_polled_when_its_policy_is_in_place(net):
-    net.rpc.call("port.attach.vhost", name="vm3/net0", socket=str(net.switch.folder / "vm3.sock"), macs=[mac(3)], vlans=[])
+    net.rpc.call(
+        "port.attach.vhost",
+        name="vm3/net0",
+        socket=str(net.switch.folder / "vm3.sock"),
+        macs=[mac(3)],
+        vlans=[],
+    )
     net.vms.open("vm3", path=str(net.switch.folder / "vm3.sock"), mac=mac(3))
     net.vms.wait("vm3", 5000)
     frame = bytes.fromhex((mac(2) + mac(3)).replace(":", "")) + FRAME[12:]
@@ -89,11 +101,22 @@ def test_a_worker_busy_with_one_guest_hears_another_that_was_silent(net):
 
 def test_a_port_that_floods_new_flows_is_left_alone_only_when_its_ring_is_empty(net):
     # In debt for its misses it is not polled while others have frames, and a full ring kicks for nothing.
-    net.rpc.call("port.attach.vhost", name="vm4/net0", socket=str(net.switch.folder / "vm4.sock"), macs=[mac(4)], vlans=[])
+    net.rpc.call(
+        "port.attach.vhost",
+        name="vm4/net0",
+        socket=str(net.switch.folder / "vm4.sock"),
+        macs=[mac(4)],
+        vlans=[],
+    )
     net.vms.open("vm4", path=str(net.switch.folder / "vm4.sock"), mac=mac(4), size=1024)
     net.vms.wait("vm4", 5000)
-    rules = [net.create(f"vm4/net0 ingress priority {n} pattern eth / ipv4 / udp src spec {1 + 600 * n} src last {600 * (n + 1)} src mask 65535 / end "
-                        "actions drop / end") for n in range(100)]
+    rules = [
+        net.create(
+            f"vm4/net0 ingress priority {n} pattern eth / ipv4 / udp src spec {1 + 600 * n} src last {600 * (n + 1)} src mask 65535 / end "
+            "actions drop / end"
+        )
+        for n in range(100)
+    ]
     net.vms.sink("vm2")
     net.vms.stream(11, source="vm1", dst=mac(2), pps=200_000, seconds=60)
     for round_number in range(30):
@@ -101,7 +124,11 @@ def test_a_port_that_floods_new_flows_is_left_alone_only_when_its_ring_is_empty(
         net.vms.stream(12, source="vm4", dst=mac(9), sport=1, flows=65535, pps=2_000_000, seconds=1)
         net.vms.run(50)
         sent = net.vms.stream_stop(12)[0]["sent"]
-        wait_for(lambda: net.port("vm4/net0")["rx_packets"] - before == sent, 5, f"round {round_number}: all {sent} that it put on its ring")
+        wait_for(
+            lambda: net.port("vm4/net0")["rx_packets"] - before == sent,
+            5,
+            f"round {round_number}: all {sent} that it put on its ring",
+        )
     net.vms.stream_stop(11)
     net.vms.sink("vm2", on=False)
     for rule in rules:
@@ -115,6 +142,12 @@ def test_a_frame_for_another_workers_queue_wakes_that_worker(godwitd):
     if len(cpus) < 2:
         pytest.skip("cannot run here: one CPU")
     with net_with(godwitd, cpus[-2:]) as net:
-        workers = [p["queue_workers"] for p in net.rpc.call("show.port.info", port="all")["ports"] if p["kind"] == "vhost"]
-        assert len({tuple(w) for w in workers}) == 2, "both guests have the same worker: the test has lost its point"
+        workers = [
+            p["queue_workers"]
+            for p in net.rpc.call("show.port.info", port="all")["ports"]
+            if p["kind"] == "vhost"
+        ]
+        assert (
+            len({tuple(w) for w in workers}) == 2
+        ), "both guests have the same worker: the test has lost its point"
         assert median_latency_ns(net) < SOON_NS

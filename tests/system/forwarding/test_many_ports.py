@@ -25,7 +25,16 @@ def hello(number):
 
 @pytest.fixture(scope="module")
 def net(godwitd):
-    with network(godwitd, GUESTS, memory={"hugepages": False, "socket_mb": 256, "file_prefix": f"godwit-many-{os.getpid()}", "mbufs": 16384}) as made:
+    with network(
+        godwitd,
+        GUESTS,
+        memory={
+            "hugepages": False,
+            "socket_mb": 256,
+            "file_prefix": f"godwit-many-{os.getpid()}",
+            "mbufs": 16384,
+        },
+    ) as made:
         yield made
 
 
@@ -49,7 +58,9 @@ def attach(net, number):
     """A guest, its port, and a rule that sends what it sends to the next one."""
     name, path = f"many{number}", str(net.switch.folder / f"m{number}.sock")
     net.vms.open(name, path=path, mac=mac_of(number), size=64)
-    net.rpc.call("port.attach.vhost", name=f"{name}/net0", socket=path, macs=[mac_of(number)], vlans=[])
+    net.rpc.call(
+        "port.attach.vhost", name=f"{name}/net0", socket=path, macs=[mac_of(number)], vlans=[]
+    )
 
 
 def test_hundreds_of_ports_come_and_go_under_traffic(net):
@@ -63,8 +74,11 @@ def test_hundreds_of_ports_come_and_go_under_traffic(net):
         net.vms.wait(names, 30000)
         assert len(net.rpc.call("show.port.summary", port="all")["ports"]) == PORTS + 3
         for number in range(PORTS):
-            net.rpc.call("flow.create", text=f"many{number}/net0 ingress pattern eth type is 0x88b6 / end actions count / "
-                                             f"represented_port ethdev_port_id many{(number + 1) % PORTS}/net0 / end")
+            net.rpc.call(
+                "flow.create",
+                text=f"many{number}/net0 ingress pattern eth type is 0x88b6 / end actions count / "
+                f"represented_port ethdev_port_id many{(number + 1) % PORTS}/net0 / end",
+            )
         for number in range(PORTS):
             net.vms.send(f"many{number}", hello(number))
         for number in range(PORTS):
@@ -83,13 +97,21 @@ def test_hundreds_of_ports_come_and_go_under_traffic(net):
         assert len(net.rpc.call("show.port.summary", port="all")["ports"]) == 3
         assert len(net.rpc.call("show.endpoints")["endpoints"]) == 3, f"round {round_number}"
     sent = net.vms.stream_stop(STREAM)[0]["sent"]
-    wait_for(lambda: net.vms.stats("vm2")["streams"][str(STREAM)]["received"] == sent, 5, "all of the stream")
+    wait_for(
+        lambda: net.vms.stats("vm2")["streams"][str(STREAM)]["received"] == sent,
+        5,
+        "all of the stream",
+    )
     account = net.vms.stats("vm2")["streams"][str(STREAM)]
-    print(f"{sent} packets beside {ROUNDS * PORTS} ports that came and went; longest gap {account['longest_gap_ns'] / 1e6:.1f} ms")
+    print(
+        f"{sent} packets beside {ROUNDS * PORTS} ports that came and went; longest gap {account['longest_gap_ns'] / 1e6:.1f} ms"
+    )
     assert (account["lost"], account["duplicates"], account["corrupt"]) == (0, 0, 0)
     assert net.dropped_since(before) == {}
     assert net.unpoliced() == 0
-    wait_for(lambda: pool(net) >= start[1] - 1024, 5, "buffers back in the pool")  # workers' caches hold some
+    wait_for(
+        lambda: pool(net) >= start[1] - 1024, 5, "buffers back in the pool"
+    )  # workers' caches hold some
     end = time.monotonic() + 5
     while (now := descriptors(net)) != start[0] and time.monotonic() < end:
         time.sleep(0.05)

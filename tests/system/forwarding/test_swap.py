@@ -17,16 +17,22 @@ from front_end_guests import BYSTANDER_RING, mac, network, wait_for
 SECONDS = int(os.environ.get("GODWIT_SWAP_SECONDS", "30"))
 SWAPS_PER_S = 50
 RULES = 1000
-GUESTS = {"vm1": {"endpoint": {"ips": ["10.0.0.1"]}}, "vm2": {}} | {name: {"nic": {"size": BYSTANDER_RING}} for name in ("vm3", "vm4", "vm5")}
-ALLOWED, FORBIDDEN = 2000, 53        # UDP ports that the VM may send to and may not
+GUESTS = {"vm1": {"endpoint": {"ips": ["10.0.0.1"]}}, "vm2": {}} | {
+    name: {"nic": {"size": BYSTANDER_RING}} for name in ("vm3", "vm4", "vm5")
+}
+ALLOWED, FORBIDDEN = 2000, 53  # UDP ports that the VM may send to and may not
 IN_ALLOWED, IN_FORBIDDEN = 3000, 5353  # ... that may be sent to it and may not
 # What a set makes of a packet: (TTL, UDP source port) of what the VM sends, (TTL, UDP source port) of what it gets.
 SETS = {"A": ((11, 1111), (12, 1112)), "B": ((21, 2111), (22, 2112))}
 OUT, OUT_BAD, IN, IN_BAD, STAY, STAY_BACK, STAY_NEAR = 1, 2, 3, 4, 5, 6, 7
 STREAMS = (  # (stream, from, to guest number, packets a second, more)
-    (OUT, "vm1", 2, 1000, {"dport": ALLOWED}), (OUT_BAD, "vm1", 2, 200, {"dport": FORBIDDEN}),
-    (IN, "vm3", 1, 1000, {"dport": IN_ALLOWED}), (IN_BAD, "vm3", 1, 200, {"dport": IN_FORBIDDEN}),
-    (STAY, "vm4", 5, 2000, {}), (STAY_BACK, "vm5", 4, 2000, {}), (STAY_NEAR, "vm2", 3, 1000, {}),
+    (OUT, "vm1", 2, 1000, {"dport": ALLOWED}),
+    (OUT_BAD, "vm1", 2, 200, {"dport": FORBIDDEN}),
+    (IN, "vm3", 1, 1000, {"dport": IN_ALLOWED}),
+    (IN_BAD, "vm3", 1, 200, {"dport": IN_FORBIDDEN}),
+    (STAY, "vm4", 5, 2000, {}),
+    (STAY_BACK, "vm5", 4, 2000, {}),
+    (STAY_NEAR, "vm2", 3, 1000, {}),
 )
 
 
@@ -50,8 +56,12 @@ def policy(name):
     for n in range(RULES - len(own)):
         pattern = shapes[n % len(shapes)].format(h=n >> 6 & 127, l=n & 255, p=5000 + n)
         direction = "egress" if n % 3 == 0 else "ingress"
-        own.append(f"vm1/net0 {direction} priority {2 + n % 5} pattern {pattern} / end actions drop / end")
-    return own + ["physnet1 ingress priority 1 pattern eth / ipv4 dst is 10.0.0.1 / end actions represented_port ethdev_port_id vm1/net0 / end"]
+        own.append(
+            f"vm1/net0 {direction} priority {2 + n % 5} pattern {pattern} / end actions drop / end"
+        )
+    return own + [
+        "physnet1 ingress priority 1 pattern eth / ipv4 dst is 10.0.0.1 / end actions represented_port ethdev_port_id vm1/net0 / end"
+    ]
 
 
 class Swapper:
@@ -70,7 +80,9 @@ class Swapper:
         self.error = None
 
     def _call(self, method, params):
-        self._socket.sendall(b'{"jsonrpc":"2.0","id":1,"method":"%s","params":%s}\n' % (method, params))
+        self._socket.sendall(
+            b'{"jsonrpc":"2.0","id":1,"method":"%s","params":%s}\n' % (method, params)
+        )
         answer = self._file.readline()
         if b'"error"' in answer[:200] and b'"result"' not in answer[:60]:
             raise AssertionError(f"{method.decode()}: {answer[:500]!r}")
@@ -79,11 +91,17 @@ class Swapper:
     def swap(self):
         begin = time.monotonic()
         document = self._call(b"migration.export", b'{"vm":"vm1"}')
-        assert self._documents[self.in_place][2] in document, "what is exported is not what was imported"
+        assert (
+            self._documents[self.in_place][2] in document
+        ), "what is exported is not what was imported"
         self._call(b"migration.rewrite", b'{"vm":"vm1"}')
         self.in_place = "B" if self.in_place == "A" else "A"
         before, behind, _ = self._documents[self.in_place]
-        self._call(b"migration.import", b'{"bind":{"vm1/net0":{"port":%d}},"document":%s%s%s}' % (self._port, before, document[epoch_in(document)], behind))
+        self._call(
+            b"migration.import",
+            b'{"bind":{"vm1/net0":{"port":%d}},"document":%s%s%s}'
+            % (self._port, before, document[epoch_in(document)], behind),
+        )
         self.swaps += 1
         self.longest_s = max(self.longest_s, time.monotonic() - begin)
 
@@ -113,12 +131,16 @@ def exported(net):
     """The VM's document as bytes: (what is before the epoch, what is behind it, its digest)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(net.switch.socket_path)
-        connection.sendall(b'{"jsonrpc":"2.0","id":1,"method":"migration.export","params":{"vm":"vm1"}}\n')
+        connection.sendall(
+            b'{"jsonrpc":"2.0","id":1,"method":"migration.export","params":{"vm":"vm1"}}\n'
+        )
         with connection.makefile("rb") as file:
             answer = file.readline()
-    document = answer[answer.index(b'"result":') + len(b'"result":'):answer.rindex(b"}")]  # the answer's last member
+    document = answer[
+        answer.index(b'"result":') + len(b'"result":') : answer.rindex(b"}")
+    ]  # the answer's last member
     epoch, digest = epoch_in(document), document.index(b'"digest":"')
-    return document[:epoch.start], document[epoch.stop:], document[digest:digest + 75]
+    return document[: epoch.start], document[epoch.stop :], document[digest : digest + 75]
 
 
 class Watch:
@@ -127,7 +149,7 @@ class Watch:
     def __init__(self, net, guest):
         self._net, self._guest = net, guest
         self.numbers = {}  # stream -> set of sequence numbers
-        self.looks = {}    # stream -> {(TTL, source port): packets}
+        self.looks = {}  # stream -> {(TTL, source port): packets}
         self.twice = 0
         self.other = []
 
@@ -167,9 +189,13 @@ def prepare(net):
             for rule in made:
                 net.destroy(rule)
     assert documents["A"][2] != documents["B"][2]
-    net.create("vm3/net0 ingress priority 5 pattern eth / ipv4 dst is 10.0.0.1 / end actions count / represented_port ethdev_port_id vm1/net0 / end")
+    net.create(
+        "vm3/net0 ingress priority 5 pattern eth / ipv4 dst is 10.0.0.1 / end actions count / represented_port ethdev_port_id vm1/net0 / end"
+    )
     # All that leaves by the uplink is counted here: packets as their sender made them, and anything else.
-    untouched = net.create("physnet1 egress priority 1 pattern eth / ipv4 ttl is 64 / udp src is 40000 / end actions count / end")
+    untouched = net.create(
+        "physnet1 egress priority 1 pattern eth / ipv4 ttl is 64 / udp src is 40000 / end actions count / end"
+    )
     touched = net.create("physnet1 egress priority 2 pattern eth / end actions count / end")
     return documents, untouched, touched
 
@@ -186,7 +212,16 @@ class Outcome:
         self.swapper = Swapper(net.switch.socket_path, net.port("vm1/net0")["port"], documents)
         thread = threading.Thread(target=self.swapper.run, args=(SECONDS,))
         for stream, source, number, pps, more in STREAMS:
-            net.vms.stream(stream, source=source, dst=mac(number), dip=f"10.0.0.{number}", sip=f"10.0.0.{source[2:]}", pps=pps, seconds=3600, **more)
+            net.vms.stream(
+                stream,
+                source=source,
+                dst=mac(number),
+                dip=f"10.0.0.{number}",
+                sip=f"10.0.0.{source[2:]}",
+                pps=pps,
+                seconds=3600,
+                **more,
+            )
         thread.start()
         while thread.is_alive():
             net.vms.run(50)
@@ -200,11 +235,15 @@ class Outcome:
         end = time.monotonic() + 5
         while self.unaccounted() != 0 and time.monotonic() < end:
             time.sleep(0.05)
-        print(f"{self.swapper.swaps} swaps in {self.swapper.took_s:.1f} s, longest {self.swapper.longest_s * 1e3:.1f} ms; {self}")
+        print(
+            f"{self.swapper.swaps} swaps in {self.swapper.took_s:.1f} s, longest {self.swapper.longest_s * 1e3:.1f} ms; {self}"
+        )
 
     def __str__(self):
-        return (f"sent {self.sent}; to the VM {self.to_vm.looks}; from it {self.from_vm.looks}; to the uplink {self.uplink()}; "
-                f"drops {self.drops()}")
+        return (
+            f"sent {self.sent}; to the VM {self.to_vm.looks}; from it {self.from_vm.looks}; to the uplink {self.uplink()}; "
+            f"drops {self.drops()}"
+        )
 
     def poll(self):
         self.to_vm.poll()
@@ -220,7 +259,13 @@ class Outcome:
         """Packets from and to the VM that are nowhere to be found."""
         self.poll()
         sent = sum(self.sent[stream] for stream in (OUT, OUT_BAD, IN, IN_BAD))
-        return sent - self.to_vm.count() - self.from_vm.count() - self.uplink() - sum(self.drops().values())
+        return (
+            sent
+            - self.to_vm.count()
+            - self.from_vm.count()
+            - self.uplink()
+            - sum(self.drops().values())
+        )
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +275,12 @@ def outcome(net):
 
 def test_bystanders_lose_nothing(net, outcome):
     for guest, stream in (("vm5", STAY), ("vm4", STAY_BACK), ("vm3", STAY_NEAR)):
-        wait_for(lambda g=guest, s=stream: net.vms.stats(g)["streams"][str(s)]["received"] == outcome.sent[s], 5, f"all of stream {stream}")
+        wait_for(
+            lambda g=guest, s=stream: net.vms.stats(g)["streams"][str(s)]["received"]
+            == outcome.sent[s],
+            5,
+            f"all of stream {stream}",
+        )
         account = net.vms.stats(guest)["streams"][str(stream)]
         assert (account["lost"], account["duplicates"], account["corrupt"]) == (0, 0, 0)
 
@@ -250,7 +300,9 @@ def test_no_packet_saw_half_a_swap(net, outcome):
     assert set(outcome.from_vm.looks[OUT]) == {SETS["A"][0], SETS["B"][0]}
     assert set(outcome.to_vm.looks[IN]) == {SETS["A"][1], SETS["B"][1]}
     # What went to the uplink had no rule of the VM applied.
-    assert net.hits(outcome.touched)[0] == 0 and net.hits(outcome.untouched)[0] == outcome.uplink() > 0
+    assert (
+        net.hits(outcome.touched)[0] == 0 and net.hits(outcome.untouched)[0] == outcome.uplink() > 0
+    )
 
 
 def test_nothing_forbidden_got_through_and_nothing_without_policy(net, outcome):

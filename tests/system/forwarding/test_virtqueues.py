@@ -58,7 +58,7 @@ def read_capture(path):
         length = struct.unpack_from("<I", data, at + 8)[0]
         if at + 16 + length > len(data):
             break
-        found.append(data[at + 16:at + 16 + length])
+        found.append(data[at + 16 : at + 16 + length])
         at += 16 + length
     return found
 
@@ -71,6 +71,7 @@ def wait_for_rings(switch):
         shown = switch.rpc.call("show.port.info", port="all")["ports"]
         found.update({port["name"]: port for port in shown if port["name"].startswith("vm")})
         return all(port["rings_running"] for port in found.values())
+
     wait_until(running, 20, "the guests' rings do not run")
     return found
 
@@ -87,22 +88,50 @@ def test_frames_cross_by_every_kind_of_virtqueue(make_switch, folder, kind):
     sent, capture, received = list(frames(seed)), folder / "sent.pcap", folder / "received.pcap"
     write_capture(capture, sent)
     sockets = [str(folder / "one.sock"), str(folder / "two.sock")]
-    endpoints = [{"name": f"vm{i + 1}/net0", "vhost": {"socket": path}, "macs": [MACS[i]]} for i, path in enumerate(sockets)]
+    endpoints = [
+        {"name": f"vm{i + 1}/net0", "vhost": {"socket": path}, "macs": [MACS[i]]}
+        for i, path in enumerate(sockets)
+    ]
     with Testbed() as bed:
         vdevs = [f"net_pcap0,rx_pcap={capture}"]
-        vdevs += [f"net_virtio_user{i},path={path},server=1,queue_size=256,mac={MACS[i]},{options}" for i, path in enumerate(sockets)]
+        vdevs += [
+            f"net_virtio_user{i},path={path},server=1,queue_size=256,mac={MACS[i]},{options}"
+            for i, path in enumerate(sockets)
+        ]
         vdevs += [f"net_pcap1,tx_pcap={received}"]
-        guests = Testpmd(bed, "guests", "0@0,1@0", 128, vdevs, ["--forward-mode=io", "--total-num-mbufs=8192", "--disable-link-check", "--no-flush-rx"])
+        guests = Testpmd(
+            bed,
+            "guests",
+            "0@0,1@0",
+            128,
+            vdevs,
+            [
+                "--forward-mode=io",
+                "--total-num-mbufs=8192",
+                "--disable-link-check",
+                "--no-flush-rx",
+            ],
+        )
         wait_until(lambda: os.path.exists(sockets[0]), 30, "testpmd does not listen")
         switch = make_switch(endpoints=endpoints).start()
         guests.wait_ready()
         ports = wait_for_rings(switch)
         for endpoint in endpoints:
             got = ports[endpoint["name"]]["features"]
-            assert got & (MRG_RXBUF | RING_PACKED | IN_ORDER) == wanted, f"{endpoint['name']}: features {got:#x}"
-        wait_until(lambda: all("Link status: up" in guests.command(f"show port info {port}") for port in (1, 2)), 20, "no link")
+            assert (
+                got & (MRG_RXBUF | RING_PACKED | IN_ORDER) == wanted
+            ), f"{endpoint['name']}: features {got:#x}"
+        wait_until(
+            lambda: all(
+                "Link status: up" in guests.command(f"show port info {port}") for port in (1, 2)
+            ),
+            20,
+            "no link",
+        )
         guests.command("set fwd io retry")
-        guests.command("set burst tx delay 5 retry 100000")  # a full ring is waited for, not dropped at
+        guests.command(
+            "set burst tx delay 5 retry 100000"
+        )  # a full ring is waited for, not dropped at
         guests.command("start")
         end = time.monotonic() + 20
         while guests.received()[2] < FRAMES and time.monotonic() < end:

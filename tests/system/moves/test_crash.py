@@ -11,7 +11,11 @@ def run(godwitd):
         yield made
 
 
-@pytest.mark.parametrize("side, when, point", STEPS, ids=[f"{when} {point}".replace(" ", "-") for _, when, point in STEPS])
+@pytest.mark.parametrize(
+    "side, when, point",
+    STEPS,
+    ids=[f"{when} {point}".replace(" ", "-") for _, when, point in STEPS],
+)
 def test_a_switch_that_is_killed_in_a_move_leaves_one_owner_with_its_rules(run, side, when, point):
     try:
         assert run.cycle(side, [{when: point}]) is not None, "the fault point was not reached"
@@ -28,14 +32,22 @@ def test_what_is_in_doubt_after_a_restart_is_said_with_its_reason_and_who_can_te
     for host in (here, there):  # the source first: it would give the move up
         run.net.switches[host].process.kill()
         run.buried(host)
-    run.net.vms.stop(f"vm-{here}", timeout_ms=1000)  # its rings do not run anywhere: only the peer can tell
+    run.net.vms.stop(
+        f"vm-{here}", timeout_ms=1000
+    )  # its rings do not run anywhere: only the peer can tell
     run.start(here)
     move = run.moves(here)[-1]
     assert (move["state"], move["role"]) == ("in-doubt", "source")
-    for words in (f"whether vm runs at host-{there}", "Connection refused", f"parked until host-{there} answers, or its rings run here"):
+    for words in (
+        f"whether vm runs at host-{there}",
+        "Connection refused",
+        f"parked until host-{there} answers, or its rings run here",
+    ):
         assert words in move["doubt"]
     assert move["doubt"] in run.rpc(here).command("migrate status")["text"]
-    endpoint = next(e for e in run.rpc(here).call("show.endpoints")["endpoints"] if e["name"] == "vm/net0")
+    endpoint = next(
+        e for e in run.rpc(here).call("show.endpoints")["endpoints"] if e["name"] == "vm/net0"
+    )
     assert endpoint["location"] == "parked"
     run.net.vms.resume(f"vm-{here}", timeout_ms=5000)
     log_from = run.start(there)

@@ -32,7 +32,11 @@ def rules_of(name):
     """One that lets ALLOWED_TYPE through to a neighbour; drops for all else, each of its own."""
     yield f"flow create {name}/net0 ingress priority 2 pattern eth type is {ALLOWED_TYPE:#x} / end actions count / represented_port ethdev_port_id nb/net0 / end"
     for i in range(RULES - 1):
-        match = f"ipv4 dst is 10.{i >> 8}.{i & 255}.1 / udp dst is {1000 + i}" if i else f"type is {FORBIDDEN_TYPE:#x}"
+        match = (
+            f"ipv4 dst is 10.{i >> 8}.{i & 255}.1 / udp dst is {1000 + i}"
+            if i
+            else f"type is {FORBIDDEN_TYPE:#x}"
+        )
         yield f"flow create {name}/net0 ingress priority {1 if i else 0} pattern eth {'/ ' if i else ''}{match} / end actions drop / end"
 
 
@@ -47,28 +51,68 @@ class TwoHosts:
         self.folder, self.vms = folder, vms
         self.names = [f"ev{n}" for n in range(VMS)]
         ports = {"a": free_port(), "b": free_port()}
-        (folder / "all.flow").write_text("".join(line + "\n" for name in self.names for line in rules_of(name)))
-        here = [{"name": f"{n}/net0", "vhost": {"socket": str(folder / f"{n}-a.sock")}, "macs": [vm_mac(i)]} for i, n in enumerate(self.names)]
-        self.a = self.switch(godwitd, "a", "b", ports, here + self.neighbours("na", "nc", "nb"), "server", {"rules_file": str(folder / "all.flow")})
-        self.b = self.switch(godwitd, "b", "a", ports, self.neighbours("nb", None, "na"), "client", {})
+        (folder / "all.flow").write_text(
+            "".join(line + "\n" for name in self.names for line in rules_of(name))
+        )
+        here = [
+            {
+                "name": f"{n}/net0",
+                "vhost": {"socket": str(folder / f"{n}-a.sock")},
+                "macs": [vm_mac(i)],
+            }
+            for i, n in enumerate(self.names)
+        ]
+        self.a = self.switch(
+            godwitd,
+            "a",
+            "b",
+            ports,
+            here + self.neighbours("na", "nc", "nb"),
+            "server",
+            {"rules_file": str(folder / "all.flow")},
+        )
+        self.b = self.switch(
+            godwitd, "b", "a", ports, self.neighbours("nb", None, "na"), "client", {}
+        )
 
     def drops(self):
         """What each switch counted as dropped, and what its uplink and its neighbours' ports say."""
-        return "".join(f"{switch.name}:\n{switch.text('show drops')}\n{switch.text('show port stats all')}\n" for switch in (self.a, self.b))
+        return "".join(
+            f"{switch.name}:\n{switch.text('show drops')}\n{switch.text('show port stats all')}\n"
+            for switch in (self.a, self.b)
+        )
 
     def neighbours(self, local, second, away):
         numbers = {"na": 1, "nb": 2, "nc": 3}
-        out = [{"name": f"{n}/net0", "vhost": {"socket": str(self.folder / f"{n}.sock")}, "macs": [mac(numbers[n])]} for n in (local, second) if n]
-        return out + [{"name": f"{away}/net0", "location": "uplink:physnet1", "macs": [mac(numbers[away])]}]
+        out = [
+            {
+                "name": f"{n}/net0",
+                "vhost": {"socket": str(self.folder / f"{n}.sock")},
+                "macs": [mac(numbers[n])],
+            }
+            for n in (local, second)
+            if n
+        ]
+        return out + [
+            {"name": f"{away}/net0", "location": "uplink:physnet1", "macs": [mac(numbers[away])]}
+        ]
 
     def switch(self, godwitd, name, peer, ports, endpoints, role, more):
         devargs = f"net_memif0,role={role},id=0,socket={self.folder}/memif.sock,socket-abstract=no,bsize=2048,rsize=10"
         config = {
             "uplinks": [{"name": "physnet1", "devargs": devargs}],
             "endpoints": endpoints,
-            "memory": {"hugepages": False, "socket_mb": 512, "file_prefix": f"godwit-evacuation-{os.getpid()}-{name}", "mbufs": 65536},
-            "migration": {"listen": f"127.0.0.1:{ports[name]}", "peers": {f"host-{peer}": f"127.0.0.1:{ports[peer]}"},
-                          "vhost_template": f"{self.folder}/{{vm}}-{{nic}}-{name}.sock"},
+            "memory": {
+                "hugepages": False,
+                "socket_mb": 512,
+                "file_prefix": f"godwit-evacuation-{os.getpid()}-{name}",
+                "mbufs": 65536,
+            },
+            "migration": {
+                "listen": f"127.0.0.1:{ports[name]}",
+                "peers": {f"host-{peer}": f"127.0.0.1:{ports[peer]}"},
+                "vhost_template": f"{self.folder}/{{vm}}-{{nic}}-{name}.sock",
+            },
         }
         return Switch(godwitd, self.folder, f"host-{name}", config | more).start()
 
@@ -78,16 +122,29 @@ def hosts(godwitd):
     folder = Path(tempfile.mkdtemp(prefix="gw-"))
     started = []
     try:
-        with Frontend(executable=str(BUILD / "tests" / "tools" / "vhost_frontend" / "vhost-frontend")) as vms:
+        with Frontend(
+            executable=str(BUILD / "tests" / "tools" / "vhost_frontend" / "vhost-frontend")
+        ) as vms:
             made = TwoHosts.__new__(TwoHosts)
             made.a = made.b = None
             try:
                 made.__init__(godwitd, folder, vms)
                 for number, name in enumerate(("na", "nb", "nc"), 1):
-                    vms.open(name, path=str(folder / f"{name}.sock"), mac=mac(number), size=BYSTANDER_RING)
+                    vms.open(
+                        name,
+                        path=str(folder / f"{name}.sock"),
+                        mac=mac(number),
+                        size=BYSTANDER_RING,
+                    )
                 for number, name in enumerate(made.names):
                     vms.open(name, path=str(folder / f"{name}-a.sock"), mac=vm_mac(number), size=64)
-                    vms.open(f"{name}-b", path=str(folder / f"{name}-net0-b.sock"), mac=vm_mac(number), size=64, incoming=True)
+                    vms.open(
+                        f"{name}-b",
+                        path=str(folder / f"{name}-net0-b.sock"),
+                        mac=vm_mac(number),
+                        size=64,
+                        incoming=True,
+                    )
                 vms.wait(["na", "nb", "nc", *made.names], 60000)
                 yield made
             finally:
@@ -95,7 +152,9 @@ def hosts(godwitd):
                 codes = [switch.stop() for switch in started]
         for switch, code in zip(started, codes):
             assert code == 0, f"exit code {code}:\n{switch.log()[-4000:]}"
-            assert " error " not in switch.log() and "buffers were lost" not in switch.log(), switch.log()[-4000:]
+            assert (
+                " error " not in switch.log() and "buffers were lost" not in switch.log()
+            ), switch.log()[-4000:]
     finally:
         for switch in started:
             switch.stop()
@@ -126,19 +185,31 @@ def evacuated(hosts):
     for name in hosts.names:
         vms.migrate(name, on=f"{name}-b", precopy_ms=0, pause_ms=2)
     vms_s = time.monotonic() - began
-    wait_for(lambda: evacuation(hosts)["done"] + evacuation(hosts)["failed"] == len(started["started"]), 60, "all done")
+    wait_for(
+        lambda: evacuation(hosts)["done"] + evacuation(hosts)["failed"] == len(started["started"]),
+        60,
+        "all done",
+    )
     streams = {stream["id"]: stream["sent"] for stream in vms.stream_stop()}
     for stream, sink in ((STREAM_THERE, "nb"), (STREAM_BACK, "na"), (STREAM_HOME, "nc")):
         vms.sink_wait(sink, stream, streams[stream], 5000)
-    return {"digests": digests, "started": started, "prepared_s": prepared_s, "vms_s": vms_s, "streams": streams,
-            "evacuation": evacuation(hosts)}
+    return {
+        "digests": digests,
+        "started": started,
+        "prepared_s": prepared_s,
+        "vms_s": vms_s,
+        "streams": streams,
+        "evacuation": evacuation(hosts),
+    }
 
 
 def test_all_are_there_with_their_rules_by_digest(hosts, evacuated):
     done = evacuated["evacuation"]
-    print(f"{VMS} VMs of {RULES} rules: prepared in {evacuated['prepared_s']:.2f} s "
-          f"({VMS * RULES / evacuated['prepared_s']:.0f} rules a second), "
-          f"moved in {evacuated['vms_s']:.2f} s ({VMS / evacuated['vms_s']:.1f} VMs a second; 2 ms pause each)")
+    print(
+        f"{VMS} VMs of {RULES} rules: prepared in {evacuated['prepared_s']:.2f} s "
+        f"({VMS * RULES / evacuated['prepared_s']:.0f} rules a second), "
+        f"moved in {evacuated['vms_s']:.2f} s ({VMS / evacuated['vms_s']:.1f} VMs a second; 2 ms pause each)"
+    )
     assert (done["done"], done["rules"]) == (VMS, VMS * RULES)
     assert done["failed"] == 2, "only the two neighbours, whose moves were cancelled"
     there = {name: hosts.b.rpc.call("migration.export", vm=name)["digest"] for name in hosts.names}
@@ -156,9 +227,16 @@ def test_nothing_of_theirs_is_left_but_where_they_are(hosts, evacuated):
 def test_neighbours_lost_nothing(hosts, evacuated):
     for stream, sink in ((STREAM_THERE, "nb"), (STREAM_BACK, "na"), (STREAM_HOME, "nc")):
         account = hosts.vms.stats(sink)["streams"][str(stream)]
-        print(f"stream {stream}: {account['received']} packets, longest gap {account['longest_gap_ns'] / 1e6:.1f} ms")
+        print(
+            f"stream {stream}: {account['received']} packets, longest gap {account['longest_gap_ns'] / 1e6:.1f} ms"
+        )
         assert account["received"] == evacuated["streams"][stream], f"{account}\n{hosts.drops()}"
-        assert [account[what] for what in ("lost", "duplicates", "corrupt", "out_of_order")] == [0, 0, 0, 0], account
+        assert [account[what] for what in ("lost", "duplicates", "corrupt", "out_of_order")] == [
+            0,
+            0,
+            0,
+            0,
+        ], account
 
 
 def test_each_works_there_under_its_rules(hosts, evacuated):
@@ -167,7 +245,11 @@ def test_each_works_there_under_its_rules(hosts, evacuated):
     vms.drain("nb")
     for number, name in enumerate(hosts.names):
         for kind in (FORBIDDEN_TYPE, ALLOWED_TYPE):
-            frame = bytes.fromhex((mac(2) + vm_mac(number)).replace(":", "")) + struct.pack("!HI", kind, number) + bytes(40)
+            frame = (
+                bytes.fromhex((mac(2) + vm_mac(number)).replace(":", ""))
+                + struct.pack("!HI", kind, number)
+                + bytes(40)
+            )
             assert vms.send(f"{name}-b", frame) == 1
     got = [frame.data[12:18] for frame in vms.recv("nb", VMS, 5000)]
     got += [frame.data[12:18] for frame in vms.recv("nb", 1, 50)]
@@ -187,7 +269,7 @@ def test_a_move_is_shown_step_by_step(hosts, evacuated):
     assert states[0] in ("queued", "connecting") and states[-1] == "done"
     assert "handed-over" in states and "redirecting" in states
     at = [step["at_ms"] for step in data["steps"]]
-    assert at == sorted(at) and all(line.count("|") == 2 for line in lines[4:4 + len(states)])
+    assert at == sorted(at) and all(line.count("|") == 2 for line in lines[4 : 4 + len(states)])
     assert 0 < data["blackout_ms"] < 10000
     status = hosts.a.text("migrate status")
     assert f"{VMS} done ({VMS * RULES} rules), 2 failed" in status

@@ -8,14 +8,19 @@ import pytest
 from front_end_guests import mac, wait_for
 from move_hosts import MOVERS, NUMBERS, PEERS, VLANS, Flow, hosts, run_flows, run_moves, traffic
 
-PPS = 4000               # each way
-WINDOW_MS = 700          # without a proof
-NO_OVERLAP = {"redirect_duplicate", "uplink_to_uplink"}  # copies of what is delivered by another way
+PPS = 4000  # each way
+WINDOW_MS = 700  # without a proof
+NO_OVERLAP = {
+    "redirect_duplicate",
+    "uplink_to_uplink",
+}  # copies of what is delivered by another way
 
 
 @pytest.fixture(scope="module")
 def net(godwitd):
-    with hosts(godwitd, {"window_timeout_ms": WINDOW_MS}, movers=("vm", "tag", "duo", "pal")) as made:
+    with hosts(
+        godwitd, {"window_timeout_ms": WINDOW_MS}, movers=("vm", "tag", "duo", "pal")
+    ) as made:
         yield made
         assert made.unpoliced() == 0
 
@@ -26,7 +31,11 @@ def as_before(net):
     net.vms.stream_stop()
     net.fabric.set()
     for host, switch in net.switches.items():
-        going_on = [m for m in switch.rpc.call("migrate.status")["moves"] if m["state"] not in ("done", "aborted")]
+        going_on = [
+            m
+            for m in switch.rpc.call("migrate.status")["moves"]
+            if m["state"] not in ("done", "aborted")
+        ]
         assert going_on == [], f"left over at {host}"
 
 
@@ -38,7 +47,9 @@ def switched_on(moved):
 def check(outcome, switched="proof"):
     assert outcome.fabric_lost == {}, f"the test's own fabric was too slow: {outcome}"
     assert outcome.wrong() == [], str(outcome)
-    assert [switched_on(moved) for moved in outcome.moves] == [switched] * len(outcome.moves), outcome.moves
+    assert [switched_on(moved) for moved in outcome.moves] == [switched] * len(
+        outcome.moves
+    ), outcome.moves
     for host, reasons in outcome.drops.items():
         assert set(reasons) <= NO_OVERLAP, f"{host}: {reasons}"
 
@@ -83,14 +94,22 @@ def test_a_vm_with_two_nics(net):
 def test_two_vms_that_talk_to_each_other_move_together(net):
     talk = [Flow("vm", "pal", PPS // 2, ("pal",)), Flow("pal", "vm", PPS // 2, ("vm",))]
     assert net.place["vm"] == net.place["pal"]
-    check(run_moves(net, ("vm", "pal"), traffic("vm", PPS // 2) + traffic("pal", PPS // 2) + talk, moves=2))
+    check(
+        run_moves(
+            net, ("vm", "pal"), traffic("vm", PPS // 2) + traffic("pal", PPS // 2) + talk, moves=2
+        )
+    )
 
 
 def test_two_vms_that_talk_to_each_other_pass_each_other(net):
     talk = [Flow("vm", "pal", PPS // 2, ("pal",)), Flow("pal", "vm", PPS // 2, ("vm",))]
     net.move("pal", 10)
     assert net.place["vm"] != net.place["pal"]
-    check(run_moves(net, ("vm", "pal"), traffic("vm", PPS // 2) + traffic("pal", PPS // 2) + talk, moves=2))
+    check(
+        run_moves(
+            net, ("vm", "pal"), traffic("vm", PPS // 2) + traffic("pal", PPS // 2) + talk, moves=2
+        )
+    )
     net.move("pal", 10)
 
 
@@ -141,7 +160,10 @@ def test_who_sends_to_the_old_place_after_the_window_is_told_apart_by_a_counter(
     vms = net.vms
     net.fabric.forget()
     for nic in ("vm", "nc", "nb", "na"):
-        vms.send(net.device(nic), bytes.fromhex("f" * 12 + mac(NUMBERS[nic]).replace(":", "")) + b"\x88\xb5" + bytes(46))
+        vms.send(
+            net.device(nic),
+            bytes.fromhex("f" * 12 + mac(NUMBERS[nic]).replace(":", "")) + b"\x88\xb5" + bytes(46),
+        )
     vms.run(20)
     for device in net.devices():
         vms.stats(device, reset=True)
@@ -158,10 +180,17 @@ def test_who_sends_to_the_old_place_after_the_window_is_told_apart_by_a_counter(
     after = net.drops()
     refused = after[source]["uplink_to_uplink"] - before[source].get("uplink_to_uplink", 0)
     assert 150 <= refused <= sent // 2
-    assert (account["received"], account["duplicates"], account["out_of_order"]) == (sent - refused, 0, 0)
+    assert (account["received"], account["duplicates"], account["out_of_order"]) == (
+        sent - refused,
+        0,
+        0,
+    )
     assert net.fabric.stats()["hairpin_dropped"] == hairpin
     # It speaks, so the fabric knows, and all comes again.
-    vms.send(net.device("vm"), bytes.fromhex("f" * 12 + mac(NUMBERS["vm"]).replace(":", "")) + b"\x88\xb5" + bytes(46))
+    vms.send(
+        net.device("vm"),
+        bytes.fromhex("f" * 12 + mac(NUMBERS["vm"]).replace(":", "")) + b"\x88\xb5" + bytes(46),
+    )
     vms.run(20)
     vms.stream(second, source="nc", dst=mac(NUMBERS["vm"]), pps=1000, count=100)
     vms.stream_wait(second)
@@ -178,4 +207,6 @@ def test_only_the_sources_own_senders_lose_where_the_fabric_learns_after_the_win
     lost = {row["flow"]: row["lost"] for row in outcome.rows if row["lost"]}
     assert set(lost) <= {f"{'na' if net.place['vm'] == 'b' else 'nb'}->vm"}
     assert 0 < sum(lost.values()) <= outcome.fabric["hairpin_dropped"]  # and probes
-    assert all(row["duplicated"] == row["out_of_order"] == row["corrupt"] == 0 for row in outcome.rows), str(outcome)
+    assert all(
+        row["duplicated"] == row["out_of_order"] == row["corrupt"] == 0 for row in outcome.rows
+    ), str(outcome)

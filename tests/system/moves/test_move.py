@@ -18,10 +18,18 @@ from switch import BUILD, REPO
 def figures(tmp_path_factory):
     out = tmp_path_factory.mktemp("move") / "figures.json"
     before = leftovers()
-    done = subprocess.run([str(REPO / "scripts" / "demo"), "--no-build", "--build", str(BUILD), "--json", str(out)],
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [str(REPO / "scripts" / "demo"), "--no-build", "--build", str(BUILD), "--json", str(out)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     print(done.stdout[-5000:], done.stderr[-2000:])
-    assert out.exists(), f"the demo gave no figures: exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
+    assert (
+        out.exists()
+    ), f"the demo gave no figures: exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
     data = json.loads(out.read_text())
     data["leftovers"] = leftovers() - before
     return data
@@ -29,7 +37,9 @@ def figures(tmp_path_factory):
 
 def leftovers():
     """Namespaces and processes of a testbed."""
-    namespaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout.split("\n")
+    namespaces = subprocess.run(
+        ["ip", "netns", "list"], capture_output=True, text=True, check=False
+    ).stdout.split("\n")
     processes = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

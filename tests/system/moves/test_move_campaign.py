@@ -12,8 +12,21 @@ PPS = int(os.environ.get("GODWIT_CAMPAIGN_PPS", "20000"))
 
 
 def campaign(folder, *options):
-    done = subprocess.run([REPO / "scripts" / "moves", "--no-build", "--build", BUILD, "--json", folder / "moves.json", *map(str, options)],
-                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [
+            REPO / "scripts" / "moves",
+            "--no-build",
+            "--build",
+            BUILD,
+            "--json",
+            folder / "moves.json",
+            *map(str, options),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     print(done.stdout + done.stderr)
     return done, json.loads((folder / "moves.json").read_text())
 
@@ -24,15 +37,23 @@ def test_moves_at_a_rate_lose_nothing(folder):
     assert done.returncode == 0
     run = figures["runs"][0]
     assert run["received"] == run["sent"] > MOVES * PPS
-    assert run["redirected"] > MOVES * PPS * 0.04, "what came in each pause of 50 ms took the session"
+    assert (
+        run["redirected"] > MOVES * PPS * 0.04
+    ), "what came in each pause of 50 ms took the session"
     assert run["unpoliced"] == 0 and run["fabric_lost"] == {}
 
 
 def test_what_is_lost_is_said_and_the_exit_code_agrees(folder):
     """Parks of 8 frames hold nothing worth of a pause."""
-    done, figures = campaign(folder, "--moves", 1, "--pps", 2000, "--park", 8, "--park-bytes", 65536)
+    done, figures = campaign(
+        folder, "--moves", 1, "--pps", 2000, "--park", 8, "--park-bytes", 65536
+    )
     # A flooded frame whose first copy found the park full comes by its second, late.
-    lost = re.fullmatch(r"1 moves, (\d+) lost, 0 duplicated, \d+ out of order", done.stdout.splitlines()[-1])
+    lost = re.fullmatch(
+        r"1 moves, (\d+) lost, 0 duplicated, \d+ out of order", done.stdout.splitlines()[-1]
+    )
     assert lost and int(lost[1]) > 0
     assert done.returncode == 1
-    assert sum(reasons.get("park_overflow", 0) for reasons in figures["runs"][0]["drops"].values()) > 0
+    assert (
+        sum(reasons.get("park_overflow", 0) for reasons in figures["runs"][0]["drops"].values()) > 0
+    )

@@ -15,7 +15,13 @@ from testbed.scenario import MOVER, TwoHosts
 @pytest.fixture(scope="module")
 def scene():
     with Testbed() as bed:
-        made = TwoHosts(bed, str(BUILD / "control" / "godwitd"), hugepages=False, transmit_count=100, receive_count=100)
+        made = TwoHosts(
+            bed,
+            str(BUILD / "control" / "godwitd"),
+            hugepages=False,
+            transmit_count=100,
+            receive_count=100,
+        )
         made.boot()
         made.start_count()
         yield made
@@ -25,7 +31,10 @@ def scene():
     # Of all that was tried here, together.
     for name, report in reports.items():
         for target in report["targets"]:
-            assert (target["received"], target["duplicated"]) == (target["sent"], 0), f"{name}: {target}"
+            assert (target["received"], target["duplicated"]) == (
+                target["sent"],
+                0,
+            ), f"{name}: {target}"
         assert made.heard(report, permitted=False) == 0, name
 
 
@@ -39,8 +48,14 @@ def policy(scene):
     """Rules as they are listed, and where the VM is, by host."""
     out = {}
     for name, daemon in scene.daemons.items():
-        endpoints = {e["name"]: (e["location"], e["state"], e["rules"]) for e in daemon.rpc.call("show.endpoints")["endpoints"]}
-        lists = [daemon.rpc.command(f"flow list {endpoint}")["text"].split(" #")[0] for endpoint in sorted(endpoints)]
+        endpoints = {
+            e["name"]: (e["location"], e["state"], e["rules"])
+            for e in daemon.rpc.call("show.endpoints")["endpoints"]
+        }
+        lists = [
+            daemon.rpc.command(f"flow list {endpoint}")["text"].split(" #")[0]
+            for endpoint in sorted(endpoints)
+        ]
         out[name] = endpoints, [line.split(" #")[0] for text in lists for line in text.splitlines()]
     return out
 
@@ -49,20 +64,35 @@ def begin_slowly(scene, qemu, downtime_limit_ms=300, bandwidth=4 << 20):
     """QEMU's migration, so slow that there is time to interfere."""
     source = scene.mover.qemu
     qemu.qmp.connect(20)
-    source.qmp.execute("migrate-set-parameters", downtime_limit=downtime_limit_ms, max_bandwidth=bandwidth)
+    source.qmp.execute(
+        "migrate-set-parameters", downtime_limit=downtime_limit_ms, max_bandwidth=bandwidth
+    )
     source.qmp.execute("migrate", uri=f"tcp:{qemu.host.address}:{scene.mover._MIGRATION_PORT}")
 
 
 def pings_go_on(scene):
     """Another 50 pings of each guest are answered."""
-    marks = {name: [t["received"] for t in vm.agent.report()["targets"]] for name, vm in scene.vms.items()}
+    marks = {
+        name: [t["received"] for t in vm.agent.report()["targets"]]
+        for name, vm in scene.vms.items()
+    }
     for name, vm in scene.vms.items():
-        vm.agent.wait_for_report(lambda r, m=marks[name]: all(t["received"] >= was + 50 for t, was in zip(r["targets"], m)), 15, f"{name}: pings")
+        vm.agent.wait_for_report(
+            lambda r, m=marks[name]: all(
+                t["received"] >= was + 50 for t, was in zip(r["targets"], m)
+            ),
+            15,
+            f"{name}: pings",
+        )
 
 
 def cancel_and_compare(scene, before):
     scene.daemons["host-a"].rpc.call("migrate.cancel", vm=MOVER)
-    wait_until(lambda: scene.state("host-a") == "aborted" and scene.state("host-b") == "aborted", 10, "both give the move up")
+    wait_until(
+        lambda: scene.state("host-a") == "aborted" and scene.state("host-b") == "aborted",
+        10,
+        "both give the move up",
+    )
     pings_go_on(scene)
     assert policy(scene) == before
 
@@ -74,7 +104,9 @@ def test_a_migration_that_is_cancelled_in_qemu_leaves_all_at_the_source(scene, b
     assert scene.mover.qemu.qmp.execute("query-migrate")["status"] == "active"
     scene.mover.cancel_migration(qemu)
     pings_go_on(scene)
-    assert scene.state("host-a") == "prepared", "QEMU may try again: the operator says when it is over"
+    assert (
+        scene.state("host-a") == "prepared"
+    ), "QEMU may try again: the operator says when it is over"
     cancel_and_compare(scene, before)
 
 
@@ -82,9 +114,15 @@ def test_a_destination_that_is_killed_while_it_has_the_vm_gives_it_back(scene, b
     qemu, _ = scene.prepare("host-b")
     # 8 MB a second and 2.5 s to stand still: it stops with up to 20 MB to go.
     begin_slowly(scene, qemu, downtime_limit_ms=2500, bandwidth=8 << 20)
-    wait_until(lambda: scene.state("host-a") == "handed-over", 60, "the VM stops at the source", 0.002)
+    wait_until(
+        lambda: scene.state("host-a") == "handed-over", 60, "the VM stops at the source", 0.002
+    )
     qemu.process.kill()
-    wait_until(lambda: scene.mover.qemu.qmp.execute("query-status")["status"] == "running", 10, "the VM goes on at the source")
+    wait_until(
+        lambda: scene.mover.qemu.qmp.execute("query-status")["status"] == "running",
+        10,
+        "the VM goes on at the source",
+    )
     wait_until(lambda: scene.state("host-a") == "prepared", 10, "revoked and thawed")
     cancel_and_compare(scene, before)
 
@@ -96,11 +134,17 @@ def test_post_copy_is_refused_by_qemu_before_anything_stops(scene, before):
     # Where the kernel has no userfaultfd the capability itself is refused, elsewhere the migration, for the vhost-user back-end's sake.
     try:
         for one in (qemu, source):
-            one.qmp.execute("migrate-set-capabilities", capabilities=[{"capability": "postcopy-ram", "state": True}])
+            one.qmp.execute(
+                "migrate-set-capabilities",
+                capabilities=[{"capability": "postcopy-ram", "state": True}],
+            )
         source.qmp.execute("migrate", uri=f"tcp:{qemu.host.address}:{scene.mover._MIGRATION_PORT}")
         status = wait_until(lambda: scene.mover._migration_ended(source), 30, "QEMU refuses")
         reason = status["error-desc"] if status["status"] == "failed" else f"not refused: {status}"
-        source.qmp.execute("migrate-set-capabilities", capabilities=[{"capability": "postcopy-ram", "state": False}])
+        source.qmp.execute(
+            "migrate-set-capabilities",
+            capabilities=[{"capability": "postcopy-ram", "state": False}],
+        )
     except QmpError as error:
         reason = str(error)
     print(reason)

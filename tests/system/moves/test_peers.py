@@ -18,7 +18,19 @@ from pathlib import Path
 import pytest
 from certificates import Authority
 from switch import BUILD, Switch
-from peer_client import ABORT, HELLO, PING, PONG, REFUSED, PeerClient, field, framed, hello, message, offer
+from peer_client import (
+    ABORT,
+    HELLO,
+    PING,
+    PONG,
+    REFUSED,
+    PeerClient,
+    field,
+    framed,
+    hello,
+    message,
+    offer,
+)
 from front_end_guests import mac, wait_for
 from move_hosts import NUMBERS, free_port, hosts, run_moves, traffic
 from testbed.daemon import RpcError
@@ -44,19 +56,37 @@ class Pair:
         self.switches = {}
         for host, other in (("host-a", "host-b"), ("host-b", "host-a")):
             peers = {peer: f"127.0.0.1:{self.ports[peer]}" for peer in (other, "host-c")}
-            migration = {"listen": f"127.0.0.1:{self.ports[host]}", "tls": identities[host], "peers": peers, "allow_in": [other],
-                         "handshake_timeout_ms": 3000, "vhost_template": f"{folder}/{{vm}}-{{nic}}-{host}.sock"}
+            migration = {
+                "listen": f"127.0.0.1:{self.ports[host]}",
+                "tls": identities[host],
+                "peers": peers,
+                "allow_in": [other],
+                "handshake_timeout_ms": 3000,
+                "vhost_template": f"{folder}/{{vm}}-{{nic}}-{host}.sock",
+            }
             vm = {"name": "vm7/net0", "macs": ["02:00:00:00:00:07"]}
             if host == "host-a":
                 vm["vhost"] = {"socket": f"{folder}/vm7-a.sock"}
-            self.switches[host] = Switch(godwitd, folder, host, {"endpoints": [vm], "migration": migration}).start()
+            self.switches[host] = Switch(
+                godwitd, folder, host, {"endpoints": [vm], "migration": migration}
+            ).start()
         self.a, self.b = self.switches["host-a"], self.switches["host-b"]
 
     def refused(self, client, reason, host="host-a"):
         """The log says that this client was refused, and why."""
+
         def told():
-            return [line for line in self.switches[host].log().splitlines() if client.address in line and reason in line]
-        wait_for(told, 5, f"a line with {client.address} and `{reason}`; the log ends:\n{self.switches[host].log()[-1500:]}")
+            return [
+                line
+                for line in self.switches[host].log().splitlines()
+                if client.address in line and reason in line
+            ]
+
+        wait_for(
+            told,
+            5,
+            f"a line with {client.address} and `{reason}`; the log ends:\n{self.switches[host].log()[-1500:]}",
+        )
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +114,41 @@ def works(pair):
 REFUSED_CERTIFICATES = {
     # files of the authority, or None; what the hello claims; what the log says
     "no certificate": (lambda own, other: None, "host-b", "peer did not return a certificate"),
-    "wrong authority": (lambda own, other: other.issue("host-b"), "host-b", "unable to get local issuer certificate"),
-    "expired": (lambda own, other: own.issue("host-b", days=(-3, -1), into="expired"), "host-b", "certificate has expired (CN = host-b"),
-    "not yet valid": (lambda own, other: own.issue("host-b", days=(1, 3), into="early"), "host-b", "certificate is not yet valid (CN = host-b"),
-    "no peer's name": (lambda own, other: own.issue("host-x"), "host-b", "is for host-x, not for one of this switch's peers"),
-    "another peer's name": (lambda own, other: own.issue("host-c", into="c2"), "host-b", "calls itself host-b, and its certificate (CN = host-c) is for host-c"),
-    "wildcard": (lambda own, other: own.issue("host-w", names="DNS:*.example,DNS:host-*"), "host-b", "not for one of this switch's peers"),
-    "name in the subject only": (lambda own, other: own.issue("host-b", names="DNS:elsewhere", into="cn"), "host-b", "is for elsewhere, not for"),
+    "wrong authority": (
+        lambda own, other: other.issue("host-b"),
+        "host-b",
+        "unable to get local issuer certificate",
+    ),
+    "expired": (
+        lambda own, other: own.issue("host-b", days=(-3, -1), into="expired"),
+        "host-b",
+        "certificate has expired (CN = host-b",
+    ),
+    "not yet valid": (
+        lambda own, other: own.issue("host-b", days=(1, 3), into="early"),
+        "host-b",
+        "certificate is not yet valid (CN = host-b",
+    ),
+    "no peer's name": (
+        lambda own, other: own.issue("host-x"),
+        "host-b",
+        "is for host-x, not for one of this switch's peers",
+    ),
+    "another peer's name": (
+        lambda own, other: own.issue("host-c", into="c2"),
+        "host-b",
+        "calls itself host-b, and its certificate (CN = host-c) is for host-c",
+    ),
+    "wildcard": (
+        lambda own, other: own.issue("host-w", names="DNS:*.example,DNS:host-*"),
+        "host-b",
+        "not for one of this switch's peers",
+    ),
+    "name in the subject only": (
+        lambda own, other: own.issue("host-b", names="DNS:elsewhere", into="cn"),
+        "host-b",
+        "is for elsewhere, not for",
+    ),
 }
 
 
@@ -132,7 +190,11 @@ def test_a_recorded_session_is_of_no_use(pair, identities):
         client.say(offer(document, "feed01", (1, "host-a")))
         client.hear()
         recorded = client.sent
-    wait_for(lambda: pair.b.rpc.call("migrate.status")["moves"][-1]["id"] == "feed01", 5, "the offer was heard")
+    wait_for(
+        lambda: pair.b.rpc.call("migrate.status")["moves"][-1]["id"] == "feed01",
+        5,
+        "the offer was heard",
+    )
     moves = len(pair.b.rpc.call("migrate.status")["moves"])
     for cut in (len(recorded), len(recorded) // 2):
         with PeerClient(pair.ports["host-b"], tls=False) as thief:
@@ -141,18 +203,28 @@ def test_a_recorded_session_is_of_no_use(pair, identities):
             pair.refused(thief, "TLS: ", "host-b")
     assert len(pair.b.rpc.call("migrate.status")["moves"]) == moves, "nothing of it was heard"
     # The offer's own session is gone, so host-b asks the real host-a, which does not know the move.
-    wait_for(lambda: pair.b.rpc.call("migrate.status")["moves"][-1]["state"] == "aborted", 10, "given up")
+    wait_for(
+        lambda: pair.b.rpc.call("migrate.status")["moves"][-1]["state"] == "aborted", 10, "given up"
+    )
 
 
 def test_rubbish_is_refused_wherever_it_comes(pair, identities):
     port, me = pair.ports["host-a"], identities["host-b"]
-    for rubbish, reason in ((b"GET / HTTP/1.0\r\n\r\n", "http request"), (bytes(200), "TLS: "), (b"\xa5" * 3000, "TLS: "),
-                            (hello("host-b"), "TLS: "), (b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", "TLS: ")):
+    for rubbish, reason in (
+        (b"GET / HTTP/1.0\r\n\r\n", "http request"),
+        (bytes(200), "TLS: "),
+        (b"\xa5" * 3000, "TLS: "),
+        (hello("host-b"), "TLS: "),
+        (b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", "TLS: "),
+    ):
         with PeerClient(port, tls=False) as client:
             client.raw(rubbish)
             client.end()
             pair.refused(client, reason)
-    flood = b"".join(b"\x16\x03\x01\x40\x00" + (b"\x01\x01\xfb\xd0" + bytes(16380) if i == 0 else bytes(16384)) for i in range(8))
+    flood = b"".join(
+        b"\x16\x03\x01\x40\x00" + (b"\x01\x01\xfb\xd0" + bytes(16380) if i == 0 else bytes(16384))
+        for i in range(8)
+    )
     with PeerClient(port, tls=False) as client:
         client.raw(flood)
         client.end()
@@ -168,18 +240,30 @@ def test_rubbish_is_refused_wherever_it_comes(pair, identities):
                 peer.raw(part) if raw else peer.say(part)
             peer.end()
             pair.refused(peer, reason)
+
     after_handshake(reason="no hello within 3000 ms")
     after_handshake(b"\xff" * 600, reason="a message of 4294967295 bytes, at most 256")
     after_handshake(bytes(4), reason="a message of 0 bytes")
     after_handshake(hello("host-b", magic=1), reason="not a Godwit switch")
-    after_handshake(hello("host-b", 7, 9), reason="host-b speaks versions 7 to 9, this switch 1 to 2")
+    after_handshake(
+        hello("host-b", 7, 9), reason="host-b speaks versions 7 to 9, this switch 1 to 2"
+    )
     after_handshake(message("vm7", "1", ABORT), reason="spoke before its hello")
     after_handshake(hello("host-b"), hello("host-b"), reason="a second hello")
-    after_handshake(hello("host-b"), b"\xff" * 100, reason="a message of 4294967295 bytes, at most 67108864")
+    after_handshake(
+        hello("host-b"), b"\xff" * 100, reason="a message of 4294967295 bytes, at most 67108864"
+    )
     after_handshake(hello("host-b"), framed(b"\xff" * 30), reason="not a message of this protocol")
-    after_handshake(hello("host-b"), reason="(host-b) ended before it was of use: host-b said nothing that is of use within 3000 ms")
-    after_handshake(b"\x17\x03\x03\x00\x20" + bytes(32), reason="TLS: ", raw=True)        # a record nobody sealed
-    after_handshake(b"\x17\x03\x03\xff\xff" + bytes(65535), reason="TLS: ", raw=True)     # longer than records may be
+    after_handshake(
+        hello("host-b"),
+        reason="(host-b) ended before it was of use: host-b said nothing that is of use within 3000 ms",
+    )
+    after_handshake(
+        b"\x17\x03\x03\x00\x20" + bytes(32), reason="TLS: ", raw=True
+    )  # a record nobody sealed
+    after_handshake(
+        b"\x17\x03\x03\xff\xff" + bytes(65535), reason="TLS: ", raw=True
+    )  # longer than records may be
     with PeerClient(port, me) as peer:  # a record with one bit turned over
         peer.say(hello("host-b"))
         peer.hear()
@@ -216,6 +300,7 @@ def test_a_peer_that_is_another_host_hears_nothing(pair, identities, authority):
                     heard.append(session.recv(1000))
                 except OSError:
                     heard.append(b"")
+
         thread = threading.Thread(target=serve)
         thread.start()
         with pytest.raises(RpcError, match="is for host-b, not for the host that is configured at"):
@@ -229,12 +314,37 @@ def test_a_peer_that_is_another_host_hears_nothing(pair, identities, authority):
 def test_peer_list_and_peer_ping_say_who_is_there(pair):
     text = pair.a.text("peer ping host-b count 20")
     print(text)
-    assert "TLSv1.3 TLS_" in text and "Certificate: CN = host-b, issued by CN = Godwit test CA, valid to 20" in text
-    assert "version 2; it speaks 1 to 2, this switch 1 to 2" in text and "VMs may move in: yes, out: yes" in text and "20 pings" in text
-    cli = subprocess.run([BUILD / "control" / "cli" / "godwit", "--socket", pair.a.socket_path, "--json", "peer", "ping", "host-b", "count", "3"],
-                         capture_output=True, text=True, timeout=30)
+    assert (
+        "TLSv1.3 TLS_" in text
+        and "Certificate: CN = host-b, issued by CN = Godwit test CA, valid to 20" in text
+    )
+    assert (
+        "version 2; it speaks 1 to 2, this switch 1 to 2" in text
+        and "VMs may move in: yes, out: yes" in text
+        and "20 pings" in text
+    )
+    cli = subprocess.run(
+        [
+            BUILD / "control" / "cli" / "godwit",
+            "--socket",
+            pair.a.socket_path,
+            "--json",
+            "peer",
+            "ping",
+            "host-b",
+            "count",
+            "3",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     data = json.loads(cli.stdout)
-    assert cli.returncode == 0 and len(data["round_trips_us"]) == 3 and data["certificate"]["names"] == ["host-b"]
+    assert (
+        cli.returncode == 0
+        and len(data["round_trips_us"]) == 3
+        and data["certificate"]["names"] == ["host-b"]
+    )
     assert pair.a.refused("peer ping host-z").data["token"] == "host-z"
     assert pair.a.refused("peer ping host-b count 101").data["column"] == 24
     assert pair.a.refused("peer ping host-b often").data["expected"] == "count N"
@@ -254,40 +364,86 @@ def test_an_older_epoch_is_refused_and_named(pair, identities):
         peer.say(hello("host-a"))
         peer.hear()
         peer.say(offer(document, "01d01d", (0, "host-a")))
-        assert f"epoch (0, host-a) is older than ({known['counter']}, {known['host']})".encode() in peer.hear()[REFUSED][0]
+        assert (
+            f"epoch (0, host-a) is older than ({known['counter']}, {known['host']})".encode()
+            in peer.hear()[REFUSED][0]
+        )
     with PeerClient(pair.ports["host-b"], identities["host-a"]) as peer:
         peer.say(hello("host-a"))
         peer.hear()
         peer.say(message("vm7", "01d01e", ABORT, at=(0, "host-a")))
-        wait_for(lambda: "abort by epoch (0, host-a) is not acted upon: here it is " in pair.b.log(), 5, "both epochs in the log")
+        wait_for(
+            lambda: "abort by epoch (0, host-a) is not acted upon: here it is " in pair.b.log(),
+            5,
+            "both epochs in the log",
+        )
 
 
-def test_a_bad_certificate_is_found_by_the_check_with_its_place(godwitd, authority, identities, folder):
+def test_a_bad_certificate_is_found_by_the_check_with_its_place(
+    godwitd, authority, identities, folder
+):
     good = authority.issue("host-t")
     cases = {
         "good": (good, 0, ""),
-        "not there": (good | {"certificate": "/nowhere.crt"}, 1, "c.yaml:3:23: /nowhere.crt: cannot be read: No such file"),
-        "another's": (identities["host-a"], 1, "the certificate is for host-a, and this host is host-t, expected DNS:host-t in its subjectAltName"),
+        "not there": (
+            good | {"certificate": "/nowhere.crt"},
+            1,
+            "c.yaml:3:23: /nowhere.crt: cannot be read: No such file",
+        ),
+        "another's": (
+            identities["host-a"],
+            1,
+            "the certificate is for host-a, and this host is host-t, expected DNS:host-t in its subjectAltName",
+        ),
         "another's key": (good | {"key": identities["host-a"]["key"]}, 1, "c.yaml:4:13: "),
-        "expired": (authority.issue("host-t", days=(-3, -1), into="told"), 1, "the certificate expired on 20"),
-        "early": (authority.issue("host-t", days=(1, 3), into="tearly"), 1, "the certificate is not valid before 20"),
+        "expired": (
+            authority.issue("host-t", days=(-3, -1), into="told"),
+            1,
+            "the certificate expired on 20",
+        ),
+        "early": (
+            authority.issue("host-t", days=(1, 3), into="tearly"),
+            1,
+            "the certificate is not valid before 20",
+        ),
         "no authority": (good | {"ca": good["key"]}, 1, "c.yaml:5:12: "),
     }
     for case, (files, code, says) in cases.items():
-        lines = ["host: host-t", "migration: {listen: \"10.0.0.1:7400\", tls: {", f"       certificate: \"{files['certificate']}\",",
-                 f"       key: \"{files['key']}\",", f"       ca: \"{files['ca']}\"}}}}"]
+        lines = [
+            "host: host-t",
+            "migration: {listen: \"10.0.0.1:7400\", tls: {",
+            f"       certificate: \"{files['certificate']}\",",
+            f"       key: \"{files['key']}\",",
+            f"       ca: \"{files['ca']}\"}}}}",
+        ]
         lines[2] = lines[2].replace("       certificate", "         certificate")
         (folder / "c.yaml").write_text("\n".join(lines) + "\n")
-        done = subprocess.run([godwitd, "--config", folder / "c.yaml", "--check"], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [godwitd, "--config", folder / "c.yaml", "--check"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         print(f"{case}: {done.returncode} {done.stderr.strip()}")
         assert done.returncode == code and says in done.stderr, case
 
 
-def test_sighup_reads_certificates_again_and_bad_ones_change_nothing(make_switch, authority, folder):
+def test_sighup_reads_certificates_again_and_bad_ones_change_nothing(
+    make_switch, authority, folder
+):
     files = {host: authority.issue(host, into=f"hup-{host}") for host in ("host-p", "host-q")}
     ports = {"host-p": free_port(), "host-q": free_port()}
-    p, q = (make_switch(host, migration={"listen": f"127.0.0.1:{ports[host]}", "tls": files[host], "peers": {other: f"127.0.0.1:{ports[other]}"}}).start()
-            for host, other in (("host-p", "host-q"), ("host-q", "host-p")))
+    p, q = (
+        make_switch(
+            host,
+            migration={
+                "listen": f"127.0.0.1:{ports[host]}",
+                "tls": files[host],
+                "peers": {other: f"127.0.0.1:{ports[other]}"},
+            },
+        ).start()
+        for host, other in (("host-p", "host-q"), ("host-q", "host-p"))
+    )
     p.may_log_errors = True
 
     def expiry():
@@ -319,7 +475,10 @@ STREAMS = itertools.count(700)
 
 @pytest.fixture(scope="module")
 def net(godwitd, identities):
-    with hosts(godwitd, migration=lambda name: {"tls": identities[f"host-{name}"], "handshake_timeout_ms": 3000}) as made:
+    with hosts(
+        godwitd,
+        migration=lambda name: {"tls": identities[f"host-{name}"], "handshake_timeout_ms": 3000},
+    ) as made:
         yield made
 
 
@@ -367,8 +526,10 @@ def rate(net, ms=2000):
 
 def test_a_vm_moves_to_and_fro_over_tls_and_loses_nothing(net):
     seen = []
+
     def look(_, __):
         seen.append(net.switches["a"].rpc.call("peer.ping", host="host-b")["tls"])
+
     outcome = run_moves(net, "vm", traffic(pps=4000), moves=4, each=look)
     print(outcome)
     assert outcome.wrong() == [], outcome
@@ -383,7 +544,9 @@ def test_idle_strangers_keep_nobody_out_and_slow_nothing(net, identities):
     idle = idle_connections(port, IDLE)
     try:
         time.sleep(0.6)
-        trips = [net.switches["b"].rpc.call("peer.ping", host="host-a")["connect_us"] for _ in range(10)]
+        trips = [
+            net.switches["b"].rpc.call("peer.ping", host="host-a")["connect_us"] for _ in range(10)
+        ]
         stop, counts = threading.Event(), {"handshakes": 0, "rubbish": 0}
         thread = threading.Thread(target=attack, args=(port, identities, stop, counts))
         thread.start()
@@ -394,8 +557,10 @@ def test_idle_strangers_keep_nobody_out_and_slow_nothing(net, identities):
     finally:
         for one in idle:
             one.close()
-    print(f"{IDLE} idle connections, {counts['handshakes']} handshakes and {counts['rubbish']} times rubbish: {before:.0f} packets a second before, "
-          f"{during:.0f} during, ratio {during / before:.3f}; lost {lost_before} before, {lost_during} during; a peer gets in within {max(trips)} us")
+    print(
+        f"{IDLE} idle connections, {counts['handshakes']} handshakes and {counts['rubbish']} times rubbish: {before:.0f} packets a second before, "
+        f"{during:.0f} during, ratio {during / before:.3f}; lost {lost_before} before, {lost_during} during; a peer gets in within {max(trips)} us"
+    )
     assert outcome.wrong() == [], outcome
     assert during > 0.7 * before
     log = net.switches["a"].log()

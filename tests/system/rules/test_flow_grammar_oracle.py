@@ -21,8 +21,22 @@ REPO = Path(__file__).resolve().parents[3]
 SEED = int(os.environ.get("SEED", "20240611"), 0)
 # testpmd cuts a longer line.
 LONGEST_LINE = 480
-TESTPMD = ["dpdk-testpmd", "--no-huge", "--no-pci", "-m", "64", "--no-shconf", "--lcores", "0@0,1@0", "--vdev", "net_null0", "--",
-           "-i", "--total-num-mbufs=2048", "--no-mlockall"]
+TESTPMD = [
+    "dpdk-testpmd",
+    "--no-huge",
+    "--no-pci",
+    "-m",
+    "64",
+    "--no-shconf",
+    "--lcores",
+    "0@0,1@0",
+    "--vdev",
+    "net_null0",
+    "--",
+    "-i",
+    "--total-num-mbufs=2048",
+    "--no-mlockall",
+]
 
 MAC, IPV4, IPV6 = "mac", "ipv4", "ipv6"
 # item -> field -> bits, or a kind of address. The ports' fields are apart: they are masked whole or not at all.
@@ -32,7 +46,15 @@ ITEMS = {
     "vlan": {"tci": 16, "pcp": 3, "dei": 1, "vid": 12, "inner_type": 16, "has_more_vlan": 1},
     "arp_eth_ipv4": {"sha": MAC, "spa": IPV4, "tha": MAC, "tpa": IPV4},
     "ipv4": {"tos": 8, "ttl": 8, "proto": 8, "src": IPV4, "dst": IPV4, "fragment_offset": 16},
-    "ipv6": {"tc": 8, "flow": 20, "proto": 8, "hop": 8, "src": IPV6, "dst": IPV6, "has_frag_ext": 1},
+    "ipv6": {
+        "tc": 8,
+        "flow": 20,
+        "proto": 8,
+        "hop": 8,
+        "src": IPV6,
+        "dst": IPV6,
+        "has_frag_ext": 1,
+    },
     "ipv6_ext": {},
     "ipv6_frag_ext": {"frag_data": 16},
     "tcp": {"src": 16, "dst": 16, "flags": 8},
@@ -43,43 +65,132 @@ ITEMS = {
     "vxlan": {"vni": 24},
     "mark": {"id": 32},
 }
-PORT_ITEMS = {"represented_port": ("ethdev_port_id", 16), "port_representor": ("port_id", 16), "port_id": ("id", 32)}
+PORT_ITEMS = {
+    "represented_port": ("ethdev_port_id", 16),
+    "port_representor": ("port_id", 16),
+    "port_id": ("id", 32),
+}
 ACTIONS = {
-    "void": None, "passthru": None, "drop": None, "mac_swap": None, "dec_ttl": None, "of_pop_vlan": None,
-    "jump": ("group", 32), "mark": ("id", 32), "count": ("identifier", 32), "port_id": ("id", 32),
-    "represented_port": ("ethdev_port_id", 16), "port_representor": ("port_id", 16), "of_push_vlan": ("ethertype", 16),
-    "of_set_vlan_vid": ("vlan_vid", 16), "of_set_vlan_pcp": ("vlan_pcp", 8), "set_mac_src": ("mac_addr", MAC),
-    "set_mac_dst": ("mac_addr", MAC), "set_ipv4_src": ("ipv4_addr", IPV4), "set_ipv4_dst": ("ipv4_addr", IPV4),
-    "set_ipv6_src": ("ipv6_addr", IPV6), "set_ipv6_dst": ("ipv6_addr", IPV6), "set_tp_src": ("port", 16),
-    "set_tp_dst": ("port", 16), "set_ttl": ("ttl_value", 8),
+    "void": None,
+    "passthru": None,
+    "drop": None,
+    "mac_swap": None,
+    "dec_ttl": None,
+    "of_pop_vlan": None,
+    "jump": ("group", 32),
+    "mark": ("id", 32),
+    "count": ("identifier", 32),
+    "port_id": ("id", 32),
+    "represented_port": ("ethdev_port_id", 16),
+    "port_representor": ("port_id", 16),
+    "of_push_vlan": ("ethertype", 16),
+    "of_set_vlan_vid": ("vlan_vid", 16),
+    "of_set_vlan_pcp": ("vlan_pcp", 8),
+    "set_mac_src": ("mac_addr", MAC),
+    "set_mac_dst": ("mac_addr", MAC),
+    "set_ipv4_src": ("ipv4_addr", IPV4),
+    "set_ipv4_dst": ("ipv4_addr", IPV4),
+    "set_ipv6_src": ("ipv6_addr", IPV6),
+    "set_ipv6_dst": ("ipv6_addr", IPV6),
+    "set_tp_src": ("port", 16),
+    "set_tp_dst": ("port", 16),
+    "set_ttl": ("ttl_value", 8),
 }
 BITS = {MAC: 48, IPV4: 32, IPV6: 128}
 
 HEAD, TAIL = "flow validate 0 ingress pattern ", " / end actions drop / end"
 # (what is different, what our parser says of such a line, lines that testpmd takes and we refuse)
 REFUSED_BY_US = [
-    ("exactly one direction is asked for", r"exactly one direction|has no direction",
-     ["flow validate 0 pattern eth / end actions drop / end",
-      "flow validate 0 ingress egress pattern eth / end actions drop / end",
-      "flow validate 0 ingress transfer pattern eth / end actions drop / end"]),
-    ("rte_flow allows no mask or last without a spec; testpmd passes it on", r"but no value",
-     [HEAD + "ipv4 src mask 255.0.0.0" + TAIL, HEAD + "tcp dst last 5" + TAIL, HEAD + "eth dst prefix 5" + TAIL]),
-    ("a number too large for a bit field is cut by testpmd", r"not a number up to (1|7|4095|1048575)$",
-     [HEAD + "vlan vid is 4096" + TAIL, HEAD + "vlan pcp is 8" + TAIL, HEAD + "vlan dei is 2" + TAIL,
-      HEAD + "ipv6 flow is 0x100000" + TAIL, HEAD + "eth has_vlan is 2" + TAIL]),
-    ("a port is matched whole or not at all", r"matched whole|ports have no ranges",
-     [HEAD + "port_id id is 1 id mask 1" + TAIL, HEAD + "port_id id is 1 id last 2" + TAIL,
-      HEAD + "represented_port ethdev_port_id is 1 ethdev_port_id prefix 3" + TAIL]),
-    ("items and fields that a flow key does not have", r"not a pattern item|cannot stand in item",
-     [HEAD + item + TAIL for item in ("any", "invert", "meta", "tag", "gre", "esp", "raw relative is 1", "ipv4 version_ihl is 69",
-                                      "ipv4 packet_id is 1", "sctp tag is 1", "ipv6_ext next_hdr is 44",
-                                      "ipv6_frag_ext next_hdr is 6", "vxlan last_rsvd is 1")]),
-    ("actions that the switch does not have", r"not an action|cannot stand in action port_id",
-     [HEAD + "eth / end actions " + action + " / end"
-      for action in ("queue index 0", "flag", "rss", "vxlan_decap", "sample", "age", "port_id original 1")]),
-    ("tunnels, and verbs for what the switch does not have", r"not an attribute|not a flow command",
-     ["flow validate 0 ingress tunnel_set 1 pattern eth / end actions drop / end", "flow isolate 0 0", "flow aged 0"]),
-    ("only count can be queried", r"not an action that can be queried", ["flow query 0 0 drop", "flow query 0 0 age"]),
+    (
+        "exactly one direction is asked for",
+        r"exactly one direction|has no direction",
+        [
+            "flow validate 0 pattern eth / end actions drop / end",
+            "flow validate 0 ingress egress pattern eth / end actions drop / end",
+            "flow validate 0 ingress transfer pattern eth / end actions drop / end",
+        ],
+    ),
+    (
+        "rte_flow allows no mask or last without a spec; testpmd passes it on",
+        r"but no value",
+        [
+            HEAD + "ipv4 src mask 255.0.0.0" + TAIL,
+            HEAD + "tcp dst last 5" + TAIL,
+            HEAD + "eth dst prefix 5" + TAIL,
+        ],
+    ),
+    (
+        "a number too large for a bit field is cut by testpmd",
+        r"not a number up to (1|7|4095|1048575)$",
+        [
+            HEAD + "vlan vid is 4096" + TAIL,
+            HEAD + "vlan pcp is 8" + TAIL,
+            HEAD + "vlan dei is 2" + TAIL,
+            HEAD + "ipv6 flow is 0x100000" + TAIL,
+            HEAD + "eth has_vlan is 2" + TAIL,
+        ],
+    ),
+    (
+        "a port is matched whole or not at all",
+        r"matched whole|ports have no ranges",
+        [
+            HEAD + "port_id id is 1 id mask 1" + TAIL,
+            HEAD + "port_id id is 1 id last 2" + TAIL,
+            HEAD + "represented_port ethdev_port_id is 1 ethdev_port_id prefix 3" + TAIL,
+        ],
+    ),
+    (
+        "items and fields that a flow key does not have",
+        r"not a pattern item|cannot stand in item",
+        [
+            HEAD + item + TAIL
+            for item in (
+                "any",
+                "invert",
+                "meta",
+                "tag",
+                "gre",
+                "esp",
+                "raw relative is 1",
+                "ipv4 version_ihl is 69",
+                "ipv4 packet_id is 1",
+                "sctp tag is 1",
+                "ipv6_ext next_hdr is 44",
+                "ipv6_frag_ext next_hdr is 6",
+                "vxlan last_rsvd is 1",
+            )
+        ],
+    ),
+    (
+        "actions that the switch does not have",
+        r"not an action|cannot stand in action port_id",
+        [
+            HEAD + "eth / end actions " + action + " / end"
+            for action in (
+                "queue index 0",
+                "flag",
+                "rss",
+                "vxlan_decap",
+                "sample",
+                "age",
+                "port_id original 1",
+            )
+        ],
+    ),
+    (
+        "tunnels, and verbs for what the switch does not have",
+        r"not an attribute|not a flow command",
+        [
+            "flow validate 0 ingress tunnel_set 1 pattern eth / end actions drop / end",
+            "flow isolate 0 0",
+            "flow aged 0",
+        ],
+    ),
+    (
+        "only count can be queried",
+        r"not an action that can be queried",
+        ["flow query 0 0 drop", "flow query 0 0 age"],
+    ),
 ]
 TAKEN_BY_US = [
     HEAD + "eth / end actions normal / end",
@@ -90,33 +201,87 @@ TAKEN_BY_US = [
     "validate 0 ingress pattern eth / end actions drop / end",
 ]
 # In our canonical text, or in the line itself where a mask of 0 took the name out again.
-PORT_BY_NAME = r"^flow \w+ [a-z]|(ethdev_port_id|port_representor port_id|port_id id) (is )?(?!is )[A-Za-z]"
+PORT_BY_NAME = (
+    r"^flow \w+ [a-z]|(ethdev_port_id|port_representor port_id|port_id id) (is )?(?!is )[A-Za-z]"
+)
 PORT_BY_NAME_IN_ITEM = r"\b(ethdev_port_id|port_id|id) (is|spec) [A-Za-z]"
 # Both are asked; what they must agree on.
 BOTH_TAKE = [
-    "flow destroy 0 rule 0", "flow destroy 0 rule 0 rule 1 rule 0x2", "flow flush 0", "flow query 0 0 count", "flow list 0",
-    "flow list 0 group 1", "flow list 0 group 1 group 2", "flow dump 0 all", "flow dump 0 all dumped", "flow dump 0 rule 0",
-    "flow dump 0 rule 0 dumped", "  flow list 0   # remark", "flow validate 1 ingress pattern eth / end actions drop / end",
-    "flow validate 0x0 ingress pattern end actions end", HEAD + "eth src is 0200:0000:0001" + TAIL,
-    HEAD + "eth type is 010" + TAIL, HEAD + "eth type is +5" + TAIL, HEAD + "ipv4 src is 010" + TAIL,
+    "flow destroy 0 rule 0",
+    "flow destroy 0 rule 0 rule 1 rule 0x2",
+    "flow flush 0",
+    "flow query 0 0 count",
+    "flow list 0",
+    "flow list 0 group 1",
+    "flow list 0 group 1 group 2",
+    "flow dump 0 all",
+    "flow dump 0 all dumped",
+    "flow dump 0 rule 0",
+    "flow dump 0 rule 0 dumped",
+    "  flow list 0   # remark",
+    "flow validate 1 ingress pattern eth / end actions drop / end",
+    "flow validate 0x0 ingress pattern end actions end",
+    HEAD + "eth src is 0200:0000:0001" + TAIL,
+    HEAD + "eth type is 010" + TAIL,
+    HEAD + "eth type is +5" + TAIL,
+    HEAD + "ipv4 src is 010" + TAIL,
 ]
 BOTH_REFUSE = [
-    "flow", "flow create", "flow create 0", "flow create 0 ingress", "flow destroy 0", "flow destroy 0 rule", "flow destroy 0 rule 0 1",
-    "flow destroy 0 rule -1", "flow flush", "flow flush 0 0", "flow query 0", "flow query 0 0", "flow query 0 0 count 1",
-    "flow list", "flow list 0 group", "flow list 0 1", "flow dump 0", "flow dump 0 all a b", "flow dump 0 rule 0 rule 1",
-    "flow creat 0 ingress pattern eth / end actions drop / end", "flow validate 65536 ingress pattern end actions end",
-    "flow validate 0 ingr pattern eth / end actions drop / end", HEAD + "Eth" + TAIL, HEAD + "eth#" + TAIL,
-    HEAD + "eth type is 08" + TAIL, HEAD + "eth type is 0x" + TAIL, HEAD + "eth type is 65536" + TAIL,
-    HEAD + "eth type is -1" + TAIL, HEAD + "eth type is 1e3" + TAIL, HEAD + "eth type is 18446744073709551616" + TAIL,
-    HEAD + "eth src is 2:0:0:0:0:1" + TAIL, HEAD + "eth src is 02-00-00-00-00-01" + TAIL, HEAD + "eth src is 5" + TAIL,
-    HEAD + "ipv4 src is 1.2.3" + TAIL, HEAD + "ipv4 src is 1.2.3.04" + TAIL, HEAD + "ipv6 src is 10" + TAIL,
-    HEAD + "ipv4 src is 4294967296" + TAIL, HEAD + "vxlan vni is 16777216" + TAIL, HEAD + "eth src" + TAIL,
-    HEAD + "ipv4 src is 1.1.1.1 src prefix 33" + TAIL, HEAD + "vlan vid is 1 vid prefix 13" + TAIL, HEAD + "eth end actions drop / end",
-    HEAD + "eth / / end actions drop / end", HEAD + "eth / end / actions drop / end", HEAD + "eth / end actions drop end",
-    HEAD + "eth / end actions drop/ end", HEAD + "eth / end actions drop / / end", HEAD + "eth / end actions drop / end / end",
-    HEAD + "eth / end actions end / end", HEAD + "eth / end actions drop / END", HEAD + "eth / end actions mark 5 / end",
-    HEAD + "represented_port ethdev_port_id is 65536" + TAIL, "flow validate 0 group -1 ingress pattern end actions end",
-    "flow validate 0 group 4294967296 ingress pattern end actions end", "flow validate 0 pattern end ingress actions end",
+    "flow",
+    "flow create",
+    "flow create 0",
+    "flow create 0 ingress",
+    "flow destroy 0",
+    "flow destroy 0 rule",
+    "flow destroy 0 rule 0 1",
+    "flow destroy 0 rule -1",
+    "flow flush",
+    "flow flush 0 0",
+    "flow query 0",
+    "flow query 0 0",
+    "flow query 0 0 count 1",
+    "flow list",
+    "flow list 0 group",
+    "flow list 0 1",
+    "flow dump 0",
+    "flow dump 0 all a b",
+    "flow dump 0 rule 0 rule 1",
+    "flow creat 0 ingress pattern eth / end actions drop / end",
+    "flow validate 65536 ingress pattern end actions end",
+    "flow validate 0 ingr pattern eth / end actions drop / end",
+    HEAD + "Eth" + TAIL,
+    HEAD + "eth#" + TAIL,
+    HEAD + "eth type is 08" + TAIL,
+    HEAD + "eth type is 0x" + TAIL,
+    HEAD + "eth type is 65536" + TAIL,
+    HEAD + "eth type is -1" + TAIL,
+    HEAD + "eth type is 1e3" + TAIL,
+    HEAD + "eth type is 18446744073709551616" + TAIL,
+    HEAD + "eth src is 2:0:0:0:0:1" + TAIL,
+    HEAD + "eth src is 02-00-00-00-00-01" + TAIL,
+    HEAD + "eth src is 5" + TAIL,
+    HEAD + "ipv4 src is 1.2.3" + TAIL,
+    HEAD + "ipv4 src is 1.2.3.04" + TAIL,
+    HEAD + "ipv6 src is 10" + TAIL,
+    HEAD + "ipv4 src is 4294967296" + TAIL,
+    HEAD + "vxlan vni is 16777216" + TAIL,
+    HEAD + "eth src" + TAIL,
+    HEAD + "ipv4 src is 1.1.1.1 src prefix 33" + TAIL,
+    HEAD + "vlan vid is 1 vid prefix 13" + TAIL,
+    HEAD + "eth end actions drop / end",
+    HEAD + "eth / / end actions drop / end",
+    HEAD + "eth / end / actions drop / end",
+    HEAD + "eth / end actions drop end",
+    HEAD + "eth / end actions drop/ end",
+    HEAD + "eth / end actions drop / / end",
+    HEAD + "eth / end actions drop / end / end",
+    HEAD + "eth / end actions end / end",
+    HEAD + "eth / end actions drop / END",
+    HEAD + "eth / end actions mark 5 / end",
+    HEAD + "represented_port ethdev_port_id is 65536" + TAIL,
+    "flow validate 0 group -1 ingress pattern end actions end",
+    "flow validate 0 group 4294967296 ingress pattern end actions end",
+    "flow validate 0 pattern end ingress actions end",
 ]
 
 
@@ -128,30 +293,70 @@ def compile_once(command, product):
 
 def parser_program(scratch):
     built = Path(os.environ.get("GODWIT_BUILD", scratch)) / "tests" / "oracles" / "flow_parse"
-    return built if built.exists() else compile_once(
-        ["g++", "-std=c++20", "-I.", "tests/oracles/flow_parse.cc", "base/net.cc", "base/text.cc",
-         *(f"dataplane/rules/{name}.cc" for name in ("field_bytes", "flow_command", "rule_parser", "rule_printer",
-                                                     "rule_reference", "value_text", "vocabulary"))], scratch / "flow_parse")
+    return (
+        built
+        if built.exists()
+        else compile_once(
+            [
+                "g++",
+                "-std=c++20",
+                "-I.",
+                "tests/oracles/flow_parse.cc",
+                "base/net.cc",
+                "base/text.cc",
+                *(
+                    f"dataplane/rules/{name}.cc"
+                    for name in (
+                        "field_bytes",
+                        "flow_command",
+                        "rule_parser",
+                        "rule_printer",
+                        "rule_reference",
+                        "value_text",
+                        "vocabulary",
+                    )
+                ),
+            ],
+            scratch / "flow_parse",
+        )
+    )
 
 
 class Oracle:
     def __init__(self, scratch, parser):
         self.scratch, self.parser = scratch, parser
-        flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libdpdk"], capture_output=True, text=True).stdout.split()
-        self.preload = compile_once(["gcc", "-shared", "-fPIC", "tests/oracles/testpmd_rules.c", *flags], scratch / "rules.so")
+        flags = subprocess.run(
+            ["pkg-config", "--cflags", "--libs", "libdpdk"], capture_output=True, text=True
+        ).stdout.split()
+        self.preload = compile_once(
+            ["gcc", "-shared", "-fPIC", "tests/oracles/testpmd_rules.c", *flags],
+            scratch / "rules.so",
+        )
 
     def testpmd(self, lines):
         """For each line: None where testpmd refuses it, else what it understood ("" for lines that are no rules)."""
         assert max(map(len, lines)) <= LONGEST_LINE
-        done = subprocess.run(TESTPMD, input="".join(line + "\n" for line in [*lines, "quit"]), text=True, capture_output=True,
-                              env=dict(os.environ, LD_PRELOAD=str(self.preload)), cwd=self.scratch, timeout=120)
+        done = subprocess.run(
+            TESTPMD,
+            input="".join(line + "\n" for line in [*lines, "quit"]),
+            text=True,
+            capture_output=True,
+            env=dict(os.environ, LD_PRELOAD=str(self.preload)),
+            cwd=self.scratch,
+            timeout=120,
+        )
         answers = done.stdout.split("testpmd> ")[1:]
-        assert len(answers) >= len(lines), f"testpmd ended early: {done.stdout[-2000:]} {done.stderr[-2000:]}"
+        assert len(answers) >= len(
+            lines
+        ), f"testpmd ended early: {done.stdout[-2000:]} {done.stderr[-2000:]}"
         verdicts = []
         for line, answer in zip(lines, answers):
             echo, _, rest = answer.partition("\n")
             assert echo.strip() == line.strip(), f"out of step: {line!r}, {echo!r}"
-            if re.search(r"^(Bad arguments|Command not found)", rest, re.MULTILINE) or "Ambiguous command" in rest:
+            if (
+                re.search(r"^(Bad arguments|Command not found)", rest, re.MULTILINE)
+                or "Ambiguous command" in rest
+            ):
                 verdicts.append(None)
             else:
                 rule = re.search(r"^RULE (.*)$", rest, re.MULTILINE)
@@ -160,8 +365,13 @@ class Oracle:
 
     def ours(self, lines):
         """For each line: (canonical text, None) or (None, why not)."""
-        done = subprocess.run([str(self.parser)], input="".join(line + "\n" for line in lines), text=True, capture_output=True,
-                              timeout=60)
+        done = subprocess.run(
+            [str(self.parser)],
+            input="".join(line + "\n" for line in lines),
+            text=True,
+            capture_output=True,
+            timeout=60,
+        )
         answers = done.stdout.splitlines()
         assert done.returncode == 0 and len(answers) == len(lines), done.stderr
         verdicts = []
@@ -191,43 +401,70 @@ class Lines:
 
     def number(self, bits):
         value = self.random.choice([0, 1, (1 << bits) - 1, self.random.getrandbits(bits)])
-        return self.random.choice([str, str, hex, lambda v: "0X%x" % v, lambda v: "0%o" % v, lambda v: "+%d" % v])(value)
+        return self.random.choice(
+            [str, str, hex, lambda v: "0X%x" % v, lambda v: "0%o" % v, lambda v: "+%d" % v]
+        )(value)
 
     def value(self, kind):
         pick = self.random
         if kind == MAC:
             digits = "%012x" % pick.getrandbits(48)
             step = pick.choice([2, 2, 2, 4])
-            text = ":".join(digits[i:i + step] for i in range(0, 12, step))
+            text = ":".join(digits[i : i + step] for i in range(0, 12, step))
             return pick.choice([str.lower, str.upper])(text)
         if kind == IPV4:
             if pick.random() < 0.1:
                 return self.number(32)
             return ".".join(str(pick.choice([0, 10, 255, pick.randrange(256)])) for _ in range(4))
         if kind == IPV6:
-            return pick.choice(["::", "::1", "fd00::1", "FE80::a:B", "ffff:ffff::", "::ffff:10.0.0.1",
-                                ":".join("%x" % pick.getrandbits(16) for _ in range(8))])
+            return pick.choice(
+                [
+                    "::",
+                    "::1",
+                    "fd00::1",
+                    "FE80::a:B",
+                    "ffff:ffff::",
+                    "::ffff:10.0.0.1",
+                    ":".join("%x" % pick.getrandbits(16) for _ in range(8)),
+                ]
+            )
         return self.number(kind)
 
     def field(self, name, kind):
         parts, width = [], BITS.get(kind, kind)
         for _ in range(self.random.choice([1, 1, 1, 2])):
-            parts += self.random.choice([
-                lambda: [f"{name} is {self.value(kind)}"],
-                lambda: [f"{name} spec {self.value(kind)}"],
-                lambda: [f"{name} spec {self.value(kind)}", f"{name} mask {self.value(kind)}"],
-                lambda: [f"{name} spec {self.value(kind)}", f"{name} prefix {self.random.randrange(width + 1)}"],
-                lambda: [f"{name} is {self.value(kind)}", f"{name} last {self.value(kind)}"],
-                lambda: [f"{name} mask {self.value(kind)}", f"{name} last {self.value(kind)}", f"{name} spec {self.value(kind)}"],
-            ])()
+            parts += self.random.choice(
+                [
+                    lambda: [f"{name} is {self.value(kind)}"],
+                    lambda: [f"{name} spec {self.value(kind)}"],
+                    lambda: [f"{name} spec {self.value(kind)}", f"{name} mask {self.value(kind)}"],
+                    lambda: [
+                        f"{name} spec {self.value(kind)}",
+                        f"{name} prefix {self.random.randrange(width + 1)}",
+                    ],
+                    lambda: [f"{name} is {self.value(kind)}", f"{name} last {self.value(kind)}"],
+                    lambda: [
+                        f"{name} mask {self.value(kind)}",
+                        f"{name} last {self.value(kind)}",
+                        f"{name} spec {self.value(kind)}",
+                    ],
+                ]
+            )()
         return parts
 
     def item(self):
         if self.random.random() < 0.15:
             name = self.random.choice(list(PORT_ITEMS))
             field, bits = PORT_ITEMS[name]
-            return self.random.choice([name, f"{name} {field} is {self.number(bits)}", f"{name} {field} spec {self.number(bits)}",
-                                       f"{name} {field} spec 7 {field} prefix {bits}", f"{name} {field} is 3 {field} mask 0"])
+            return self.random.choice(
+                [
+                    name,
+                    f"{name} {field} is {self.number(bits)}",
+                    f"{name} {field} spec {self.number(bits)}",
+                    f"{name} {field} spec 7 {field} prefix {bits}",
+                    f"{name} {field} is 3 {field} mask 0",
+                ]
+            )
         name = self.random.choice(list(ITEMS))
         fields = [f for f in ITEMS[name] if self.random.random() < 0.4]
         self.random.shuffle(fields)
@@ -238,24 +475,37 @@ class Lines:
         if ACTIONS[name] is None or self.random.random() < 0.1:
             return name
         argument, kind = ACTIONS[name]
-        return " ".join([name] + [f"{argument} {self.value(kind)}" for _ in range(self.random.choice([1, 1, 1, 2]))])
+        return " ".join(
+            [name]
+            + [f"{argument} {self.value(kind)}" for _ in range(self.random.choice([1, 1, 1, 2]))]
+        )
 
     def line(self):
         while True:
             words = ["flow validate 0"]
-            attributes = [self.random.choice(["ingress", "egress", "transfer"])] * self.random.choice([1, 1, 1, 2])
-            attributes += [f"{name} {self.number(32)}" for name in ("group", "priority") for _ in range(self.random.choice([0, 0, 1, 2]))]
+            attributes = [
+                self.random.choice(["ingress", "egress", "transfer"])
+            ] * self.random.choice([1, 1, 1, 2])
+            attributes += [
+                f"{name} {self.number(32)}"
+                for name in ("group", "priority")
+                for _ in range(self.random.choice([0, 0, 1, 2]))
+            ]
             self.random.shuffle(attributes)
             words += attributes + ["pattern"]
             words += [self.item() + " /" for _ in range(self.random.randrange(4))] + ["end actions"]
             words += [self.action() + " /" for _ in range(self.random.randrange(4))] + ["end"]
-            line = self.random.choice([" ", " ", "  "]).join(words) + self.random.choice(["", "", " ", "  # remark"])
+            line = self.random.choice([" ", " ", "  "]).join(words) + self.random.choice(
+                ["", "", " ", "  # remark"]
+            )
             if len(line) <= LONGEST_LINE // 2:
                 return line
 
-    VOCABULARY = ("/ end actions pattern ingress egress transfer group priority is spec last mask prefix 0 1 17 33 129 256 4096 65536 "
-                  "4294967296 0x 08 -1 eth vlan ipv4 ipv6 tcp udp src dst type vid drop count mark id jump port_id flow validate "
-                  "10.0.0.1 fd00::1 02:00:00:00:00:01 , # any rss").split()
+    VOCABULARY = (
+        "/ end actions pattern ingress egress transfer group priority is spec last mask prefix 0 1 17 33 129 256 4096 65536 "
+        "4294967296 0x 08 -1 eth vlan ipv4 ipv6 tcp udp src dst type vid drop count mark id jump port_id flow validate "
+        "10.0.0.1 fd00::1 02:00:00:00:00:01 , # any rss"
+    ).split()
 
     def broken(self):
         """A line with a word or two lost, doubled, swapped, cut or replaced."""
@@ -274,7 +524,7 @@ class Lines:
             elif how == 4:
                 words[at] = words[at][:-1] or "/"
             else:
-                words = words[:at + 1]
+                words = words[: at + 1]
         return " ".join(words)
 
 
@@ -296,13 +546,17 @@ def test_valid_lines_are_taken_and_mean_the_same_in_canonical_form(oracle):
     for line, understood, (canonical, why) in zip(lines, theirs, ours):
         assert understood, f"SEED={SEED}: testpmd refuses {line}"
         if canonical is None:
-            assert explained(line, (canonical, why), understood), f"SEED={SEED}: refused: {why}: {line}"
+            assert explained(
+                line, (canonical, why), understood
+            ), f"SEED={SEED}: refused: {why}: {line}"
             continue
         compared.append((understood, canonical, line))
     assert len(compared) >= 450, f"SEED={SEED}"
     fitting = [entry for entry in compared if len(entry[1]) <= LONGEST_LINE]
     assert len(fitting) >= 0.95 * len(compared), f"SEED={SEED}"
-    for (understood, canonical, line), again in zip(fitting, oracle.testpmd([entry[1] for entry in fitting])):
+    for (understood, canonical, line), again in zip(
+        fitting, oracle.testpmd([entry[1] for entry in fitting])
+    ):
         assert again == understood, f"SEED={SEED}:\n{line}\n{canonical}"
 
 
@@ -312,8 +566,16 @@ def every_form():
     for item, fields in ITEMS.items():
         for field, kind in fields.items():
             one, two, three = (source.value(kind) for _ in range(3))
-            for form in ("is {0}", "spec {0}", "spec {0} {f} mask {2}", "spec {0} {f} prefix 1", "is {0} {f} last {1}",
-                         "spec {0} {f} last {1}", "is {0} {f} spec {1}", "is {0} {f} mask {2}"):
+            for form in (
+                "is {0}",
+                "spec {0}",
+                "spec {0} {f} mask {2}",
+                "spec {0} {f} prefix 1",
+                "is {0} {f} last {1}",
+                "spec {0} {f} last {1}",
+                "is {0} {f} spec {1}",
+                "is {0} {f} mask {2}",
+            ):
                 yield HEAD + f"{item} {field} " + form.format(one, two, three, f=field) + TAIL
     for item, (field, _) in PORT_ITEMS.items():
         for form in ("is 3", "spec 3", "spec 3 {f} prefix 0", "is 3 {f} is 0x10"):
@@ -330,13 +592,17 @@ def test_every_form_of_every_field_and_action_means_the_same_in_canonical_form(o
     for line, understood, (canonical, why) in zip(lines, theirs, ours):
         assert understood and canonical, f"SEED={SEED}: {why}: {line}"
     canonicals = [canonical for canonical, _ in ours]
-    for line, canonical, understood, again in zip(lines, canonicals, theirs, oracle.testpmd(canonicals)):
+    for line, canonical, understood, again in zip(
+        lines, canonicals, theirs, oracle.testpmd(canonicals)
+    ):
         assert again == understood, f"SEED={SEED}:\n{line}\n{canonical}"
 
 
 def test_canonical_text_is_a_fixed_point(oracle):
     source = Lines(SEED + 1)
-    first = [canonical for canonical, _ in oracle.ours([source.line() for _ in range(500)]) if canonical]
+    first = [
+        canonical for canonical, _ in oracle.ours([source.line() for _ in range(500)]) if canonical
+    ]
     assert [canonical for canonical, _ in oracle.ours(first)] == first, f"SEED={SEED}"
 
 
@@ -350,7 +616,9 @@ def test_broken_lines_are_refused_by_both_or_by_neither(oracle):
             taken += understood is not None
             refused += understood is None
             continue
-        assert explained(line, verdict, understood), f"SEED={SEED}: testpmd {understood!r}, we {verdict}: {line}"
+        assert explained(
+            line, verdict, understood
+        ), f"SEED={SEED}: testpmd {understood!r}, we {verdict}: {line}"
     assert taken > 20 and refused > 300, f"SEED={SEED}: {taken} taken, {refused} refused"
 
 
@@ -361,7 +629,9 @@ def test_fixed_lines_are_judged_alike(oracle):
         assert (canonical is not None) == (line in BOTH_TAKE), f"ours, {line}: {why}"
 
 
-@pytest.mark.parametrize("what, pattern, lines", REFUSED_BY_US, ids=[entry[0] for entry in REFUSED_BY_US])
+@pytest.mark.parametrize(
+    "what, pattern, lines", REFUSED_BY_US, ids=[entry[0] for entry in REFUSED_BY_US]
+)
 def test_documented_refusals_are_ours_alone(oracle, what, pattern, lines):
     for line, understood, (canonical, why) in zip(lines, oracle.testpmd(lines), oracle.ours(lines)):
         assert understood is not None, f"testpmd refuses it too: {line}"
@@ -370,11 +640,17 @@ def test_documented_refusals_are_ours_alone(oracle, what, pattern, lines):
 
 
 def test_documented_extensions_are_ours_alone(oracle):
-    for line, understood, (canonical, why) in zip(TAKEN_BY_US, oracle.testpmd(TAKEN_BY_US), oracle.ours(TAKEN_BY_US)):
+    for line, understood, (canonical, why) in zip(
+        TAKEN_BY_US, oracle.testpmd(TAKEN_BY_US), oracle.ours(TAKEN_BY_US)
+    ):
         assert understood is None, f"testpmd takes it too: {line}"
         assert canonical is not None, f"{why}: {line}"
 
 
 def test_the_reference_page_is_what_the_table_says(parser):
-    page = subprocess.run([str(parser), "--reference"], capture_output=True, text=True, timeout=60).stdout
-    assert (REPO / "docs" / "user" / "rules.md").read_text() == page, "write it anew: flow_parse --reference > docs/user/rules.md"
+    page = subprocess.run(
+        [str(parser), "--reference"], capture_output=True, text=True, timeout=60
+    ).stdout
+    assert (
+        REPO / "docs" / "user" / "rules.md"
+    ).read_text() == page, "write it anew: flow_parse --reference > docs/user/rules.md"

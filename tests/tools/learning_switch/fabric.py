@@ -24,14 +24,32 @@ class Fabric:
         """`ring_bits`: log2 of the frames that a memif ring holds. Ports are numbered hosts first."""
         self._folder, self._ring_bits = folder, ring_bits
         self.ports = {name: number for number, name in enumerate([*hosts, *guests])}
-        ports = [f"net_memif{n},role=server,id={n},socket={folder}/fabric.sock,socket-abstract=no,bsize=2048,rsize={ring_bits}"
-                 for n in range(len(hosts))]
-        ports += [f"net_vhost{n},iface={self.guest_socket(name)},client=1,tso=0,linear-buffer=1" for n, name in enumerate(guests)]
-        command = [str(binary), "--file-prefix", f"fabric-{os.getpid()}", "--cpu", str(cpu), "--lifetime", str(lifetime_s)]
+        ports = [
+            f"net_memif{n},role=server,id={n},socket={folder}/fabric.sock,socket-abstract=no,bsize=2048,rsize={ring_bits}"
+            for n in range(len(hosts))
+        ]
+        ports += [
+            f"net_vhost{n},iface={self.guest_socket(name)},client=1,tso=0,linear-buffer=1"
+            for n, name in enumerate(guests)
+        ]
+        command = [
+            str(binary),
+            "--file-prefix",
+            f"fabric-{os.getpid()}",
+            "--cpu",
+            str(cpu),
+            "--lifetime",
+            str(lifetime_s),
+        ]
         for port in ports:
             command += ["--port", port]
         self._log = open(f"{folder}/fabric.log", "wb")
-        self._process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log)
+        self._process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
         self._unread = b""
 
     @property
@@ -60,8 +78,10 @@ class Fabric:
         return self._process.returncode
 
     def devargs(self, host):
-        return (f"net_memif0,role=client,id={self.ports[host]},socket={self._folder}/fabric.sock,socket-abstract=no,bsize=2048,"
-                f"rsize={self._ring_bits}")
+        return (
+            f"net_memif0,role=client,id={self.ports[host]},socket={self._folder}/fabric.sock,socket-abstract=no,bsize=2048,"
+            f"rsize={self._ring_bits}"
+        )
 
     def guest_socket(self, guest):
         return f"{self._folder}/{guest}.sock"
@@ -79,7 +99,9 @@ class Fabric:
                 raise FabricError(f"no answer to {line!r} within {timeout_s} s")
             part = os.read(out, 1 << 16)
             if not part:
-                raise FabricError(f"learning-switch ended with {self._process.wait()}; {self._folder}/fabric.log says why")
+                raise FabricError(
+                    f"learning-switch ended with {self._process.wait()}; {self._folder}/fabric.log says why"
+                )
             self._unread += part
         answer, self._unread = self._unread.split(b"\n", 1)
         reply = json.loads(answer)
@@ -89,7 +111,10 @@ class Fabric:
 
     def set(self, **habits):
         """learn_ms, age_ms, never_flood, deaf, latency_us, vlans (a list)."""
-        words = [f"{key}={','.join(map(str, value)) if key == 'vlans' else int(value)}" for key, value in habits.items()]
+        words = [
+            f"{key}={','.join(map(str, value)) if key == 'vlans' else int(value)}"
+            for key, value in habits.items()
+        ]
         self.command(" ".join(["set", *words]))
 
     def forget(self):
@@ -98,7 +123,9 @@ class Fabric:
     def where(self, mac, vlan=0):
         """The port's name behind which an address is; None where that is not known."""
         number = self.command(f"where {mac} {vlan}")["port"]
-        return None if number < 0 else [name for name, port in self.ports.items() if port == number][0]
+        return (
+            None if number < 0 else [name for name, port in self.ports.items() if port == number][0]
+        )
 
     def stats(self):
         return self.command("stats")

@@ -32,7 +32,9 @@ class FrontendError(RuntimeError):
 @dataclass
 class ReceivedFrame:
     data: bytes
-    header: dict = field(default_factory=dict)  # of virtio-net: flags, gso_type, csum_start, ...; queue, time_ns
+    header: dict = field(
+        default_factory=dict
+    )  # of virtio-net: flags, gso_type, csum_start, ...; queue, time_ns
 
     def __bytes__(self):
         return self.data
@@ -45,7 +47,11 @@ def find_executable():
         return named
     root = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
     found = []
-    for place in [os.environ.get("GODWIT_BUILD", ""), os.path.join(root, "build"), os.path.join(root, "builddir")]:
+    for place in [
+        os.environ.get("GODWIT_BUILD", ""),
+        os.path.join(root, "build"),
+        os.path.join(root, "builddir"),
+    ]:
         path = os.path.join(place, "tests", "tools", "vhost_frontend", "vhost-frontend")
         if place and os.access(path, os.X_OK):
             found.append(path)
@@ -62,7 +68,9 @@ class Frontend:
     def __init__(self, executable=None, lifetime_s=3600):
         self._process = subprocess.Popen(
             [executable or find_executable(), "--lifetime", str(lifetime_s)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         self._unread = b""
 
     def __enter__(self):
@@ -146,7 +154,9 @@ class Frontend:
         return self.list(name)[0]
 
     def wait(self, names, timeout_ms=5000, state="running"):
-        return self.command("wait", names_of(names), timeout_ms, state=state, timeout_s=timeout_ms / 1000 + 30)
+        return self.command(
+            "wait", names_of(names), timeout_ms, state=state, timeout_s=timeout_ms / 1000 + 30
+        )
 
     def run(self, ms):
         """Lets streams and sinks go on for that long. (They do between commands, too.)"""
@@ -188,7 +198,9 @@ class Frontend:
     def stream_wait(self, stream_id="all", timeout_ms=60000):
         reply = self.command("stream-wait", stream_id, timeout_ms, timeout_s=timeout_ms / 1000 + 30)
         if not reply["done"]:
-            raise FrontendError(f"stream {stream_id} isn't done after {timeout_ms} ms: {reply['streams']}")
+            raise FrontendError(
+                f"stream {stream_id} isn't done after {timeout_ms} ms: {reply['streams']}"
+            )
         return reply["streams"]
 
     def stream_stop(self, stream_id="all"):
@@ -199,8 +211,14 @@ class Frontend:
 
     def sink_wait(self, names, stream_id, count, timeout_ms=5000):
         """Until the sinks have `count` different packets of the stream, together; how many they have."""
-        return self.command("sink-wait", names_of(names), stream_id, count, timeout_ms,
-                            timeout_s=timeout_ms / 1000 + 30)["received"]
+        return self.command(
+            "sink-wait",
+            names_of(names),
+            stream_id,
+            count,
+            timeout_ms,
+            timeout_s=timeout_ms / 1000 + 30,
+        )["received"]
 
     def stats(self, name, reset=False):
         """Of one device: {"streams": {"1": {received, lost, duplicates, ...}}, "rx_frames", ...}."""
@@ -224,8 +242,15 @@ class Frontend:
 
     def migrate(self, name, on, mode="dirty", precopy_ms=50, pause_ms=100):
         """Log, copy, stop, wait, copy what is dirty, start on the other."""
-        return self.command("migrate", name, on=on, mode=mode, precopy_ms=precopy_ms, pause_ms=pause_ms,
-                            timeout_s=(precopy_ms + pause_ms) / 1000 + 60)
+        return self.command(
+            "migrate",
+            name,
+            on=on,
+            mode=mode,
+            precopy_ms=precopy_ms,
+            pause_ms=pause_ms,
+            timeout_s=(precopy_ms + pause_ms) / 1000 + 60,
+        )
 
     def reset(self, names):
         return self.command("reset", names_of(names))
