@@ -158,7 +158,7 @@ void PortRegistry::place(Port& port) {
     ++loads[worker.value].queues;
     port.rx_workers.push_back(worker);
   }
-  // A pair's two rings have one worker: what it read last is what it writes next.
+  // Both rings of a queue pair have the same worker, which often writes what it has just read.
   for (uint16_t queue = 0; queue < std::min(port.tx_queues(), kMaxTxQueues); ++queue) {
     port.set_owner(queue, port.rx_workers[queue % port.rx_workers.size()]);
   }

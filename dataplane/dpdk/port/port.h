@@ -6,9 +6,8 @@
 // Invariants:
 // - A port is reached only through the PortDirectory or a worker's plan. It is freed a grace period
 //   after it has left both. No pointer to a port is kept across a worker's quiescent state.
-// - Either each tx queue has one worker that writes it (owner), or each worker has a tx queue of
-// its
-//   own (queue_per_worker).
+// - Either each tx queue has one worker that writes it (owner), or each worker has its own tx queue
+//   (queue_per_worker).
 // - PortIds are reused; serials are not.
 //
 // Thread safety: receive(), send(), batch() and cell() by workers; other functions as noted. Any

@@ -89,8 +89,7 @@ class VhostPort final : public Port {
   // therefore never watches an unrelated descriptor.
   struct Kick {
     std::atomic<int> fd{-1};
-    std::atomic<uint32_t> version{
-        0};  // grows when `fd` refers to another descriptor; 0 if it has none
+    std::atomic<uint32_t> version{0};  // grows when `fd` is replaced; 0 before the first descriptor
   };
   std::array<Kick, kMaxQueuePairs> kicks_;
   const std::function<void()> attend_;

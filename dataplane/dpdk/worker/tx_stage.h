@@ -10,17 +10,14 @@
 // has left it) and frames from a peer may take half of a pool for each port.
 //
 // - A VM's rings stop an instant before the control thread can publish that it is parked. Frames
-// sent
-//   to its port in that instant are held and then follow the endpoint's location: to the port when
-//   its rings run again, to the peer when it is redirected, to the uplink when it has moved.
+//   sent to its port in that instant are held and then follow the endpoint's location: to the port
+//   when its rings run again, to the peer when it is redirected, to the uplink when it has moved.
 // - Frames that were parked or come from a peer arrive at once, more than any guest ring takes.
-// They
-//   are patient: they wait at a full ring, and later frames wait behind them.
+//   They are patient: they wait at a full ring, and later frames wait behind them.
 // - A VM that resumes finds a backlog. For the first two seconds, by when a move is over, frames
-// that
-//   its ring does not take are held. The same applies after rings were locked for dirty logging, as
-//   a migration begins. For eight seconds more a full ring is waited for as long as it makes
-//   progress: its host has just taken on a VM whose vCPUs compete for CPUs with the work that
+//   that its ring does not take are held. The same applies after rings were locked for dirty
+//   logging, as a migration begins. For eight seconds more a full ring is waited for as long as it
+//   makes progress: its host has just taken on a VM whose vCPUs compete for CPUs with the work that
 //   causes. After that, held frames leave and new ones are not held, since the hold of an
 //   overloaded guest would never end.
 //

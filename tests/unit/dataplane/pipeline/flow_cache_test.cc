@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The flow cache by itself, and a pipeline with it held against one without, over random rules,
-// packets and changes.
+// The flow cache by itself, and a pipeline with the cache compared with one without it, over random
+// rules, packets and changes.
 #include "dataplane/pipeline/flow_cache.h"
 
 #include <gtest/gtest.h>
@@ -14,8 +14,8 @@
 #include "dataplane/pipeline/pipeline.h"
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/rules/flow_command.h"
-#include "tests/harness/manual_grace.h"
 #include "tests/builders/packet_builder.h"
+#include "tests/harness/manual_grace.h"
 #include "tests/harness/test_host.h"
 
 namespace godwit::dataplane {
@@ -24,7 +24,7 @@ namespace {
 using support::PacketBuilder;
 using support::TestHost;
 
-// A partition whose rules look at the first `count` words of the key.
+// Returns a partition whose rules look at the first `count` words of the key.
 FlowPartition partition_of(uint32_t id, uint8_t count) {
   FlowPartition out;
   out.id = id;
@@ -52,7 +52,7 @@ FlowDecision output_to(uint32_t endpoint) {
   return decision;
 }
 
-// The flow's output; none: not found.
+// Returns the output of the flow, or an invalid id if it is not cached.
 EndpointId found(const FlowCache& cache, const FlowPartition& partition, uint64_t flow) {
   FlowDecision decision;
   return cache.find(probe_of(cache, partition, flow), partition.changed, decision)
@@ -60,7 +60,7 @@ EndpointId found(const FlowCache& cache, const FlowPartition& partition, uint64_
              : EndpointId{};
 }
 
-TEST(FlowCache, FindsWhatWasInsertedUnderKeysOfAnyWidth) {
+TEST(FlowCache, Find_KeysOfAnyWidth_ReturnsInsertedDecision) {
   for (uint8_t words = 0; words <= kFlowKeyWords; ++words) {
     FlowCache cache(4096, 1);
     const FlowPartition partition = partition_of(2, words);
@@ -73,11 +73,11 @@ TEST(FlowCache, FindsWhatWasInsertedUnderKeysOfAnyWidth) {
     if (words > 0) {
       EXPECT_FALSE(found(cache, partition, flows + 1).valid());
     }
-    EXPECT_FALSE(found(cache, partition_of(3, words), 1).valid()) << "another partition's";
+    EXPECT_FALSE(found(cache, partition_of(3, words), 1).valid()) << "in another partition";
   }
 }
 
-TEST(FlowCache, AnEntryOlderThanItsPartitionsLastChangeIsNotFoundUntilItIsMadeAnew) {
+TEST(FlowCache, Find_EntryOlderThanPartitionChange_FailsUntilReinserted) {
   FlowCache cache(1024, 1);
   FlowPartition partition = partition_of(2, 3);
   cache.insert(probe_of(cache, partition, 7), output_to(1), 5, EndpointId{1});
@@ -89,7 +89,7 @@ TEST(FlowCache, AnEntryOlderThanItsPartitionsLastChangeIsNotFoundUntilItIsMadeAn
   EXPECT_EQ(found(cache, partition, 7), EndpointId{2});
 }
 
-TEST(FlowCache, AProgramKeepsItsRulesAndWhatFollows) {
+TEST(FlowCache, Insert_Program_KeepsRulesAndFateAfterThem) {
   FlowCache cache(1024, 1);
   const FlowPartition partition = partition_of(2, 9);
   std::array<RuleEntry, FlowDecision::kMaxRules> rules;
@@ -109,13 +109,13 @@ TEST(FlowCache, AProgramKeepsItsRulesAndWhatFollows) {
   for (size_t i = 0; i < rules.size(); ++i) EXPECT_EQ(out.rule[i], &rules[i]);
 }
 
-TEST(FlowCache, AFloodOfNewFlowsTakesNoEntryOfAnOwnerWithinItsShare) {
+TEST(FlowCache, Insert_FloodOfOneOwner_KeepsEntriesOfOthers) {
   FlowCache cache(4096, std::random_device{}());
   const FlowPartition victim = partition_of(2, 4);
   const FlowPartition flooder = partition_of(4, 4);
   std::vector<uint64_t> kept;
   for (uint64_t flow = 1; flow <= 256;
-       ++flow) {  // half a way for each set: hardly a set has more than four
+       ++flow) {  // half a way for each set: few sets hold more than four
     cache.insert(probe_of(cache, victim, flow), output_to(1), 1, EndpointId{1});
   }
   for (uint64_t flow = 1; flow <= 256; ++flow) {
@@ -128,14 +128,14 @@ TEST(FlowCache, AFloodOfNewFlowsTakesNoEntryOfAnOwnerWithinItsShare) {
   size_t left = 0;
   for (const uint64_t flow : kept) left += found(cache, victim, flow).valid() ? 1 : 0;
   EXPECT_GE(left, 250u) << "sets with more than four of the victim's flows may lose some";
-  // And the flooder's entries are there, too: the rest of the cache is its to use.
+  // The flooding owner uses the rest of the cache.
   size_t floods = 0;
   for (uint64_t flow = 90'000; flow <= 100'000; ++flow)
     floods += found(cache, flooder, flow).valid() ? 1 : 0;
   EXPECT_GE(floods, 3000u);
 }
 
-TEST(FlowCache, TheSeedDecidesWhichFlowsMeetInASet) {
+TEST(FlowCache, Seed_DecidesWhichFlowsShareASet) {
   FlowCache one(4096, 1), two(4096, 2);
   const FlowPartition partition = partition_of(2, 4);
   size_t same = 0;
@@ -147,11 +147,11 @@ TEST(FlowCache, TheSeedDecidesWhichFlowsMeetInASet) {
   EXPECT_LT(same, 20u);
 }
 
-TEST(FlowCache, WithoutEntriesItIsOff) { EXPECT_FALSE(FlowCache(0, 1).enabled()); }
+TEST(FlowCache, ZeroEntries_DisablesCache) { EXPECT_FALSE(FlowCache(0, 1).enabled()); }
 
-// A worker whose victim always has packets, which cost `cheap` cycles a burst, beside a port whose
-// bursts cost `dear`.
-double victims_part(uint64_t cheap, uint64_t dear, bool victim_is_there) {
+// Simulates a worker with two ports that always have packets: the victim's bursts cost `cheap`
+// cycles, the other port's bursts cost `expensive`.
+double victims_part(uint64_t cheap, uint64_t expensive, bool victim_is_there) {
   MissBudget budget;
   uint64_t now = 1;
   uint64_t of_victim = 0;
@@ -162,25 +162,25 @@ double victims_part(uint64_t cheap, uint64_t dear, bool victim_is_there) {
       of_victim += cheap;
     }
     if (budget.may_poll(now, MissBudget::kVmShare, victim_is_there)) {
-      now += dear;
-      budget.spend(dear);
+      now += expensive;
+      budget.spend(expensive);
       ++floods;
     } else if (!victim_is_there) {
       ++now;
     }
   }
   return victim_is_there ? static_cast<double>(of_victim) / static_cast<double>(now)
-                         : static_cast<double>(floods * dear) / static_cast<double>(now);
+                         : static_cast<double>(floods * expensive) / static_cast<double>(now);
 }
 
-TEST(MissBudget, AFloodCostsItsNeighboursLessThanATenthAndNothingIfThereAreNone) {
-  for (const uint64_t dear : {1'000u, 20'000u, 300'000u}) {
-    EXPECT_GT(victims_part(6'000, dear, true), 0.93) << dear;
-    EXPECT_GT(victims_part(6'000, dear, false), 0.99) << dear;
+TEST(MissBudget, MayPoll_ExpensivePort_TakesLessThanTenthFromBusyNeighbor) {
+  for (const uint64_t expensive : {1'000u, 20'000u, 300'000u}) {
+    EXPECT_GT(victims_part(6'000, expensive, true), 0.93) << expensive;
+    EXPECT_GT(victims_part(6'000, expensive, false), 0.99) << expensive;
   }
 }
 
-// Two pipelines on one policy: with the cache, and without. They must agree on everything, always.
+// Two pipelines on one policy, one with the cache and one without. They must always agree.
 class CacheOracle {
  public:
   static constexpr const char* kNames[] = {"physnet1", "a/net0", "b/net0", "c/net0"};
@@ -333,9 +333,9 @@ class CacheOracle {
       profile.miss = below(2) == 0 ? MissPolicy::kDrop : MissPolicy::kNormal;
       EXPECT_TRUE(t.set_profile(id, profile));
     }
-    if (below(12) != 0) t.commit();  // else it is undone
+    if (below(12) != 0) t.commit();  // otherwise it is rolled back
   }
-  // All rules of an endpoint go at once, or are replaced by others.
+  // Removes all rules of an endpoint at once, or replaces them.
   void swap(EndpointId id) {
     std::vector<RuleSpec> specs;
     for (uint64_t n = below(6); n > 0; --n) {
@@ -458,7 +458,7 @@ class CacheOracle {
   Side cached_{WorkerId{1}, counters_, 4096};
 };
 
-TEST(FlowCacheOracle, APipelineWithTheCacheDoesWhatOneWithoutDoesThroughRandomChanges) {
+TEST(FlowCacheOracle, RandomChanges_CachedPipelineMatchesUncached) {
   const char* given = std::getenv("GODWIT_SEED");
   const uint64_t seed =
       given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
@@ -472,7 +472,7 @@ TEST(FlowCacheOracle, APipelineWithTheCacheDoesWhatOneWithoutDoesThroughRandomCh
     hits += oracle.hits();
     walks += oracle.walks();
   }
-  EXPECT_GT(hits, walks) << "hardly anything was cached: the test has lost its point";
+  EXPECT_GT(hits, walks) << "too little was cached for the test to mean anything";
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Each rewrite against the frame built anew with the field changed, and against a slow reading of
-// all checksums.
+// Compares each rewrite with a frame built from scratch with the changed field, and verifies all
+// checksums by a slow, independent computation.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -12,8 +12,8 @@
 #include "dataplane/packet/checksum.h"
 #include "dataplane/packet/parse.h"
 #include "dataplane/pipeline/packet_rewrite.h"
-#include "tests/oracles/frame_check.h"
 #include "tests/builders/packet_builder.h"
+#include "tests/oracles/frame_check.h"
 
 namespace godwit::dataplane {
 namespace {
@@ -22,7 +22,7 @@ using support::Frame;
 using support::PacketBuilder;
 using support::TestPacket;
 
-// What a rewrite may change; shapes are built from it.
+// The fields that a rewrite may change. Frames are built from them.
 struct Fields {
   std::string mac_dst = "02:00:00:00:00:02";
   std::string mac_src = "02:00:00:00:00:01";
@@ -38,119 +38,110 @@ struct Fields {
 struct Shape {
   const char* name;
   std::function<PacketBuilder(const Fields&, PacketBuilder)> above_eth;
-  bool partial = false;  // a guest may leave its checksum undone
+  bool partial = false;  // a guest may leave its checksum partial
 };
 
-const std::vector<Shape>& shapes() {
-  static const std::vector<Shape> all = {
-      {"ipv4 tcp",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv4(f.src4, f.dst4, f.ttl).tcp(f.sport, f.dport).payload(101);
-       },
-       true},
-      {"ipv4 options tcp options",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv4(f.src4, f.dst4, f.ttl, 3).tcp(f.sport, f.dport, 2, 5);
-       },
-       true},
-      {"ipv4 udp padded",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, f.dport).payload(1).padding(17);
-       }},
-      {"ipv4 udp",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, f.dport).payload(32);
-       },
-       true},
-      {"ipv4 udp without checksum",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv4(f.src4, f.dst4, f.ttl).udp_unsummed(f.sport, f.dport).payload(32);
-       }},
-      {"ipv4 udp vxlan",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, 4789).vxlan(7).eth().ipv4().tcp(1, 2);
-       }},
-      {"ipv4 udp-lite",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv4(f.src4, f.dst4, f.ttl).udp_lite(5, 6).payload(9);
-       }},
-      {"ipv4 icmp",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv4(f.src4, f.dst4, f.ttl).icmp(8, 0, 1, 2).payload(5);
-       }},
-      {"ipv4 sctp",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv4(f.src4, f.dst4, f.ttl).sctp(5, 6).payload(5);
-       }},
-      {"ipv4 other",
-       [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).payload(30); }},
-      {"ipv4 first fragment",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv4(f.src4, f.dst4, f.ttl).fragment4(0, true).udp(f.sport, f.dport).payload(16);
-       }},
-      {"ipv4 later fragment",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv4(f.src4, f.dst4, f.ttl).fragment4(3, false).set8(9, 17).payload(16);
-       }},
-      {"ipv6 tcp",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv6(f.src6, f.dst6, f.ttl).tcp(f.sport, f.dport).payload(101);
-       },
-       true},
-      {"ipv6 udp",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv6(f.src6, f.dst6, f.ttl).udp(f.sport, f.dport).payload(33);
-       },
-       true},
-      {"ipv6 extensions udp",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv6(f.src6, f.dst6, f.ttl)
-             .hop_by_hop()
-             .dest_options(1)
-             .udp(f.sport, f.dport)
-             .payload(33);
-       },
-       true},
-      {"ipv6 source-routed tcp",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv6(f.src6, f.dst6, f.ttl)
-             .routing(1, "fd00::99")
-             .tcp(f.sport, f.dport)
-             .payload(3);
-       },
-       true},
-      {"ipv6 arrived by routing tcp",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv6(f.src6, f.dst6, f.ttl)
-             .routing(0, "fd00::99")
-             .tcp(f.sport, f.dport)
-             .payload(3);
-       },
-       true},
-      {"ipv6 icmp6",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv6(f.src6, f.dst6, f.ttl).icmp6(135, 0).payload(16);
-       },
-       true},
-      {"ipv6 first fragment",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv6(f.src6, f.dst6, f.ttl).fragment6(0, true).tcp(f.sport, f.dport).payload(4);
-       }},
-      {"ipv6 later fragment",
-       [](const Fields& f, PacketBuilder b) {
-         return b.ipv6(f.src6, f.dst6, f.ttl).fragment6(3, true).set8(0, 6).payload(24);
-       }},
-      {"ipv6 other",
-       [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).payload(30); }},
-      {"arp",
-       [](const Fields&, PacketBuilder b) {
-         return b.arp(1, "02:00:00:00:00:01", "10.0.0.1", "00:00:00:00:00:00", "10.0.0.2")
-             .padding(18);
-       }},
-      {"other", [](const Fields&, PacketBuilder b) { return b.payload(46); }},
-  };
-  return all;
-}
+const std::vector<Shape> kShapes = {
+    {"ipv4 tcp",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv4(f.src4, f.dst4, f.ttl).tcp(f.sport, f.dport).payload(101);
+     },
+     true},
+    {"ipv4 options tcp options",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv4(f.src4, f.dst4, f.ttl, 3).tcp(f.sport, f.dport, 2, 5);
+     },
+     true},
+    {"ipv4 udp padded",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, f.dport).payload(1).padding(17);
+     }},
+    {"ipv4 udp",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, f.dport).payload(32);
+     },
+     true},
+    {"ipv4 udp without checksum",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv4(f.src4, f.dst4, f.ttl).udp_unsummed(f.sport, f.dport).payload(32);
+     }},
+    {"ipv4 udp vxlan",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv4(f.src4, f.dst4, f.ttl).udp(f.sport, 4789).vxlan(7).eth().ipv4().tcp(1, 2);
+     }},
+    {"ipv4 udp-lite",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv4(f.src4, f.dst4, f.ttl).udp_lite(5, 6).payload(9);
+     }},
+    {"ipv4 icmp",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv4(f.src4, f.dst4, f.ttl).icmp(8, 0, 1, 2).payload(5);
+     }},
+    {"ipv4 sctp",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv4(f.src4, f.dst4, f.ttl).sctp(5, 6).payload(5);
+     }},
+    {"ipv4 other",
+     [](const Fields& f, PacketBuilder b) { return b.ipv4(f.src4, f.dst4, f.ttl).payload(30); }},
+    {"ipv4 first fragment",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv4(f.src4, f.dst4, f.ttl).fragment4(0, true).udp(f.sport, f.dport).payload(16);
+     }},
+    {"ipv4 later fragment",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv4(f.src4, f.dst4, f.ttl).fragment4(3, false).set8(9, 17).payload(16);
+     }},
+    {"ipv6 tcp",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv6(f.src6, f.dst6, f.ttl).tcp(f.sport, f.dport).payload(101);
+     },
+     true},
+    {"ipv6 udp",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv6(f.src6, f.dst6, f.ttl).udp(f.sport, f.dport).payload(33);
+     },
+     true},
+    {"ipv6 extensions udp",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv6(f.src6, f.dst6, f.ttl)
+           .hop_by_hop()
+           .dest_options(1)
+           .udp(f.sport, f.dport)
+           .payload(33);
+     },
+     true},
+    {"ipv6 source-routed tcp",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv6(f.src6, f.dst6, f.ttl).routing(1, "fd00::99").tcp(f.sport, f.dport).payload(3);
+     },
+     true},
+    {"ipv6 arrived by routing tcp",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv6(f.src6, f.dst6, f.ttl).routing(0, "fd00::99").tcp(f.sport, f.dport).payload(3);
+     },
+     true},
+    {"ipv6 icmp6",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv6(f.src6, f.dst6, f.ttl).icmp6(135, 0).payload(16);
+     },
+     true},
+    {"ipv6 first fragment",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv6(f.src6, f.dst6, f.ttl).fragment6(0, true).tcp(f.sport, f.dport).payload(4);
+     }},
+    {"ipv6 later fragment",
+     [](const Fields& f, PacketBuilder b) {
+       return b.ipv6(f.src6, f.dst6, f.ttl).fragment6(3, true).set8(0, 6).payload(24);
+     }},
+    {"ipv6 other",
+     [](const Fields& f, PacketBuilder b) { return b.ipv6(f.src6, f.dst6, f.ttl).payload(30); }},
+    {"arp",
+     [](const Fields&, PacketBuilder b) {
+       return b.arp(1, "02:00:00:00:00:01", "10.0.0.1", "00:00:00:00:00:00", "10.0.0.2")
+           .padding(18);
+     }},
+    {"other", [](const Fields&, PacketBuilder b) { return b.payload(46); }},
+};
 
 Frame build(const Shape& shape, const Fields& fields, int tags = 0) {
   PacketBuilder builder = PacketBuilder().eth(fields.mac_dst, fields.mac_src);
@@ -233,8 +224,8 @@ bool has_needed(const Frame& frame, Needs needs) {
   }
 }
 
-TEST(Rewrite, GivesTheFrameThatWouldHaveBeenBuiltSo) {
-  for (const Shape& shape : shapes()) {
+TEST(Rewrite, Apply_EachOp_EqualsFrameBuiltWithChangedField) {
+  for (const Shape& shape : kShapes) {
     for (const Rewrite& rewrite : rewrites()) {
       for (int tags = 0; tags <= 2; ++tags) {
         SCOPED_TRACE(std::string(rewrite.name) + " on " + shape.name +
@@ -250,7 +241,7 @@ TEST(Rewrite, GivesTheFrameThatWouldHaveBeenBuiltSo) {
         rewrite.change(changed);
         Frame expected = build(shape, changed, tags);
         if (std::string(shape.name) == "ipv4 udp vxlan" && rewrite.op.code == OpCode::kSetTpDst) {
-          // The shape's port is fixed: built by hand.
+          // The port of this shape is fixed, so the frame is built by hand.
           expected =
               PacketBuilder().eth().ipv4().udp(1000, 0).vxlan(7).eth().ipv4().tcp(1, 2).build();
           if (tags != 0) continue;
@@ -263,8 +254,8 @@ TEST(Rewrite, GivesTheFrameThatWouldHaveBeenBuiltSo) {
   }
 }
 
-TEST(Rewrite, ASumThatAGuestLeftUndoneComesOutRightInTheEnd) {
-  for (const Shape& shape : shapes()) {
+TEST(Rewrite, Apply_PartialChecksum_IsCompletedCorrectly) {
+  for (const Shape& shape : kShapes) {
     if (!shape.partial) continue;
     for (const Rewrite& rewrite : rewrites()) {
       SCOPED_TRACE(std::string(rewrite.name) + " on " + shape.name);
@@ -274,11 +265,11 @@ TEST(Rewrite, ASumThatAGuestLeftUndoneComesOutRightInTheEnd) {
       leave_checksum_undone(test);
       ASSERT_EQ(run(rewrite.op, test), "good");
       if (rewrite.needs == Needs::kPorts) {
-        EXPECT_EQ(test.packet.flags & Packet::kPartialChecksum, 0) << "finished";
+        EXPECT_EQ(test.packet.flags & Packet::kPartialChecksum, 0) << "completed";
       }
       if (rewrite.needs == Needs::kNothing || rewrite.needs == Needs::kIp) {
         EXPECT_NE(test.packet.flags & Packet::kPartialChecksum, 0)
-            << "not touched: left to the receiver";
+            << "not covered by the rewrite, so still partial";
       }
       EXPECT_EQ(finish_partial_checksum(test.packet), std::nullopt);
       Fields changed;
@@ -288,7 +279,7 @@ TEST(Rewrite, ASumThatAGuestLeftUndoneComesOutRightInTheEnd) {
   }
 }
 
-TEST(Rewrite, NoNewPortMakesAUdpChecksumSayThereIsNone) {
+TEST(Rewrite, SetPort_UdpChecksumOfZero_IsSentAsAllOnes) {
   for (const Frame& frame : {PacketBuilder().eth().ipv4().udp(1000, 53).build(),
                              PacketBuilder().eth().ipv6().udp(1000, 53).build()}) {
     const uint32_t checksum_at = support::find_l4(frame).checksum_at;
@@ -304,11 +295,11 @@ TEST(Rewrite, NoNewPortMakesAUdpChecksumSayThereIsNone) {
       ASSERT_EQ(support::wrong_checksum(now), "") << port;
       all_ones += support::at16(now, checksum_at) == 0xffff ? 1 : 0;
     }
-    EXPECT_GT(all_ones, 0) << "one of all ports must come to it";
+    EXPECT_GT(all_ones, 0) << "some port must lead to it";
   }
 }
 
-TEST(Rewrite, PushVlanPutsATagBeforeAllOthersWithTheirVidAndPriority) {
+TEST(Rewrite, PushVlan_AddsOuterTagWithVidAndPriorityOfOldOne) {
   const Op push = number_op(OpCode::kPushVlan, 0x88a8);
   TestPacket plain(PacketBuilder().eth().ipv4().udp(1, 2).build());
   EXPECT_EQ(run(push, plain), "good");
@@ -328,7 +319,7 @@ TEST(Rewrite, PushVlanPutsATagBeforeAllOthersWithTheirVidAndPriority) {
                                 .build());
 }
 
-TEST(Rewrite, PopVlanTakesTheOuterTag) {
+TEST(Rewrite, PopVlan_RemovesOuterTag) {
   TestPacket test(
       PacketBuilder().eth().vlan(7, 1, false, 0x88a8).vlan(100, 5).ipv4().udp(1, 2).build());
   EXPECT_EQ(run(number_op(OpCode::kPopVlan), test), "good");
@@ -341,8 +332,8 @@ TEST(Rewrite, PopVlanTakesTheOuterTag) {
   EXPECT_EQ(test.bytes(), plain);
 }
 
-TEST(Rewrite, PushAndPopMoveTheGuestsChecksumRequestAlong) {
-  for (const Shape& shape : shapes()) {
+TEST(Rewrite, PushAndPopVlan_MovePartialChecksumOffset) {
+  for (const Shape& shape : kShapes) {
     if (!shape.partial) continue;
     SCOPED_TRACE(shape.name);
     const Frame frame = build(shape, Fields{}, 0);
@@ -366,7 +357,7 @@ TEST(Rewrite, PushAndPopMoveTheGuestsChecksumRequestAlong) {
   }
 }
 
-TEST(Rewrite, SetVlanChangesOnlyItsBitsOfTheOuterTag) {
+TEST(Rewrite, SetVlan_ChangesOnlyItsBitsOfOuterTag) {
   TestPacket test(PacketBuilder().eth().vlan(100, 5, true).vlan(9).ipv4().udp(1, 2).build());
   EXPECT_EQ(run(number_op(OpCode::kSetVlanVid, 4094), test), "good");
   EXPECT_EQ(test.bytes(),
@@ -380,7 +371,7 @@ TEST(Rewrite, SetVlanChangesOnlyItsBitsOfTheOuterTag) {
   }
 }
 
-TEST(Rewrite, WithoutRoomNoTagIsPushed) {
+TEST(Rewrite, PushVlan_NoHeadroom_IsRefused) {
   for (uint16_t headroom = 0; headroom < 4; ++headroom) {
     const Frame frame = PacketBuilder().eth().ipv4().udp(1, 2).build();
     TestPacket test(frame, headroom);
@@ -392,7 +383,7 @@ TEST(Rewrite, WithoutRoomNoTagIsPushed) {
   EXPECT_EQ(test.packet.headroom, 0);
 }
 
-TEST(Rewrite, DecTtlStopsAtTheLastHop) {
+TEST(Rewrite, DecTtl_LastHop_IsRefused) {
   for (const uint8_t ttl : {uint8_t{0}, uint8_t{1}}) {
     for (const Frame& frame :
          {PacketBuilder().eth().ipv4("10.0.0.1", "10.0.0.2", ttl).udp(1, 2).build(),
@@ -407,8 +398,8 @@ TEST(Rewrite, DecTtlStopsAtTheLastHop) {
   EXPECT_EQ(test.bytes(), PacketBuilder().eth().ipv4("10.0.0.1", "10.0.0.2", 1).udp(1, 2).build());
 }
 
-TEST(Rewrite, AWrongL4ChecksumStaysWrongByAsMuch) {
-  // A switch must not hide what was damaged before it.
+TEST(Rewrite, Apply_WrongL4Checksum_StaysWrongByTheSameAmount) {
+  // A switch must not hide damage done before the frame reached it.
   const Frame frame =
       PacketBuilder().eth().ipv4().tcp(1, 2).corrupt16(16, 0x1234).payload(20).build();
   TestPacket test(frame);
@@ -416,7 +407,7 @@ TEST(Rewrite, AWrongL4ChecksumStaysWrongByAsMuch) {
   EXPECT_EQ(support::wrong_checksum(test.bytes()), "protocol 6");
 }
 
-TEST(Rewrite, AFrameInPiecesWithASumLeftUndoneIsRefusedUnchanged) {
+TEST(Rewrite, Apply_SegmentedFrameWithPartialChecksum_IsRefusedUnchanged) {
   const Frame frame = PacketBuilder().eth().ipv4().tcp(1, 2).payload(200).build();
   TestPacket test(frame, 80, 64);
   test.packet.flags = Packet::kPartialChecksum;
@@ -427,7 +418,7 @@ TEST(Rewrite, AFrameInPiecesWithASumLeftUndoneIsRefusedUnchanged) {
   EXPECT_EQ(test.bytes(), before);
 }
 
-TEST(Rewrite, WhatIsNoRewriteIsRefused) {
+TEST(Rewrite, Apply_OpThatIsNoRewrite_IsRefused) {
   TestPacket test(PacketBuilder().eth().ipv4().udp(1, 2).build());
   for (const OpCode code :
        {OpCode::kInvalid, OpCode::kDrop, OpCode::kOutput, OpCode::kNormal, OpCode::kMark}) {
@@ -448,13 +439,13 @@ Op random_op(std::mt19937& random) {
   return op;
 }
 
-TEST(Rewrite, LongRandomChainsKeepEveryChecksumRightAndLeaveRefusedFramesAlone) {
+TEST(Rewrite, RandomChains_KeepChecksumsRightAndRefusedFramesUnchanged) {
   constexpr unsigned kSeed = 20240301;
   SCOPED_TRACE(testing::Message() << "seed " << kSeed);
   std::mt19937 random(kSeed);
   int applied = 0;
   for (int round = 0; round < 6000; ++round) {
-    const Shape& shape = shapes()[random() % shapes().size()];
+    const Shape& shape = kShapes[random() % kShapes.size()];
     TestPacket test(build(shape, Fields{}, static_cast<int>(random() % 3)),
                     static_cast<uint16_t>(random() % 12));
     if (shape.partial && random() % 2 == 0) leave_checksum_undone(test);
@@ -463,7 +454,7 @@ TEST(Rewrite, LongRandomChainsKeepEveryChecksumRightAndLeaveRefusedFramesAlone) 
       const Frame before = test.bytes();
       const Packet packet = test.packet;
       const std::string verdict = run(op, test);
-      if (verdict.starts_with("parse: ")) break;  // a port became VXLAN's
+      if (verdict.starts_with("parse: ")) break;  // a port became that of VXLAN
       if (verdict != "good") {
         ASSERT_EQ(test.bytes(), before) << shape.name;
         ASSERT_EQ(test.packet.data, packet.data);
@@ -483,14 +474,14 @@ TEST(Rewrite, LongRandomChainsKeepEveryChecksumRightAndLeaveRefusedFramesAlone) 
   EXPECT_GT(applied, 20000);
 }
 
-TEST(Rewrite, MutatedFramesAreRewrittenWithinTheirBounds) {
+TEST(Rewrite, MutatedFrames_AreRewrittenWithinBounds) {
   constexpr unsigned kSeed = 20240302;
   SCOPED_TRACE(testing::Message() << "seed " << kSeed);
   std::mt19937 random(kSeed);
   int applied = 0;
   for (int round = 0; round < 60000; ++round) {
     Frame frame =
-        build(shapes()[random() % shapes().size()], Fields{}, static_cast<int>(random() % 3));
+        build(kShapes[random() % kShapes.size()], Fields{}, static_cast<int>(random() % 3));
     const size_t l3 = support::l3_offset_of(frame);
     for (unsigned i = 0; i < 3; ++i) {
       const size_t at = 12 + random() % (frame.size() - 12);
@@ -503,7 +494,7 @@ TEST(Rewrite, MutatedFramesAreRewrittenWithinTheirBounds) {
       test.packet.csum_start = static_cast<uint16_t>(random() % 100);
       test.packet.csum_offset = static_cast<uint16_t>(random() % 20);
     }
-    if (run(random_op(random), test) == "good") ++applied;  // AddressSanitizer watches
+    if (run(random_op(random), test) == "good") ++applied;  // AddressSanitizer checks the bounds
   }
   EXPECT_GT(applied, 5000);
 }

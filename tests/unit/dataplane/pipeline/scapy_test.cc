@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Frames that scapy made (tests/builders/scapy_packets.py says in what form): the parser reads the
-// same fields, and each rewriting action, written as in a rule, makes the frame that scapy makes of
-// it, with scapy's checksums.
+// Frames made by scapy, in the form described in tests/builders/scapy_packets.py. The parser
+// must read the same fields as scapy. Each rewriting action, written as in a rule, must produce the
+// frame and the checksums that scapy produces.
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -27,8 +27,8 @@ using support::Frame;
 using support::TestPacket;
 
 struct Expectation {
-  std::string action;  // with its value, without the value's name
-  Frame frame;         // empty: refused
+  std::string action;  // with its value but without the name of the value
+  Frame frame;         // empty if the action is refused
 };
 struct Sample {
   std::string name;
@@ -125,7 +125,7 @@ constexpr Place kPlaces[] = {
 };
 #undef PLACE
 
-// The key that scapy expects; fields that it does not name are zero.
+// Returns the key that scapy expects. Fields that it does not name are zero.
 FlowKey expected_key(const Sample& sample) {
   FlowKey key;
   for (const auto& [name, value] : sample.key) {
@@ -149,7 +149,8 @@ FlowKey expected_key(const Sample& sample) {
   return key;
 }
 
-// "set_ttl 17" -> the op of "set_ttl ttl_value 17" in a rule.
+// Returns the op of an action without value names: "set_ttl 17" is "set_ttl ttl_value 17" in a
+// rule.
 Op op_of(const std::string& text) {
   const size_t blank = text.find(' ');
   const std::string name = text.substr(0, blank);
@@ -168,14 +169,14 @@ Op op_of(const std::string& text) {
   return program && program->ops.size() == 1 ? program->ops[0] : Op{};
 }
 
-TEST(Scapy, ThereAreDozensOfFramesAndHundredsOfRewrites) {
+TEST(Scapy, Samples_AreNumerous) {
   size_t rewrites = 0;
   for (const Sample& sample : samples()) rewrites += sample.expectations.size();
   EXPECT_GE(samples().size(), 40u) << "of " << GODWIT_SCAPY_FRAMES_FILE;
   EXPECT_GE(rewrites, 500u);
 }
 
-TEST(Scapy, FieldsAreReadAsScapyReadsThem) {
+TEST(Scapy, Parse_EachFrame_MatchesScapysFields) {
   for (const Sample& sample : samples()) {
     SCOPED_TRACE(sample.name);
     TestPacket test(sample.frame);
@@ -192,7 +193,7 @@ TEST(Scapy, FieldsAreReadAsScapyReadsThem) {
   }
 }
 
-TEST(Scapy, EachActionMakesTheFrameThatScapyMakes) {
+TEST(Scapy, Rewrite_EachAction_MatchesScapysFrame) {
   for (const Sample& sample : samples()) {
     for (const Expectation& expectation : sample.expectations) {
       SCOPED_TRACE(sample.name + ": " + expectation.action);
@@ -214,7 +215,7 @@ TEST(Scapy, EachActionMakesTheFrameThatScapyMakes) {
   }
 }
 
-TEST(Scapy, ASumThatTheGuestLeftUndoneEndsAsScapysSum) {
+TEST(Scapy, Rewrite_PartialChecksum_CompletesToScapysChecksum) {
   size_t tried = 0;
   for (const Sample& sample : samples()) {
     const support::L4Place place = support::find_l4(sample.frame);
