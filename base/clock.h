@@ -35,14 +35,4 @@ inline uint64_t cycles_now() {
 #endif
 }
 
-// A clock that moves only when it is advanced, for tests.
-class ManualClock final : public Clock {
- public:
-  [[nodiscard]] uint64_t now_ns() const override { return now_ns_; }
-  void advance_ns(uint64_t ns) { now_ns_ += ns; }
-
- private:
-  uint64_t now_ns_ = 0;
-};
-
 }  // namespace godwit
