@@ -19,9 +19,9 @@ constexpr Verb kVerbs[] = {
     {FlowVerb::kCreate, "create", "create a rule"},
     {FlowVerb::kDestroy, "destroy", "destroy rules by their numbers"},
     {FlowVerb::kFlush, "flush", "destroy all rules of a port"},
-    {FlowVerb::kQuery, "query", "show what a rule has counted"},
+    {FlowVerb::kQuery, "query", "show the counters of a rule"},
     {FlowVerb::kList, "list", "list the rules of a port"},
-    {FlowVerb::kDump, "dump", "show rules with all that is known of them"},
+    {FlowVerb::kDump, "dump", "show rules with all details"},
 };
 
 std::vector<Completion> verb_words() {

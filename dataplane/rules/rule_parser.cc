@@ -16,19 +16,19 @@ enum Parameter : size_t { kIs, kSpec, kLast, kMask, kPrefix };
 
 const std::vector<Completion>& parameters() {
   static const std::vector<Completion> list = {
-      {"is", "match this value in full"},
+      {"is", "match exactly this value"},
       {"spec", "match this value under the mask"},
       {"last", "upper end of a range that begins at spec"},
-      {"mask", "bits that matter"},
-      {"prefix", "as many leading bits matter"},
+      {"mask", "mask of the bits to compare"},
+      {"prefix", "number of leading bits to compare"},
   };
   return list;
 }
 
 const std::vector<Completion>& attribute_words() {
   static const std::vector<Completion> list = {
-      {"group", "group of the rule, 0 where packets start"},
-      {"priority", "lowest wins"},
+      {"group", "group of the rule; packets start in group 0"},
+      {"priority", "priority of the rule; the lowest wins"},
       {"ingress", "packets that the endpoint sends"},
       {"egress", "packets that are delivered to the endpoint"},
       {"transfer", "packets from anywhere, or from the endpoint the pattern names"},

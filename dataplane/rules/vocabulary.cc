@@ -92,7 +92,7 @@ constexpr FieldInfo kVxlanFields[] = {
 };
 
 constexpr FieldInfo kMarkFields[] = {
-    {"id", 32, KEY_FIELD(mark), Format::kNumber, 32, "value of an earlier action `mark`"},
+    {"id", 32, KEY_FIELD(mark), Format::kNumber, 32, "value that action `mark` has set"},
 };
 
 constexpr FieldInfo kRepresentedPortFields[] = {
@@ -109,7 +109,7 @@ constexpr FieldInfo kPortIdFields[] = {
 #undef LAYER_BIT
 
 constexpr ItemInfo kItems[] = {
-    {"void", ItemRank::kMeta, 0, {}, "anything; takes no place"},
+    {"void", ItemRank::kMeta, 0, {}, "anything; the item is ignored"},
     {"eth", ItemRank::kLink, kLayerEth, kEthFields, "Ethernet header"},
     {"vlan", ItemRank::kTag, kLayerVlan, kVlanFields, "802.1Q tag; twice: outer, then inner"},
     {"arp_eth_ipv4", ItemRank::kNetwork, kLayerArp, kArpFields, "ARP for IPv4 over Ethernet"},
@@ -130,15 +130,15 @@ constexpr ItemInfo kItems[] = {
      "packets from this endpoint, in transfer rules only"},
     {"port_id", ItemRank::kMeta, 0, kPortIdFields,
      "packets from this endpoint, in transfer rules only"},
-    {"mark", ItemRank::kMeta, 0, kMarkFields, "packets that an earlier rule marked"},
+    {"mark", ItemRank::kMeta, 0, kMarkFields, "packets that an earlier rule has marked"},
 };
 static_assert(std::size(kItems) == static_cast<size_t>(ItemKind::kCount));
 
 constexpr ActionInfo kActions[] = {
     {"void", OpCode::kInvalid, 0, "", Format::kNone, false, "does nothing"},
     {"passthru", OpCode::kPassthru, 0, "", Format::kNone, false,
-     "go on with the next matching rule"},
-    {"jump", OpCode::kJump, 32, "group", Format::kNumber, false, "go on in a later group"},
+     "continue with the next matching rule"},
+    {"jump", OpCode::kJump, 32, "group", Format::kNumber, false, "continue in a higher group"},
     {"mark", OpCode::kMark, 32, "id", Format::kNumber, false, "attach a number to the packet"},
     {"drop", OpCode::kDrop, 0, "", Format::kNone, false, "drop the packet"},
     {"count", OpCode::kCount, 32, "identifier", Format::kNumber, true, "count packets and bytes"},
@@ -171,7 +171,7 @@ constexpr ActionInfo kActions[] = {
     {"set_tp_dst", OpCode::kSetTpDst, 16, "port", Format::kNumber, false,
      "set the TCP or UDP destination port"},
     {"set_ttl", OpCode::kSetTtl, 8, "ttl_value", Format::kNumber, false, "set TTL or hop limit"},
-    {"dec_ttl", OpCode::kDecTtl, 0, "", Format::kNone, false, "TTL or hop limit less one"},
+    {"dec_ttl", OpCode::kDecTtl, 0, "", Format::kNone, false, "decrement TTL or hop limit"},
     {"normal", OpCode::kNormal, 0, "", Format::kNone, false,
      "L2 learning and forwarding (Godwit's own)"},
 };
