@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one place that decides what becomes of a packet for an endpoint, given the endpoint's
-// location.
+// The verdict on a packet for an endpoint, from the endpoint's location and facts about the packet.
 //
-// A packet reaches its receiver in one of three ways (Arrival). Each way meets the same locations
-// with different rules: what has to wait, what goes to the peer of a move, what is dropped, and the
-// port by which the rest leaves. The receiver's VLANs and egress rules are applied afterwards.
+// A packet comes to its receiver in one of three ways (Arrival): Pipeline::to_endpoint(), inject()
+// and drain(). For each location and way the verdict says whether the packet waits, goes to the
+// peer of a move, is dropped, or leaves by a port. The receiver's VLANs and egress rules are
+// applied afterwards.
+//
+// The functions are always inlined: they run once a packet, and most facts are constants at the
+// call.
 //
 // Thread safety: pure functions.
 #pragma once

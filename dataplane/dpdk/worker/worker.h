@@ -68,7 +68,7 @@
 
 namespace godwit::dataplane {
 
-// What all workers share. Outlives them.
+// The objects that all workers share. They outlive the workers.
 struct WorkerDeps {
   StateCell& state;
   Fdb& fdb;
