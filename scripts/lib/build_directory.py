@@ -16,6 +16,7 @@ compared on each run, so a directory without one was set up by hand or its setup
 """
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import shlex
@@ -72,6 +73,12 @@ def first_line(command):
     except OSError:
         return "missing"
     return done.stdout.partition("\n")[0] if done.returncode == 0 else "missing"
+
+
+@functools.lru_cache(maxsize=None)
+def version(*command):
+    """Returns the first line of `command --version`, which does not change during a run."""
+    return first_line([*command, "--version"])
 
 
 class BuildDirectory:
@@ -142,8 +149,8 @@ class BuildDirectory:
             "source": str(self.source.resolve()),
             "path": str(self.path.resolve()),
             "options": self.options,
-            "compiler": [command, first_line([*shlex.split(command), "--version"])],
-            "meson version": first_line(["meson", "--version"]),
+            "compiler": [command, version(*shlex.split(command))],
+            "meson version": version("meson"),
             "environment": {name: os.environ.get(name, "") for name in ENVIRONMENT},
         }
 
