@@ -6,8 +6,8 @@
 #include <random>
 
 #include "dataplane/packet/parse.h"
-#include "tests/oracles/frame_check.h"
 #include "tests/builders/packet_builder.h"
+#include "tests/oracles/frame_check.h"
 
 namespace godwit::dataplane {
 namespace {
