@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The second channel of a vhost-user connection, on which the back-end asks and the front-end
-// answers (IOTLB misses, configuration changes, host notifiers). A front-end without IOMMU or
-// doorbell pages has nothing to do for any of them: they are counted, acknowledged where that is
-// asked for, and the descriptors that came along are closed. Not thread safe.
+// The second channel of a vhost-user connection, on which the back-end sends requests to the
+// front-end: IOTLB misses, configuration changes, host notifiers. A front-end without IOMMU and
+// doorbell pages does nothing for any of them. It counts each request, acknowledges it if the
+// back-end wants that, and closes the descriptors in it. Not thread safe.
 #pragma once
 
 #include <array>
@@ -16,11 +16,12 @@ namespace godwit::support {
 
 class BackendRequests {
  public:
-  // Makes the socket pair; `*remote` is the end to send to the back-end.
+  // Creates the socket pair and sets `*remote` to the back-end's end.
   Status open(UniqueFd* remote);
   void close();
   int fd() const { return fd_.get(); }
-  // False when the channel is to be closed: the back-end closed it or sent nonsense.
+  // Answers the pending requests. Returns false if the back-end closed the channel or sent a
+  // malformed request; the caller then closes the channel.
   bool pump();
   uint64_t count() const { return count_; }
 

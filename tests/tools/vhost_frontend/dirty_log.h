@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The bitmap in which a back-end marks the guest pages that it wrote, one bit for each 4096 bytes
-// of guest address from 0 on, in memory shared with it. Not thread safe here; the back-end sets
-// bits at any time, so reading is by copy.
+// The bitmap in which a back-end marks the guest pages that it wrote. A bit stands for 4096 bytes
+// of guest address, from address 0 on. The bitmap is in memory shared with the back-end, which sets
+// bits at any time, so readers get a copy. Not thread safe within this process.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,8 @@ namespace godwit::support {
 
 class DirtyLog {
  public:
-  // Covers the guest addresses below `guest_end`. Null with `*why` set when it can't be had.
+  // Creates a log of the guest addresses below `guest_end`. Returns null and sets `*why` on
+  // failure.
   static std::unique_ptr<DirtyLog> create(uint64_t guest_end, Status* why);
   ~DirtyLog();
   DirtyLog(const DirtyLog&) = delete;
@@ -24,7 +25,7 @@ class DirtyLog {
 
   int fd() const { return fd_.get(); }
   size_t bytes() const { return bytes_; }
-  // The bitmap as it is; with `clear`, each byte is taken and cleared in one step.
+  // Returns a copy of the bitmap. With `clear`, reads and clears each byte in one atomic step.
   std::vector<uint8_t> read(bool clear);
   size_t dirty_pages();
 

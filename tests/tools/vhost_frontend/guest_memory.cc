@@ -50,8 +50,7 @@ GuestMemory::~GuestMemory() {
 }
 
 std::unique_ptr<GuestMemory> GuestMemory::clone(Status* why) const {
-  // A region's size stays what it is when asked for without the page that create() adds for several
-  // regions.
+  // Keeps the sizes of the regions by leaving out the page that create() adds for several regions.
   const size_t slack = regions_.size() > 1 ? kPage * regions_.size() : 0;
   std::unique_ptr<GuestMemory> copy =
       create(bytes_ - slack, static_cast<unsigned>(regions_.size()), why);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The memory of the guest that a front-end plays: one memfd, mapped once, that the back-end is
-// shown as one to eight regions with holes between their guest addresses, as a PC's memory has.
-// Places in it are offsets from the start of the memfd; the back-end reads guest addresses.
+// The memory of the emulated guest: one memfd, mapped once. The back-end sees it as one to eight
+// regions with holes between their guest addresses, like the memory of a PC. In this process a
+// position is an offset from the start of the memfd; the back-end uses guest addresses.
 //
-// Areas are page aligned, never cross a region, and say who writes them. That makes a dirty log
-// checkable: whatever changes in an area of the device must be in the device's log.
+// An area is page aligned, lies within one region, and has one writer. This makes a dirty log
+// verifiable: each change in an area of the device must be in the device's log.
 //
 // Not thread safe. Sizes are in bytes.
 #pragma once
@@ -42,25 +42,25 @@ class GuestMemory {
     Writer writer;
   };
 
-  // `bytes` is rounded up to a page a region. Null with `*why` set when it can't be had.
+  // Rounds `bytes` up to a page for each region. Returns null and sets `*why` on failure.
   static std::unique_ptr<GuestMemory> create(size_t bytes, unsigned regions, Status* why);
   ~GuestMemory();
   GuestMemory(const GuestMemory&) = delete;
   GuestMemory& operator=(const GuestMemory&) = delete;
 
-  // A new memory with the same regions, areas and content.
+  // Returns a new memory with the same regions, areas and content, or null with `*why` set.
   std::unique_ptr<GuestMemory> clone(Status* why) const;
 
-  // False when no region has that much left.
+  // Returns false if no region has that much space left.
   bool allocate(size_t bytes, Writer writer, size_t* offset);
 
   int fd() const { return fd_.get(); }
   size_t bytes() const { return bytes_; }
   uint8_t* base() const { return base_; }
   uint64_t guest_address(size_t offset) const;
-  // One past the highest guest address, which is what a dirty log has to cover.
+  // Returns the address after the highest guest address. A dirty log has to cover all below it.
   uint64_t guest_end() const;
-  // Inverse of guest_address; false in a hole.
+  // Inverse of guest_address(). Returns false if the address is in a hole.
   bool offset_of(uint64_t guest_address, size_t* offset) const;
 
   vhost_user::MemoryTable table() const;
@@ -74,7 +74,7 @@ class GuestMemory {
   uint8_t* base_ = nullptr;
   size_t bytes_ = 0;
   std::vector<Region> regions_;
-  std::vector<size_t> next_;  // per region, the first offset not allocated
+  std::vector<size_t> next_;  // The first free offset of each region.
   std::vector<Area> areas_;
 };
 

@@ -39,7 +39,7 @@ std::unique_ptr<GuestNic> GuestNic::create(const NicOptions& options, Status* wh
   std::unique_ptr<GuestNic> nic(new GuestNic);
   nic->options_ = options;
   if ((options.features & virtio::kNetMrgRxbuf) == 0) {
-    nic->options_.features &= ~kLargeReceive;  // a buffer couldn't hold such a frame
+    nic->options_.features &= ~kLargeReceive;  // A buffer could not hold such a frame.
   }
   if (options.queue_pairs == 1) {
     nic->options_.features &= ~virtio::kNetMq;
@@ -50,7 +50,8 @@ std::unique_ptr<GuestNic> GuestNic::create(const NicOptions& options, Status* wh
     *why = Status::error("queue or buffer size out of bounds");
     return nullptr;
   }
-  // Twice over for several regions, since what doesn't fit into the rest of one goes into the next.
+  // Several regions get twice the need: an area that does not fit into the rest of a region goes
+  // into the next one.
   const size_t needed = SplitRing::bytes_needed(options.queue_size, buffer) * options.queue_pairs *
                         2 * (options.regions > 1 ? 2 : 1);
   nic->memory_ =
@@ -181,8 +182,7 @@ bool GuestNic::device_page_differs(const GuestNic& copy, size_t offset) const {
   uint8_t there[GuestMemory::kPage];
   std::memcpy(here, memory_->base() + offset, sizeof(here));
   std::memcpy(there, copy.memory_->base() + offset, sizeof(there));
-  // Notification hints of a used ring aren't logged by devices, nor needed: the next device writes
-  // its own.
+  // Devices do not log the notification hints of a used ring. The next device writes its own.
   for (unsigned i = 0; i < ring_count(); ++i) {
     const size_t used = ring(i).used_offset();
     const size_t event = used + ring(i).used_bytes() - 2;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The guest's half: one virtio-net NIC with its memory, its rings and its driver. It knows nothing
-// of sockets, and it is what moves in a live migration: handed over whole (the memory shared by
-// both front-ends) or as a copy.
+// The guest's half of the device: one virtio-net NIC with its memory, rings and driver. It has no
+// sockets. A live migration moves this object, either whole (both front-ends share the memory) or
+// as a copy.
 //
-// A copy can be made as QEMU makes it: everything once while the NIC runs, then only the pages that
-// the device's dirty log names, plus what the guest itself wrote. `finish_copy` then compares, so a
-// page that the device wrote and didn't log is found.
+// A copy can be made as in QEMU: first of everything while the NIC runs, then of the pages that the
+// device's dirty log names and of the pages that the guest itself wrote. finish_copy() then
+// compares both memories, and so finds pages that the device wrote and did not log.
 //
-// Rings are numbered as in vhost-user: 2 * pair is receive, 2 * pair + 1 transmit. Not thread safe.
+// Rings are numbered as in vhost-user: 2 * pair is receive, 2 * pair + 1 is transmit. Not thread
+// safe.
 #pragma once
 
 #include <array>
@@ -26,10 +27,10 @@ namespace godwit::support {
 struct NicOptions {
   uint16_t queue_pairs = 1;
   uint16_t queue_size = 256;
-  uint32_t buffer_bytes = 0;  // 0: 2048, or what the MTU needs where buffers aren't mergeable
-  size_t memory_mb = 0;       // 0: as much as the rings need
+  uint32_t buffer_bytes = 0;  // Zero for 2048, or for the MTU's need if buffers are not mergeable.
+  size_t memory_mb = 0;       // Zero for as much as the rings need.
   unsigned regions = 1;
-  uint64_t features = 0;  // what the driver wants, of what the device offers
+  uint64_t features = 0;  // The driver accepts these if the device offers them.
   uint16_t mtu = 1500;
   std::array<uint8_t, 6> mac{2, 0, 0, 0, 0, 1};
 
@@ -41,10 +42,10 @@ class GuestNic {
  public:
   static std::unique_ptr<GuestNic> create(const NicOptions& options, Status* why);
 
-  // The driver's start: fixes the features and empties the rings.
+  // Starts the driver: sets the features and empties the rings.
   Status initialise(uint64_t features);
   bool initialised() const { return initialised_; }
-  // Forgets the driver: the next start negotiates anew and finds empty rings.
+  // Resets the driver: the next start negotiates again and begins with empty rings.
   void reset_driver() { initialised_ = false; }
   uint64_t features() const { return features_; }
   const NicOptions& options() const { return options_; }
@@ -54,8 +55,8 @@ class GuestNic {
   SplitRing& ring(unsigned index);
   const SplitRing& ring(unsigned index) const;
 
-  // What SET_VRING_BASE is to say: from GET_VRING_BASE after a stop, else the used index, as after
-  // a lost back-end.
+  // Returns the value for SET_VRING_BASE: the value from GET_VRING_BASE after a stop, and the used
+  // index after the loss of a back-end.
   uint16_t base(unsigned index) const { return bases_[index]; }
   void set_base(unsigned index, uint16_t base) { bases_[index] = base; }
   void bases_from_used_rings();
@@ -63,24 +64,24 @@ class GuestNic {
   size_t send(std::span<const Frame> frames, uint16_t pair);
   size_t receive(size_t max, const ReceiveFn& fn);
   size_t transmit_in_flight() const;
-  // Asks for interrupts; false when something is there already, so that sleeping would be wrong.
+  // Enables interrupts. Returns false if frames are already waiting, so the caller must not sleep.
   bool arm_receive();
   void disarm_receive();
-  // Why a ring broke, or empty.
+  // Returns why a ring broke, or an empty string.
   std::string broken() const;
 
-  // A whole copy, running or not.
+  // Returns a complete copy, of a NIC that runs or not.
   std::unique_ptr<GuestNic> clone(Status* why) const;
-  // Of a NIC that is running, by another thread if you like: its memory, which changes meanwhile.
-  // finish_copy() makes it whole.
+  // Copies the memory of a running NIC, which changes meanwhile. May run on another thread.
+  // finish_copy() completes the copy.
   std::unique_ptr<GuestNic> begin_copy(Status* why) const;
   struct CopyResult {
     size_t pages_logged = 0;
     size_t pages_copied = 0;
-    size_t pages_missed = 0;  // written by the device, not in its log
+    size_t pages_missed = 0;  // The device wrote these and did not log them.
   };
-  // Brings a copy, begun after logging began, up to date with this stopped NIC, from the log of
-  // dirty pages.
+  // Updates a copy to the state of this NIC, which is stopped, from the log of dirty pages. The
+  // copy must have begun after logging began.
   CopyResult finish_copy(GuestNic& copy, std::span<const uint8_t> log) const;
 
  private:

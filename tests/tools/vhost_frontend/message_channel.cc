@@ -165,7 +165,7 @@ Status MessageChannel::send_front(int64_t now_ns, bool* progress) {
 }
 
 Status MessageChannel::finish_front(std::span<const uint8_t> payload) {
-  // Taken out first: what it does may queue more.
+  // Removes the request first, because its callback may queue more.
   Outgoing out = std::move(queue_.front());
   queue_.pop_front();
   return out.done ? out.done(payload) : Status();

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One vhost-user connection as a queue of requests, sent one after the other, each of them after
-// the reply of the one before where it has one. Nothing blocks: a front-end of hundreds of devices
-// must not stand still for one switch.
+// One vhost-user connection as a queue of requests. The channel sends a request after the reply to
+// the previous request, if that one has a reply. No call blocks, because one slow switch must not
+// stop a front-end of hundreds of devices.
 //
-// A reply that is not the one awaited, is too long or too late closes the connection. So does a
-// request that the back-end refused (a REPLY_ACK that isn't zero), unless the requester looks at
-// that itself.
+// An unexpected, oversized or late reply closes the connection. A refused request (a REPLY_ACK that
+// is not zero) also closes it, unless the requester handles the refusal itself.
 //
-// Not thread safe. File descriptors that are sent are borrowed until the queue is empty or cleared.
+// Not thread safe. The channel borrows the descriptors that it sends until the queue is empty or
+// cleared.
 #pragma once
 
 #include <array>
@@ -36,20 +36,20 @@ class MessageChannel {
   int fd() const { return fd_.get(); }
   bool idle() const { return queue_.empty(); }
 
-  // Acknowledgements are asked for from here on, where a request may have them.
+  // Sets whether later requests ask for acknowledgements.
   void use_reply_ack(bool on) { reply_ack_ = on; }
   bool uses_reply_ack() const { return reply_ack_; }
 
-  // A request without a reply of its own; acknowledged where `ack` and the back-end can. `then`
-  // runs once it is sent, or acknowledged.
+  // Queues a request without a reply of its own. The back-end acknowledges it if `ack` is set and
+  // acknowledgements are in use. `then` runs after the acknowledgement, or else after sending.
   void request(vhost_user::Request request, std::span<const uint8_t> payload,
                std::span<const int> fds, bool ack, std::function<Status()> then = nullptr);
-  // A request that always has a reply.
+  // Queues a request that always has a reply.
   void query(vhost_user::Request request, std::span<const uint8_t> payload, ReplyFn reply,
              std::span<const int> fds = {});
 
-  // Sends and receives what can be without waiting. An error means that the connection is to be
-  // closed.
+  // Sends and receives as much as possible without blocking. The caller must close the connection
+  // on an error.
   Status pump(int64_t now_ns);
 
  private:
@@ -58,7 +58,7 @@ class MessageChannel {
     std::vector<int> fds;
     size_t sent = 0;
     bool awaits = false;
-    ReplyFn done;  // of the reply; of nothing where there is none
+    ReplyFn done;  // Gets the reply, or an empty payload if the request has none.
   };
 
   Outgoing make(vhost_user::Request request, std::span<const uint8_t> payload,
@@ -76,10 +76,10 @@ class MessageChannel {
   size_t in_bytes_ = 0;
 };
 
-// Name of a request in errors, for people.
+// Returns the name of a request for error texts.
 std::string request_name(vhost_user::Request request);
 
-// recvmsg without waiting; descriptors that came along are closed. What recvmsg returns.
+// Calls recvmsg() without blocking, closes the received descriptors and returns recvmsg()'s result.
 ssize_t receive_bytes(int fd, void* to, size_t length);
 
 template <typename T>

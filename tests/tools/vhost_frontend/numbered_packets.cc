@@ -54,8 +54,8 @@ struct Layers {
   bool ipv6 = false;
 };
 
-// The places of the headers of a whole TCP or UDP packet without IPv6 extensions; false for
-// anything else.
+// Finds the headers of an unfragmented TCP or UDP packet without IPv6 extensions. Returns false for
+// any other frame.
 bool find_layers(std::span<const uint8_t> frame, Layers* layers) {
   size_t at = 12;
   uint64_t type = 0;

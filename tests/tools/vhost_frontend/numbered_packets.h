@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packets that count themselves: UDP over IPv4 or IPv6, whose payload carries the stream's id, a
-// sequence number from 0 on and the time it was sent, followed by bytes that follow from the
-// sequence number. From them a receiver knows exactly what was lost, repeated, reordered or
-// damaged, and how long nothing came.
+// Packets that carry a number: UDP over IPv4 or IPv6, whose payload holds the stream's id, a
+// sequence number from 0 on, the time of sending, and filler bytes derived from the sequence
+// number. A receiver therefore knows exactly which packets were lost, duplicated, reordered or
+// damaged, and how long no packet arrived.
 //
 // Payload, big endian: magic (2), stream (4), sequence (8), CLOCK_MONOTONIC ns (8), filler. A frame
 // of 64 bytes (without FCS) holds it over IPv4 without a tag.
@@ -25,24 +25,24 @@ struct NumberedTemplate {
   std::array<uint8_t, 6> source_mac{};
   std::array<uint8_t, 6> destination_mac{};
   bool ipv6 = false;
-  std::array<uint8_t, 16> source_ip{};  // the first four bytes where IPv4
+  std::array<uint8_t, 16> source_ip{};  // IPv4 uses the first four bytes.
   std::array<uint8_t, 16> destination_ip{};
   uint16_t source_port = 40000;
   uint16_t destination_port = 40001;
-  uint16_t flows = 1;  // source ports source_port .. source_port + flows - 1, in turn
-  int vlan = -1;       // -1: no tag
+  uint16_t flows = 1;  // Source ports source_port to source_port + flows - 1, in turn.
+  int vlan = -1;       // Negative for no tag.
   uint8_t ttl = 64;
-  size_t bytes = 64;  // of the frame, without FCS
+  size_t bytes = 64;  // The size of the frame without FCS.
 };
 
-// The shortest frame that a template can make.
+// Returns the size of the shortest frame of a template.
 size_t numbered_minimum(const NumberedTemplate& shape);
 
-// Makes frames in place. `bytes` must lie between the minimum and kMaxFrame.
+// Builds frames in place. NumberedTemplate::bytes must lie between the minimum and kMaxFrame.
 class NumberedBuilder {
  public:
   explicit NumberedBuilder(const NumberedTemplate& shape);
-  // The frame with that number, valid until the next call. UDP checksum included.
+  // Returns the frame with that number and a UDP checksum. It is valid until the next call.
   std::span<const uint8_t> build(uint64_t sequence, int64_t now_ns);
 
  private:
@@ -60,40 +60,40 @@ struct NumberedPacket {
   bool intact = false;
 };
 
-// False when the frame isn't a numbered packet.
+// Returns false if the frame is not a numbered packet.
 bool parse_numbered(std::span<const uint8_t> frame, NumberedPacket* packet);
 
-// What came of one stream.
+// The account of the packets that arrived from one stream.
 class StreamAccount {
  public:
   static constexpr uint64_t kMaxSequence = uint64_t{1} << 27;
 
-  // Sequence numbers below `start` belong to an account before this one.
+  // Sequence numbers below `start_sequence` belong to an earlier account.
   explicit StreamAccount(uint64_t start_sequence = 0)
       : start(start_sequence), highest(start_sequence) {}
 
   void add(const NumberedPacket& packet, int64_t now_ns);
 
   uint64_t start = 0;
-  uint64_t received = 0;  // different ones
+  uint64_t received = 0;  // Distinct sequence numbers.
   uint64_t duplicates = 0;
-  uint64_t out_of_order = 0;  // came after a later one; across flows of a stream that isn't wrong
+  uint64_t out_of_order = 0;  // Arrived after a later one. Legitimate between flows of a stream.
   uint64_t corrupt = 0;
-  uint64_t beyond = 0;  // sequence numbers too high to account for
+  uint64_t beyond = 0;  // Sequence numbers above kMaxSequence.
   uint64_t before_start = 0;
   uint64_t highest = 0;
   int64_t first_ns = 0;
   int64_t last_ns = 0;
   int64_t longest_gap_ns = 0;
-  uint64_t longest_gap_before = 0;  // sequence number that ended it
+  uint64_t longest_gap_before = 0;  // The sequence number that ended the gap.
   int64_t longest_gap_end_ns = 0;
   int64_t max_latency_ns = 0;
   int64_t sum_latency_ns = 0;
 
   bool any() const { return seen_any_; }
-  // Numbers from `start` to the highest seen that never came.
+  // Returns how many numbers between `start` and the highest seen never arrived.
   uint64_t lost() const { return seen_any_ ? highest + 1 - start - received : 0; }
-  // The first few missing numbers, as ranges.
+  // Returns the first missing numbers as at most `max_ranges` ranges.
   std::vector<std::pair<uint64_t, uint64_t>> missing(size_t max_ranges) const;
 
  private:
@@ -101,8 +101,8 @@ class StreamAccount {
   bool seen_any_ = false;
 };
 
-// Fills in the pseudo header's sum, the way a guest leaves a checksum to its NIC. False when the
-// frame is no TCP or UDP.
+// Stores the sum of the pseudo header as the checksum, as a guest does that leaves the checksum to
+// its NIC. Returns false if the frame is neither TCP nor UDP.
 bool make_partial_checksum(std::span<uint8_t> frame, uint16_t* start, uint16_t* offset);
 
 }  // namespace godwit::support

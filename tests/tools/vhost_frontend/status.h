@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The outcome of an operation of the front-end: nothing, or why it failed, in words for a person.
-// And an owning file descriptor. Neither is thread safe.
+// The outcome of an operation of the front-end: success, or a failure with a text for people. Also
+// an owning file descriptor. Neither is thread safe.
 #pragma once
 
 #include <string>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The life of a front-end: its socket, its connection, its data path. What is said on the
-// connection is in vhost_negotiation.cc.
+// The lifecycle of a front-end: its socket, its connection and its data path. vhost_negotiation.cc
+// has the messages on the connection.
 #include "tests/tools/vhost_frontend/vhost_frontend.h"
 
 #include <cerrno>
@@ -63,7 +63,7 @@ std::unique_ptr<VhostFrontend> VhostFrontend::create(const FrontendOptions& opti
     if (frontend->guest_ == nullptr) {
       return nullptr;
     }
-    frontend->wanted_running_ = true;
+    frontend->wanted_.running = true;
   }
   frontend->epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
   if (!frontend->epoll_.valid()) {
@@ -119,7 +119,7 @@ Status VhostFrontend::listen_or_prepare() {
   }
   struct stat there {};
   if (lstat(options_.path.c_str(), &there) == 0 && S_ISSOCK(there.st_mode)) {
-    unlink(options_.path.c_str());  // left by a process that is gone
+    unlink(options_.path.c_str());  // A process that ended left it.
   }
   listener_.reset(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!listener_.valid()) {
@@ -164,7 +164,7 @@ void VhostFrontend::connected(UniqueFd fd) {
   }
   if (options_.server) {
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(),
-              nullptr);  // the next one waits its turn
+              nullptr);  // The next connection stays in the backlog.
   }
   channel_.open(std::move(fd));
   state_ = State::kNegotiating;
@@ -172,7 +172,7 @@ void VhostFrontend::connected(UniqueFd fd) {
 }
 
 void VhostFrontend::disconnected(const std::string& why) {
-  if (state_ != State::kStopping || wanted_running_) {
+  if (state_ != State::kStopping || wanted_.running) {
     fail(why);
   }
   const bool had_rings =
@@ -183,7 +183,7 @@ void VhostFrontend::disconnected(const std::string& why) {
   channel_.close();
   backend_requests_.close();
   backend_remote_.reset();
-  protocol_ = 0;
+  negotiated_.protocol = 0;
   state_ = State::kDown;
   note("disconnected: " + why);
   if (options_.server) {
@@ -229,22 +229,22 @@ void VhostFrontend::advance() {
   if (!channel_.idle()) {
     return;
   }
-  if (state_ == State::kRunning && (!wanted_running_ || reset_wanted_)) {
+  if (state_ == State::kRunning && (!wanted_.running || wanted_.reset)) {
     begin_stop();
     return;
   }
   if (state_ != State::kReady || guest_ == nullptr) {
     return;
   }
-  if (reset_wanted_) {
+  if (wanted_.reset) {
     guest_->reset_driver();
-    reset_wanted_ = false;
-    wanted_running_ = true;
+    wanted_.reset = false;
+    wanted_.running = true;
   }
-  if (wanted_running_) {
+  if (wanted_.running) {
     const Status status = begin_start();
     if (!status.ok()) {
-      wanted_running_ = false;
+      wanted_.running = false;
       fail(status.error());
     }
   }
@@ -253,21 +253,21 @@ void VhostFrontend::advance() {
 bool VhostFrontend::wants_tick() const {
   switch (state_) {
     case State::kDown: return !options_.server;
-    case State::kReady: return wanted_running_ || reset_wanted_ || !channel_.idle();
-    case State::kRunning: return !wanted_running_ || reset_wanted_ || !channel_.idle();
+    case State::kReady: return wanted_.running || wanted_.reset || !channel_.idle();
+    case State::kRunning: return !wanted_.running || wanted_.reset || !channel_.idle();
     default: return true;
   }
 }
 
-void VhostFrontend::start() { wanted_running_ = true; }
+void VhostFrontend::start() { wanted_.running = true; }
 
-void VhostFrontend::stop() { wanted_running_ = false; }
+void VhostFrontend::stop() { wanted_.running = false; }
 
 void VhostFrontend::reset_driver() {
-  reset_wanted_ = true;
+  wanted_.reset = true;
   if (state_ == State::kDown && guest_ != nullptr) {
     guest_->reset_driver();
-    reset_wanted_ = false;
+    wanted_.reset = false;
   }
 }
 

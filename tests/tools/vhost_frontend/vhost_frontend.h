@@ -1,40 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A vhost-user front-end for tests: what QEMU and a guest's virtio-net driver are to a switch, in
-// one object and without a guest. It connects to a back-end (or waits for it), negotiates, shows it
-// memory and rings, and sends and receives Ethernet frames. Rings can be stopped and started again
-// here, or on another switch with the state they had, which is what a live migration is to a
-// switch. QEMU's vhost-user specification is what it follows; orders of messages are those of
-// QEMU 7.2.
+// A vhost-user front-end for tests. To a switch it looks like QEMU with a guest's virtio-net
+// driver, but it is one object and needs no guest. It connects to a back-end, or waits for one,
+// negotiates, passes memory and rings, and sends and receives Ethernet frames.
 //
-//   auto frontend = VhostFrontend::create({.path = "/tmp/vm1.sock"}, &status);     // listens;
-//   start() is implied while (!frontend->running()) { frontend->process(monotonic_ns()); } // never
-//   blocks frontend->send({{Frame{.data = bytes}}}, 0); frontend->receive(64, [](const Frame&
-//   frame) { ... });
+// Rings can be stopped and started again, on the same switch or on another one with the state that
+// they had. To a switch that is a live migration. The front-end follows QEMU's vhost-user
+// specification and sends messages in the order of QEMU 7.2.
 //
-//   // live migration: a second front-end, created with .incoming = true, is connected to the
-//   destination switch frontend->stop();                       // GET_VRING_BASE on each ring;
-//   until stopped() destination->attach_guest(frontend->detach_guest());   // memory, driver and
-//   ring indices go over destination->start();                   // SET_VRING_BASE with them; until
-//   running()
+//   auto frontend = VhostFrontend::create({.path = "/tmp/vm1.sock"}, &status);
+//   // It listens, and starts by itself. process() never blocks.
+//   while (!frontend->running()) frontend->process(monotonic_ns());
+//   frontend->send({{Frame{.data = bytes}}}, 0);
+//   frontend->receive(64, [](const Frame& frame) { ... });
+//
+//   // Live migration. `destination` was created with .incoming = true and is connected to the
+//   // destination switch.
+//   frontend->stop();  // GET_VRING_BASE on each ring, until stopped()
+//   // The memory, the driver's state and the ring indices move.
+//   destination->attach_guest(frontend->detach_guest());
+//   destination->start();  // SET_VRING_BASE with the indices, until running()
 //
 // States
-//   down         no connection: listening, or about to connect. A lost back-end leads here, and
-//   back up by itself. negotiating  features, protocol features, owner ready        negotiated,
-//   rings stopped; what an incoming front-end stays in starting     memory table and rings are
-//   being given running      rings run, by the back-end's acknowledgement stopping GET_VRING_BASE
-//   is under way
+//   down         No connection: listening, or about to connect. The loss of a back-end leads here;
+//                the front-end then reconnects by itself.
+//   negotiating  Exchanges features, protocol features and the owner.
+//   ready        Negotiated, rings stopped. An incoming front-end stays here.
+//   starting     Passes the memory table and the rings.
+//   running      Rings run, acknowledged by the back-end.
+//   stopping     GET_VRING_BASE is in progress.
 //
 // Invariants
-// - The guest's rings are touched only while running and not paused; nothing is sent or received
-// otherwise.
-// - After a back-end was lost, SET_VRING_BASE is the used index, as in QEMU. After a stop it is
-// what GET_VRING_BASE gave.
-// - Nothing waits: a request is answered in a later process(). No answer for five seconds closes
-// the connection.
+// - The front-end touches the guest's rings only while it runs and is not paused. Otherwise it
+//   sends and receives nothing.
+// - After the loss of a back-end, SET_VRING_BASE carries the used index, as in QEMU. After a stop
+//   it carries the value from GET_VRING_BASE.
+// - No call blocks. A later process() handles the reply to a request. A request without a reply for
+//   five seconds closes the connection.
 //
-// Thread safety: none; one thread owns a front-end, and may own hundreds. Times are CLOCK_MONOTONIC
-// nanoseconds.
+// Not thread safe. One thread owns a front-end and may own hundreds of them. Times are
+// CLOCK_MONOTONIC nanoseconds.
 #pragma once
 
 #include <cstdint>
@@ -55,8 +60,8 @@ int64_t monotonic_ns();
 
 struct FrontendOptions {
   std::string path;
-  bool server = true;     // listen on `path` (the back-end is the client); false: connect to it
-  bool incoming = false;  // no guest of its own: waits for attach_guest()
+  bool server = true;     // Listens on `path` if true, connects to it if false.
+  bool incoming = false;  // Starts without a guest and waits for attach_guest().
   NicOptions nic{.features = NicOptions::default_features()};
   uint64_t protocol_features = default_protocol_features();
 
@@ -72,65 +77,66 @@ class VhostFrontend {
     std::string what;
   };
 
-  // Null with `*why` set when the socket or the memory can't be had.
+  // Returns null and sets `*why` if the socket or the memory cannot be created.
   static std::unique_ptr<VhostFrontend> create(const FrontendOptions& options, Status* why);
   ~VhostFrontend();
   VhostFrontend(const VhostFrontend&) = delete;
   VhostFrontend& operator=(const VhostFrontend&) = delete;
 
-  // An epoll descriptor: readable when process() has something to do or an armed receive ring has
-  // frames.
+  // Returns an epoll descriptor. It is readable while process() has work or an armed receive ring
+  // has frames.
   int event_fd() const { return epoll_.get(); }
-  // Does what can be done without waiting. To be called when event_fd() is readable and, while
-  // wants_tick(), each few milliseconds.
+  // Does all work that needs no waiting. Call it when event_fd() is readable and, while
+  // wants_tick(), every few milliseconds.
   void process(int64_t now_ns);
   bool wants_tick() const;
 
   State state() const { return state_; }
   bool running() const { return state_ == State::kRunning; }
-  // Rings are stopped and stay so until start().
+  // Returns whether the rings are stopped and stay stopped until start().
   bool stopped() const {
-    return !wanted_running_ && (state_ == State::kReady || state_ == State::kDown);
+    return !wanted_.running && (state_ == State::kReady || state_ == State::kDown);
   }
-  // The last thing that went wrong, or empty.
+  // Returns the last error, or an empty string.
   const std::string& error() const { return error_; }
   const std::deque<Event>& events() const { return events_; }
 
-  // Wishes; process() fulfils them. Starting needs a guest.
+  // Requests that process() carries out. Starting needs a guest.
   void start();
   void stop();
-  // Stops the rings, forgets the driver's state, and starts anew, as a guest that reboots does.
+  // Stops the rings, clears the driver's state and starts again, like a guest that reboots.
   void reset_driver();
 
   GuestNic* guest() { return guest_.get(); }
   const GuestNic* guest() const { return guest_.get(); }
-  // The guest with its memory and ring state; null unless stopped().
+  // Returns the guest with its memory and ring state, or null unless stopped().
   std::unique_ptr<GuestNic> detach_guest();
   Status attach_guest(std::unique_ptr<GuestNic> guest);
 
-  // Dirty logging, before or while rings run: SET_LOG_BASE, VHOST_F_LOG_ALL and the rings' log
-  // flag.
+  // Switches dirty logging, before or while the rings run, with SET_LOG_BASE, VHOST_F_LOG_ALL and
+  // the log flag of the rings.
   Status set_logging(bool on);
   bool logging() const { return log_ != nullptr && log_on_; }
-  // The logging that was asked for is in force at the back-end.
+  // Returns whether the back-end has acknowledged the last set_logging().
   bool logging_settled() const { return channel_.idle(); }
   DirtyLog* log() { return log_.get(); }
-  // SEND_RARP, the hint that QEMU gives at a migration's end for guests that don't announce
+  // Sends SEND_RARP, QEMU's hint at the end of a migration for guests that do not announce
   // themselves.
   Status send_rarp();
 
-  // Frames put, in order; 0 while not running or where the ring is full.
+  // Sends frames in order. Returns how many the ring took, zero unless running.
   size_t send(std::span<const Frame> frames, uint16_t pair);
   size_t receive(size_t max, const ReceiveFn& fn);
-  // Asks for event_fd() to become readable with the next frame; false when there is one already.
+  // Makes event_fd() readable with the next frame. Returns false if a frame is already waiting.
   bool arm_receive();
   void disarm_receive();
-  // A paused guest's rings stay with the back-end, but nobody fills or empties them.
+  // Pauses the guest: its rings stay with the back-end, but the guest neither fills nor empties
+  // them.
   void pause(bool on) { paused_ = on; }
   bool paused() const { return paused_; }
 
-  uint64_t offered_features() const { return offered_; }
-  uint64_t protocol_features() const { return protocol_; }
+  uint64_t offered_features() const { return negotiated_.offered; }
+  uint64_t protocol_features() const { return negotiated_.protocol; }
   uint64_t backend_requests() const { return backend_requests_.count(); }
   uint64_t kicks() const { return kicks_; }
   uint64_t calls() const { return calls_; }
@@ -140,6 +146,17 @@ class VhostFrontend {
   struct RingEvents {
     UniqueFd kick;
     UniqueFd call;
+  };
+  // The requested changes that process() has yet to make.
+  struct Wishes {
+    bool running = false;
+    bool reset = false;
+  };
+  // The answers of the back-end.
+  struct Negotiated {
+    uint64_t offered = 0;
+    uint64_t protocol = 0;
+    uint64_t max_pairs = 1;
   };
 
   VhostFrontend() = default;
@@ -166,7 +183,7 @@ class VhostFrontend {
   Status ring_stopped(unsigned index, std::span<const uint8_t> payload);
   void kick_where_wanted();
 
-  bool has_protocol(unsigned bit) const { return (protocol_ >> bit & 1) != 0; }
+  bool has_protocol(unsigned bit) const { return (negotiated_.protocol >> bit & 1) != 0; }
   void note(std::string what);
   void fail(const std::string& what);
 
@@ -182,12 +199,9 @@ class VhostFrontend {
   std::unique_ptr<DirtyLog> log_;
   bool log_on_ = false;
   State state_ = State::kDown;
-  bool wanted_running_ = false;
-  bool reset_wanted_ = false;
+  Wishes wanted_;
   bool paused_ = false;
-  uint64_t offered_ = 0;
-  uint64_t protocol_ = 0;
-  uint64_t max_pairs_ = 1;
+  Negotiated negotiated_;
   int64_t next_connect_ns_ = 0;
   uint64_t kicks_ = 0;
   uint64_t calls_ = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What no well-behaved back-end shows: rings that are written wrongly, replies that are wrong,
-// packets that went astray. The front-end against a real back-end is in testpmd_test.py.
+// The front-end against wrong input, which no correct back-end produces: malformed rings, wrong
+// replies, lost packets. tests/system/forwarding/test_front_end_with_testpmd.py runs it against a
+// real back-end.
 #include <array>
 #include <cstring>
 #include <functional>
@@ -22,7 +23,7 @@ namespace {
 using vhost_user::MessageHeader;
 using vhost_user::Request;
 
-// Plays the device on a ring, by writing guest memory.
+// Acts as the device of a ring by writing guest memory.
 struct Device {
   static constexpr uint16_t kSize = 8;
   static constexpr uint32_t kBuffer = 256;
@@ -55,7 +56,8 @@ struct Device {
     EXPECT_TRUE(memory->offset_of(guest_address, &offset));
     return memory->base() + offset;
   }
-  // A frame of `length` bytes of `fill` in the buffer of `id`, its header saying `buffers`.
+  // Writes a frame of `length` bytes of `fill` into the buffer of `id`, with `buffers` in its
+  // header.
   void write_frame(uint16_t id, uint16_t buffers, uint8_t fill, size_t length) {
     virtio::NetHeader header;
     header.num_buffers = buffers;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a front-end says: the sequences of messages that negotiate, start, stop and log, each queued
-// as a whole and finished by the answer to its last one.
+// The sequences of messages that negotiate, start, stop and log. The front-end queues a sequence as
+// a whole and finishes it with the reply to its last message.
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -47,12 +47,12 @@ void VhostFrontend::negotiate() {
 }
 
 Status VhostFrontend::offer_received(std::span<const uint8_t> payload) {
-  if (!read_payload(payload, &offered_)) {
+  if (!read_payload(payload, &negotiated_.offered)) {
     return Status::error("GET_FEATURES: reply of a wrong length");
   }
-  protocol_ = 0;
-  max_pairs_ = 1;
-  if ((offered_ & virtio::kVhostProtocolFeatures) == 0) {
+  negotiated_.protocol = 0;
+  negotiated_.max_pairs = 1;
+  if ((negotiated_.offered & virtio::kVhostProtocolFeatures) == 0) {
     finish_negotiation();
     return {};
   }
@@ -66,12 +66,12 @@ Status VhostFrontend::protocol_offer_received(std::span<const uint8_t> payload) 
   if (!read_payload(payload, &offered)) {
     return Status::error("GET_PROTOCOL_FEATURES: reply of a wrong length");
   }
-  protocol_ = offered & options_.protocol_features;
-  channel_.request(Request::kSetProtocolFeatures, bytes_of(protocol_), {}, false);
+  negotiated_.protocol = offered & options_.protocol_features;
+  channel_.request(Request::kSetProtocolFeatures, bytes_of(negotiated_.protocol), {}, false);
   channel_.use_reply_ack(has_protocol(vhost_user::kProtocolReplyAck));
   if (has_protocol(vhost_user::kProtocolMq)) {
     channel_.query(Request::kGetQueueNum, {}, [this](std::span<const uint8_t> reply) {
-      return read_payload(reply, &max_pairs_)
+      return read_payload(reply, &negotiated_.max_pairs)
                  ? Status()
                  : Status::error("GET_QUEUE_NUM: reply of a wrong length");
     });
@@ -97,13 +97,15 @@ Status VhostFrontend::protocol_offer_received(std::span<const uint8_t> payload) 
 void VhostFrontend::finish_negotiation() {
   channel_.request(Request::kSetOwner, {}, {}, true, [this] {
     state_ = State::kReady;
-    note("negotiated features " + hex(offered_) + " protocol " + hex(protocol_));
+    note("negotiated features " + hex(negotiated_.offered) + " protocol " +
+         hex(negotiated_.protocol));
     return Status();
   });
 }
 
 void VhostFrontend::give_features() {
-  const uint64_t features = guest_->features() | (offered_ & virtio::kVhostProtocolFeatures) |
+  const uint64_t features = guest_->features() |
+                            (negotiated_.offered & virtio::kVhostProtocolFeatures) |
                             (log_on_ ? virtio::kVhostLogAll : 0);
   channel_.request(Request::kSetFeatures, bytes_of(features), {}, true);
 }
@@ -118,18 +120,18 @@ void VhostFrontend::give_status(uint8_t status) {
 
 Status VhostFrontend::begin_start() {
   GuestNic& guest = *guest_;
-  if (guest.options().queue_pairs > max_pairs_) {
-    return Status::error("the back-end has " + std::to_string(max_pairs_) +
+  if (guest.options().queue_pairs > negotiated_.max_pairs) {
+    return Status::error("the back-end has " + std::to_string(negotiated_.max_pairs) +
                          " queue pairs, the guest " + std::to_string(guest.options().queue_pairs));
   }
   if (!guest.initialised()) {
-    const Status status = guest.initialise(guest.options().features & offered_);
+    const Status status = guest.initialise(guest.options().features & negotiated_.offered);
     if (!status.ok()) {
       return status;
     }
-  } else if ((guest.features() & ~offered_) != 0) {
+  } else if ((guest.features() & ~negotiated_.offered) != 0) {
     return Status::error("the back-end lacks features that the guest uses: " +
-                         hex(guest.features() & ~offered_));
+                         hex(guest.features() & ~negotiated_.offered));
   }
   state_ = State::kStarting;
   note("starting");
@@ -137,7 +139,7 @@ Status VhostFrontend::begin_start() {
     const uint64_t mtu = guest.options().mtu;
     channel_.request(Request::kNetSetMtu, bytes_of(mtu), {}, true);
   }
-  if ((offered_ & virtio::kVhostProtocolFeatures) != 0) {
+  if ((negotiated_.offered & virtio::kVhostProtocolFeatures) != 0) {
     for (unsigned i = 0; i < guest.ring_count(); ++i) {
       const vhost_user::VringState enable{i, 1};
       channel_.request(Request::kSetVringEnable, bytes_of(enable), {}, false);
@@ -158,7 +160,7 @@ Status VhostFrontend::begin_start() {
     give_log();
   }
   give_status(kStatusDriverStarted | vhost_user::kStatusDriverOk);
-  // A request that always has an answer, and so tells that all before it was taken.
+  // This request always has a reply, which shows that the back-end handled all requests before it.
   channel_.query(Request::kGetFeatures, {}, [this](std::span<const uint8_t>) {
     finish_start();
     return Status();
@@ -206,7 +208,7 @@ void VhostFrontend::give_log() {
 void VhostFrontend::finish_start() {
   state_ = State::kRunning;
   note("running");
-  // As a driver that starts does: whatever already waits is looked at once.
+  // Like a driver that starts, it kicks each ring once, so the device looks at waiting descriptors.
   for (unsigned i = 0; i < guest_->ring_count(); ++i) {
     const uint64_t one = 1;
     if (write(events_of_rings_[i].kick.get(), &one, sizeof(one)) == sizeof(one)) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The vhost-user messages that a front-end for virtio-net needs, as the vhost-user specification
-// (published with QEMU) lays them out, and the split virtqueue and virtio-net header of the
+// The vhost-user messages that a virtio-net front-end needs, with the layout of the vhost-user
+// specification (published with QEMU). Also the split virtqueue and the virtio-net header of the
 // VIRTIO 1.2 specification (2.7, 5.1.6).
 //
-// A message is a 12 byte header and `size` bytes of payload, in the host's byte order, with file
-// descriptors in the ancillary data of its first byte. Sizes are asserted here, since they are the
-// contract with the other process. Virtqueue fields are little endian; this code runs on
+// A message is a header of 12 bytes and `size` bytes of payload in the host's byte order. File
+// descriptors travel in the ancillary data of its first byte. The sizes are asserted, because they
+// are the contract with the other process. Virtqueue fields are little endian. This code runs on
 // little-endian hosts only, which is asserted too.
 #pragma once
 
@@ -83,10 +83,10 @@ inline constexpr uint32_t kVringAddrLog = 1u << 0;
 struct VringAddr {
   uint32_t index;
   uint32_t flags;
-  uint64_t desc;  // addresses of this process, found through the memory table
+  uint64_t desc;  // desc, used and avail are addresses of this process, listed in the memory table.
   uint64_t used;
   uint64_t avail;
-  uint64_t log;  // guest address of the used ring, for the dirty log
+  uint64_t log;  // The guest address of the used ring, for the dirty log.
 };
 static_assert(sizeof(VringAddr) == 40);
 
@@ -115,7 +115,7 @@ static_assert(sizeof(LogDescription) == 16);
 
 inline constexpr uint64_t kLogPageSize = 4096;
 
-// Longest payload either side may send; anything longer closes the connection.
+// The longest payload of either side. A longer one closes the connection.
 inline constexpr size_t kMaxPayload = 512;
 static_assert(sizeof(MemoryTable) <= kMaxPayload);
 
@@ -174,7 +174,7 @@ inline constexpr uint8_t kGsoNone = 0;
 inline constexpr uint8_t kGsoTcp4 = 1;
 inline constexpr uint8_t kGsoTcp6 = 4;
 
-// With neither VERSION_1 nor MRG_RXBUF the last field is absent and the header is 10 bytes.
+// Without VERSION_1 and MRG_RXBUF the last field is absent, and the header has 10 bytes.
 struct NetHeader {
   uint8_t flags = 0;
   uint8_t gso_type = kGsoNone;

@@ -10,7 +10,7 @@
 namespace godwit::support {
 namespace {
 
-// Whether `event` lies in what was published from `before` to `now` (VIRTIO 2.7.7.2).
+// Returns whether `event` is among the indices published from `before` to `now` (VIRTIO 2.7.7.2).
 bool passes_event(uint16_t event, uint16_t now, uint16_t before) {
   return static_cast<uint16_t>(now - event - 1) < static_cast<uint16_t>(now - before);
 }
@@ -34,7 +34,7 @@ bool SplitRing::place(GuestMemory& memory, uint16_t size, uint32_t buffer_bytes,
 }
 
 size_t SplitRing::bytes_needed(uint16_t size, uint32_t buffer_bytes) {
-  // Descriptors, the two rings and the buffers, each rounded up to a page.
+  // The descriptors, the two rings and the buffers are each rounded up to a page.
   return (sizeof(virtio::Desc) + 2 + sizeof(virtio::UsedElement) + buffer_bytes) * size_t{size} +
          5 * GuestMemory::kPage;
 }
@@ -77,7 +77,7 @@ void SplitRing::set_interrupts(bool on) {
   std::atomic_ref<uint16_t> flags(word(avail_));
   std::atomic_ref<uint16_t> used_event(word(avail_ + 4 + 2 * size_t{size_}));
   if (event_idx_) {
-    // The event furthest in the past is the one that is passed last.
+    // The event furthest in the past is the last one to be passed.
     used_event.store(on ? last_used_ : static_cast<uint16_t>(last_used_ - 1),
                      std::memory_order_relaxed);
   } else {

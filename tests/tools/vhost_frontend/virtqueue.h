@@ -5,14 +5,12 @@
 // mergeable buffers, gathered on receive.
 //
 // Invariants
-// - A descriptor is either the driver's (free) or the device's (posted); what the device returns
-// must be posted.
-// - Nothing read from the used ring is believed: ids, lengths and counts are checked, and the first
-// that is wrong
-//   breaks the ring for good (`broken()` says why).
-// - The driver's own state is in this object, not in guest memory, so that a copy of the object and
-// of the memory is
-//   a copy of the driver.
+// - A descriptor belongs either to the driver (free) or to the device (posted). The device may
+//   return only posted descriptors.
+// - The driver checks every id, length and count that it reads from the used ring. The first wrong
+//   one breaks the ring for good, and broken() gives the reason.
+// - The driver's own state is in this object, not in guest memory. A copy of the object and of the
+//   memory is therefore a copy of the driver.
 //
 // Not thread safe. The device is another process; indices are exchanged with acquire and release.
 #pragma once
@@ -42,15 +40,16 @@ class SplitRing {
  public:
   static constexpr uint16_t kMaxSize = 4096;
 
-  // Places the ring and `size` buffers of `buffer_bytes` in `memory`. False when it doesn't fit.
+  // Places the ring and `size` buffers of `buffer_bytes` in `memory`. Returns false if they do not
+  // fit.
   bool place(GuestMemory& memory, uint16_t size, uint32_t buffer_bytes, bool receive);
   static size_t bytes_needed(uint16_t size, uint32_t buffer_bytes);
 
-  // The same ring in another memory with the same layout.
+  // Moves the ring to another memory with the same layout.
   void rebind(const GuestMemory& memory) { memory_ = &memory; }
 
-  // Empties the ring, as a driver does at its start. Features decide the header's length and the
-  // notifications.
+  // Empties the ring, as a driver does when it starts. The features determine the length of the
+  // header and the kind of notifications.
   void initialise(uint64_t features);
 
   uint16_t size() const { return size_; }
@@ -62,11 +61,11 @@ class SplitRing {
   uint16_t driver_avail_index() const { return avail_index_; }
   const std::string& broken() const { return broken_; }
 
-  // Whether the device has returned something that the driver hasn't looked at.
+  // Returns whether the device has returned descriptors that the driver has not yet processed.
   bool pending() const { return device_used_index() != last_used_; }
-  // Asks for an interrupt at the next return, or for none.
+  // Enables or disables the interrupt for the next returned descriptor.
   void set_interrupts(bool on);
-  // True once after publishing, when the device wants to be told.
+  // Returns true once after publishing if the device wants a notification.
   bool take_kick();
 
  protected:
@@ -81,7 +80,7 @@ class SplitRing {
   virtio::UsedElement used_element(uint16_t index) const;
   void put_avail(uint16_t id);
   void publish();
-  // Takes the used index; false when the device claims more than it was given.
+  // Reads the used index. Returns false if the device returned more than it was given.
   bool pending_count(uint16_t* count);
   void break_ring(std::string why);
 
@@ -92,8 +91,8 @@ class SplitRing {
   size_t buffers_ = 0;
   uint32_t buffer_bytes_ = 0;
   uint16_t size_ = 0;
-  uint16_t avail_index_ = 0;      // next to fill
-  uint16_t published_index_ = 0;  // what the device has been told
+  uint16_t avail_index_ = 0;      // The next slot to fill.
+  uint16_t published_index_ = 0;  // The index that the device sees.
   uint16_t last_used_ = 0;
   uint32_t header_bytes_ = sizeof(virtio::NetHeader);
   bool event_idx_ = false;
@@ -107,13 +106,15 @@ class ReceiveRing : public SplitRing {
   bool place(GuestMemory& memory, uint16_t size, uint32_t buffer_bytes) {
     return SplitRing::place(memory, size, buffer_bytes, true);
   }
-  void initialise(uint64_t features);  // and posts every buffer
-  // Hands at most `max` frames to `fn`, then gives their buffers back. Returns how many frames.
+  // Empties the ring, then posts every buffer.
+  void initialise(uint64_t features);
+  // Passes at most `max` frames to `fn`, then posts their buffers again. Returns the number of
+  // frames.
   size_t poll(size_t max, uint16_t queue_pair, const ReceiveFn& fn);
 
  private:
-  // Takes one frame, of one or more of the `pending` returned buffers; zero when the ring broke,
-  // else the buffers.
+  // Takes one frame from one or more of the `pending` returned buffers. Returns how many buffers it
+  // used, or zero if the ring broke.
   uint16_t take_frame(uint16_t pending, uint16_t queue_pair, const ReceiveFn& fn);
   bool take_buffer(uint16_t position, uint16_t* id, uint32_t* length);
 
@@ -128,21 +129,21 @@ class TransmitRing : public SplitRing {
     return SplitRing::place(memory, size, buffer_bytes, false);
   }
   void initialise(uint64_t features);
-  // Puts as many frames as fit, in order, and returns how many. A frame longer than kMaxFrame stops
+  // Sends as many frames as fit, in order, and returns how many. A frame longer than kMaxFrame ends
   // the batch.
   size_t send(std::span<const Frame> frames);
-  // Takes back what the device has sent. Returns how many descriptors are free.
+  // Reclaims the buffers that the device has sent. Returns how many descriptors are free.
   size_t reclaim();
-  // Frames given to the device that it hasn't returned.
+  // Returns the number of frames that the device has not yet returned.
   size_t in_flight() const { return in_flight_; }
 
  private:
   bool put(const Frame& frame);
 
   std::vector<uint16_t> free_;
-  std::vector<uint16_t> chain_next_;  // per descriptor, the next of its chain
-  std::vector<uint16_t>
-      chain_left_;  // per head, descriptors in its chain; 0 where it is no posted head
+  std::vector<uint16_t> chain_next_;  // The next descriptor of each descriptor's chain.
+  // The number of descriptors in the chain of each head. Zero if the head is not posted.
+  std::vector<uint16_t> chain_left_;
   size_t in_flight_ = 0;
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// vhost-frontend: front-ends for tests, driven by lines on standard input. See tool_commands.h for
-// the language and vhost_frontend.h for what it drives. Ends with `quit`, with its input, or after
-// --lifetime seconds (default 3600).
+// vhost-frontend: front-ends for tests, controlled by lines on standard input.
+// command_interpreter.h describes the language, vhost_frontend.h the front-ends. The program ends
+// on `quit`, at the end of its input, or after --lifetime seconds (default 3600).
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -15,7 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "tests/tools/vhost_frontend/tool_commands.h"
+#include "tests/tools/vhost_frontend/tool/command_interpreter.h"
 
 namespace {
 
@@ -24,7 +24,7 @@ using namespace godwit::support;
 constexpr size_t kMaxLine = size_t{4} << 20;
 constexpr int64_t kSecondNs = 1'000'000'000;
 
-// Lines that came; false at the end of the input or of patience with it.
+// Appends the available input. Returns false at the end of the input or if a line is too long.
 bool read_input(std::string* buffer) {
   char part[65536];
   const ssize_t got = read(STDIN_FILENO, part, sizeof(part));
@@ -57,7 +57,7 @@ bool parse_lifetime(int argc, char** argv, int64_t* seconds) {
   return std::from_chars(argv[2], end, *seconds).ptr == end && *seconds > 0 && *seconds <= 86400;
 }
 
-// Hundreds of devices have some ten descriptors each.
+// Hundreds of devices need about ten descriptors each.
 void raise_descriptor_limit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/tools/vhost_frontend/tool_engine.h"
+#include "tests/tools/vhost_frontend/tool/tool_engine.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -14,8 +14,8 @@ namespace {
 constexpr int64_t kTickNs = 1'000'000;
 constexpr int64_t kIdleNs = 100'000'000;
 constexpr uint64_t kSecond = 1'000'000'000;
-// A stream that fell behind by more than this (a hundredth of a second, or a batch) starts its
-// clock anew.
+// A stream that falls behind by more than this (a hundredth of a second, or a batch) restarts its
+// clock.
 constexpr uint64_t kBacklogDivisor = 100;
 
 }  // namespace
@@ -318,7 +318,7 @@ bool Engine::turn(int64_t max_sleep_ns) {
 }
 
 bool Engine::run_until(int64_t deadline_ns, const std::function<bool()>& done) {
-  // Standard input is level triggered and would keep the loop from sleeping while a command runs.
+  // Standard input is level triggered. It would keep the loop from sleeping while a command runs.
   if (input_ >= 0) {
     epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, input_, nullptr);
   }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the `vhost-frontend` tool runs: devices by name, numbered streams between them, and the one
-// loop that serves all of them and standard input.
+// The engine of the `vhost-frontend` tool: devices by name, numbered streams between them, and one
+// loop that serves them and standard input.
 //
-// A device is a front-end and what its guest does with frames (`GuestSide`). The guest side goes
-// with the guest when that moves to another front-end, so streams, accounts and captured frames go
-// on under the new name.
+// A device is a front-end and the behavior of its guest (`GuestSide`). When the guest moves to
+// another front-end, its side moves with it, so streams, accounts and captured frames continue
+// under the new name.
 //
-// The loop sleeps whenever it can: a receive ring that was quiet for `kQuietNs` is armed and left
-// to its eventfd; busy ones are polled each `kPollNs`. Not thread safe. Times are CLOCK_MONOTONIC
+// The loop sleeps whenever it can. It arms a receive ring that was quiet for `kQuietNs` and waits
+// for its eventfd; it polls busy rings every `kPollNs`. Not thread safe. Times are CLOCK_MONOTONIC
 // nanoseconds.
 #pragma once
 
@@ -37,7 +37,7 @@ struct GuestSide {
   static constexpr size_t kMaxCaptured = 4096;
   static constexpr size_t kMaxCapturedBytes = size_t{16} << 20;
 
-  bool sink = false;  // account for numbered packets instead of capturing them
+  bool sink = false;  // Counts numbered packets instead of capturing them.
   std::map<uint32_t, StreamAccount> accounts;
   std::deque<CapturedFrame> captured;
   size_t captured_bytes = 0;
@@ -46,9 +46,9 @@ struct GuestSide {
   uint64_t rx_bytes = 0;
   uint64_t tx_frames = 0;
   uint64_t tx_bytes = 0;
-  uint64_t other_frames = 0;  // received while sinking, and no numbered packets
+  uint64_t other_frames = 0;  // Frames received by a sink that are not numbered packets.
   uint64_t arp_replies = 0;
-  std::set<uint32_t> arp_addresses;  // host byte order
+  std::set<uint32_t> arp_addresses;  // In host byte order.
   std::vector<std::vector<uint8_t>> answers;
   int64_t first_rx_ns = 0;
 };
@@ -57,10 +57,10 @@ struct Device {
   std::string name;
   std::unique_ptr<VhostFrontend> frontend;
   std::unique_ptr<GuestSide> side;
-  std::unique_ptr<GuestNic> copy;  // made when logging began, for a move by dirty pages
-  GuestNic::CopyResult copied;     // how its guest came, where by dirty pages
+  std::unique_ptr<GuestNic> copy;  // Made when logging began, for a move by dirty pages.
+  GuestNic::CopyResult copied;     // The result of the guest's move by dirty pages.
   bool hot = false;
-  int64_t busy_ns = 0;  // when it last had frames
+  int64_t busy_ns = 0;  // The last time that it had frames.
 };
 
 struct Stream {
@@ -69,11 +69,11 @@ struct Stream {
   uint16_t queue_pair = 0;
   std::unique_ptr<NumberedBuilder> builder;
   uint64_t pps = 0;
-  uint64_t count = 0;  // all of them
-  int64_t end_ns = 0;  // 0: no limit but the count
+  uint64_t count = 0;  // The total number of packets.
+  int64_t end_ns = 0;  // Zero if only the count limits the stream.
   uint64_t sent = 0;
   uint64_t ring_full = 0;
-  int64_t base_ns = 0;  // the rate holds from here on
+  int64_t base_ns = 0;  // The rate is counted from this time.
   uint64_t base_sent = 0;
   bool done = false;
 };
@@ -86,14 +86,14 @@ class Engine {
   static constexpr size_t kMaxStreams = 4096;
 
   Status open();
-  // Standard input, for the loop to wake up on.
+  // Makes input on `fd` wake up the loop.
   Status watch_input(int fd);
 
   Status add_device(const std::string& name, const FrontendOptions& options);
   void remove_device(const std::string& name);
   Device* find(const std::string& name);
   const std::vector<std::unique_ptr<Device>>& devices() const { return devices_; }
-  // Guest, guest side and streams go from one to the other. `how`: shared, copy or dirty.
+  // Moves the guest, its side and its streams to another device.
   enum class Move { kShared, kCopy, kDirty };
   Status move_guest(Device& from, Device& to, Move how);
 
@@ -102,10 +102,10 @@ class Engine {
   void remove_stream(uint32_t id);
   const std::vector<Stream>& streams() const { return streams_; }
 
-  // One turn: serve everything, then sleep for at most `max_sleep_ns`. True when the input became
-  // readable.
+  // Serves everything once, then sleeps for at most `max_sleep_ns`. Returns true if the input
+  // became readable.
   bool turn(int64_t max_sleep_ns);
-  // Turns until `done` or the time is up; returns done().
+  // Repeats turn() until `done` returns true or the deadline passes. Returns done().
   bool run_until(int64_t deadline_ns, const std::function<bool()>& done);
 
  private:

@@ -1,56 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The command language of the `vhost-frontend` tool: a line in, a JSON object out. `help` lists it.
-// A line is a verb, then words and key=value pairs in any order. Each reply has "ok"; where that is
-// false, "error" says why. Commands run one after the other; streams, sinks and responders go on
-// while one waits.
+// The command language of the `vhost-frontend` tool: one line in, one JSON object out. The command
+// `help` lists the commands. A line is a verb, then words and key=value pairs in any order.
+// Each reply has the key "ok". If it is false, "error" explains the failure. Commands run one after
+// the other. Streams, sinks and responders continue while a command waits.
 //
 // Not thread safe. Times in replies are CLOCK_MONOTONIC nanoseconds.
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <stdexcept>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include "tests/tools/vhost_frontend/tool_engine.h"
+#include "tests/tools/vhost_frontend/tool/command_words.h"
+#include "tests/tools/vhost_frontend/tool/tool_engine.h"
 
 namespace godwit::support {
 
-// What is wrong with a command; its text goes to the user.
-class CommandError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
+inline constexpr uint64_t kMaxWaitMs = 600'000;
+inline constexpr uint64_t kDefaultTimeoutMs = 5000;
 
-// The words of a command. Every word must be used: `finish` refuses what nothing asked for.
-class CommandWords {
- public:
-  explicit CommandWords(const std::string& line);
-  const std::string& verb() const { return verb_; }
+inline int64_t deadline_in(uint64_t ms) {
+  return monotonic_ns() + static_cast<int64_t>(ms) * 1'000'000;
+}
 
-  // The next word that isn't key=value.
-  std::string word(const char* what);
-  std::string word_or(const std::string& fallback);
-  uint64_t number_or(uint64_t fallback, uint64_t least, uint64_t most);
-
-  bool has(const std::string& key) const { return values_.contains(key); }
-  std::string text(const std::string& key);
-  std::string text_or(const std::string& key, const std::string& fallback);
-  uint64_t number(const std::string& key, uint64_t least, uint64_t most);
-  uint64_t number_or(const std::string& key, uint64_t fallback, uint64_t least, uint64_t most);
-  bool flag_or(const std::string& key, bool fallback);
-  void finish() const;
-
- private:
-  std::string verb_;
-  std::vector<std::string> words_;
-  size_t next_word_ = 0;
-  std::map<std::string, std::string> values_;
-};
+// Throws CommandError if the status is an error.
+inline void check(const Status& status) {
+  if (!status.ok()) {
+    throw CommandError(status.error());
+  }
+}
 
 class CommandInterpreter {
  public:
@@ -105,17 +87,5 @@ class CommandInterpreter {
   Engine& engine_;
   bool quit_ = false;
 };
-
-nlohmann::json describe_device(const Device& device);
-nlohmann::json describe_frame(const CapturedFrame& frame);
-nlohmann::json describe_account(const StreamAccount& account);
-nlohmann::json describe_stream(const Stream& stream);
-
-std::string to_hex(std::span<const uint8_t> bytes);
-std::vector<uint8_t> from_hex(const std::string& text);
-std::array<uint8_t, 6> parse_mac(const std::string& text);
-// True where it was IPv6; an IPv4 address is in the first four bytes.
-bool parse_ip(const std::string& text, std::array<uint8_t, 16>* ip);
-std::vector<std::string> split(const std::string& text, char separator);
 
 }  // namespace godwit::support
