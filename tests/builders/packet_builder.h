@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Frames for tests, layer by layer: PacketBuilder().eth().vlan(5).ipv4("10.0.0.1",
-// "10.0.0.2").udp(1, 2).payload(10).build().
+// Frames for tests, built layer by layer:
+//   PacketBuilder().eth().vlan(5).ipv4("10.0.0.1", "10.0.0.2").udp(1, 2).payload(10).build()
 //
-// build() fills in what follows from the layers (types, next headers, lengths), then applies what
-// set8/set16 said, then the checksums, innermost first, then what corrupt8/corrupt16 said. set and
-// corrupt are about the layer added last; offsets are from its first byte. Addresses that do not
-// parse are the test's mistake (assert).
+// build() derives types, next headers and lengths from the layers. It then applies the values of
+// set8() and set16(), computes the checksums from the innermost layer outward, and applies the
+// values of corrupt8() and corrupt16(). These four refer to the layer added last, with offsets from
+// its first byte. An address that does not parse is an error of the test and asserts.
 //
-// TestPacket is a Packet in a buffer of exactly its headroom and its readable bytes, so that
-// AddressSanitizer sees any access beyond them.
+// TestPacket is a Packet whose buffer has exactly its headroom and its readable bytes, so
+// AddressSanitizer detects any access beyond them.
 #pragma once
 
 #include <cassert>
@@ -57,7 +57,7 @@ class PacketBuilder {
     append(bytes, parse_ipv4(tpa).value().bytes);
     return add(Kind::kArp, std::move(bytes));
   }
-  // `option_words`: 32-bit words of no-operation options.
+  // `option_words` is the number of 32-bit words of no-operation options.
   PacketBuilder& ipv4(std::string_view src = "10.0.0.1", std::string_view dst = "10.0.0.2",
                       uint8_t ttl = 64, uint8_t option_words = 0) {
     Frame bytes = {static_cast<uint8_t>(0x45 + option_words),
@@ -77,7 +77,7 @@ class PacketBuilder {
     bytes.resize(bytes.size() + option_words * 4u, 1);
     return add(Kind::kIpv4, std::move(bytes));
   }
-  // Of the IPv4 layer added last: offset in 8-byte units.
+  // Makes the IPv4 layer added last a fragment, with the offset in units of 8 bytes.
   PacketBuilder& fragment4(uint16_t offset, bool more) {
     return set16(6, static_cast<uint16_t>((more ? 0x2000 : 0) | offset));
   }
@@ -93,17 +93,17 @@ class PacketBuilder {
     append(bytes, parse_ipv6(dst).value().bytes);
     return add(Kind::kIpv6, std::move(bytes));
   }
-  // `words`: 8-byte words beyond the first.
+  // `words` is the number of 8-byte words after the first.
   PacketBuilder& hop_by_hop(uint8_t words = 0) { return options(0, words); }
   PacketBuilder& dest_options(uint8_t words = 0) { return options(60, words); }
-  // Segment routing (RFC 8754) with one segment: where the packet goes in the end while segments
-  // are left.
+  // Adds a segment routing header (RFC 8754) with one segment. While segments are left, the segment
+  // is the packet's final destination.
   PacketBuilder& routing(uint8_t segments_left, std::string_view segment) {
     Frame bytes = {kExperimental, 2, 4, segments_left, 0, 0, 0, 0};
     append(bytes, parse_ipv6(segment).value().bytes);
     return extension(43, std::move(bytes));
   }
-  // Offset in 8-byte units.
+  // The offset is in units of 8 bytes.
   PacketBuilder& fragment6(uint16_t offset, bool more) {
     Frame bytes = {kExperimental, 0, 0, 0, 0x11, 0x22, 0x33, 0x44};
     put16(bytes, 2, static_cast<uint16_t>(offset << 3 | (more ? 1 : 0)));
@@ -114,7 +114,7 @@ class PacketBuilder {
         51,
         {kExperimental, 4, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
   }
-  // `option_words`: 32-bit words of no-operation options.
+  // `option_words` is the number of 32-bit words of no-operation options.
   PacketBuilder& tcp(uint16_t source, uint16_t destination, uint8_t flags = 0x10,
                      uint8_t option_words = 0) {
     Frame bytes(20);
@@ -131,7 +131,7 @@ class PacketBuilder {
   PacketBuilder& udp(uint16_t source, uint16_t destination) {
     return datagram(17, source, destination);
   }
-  // UDP that leaves its checksum zero.
+  // Adds UDP without a checksum (zero).
   PacketBuilder& udp_unsummed(uint16_t source, uint16_t destination) {
     udp(source, destination);
     layers_.back().checksum_at = 0;
@@ -146,7 +146,7 @@ class PacketBuilder {
   PacketBuilder& icmp6(uint8_t type, uint8_t code, uint16_t ident = 0, uint16_t seq = 0) {
     return transport(58, 2, echo(type, code, ident, seq));
   }
-  // No CRC32c: nothing here looks at it.
+  // Leaves out the CRC32c, which no test reads.
   PacketBuilder& sctp(uint16_t source, uint16_t destination) {
     Frame bytes(12);
     put16(bytes, 0, source);
@@ -164,7 +164,7 @@ class PacketBuilder {
     return add(Kind::kPayload, std::move(data));
   }
   PacketBuilder& payload(Frame bytes) { return add(Kind::kPayload, std::move(bytes)); }
-  // Bytes behind what any length counts.
+  // Adds bytes at the end of the frame that no length field includes.
   PacketBuilder& padding(size_t bytes) {
     padding_ = bytes;
     return *this;
@@ -185,7 +185,7 @@ class PacketBuilder {
 
   [[nodiscard]] Frame build() const {
     std::vector<Layer> layers = layers_;
-    size_t behind = 0;  // bytes of the layers behind
+    size_t behind = 0;  // The bytes of the inner layers.
     for (size_t i = layers.size(); i-- > 0;) {
       fill_in(layers[i], i + 1 < layers.size() ? &layers[i + 1] : nullptr, behind);
       for (const Patch& set : layers[i].sets) apply(set, layers[i].bytes);
@@ -213,7 +213,7 @@ class PacketBuilder {
     kVxlan,
     kPayload
   };
-  static constexpr uint8_t kExperimental = 253;  // RFC 3692: no protocol of anybody's
+  static constexpr uint8_t kExperimental = 253;  // Reserved for experiments (RFC 3692).
 
   struct Patch {
     size_t offset;
@@ -222,9 +222,9 @@ class PacketBuilder {
   struct Layer {
     Kind kind;
     Frame bytes;
-    uint16_t tpid = 0;       // kVlan: its own type
-    uint8_t proto = 0;       // kExtension, kTransport: its own number
-    size_t checksum_at = 0;  // kTransport: offset of its checksum, 0 = none
+    uint16_t tpid = 0;       // The type of a kVlan layer.
+    uint8_t proto = 0;       // The number of a kExtension or kTransport layer.
+    size_t checksum_at = 0;  // The offset of a kTransport layer's checksum, or zero.
     std::vector<Patch> sets = {};
     std::vector<Patch> corrupts = {};
   };
@@ -288,7 +288,7 @@ class PacketBuilder {
   }
 
   static uint16_t ether_type(const Layer* layer) {
-    if (layer == nullptr) return 0x88b5;  // local experiments
+    if (layer == nullptr) return 0x88b5;  // For local experiments.
     switch (layer->kind) {
       case Kind::kVlan: return layer->tpid;
       case Kind::kArp: return 0x0806;
@@ -330,7 +330,7 @@ class PacketBuilder {
     }
     return sum;
   }
-  // Checksum of layer i; those behind it have theirs.
+  // Computes the checksum of layer `i`. The inner layers already have theirs.
   static void sum(std::vector<Layer>& layers, size_t i) {
     Layer& layer = layers[i];
     if (layer.kind == Kind::kIpv4) {
@@ -361,7 +361,7 @@ class PacketBuilder {
           pseudo.insert(pseudo.end(), bytes.begin() + 24, bytes.begin() + 40);
         break;
       }
-      // While segments are left, the last one is where the packet goes (RFC 8200, 8.1).
+      // While segments are left, the last one is the destination (RFC 8200, 8.1).
       if (layers[k].kind == Kind::kExtension && layers[k].proto == 43 && bytes[3] > 0)
         pseudo.assign(bytes.end() - 16, bytes.end());
     }
@@ -381,7 +381,7 @@ class TestPacket {
 
   explicit TestPacket(const Frame& frame, uint16_t headroom = kHeadroom)
       : TestPacket(frame, frame.size(), headroom) {}
-  // Only the first `head_len` bytes can be read.
+  // Makes only the first `head_len` bytes readable.
   TestPacket(const Frame& frame, size_t head_len, uint16_t headroom)
       : buffer_(std::make_unique<uint8_t[]>(headroom + head_len)) {
     assert(head_len <= frame.size());

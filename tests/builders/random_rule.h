@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random rules in normal form (rule.h), for round trips and for comparing matches. The same seed
-// gives the same rules.
+// Random rules in normal form (rule.h), for round trips and for comparisons of matches. A seed
+// determines the rules.
 #pragma once
 
 #include <algorithm>
@@ -65,7 +65,7 @@ class RandomRule {
       if (below(4) != 0) out.endpoint = endpoint();
       return out;
     }
-    // vlan: tci (field 0) or its parts (1 to 3), not both.
+    // A VLAN item has the TCI (field 0) or its parts (fields 1 to 3), not both.
     const bool whole_tci = below(2) == 0;
     for (uint16_t i = 0; i < info.fields.size(); ++i) {
       const bool part = info.name == "vlan" && (whole_tci ? i >= 1 && i <= 3 : i == 0);

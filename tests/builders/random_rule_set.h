@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rules as the classifier sees them, and keys that hit them, by seed. Two worlds:
-//   random_entry, random_key  every kind of field there is, from few values, so that rules overlap
-//   and keys hit: IPv4 and
-//                             IPv6 prefixes, ranges of any size, holed masks, VLAN, MAC, mark
-//   access_list, list_key     access lists: IPv4 addresses from a tree of networks, ports that are
-//   one value, a range, or any
-// The same seed gives the same on each platform: nothing here depends on the library's
+// Random rules for the classifier, and keys that hit them. There are two kinds of sets:
+//   random_entry, random_key  Every kind of field, with few values, so that rules overlap and keys
+//                             hit: IPv4 and IPv6 prefixes, ranges of any size, masks with holes,
+//                             VLAN, MAC, mark.
+//   access_list, list_key     Access lists: IPv4 addresses from a tree of networks; ports that are
+//                             one value, a range, or any.
+// A seed gives the same result on each platform, because nothing here depends on the library's
 // distributions.
 //
-// Thread safety: none needed; a Random belongs to its thread.
+// Thread safety: each thread uses its own Random.
 #pragma once
 
 #include <algorithm>
@@ -51,7 +51,7 @@ inline void prefix(uint8_t* bytes, size_t bits) {
     bytes[i / 8] = static_cast<uint8_t>(bytes[i / 8] | (0x80u >> (i % 8)));
 }
 
-// A packet from a small world, so that rules overlap and keys hit.
+// Returns a key with few different values, so that rules overlap and keys hit.
 inline FlowKey random_key(Random& random) {
   FlowKey key;
   key.eth.dst.bytes = {2, 0, 0, 0, 0, static_cast<uint8_t>(pick(random, 4))};
@@ -93,7 +93,7 @@ inline void random_range(Random& random, Match& match, const FlowKey& key, size_
   KeyRange range;
   range.offset = static_cast<uint8_t>(offset);
   range.size = static_cast<uint8_t>(size);
-  const bool holed = pick(random, 5) == 0;  // a mask that isn't all ones
+  const bool holed = pick(random, 5) == 0;  // A mask with holes.
   for (size_t i = 0; i < size; ++i) {
     range.mask[i] = holed ? static_cast<uint8_t>(random()) : 0xff;
     range.low[i] = range.high[i] = static_cast<uint8_t>(key.bytes()[offset + i] & range.mask[i]);
@@ -107,7 +107,7 @@ inline void random_range(Random& random, Match& match, const FlowKey& key, size_
   match.ranges.push_back(range);
 }
 
-// A rule that at least one key of that world matches.
+// Returns a rule that at least one result of random_key() matches.
 inline void random_match(Random& random, Match& match) {
   const FlowKey key = random_key(random);
   FlowKey& mask = match.mask;
@@ -150,8 +150,8 @@ inline void make_visible(RuleEntry& entry, uint64_t from, uint64_t until = kNeve
   entry.visible_from.store(from, std::memory_order_relaxed);
 }
 
-// Addresses of an access list: `depth` of 4 says how far down the tree of networks, 8 bits a step,
-// 12 branches each.
+// Returns an address of an access list. `depth`, at most 4, is the level in the tree of networks. A
+// level has 8 bits and 12 branches.
 inline uint32_t list_address(Random& random, uint32_t depth) {
   uint32_t address = 0;
   for (uint32_t level = 0; level < 4; ++level) {
@@ -185,7 +185,8 @@ inline void list_port(Random& random, Match& match, be16 L4Fields::*field, size_
   match.ranges.push_back(range);
 }
 
-// `size` rules, visible from generation 1 on; the first wins. A deque, because entries don't move.
+// Returns `size` rules, visible from generation 1 on; the first match wins. The result is a deque,
+// because entries must not move.
 inline std::deque<RuleEntry> access_list(uint64_t seed, size_t size) {
   Random random(seed);
   std::deque<RuleEntry> rules;
@@ -214,7 +215,7 @@ inline std::deque<RuleEntry> access_list(uint64_t seed, size_t size) {
   return rules;
 }
 
-// A packet that `rule` matches, unless an earlier one does.
+// Returns a key that `rule` matches. An earlier rule may match it too.
 inline FlowKey list_key(Random& random, const RuleEntry& rule) {
   FlowKey key;
   key.eth.type = to_be16(0x0800);

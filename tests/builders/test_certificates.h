@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An authority and certificates of hosts, made when a test runs and gone with it.
+// An authority and certificates of hosts. A test creates them when it runs and removes them at its
+// end.
 #pragma once
 
 #include <openssl/evp.h>
@@ -18,8 +19,8 @@
 namespace godwit::support {
 
 struct CertificateOptions {
-  std::string names = "";  // subjectAltName, such as "DNS:host-a"; empty: "DNS:" and its name
-  long from_s = -3600;     // from now on
+  std::string names = "";  // subjectAltName, such as "DNS:host-a". "DNS:" and the name if empty.
+  long from_s = -3600;     // Relative to now.
   long to_s = 3600;
   std::string usage = "serverAuth,clientAuth";
 };
@@ -68,7 +69,7 @@ class TestAuthority {
     X509V3_CTX context;
     X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
     X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, id, value.c_str());
-    if (extension == nullptr) std::abort();  // our own mistake
+    if (extension == nullptr) std::abort();  // An error of the test.
     X509_add_ext(certificate, extension, -1);
     X509_EXTENSION_free(extension);
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A switch without workers for tests of control and migration: a real policy store, ports that are
-// made and stopped by the test, and a packet gate that records what it is given.
+// A switch without workers for tests of control and migration. It has a real policy store, ports
+// that the test makes and stops, and a packet gate that records its calls.
 #pragma once
 
 #include <deque>
@@ -50,7 +50,7 @@ class FakePorts final : public dataplane::Ports {
   std::vector<dataplane::PortEvent> poll_events() override { return {}; }
 
   std::map<uint16_t, dataplane::PortInfo> ports;
-  uint64_t offered_features = 0;  // by the vhost ports that are made from now on
+  uint64_t offered_features = 0;  // By vhost ports made later.
 
  private:
   Result<PortId> add(const std::string& name, dataplane::PortKind kind, const std::string& detail,
@@ -104,10 +104,10 @@ class FakeGate final : public dataplane::PacketGate {
   std::vector<dataplane::Frame> injected, emitted, announcements;
   std::map<dataplane::Drop, uint64_t> drops;
   size_t inject_room = SIZE_MAX;
-  uint64_t waiting = 0;  // parked, for whoever is asked about
+  uint64_t waiting = 0;  // The result of parked() for each endpoint.
 };
 
-// A host: its store with an uplink, ports and gate.
+// A host: its store with an uplink, its ports and its gate.
 class FakeSwitch {
  public:
   FakeSwitch() {
@@ -138,7 +138,7 @@ class FakeSwitch {
     t.commit();
     return id;
   }
-  // Everything a user can see of the policy.
+  // Returns the whole visible policy as text.
   std::string picture() const {
     std::string out;
     for (const dataplane::EndpointRecord* e : store.endpoints()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A GracePeriod that passes when the test says so.
+// A GracePeriod that passes when the test calls pass().
 #pragma once
 
 #include "base/rcu.h"
@@ -14,7 +14,7 @@ class ManualGrace final : public GracePeriod {
   void wait(uint64_t token) override {
     if (passed_ <= token) passed_ = now_ = token + 1;
   }
-  // What began before now has passed; what starts from now on has not.
+  // Ends all grace periods that have started. Later ones have not passed.
   void pass() { passed_ = ++now_; }
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A PipelineHost that records what it is given and notices a packet that comes out twice.
+// A PipelineHost that records its calls and fails the test if a packet leaves twice.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A small, correct QSBR for tests with threads, without DPDK: each reader owns a counter that it
-// sets to the writer's clock when it holds no reference, and to kOffline when it stops reading.
+// A small, correct QSBR for tests with threads, without DPDK. Each reader owns a counter. It sets
+// the counter to the writer's clock when it holds no reference, and to kOffline when it stops
+// reading.
 //
-// Thread safety: register_reader() before the readers start; quiescent() and offline() by the
-// reader that owns the slot; the rest by the writer.
+// Thread safety: register_reader() runs before the readers start. The reader that owns the slot
+// calls quiescent() and offline(). The writer calls the other functions.
 #pragma once
 
 #include <array>
@@ -26,7 +27,7 @@ class TestRcu final : public GracePeriod {
     readers_[count_].seen.store(clock_.load());
     return count_++;
   }
-  // Reader: what it read before is given up.
+  // Declares that the reader holds no references from before.
   void quiescent(size_t reader) { readers_[reader].seen.store(clock_.load()); }
   void offline(size_t reader) { readers_[reader].seen.store(kOffline); }
 

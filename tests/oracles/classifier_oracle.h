@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Lookups of the classifier against FirstMatch, as many as one asks for: over given rules, over
-// random ones of every kind with groups, and by threads while a writer commits transactions. What
-// each part returns is how many lookups agreed, and what the first that didn't was. The same seed
-// gives the same rules and keys.
+// Compares lookups of the classifier with FirstMatch, in any number: with given rules, with random
+// rules of every kind and groups, and from several threads while a writer commits transactions.
+// Each part returns how many lookups agreed, and the first mismatch. A seed determines the rules
+// and keys.
 #pragma once
 
 #include <atomic>
@@ -25,7 +25,7 @@ struct Agreement {
   uint64_t lookups = 0;
   uint64_t hits = 0;
   uint64_t mismatches = 0;
-  std::string first;  // mismatch
+  std::string first;  // The first mismatch.
   uint64_t generations = 0;
 
   void add(const RuleEntry* got, const RuleEntry* want, const char* what) {
@@ -46,7 +46,7 @@ struct Agreement {
   }
 };
 
-// Up to 64 keys at one generation, in batches and one by one.
+// Looks up to 64 keys up at one generation, in batches and one by one.
 inline void compare(const dataplane::Classifier& classifier, const FirstMatch& oracle,
                     const std::vector<FlowKey>& keys, uint64_t generation, const char* what,
                     Agreement& sum) {
@@ -66,8 +66,8 @@ inline void compare(const dataplane::Classifier& classifier, const FirstMatch& o
   for (size_t i = 0; i < keys.size(); ++i) sum.add(got[i], want[i], what);
 }
 
-// `rules` as they are, by keys of `trace` of which half are changed in some bits. A third of the
-// rules is taken out and put back before and on the way.
+// Looks up keys of `trace` in `rules`, half of the keys with some bits changed. Removes and inserts
+// again a third of the rules, before and between the lookups.
 inline Agreement check_rules(const std::deque<RuleEntry>& rules, const std::vector<FlowKey>& trace,
                              uint64_t lookups, uint64_t seed, const char* what) {
   Agreement sum;
@@ -106,7 +106,8 @@ inline Agreement check_rules(const std::deque<RuleEntry>& rules, const std::vect
   return sum;
 }
 
-// Random rules of every kind, IPv6, ranges and groups among them, in tables of many sizes.
+// Looks up random keys in random rules of every kind, including IPv6, ranges and groups, in tables
+// of many sizes.
 inline Agreement check_random(uint64_t lookups, uint64_t seed) {
   constexpr uint64_t kEach = 8192;
   Agreement sum;
@@ -151,7 +152,7 @@ inline Agreement check_random(uint64_t lookups, uint64_t seed) {
   return sum;
 }
 
-// What a reader saw, to be judged when every rule's generations are settled.
+// The result of a reader's lookup. It is verified when the generations of all rules are final.
 struct Sighting {
   FlowKey key;
   uint64_t generation;
@@ -159,9 +160,9 @@ struct Sighting {
   const RuleEntry* found;
 };
 
-// Transactions of several inserts and removals each, in two groups, as readers look up. Each also
-// replaces one marker rule in both groups: a packet that finds markers of two generations has seen
-// half a transaction.
+// A writer commits transactions of several inserts and removals in two groups while readers look
+// up. Each transaction also replaces one marker rule in both groups. A lookup that finds markers of
+// two generations has seen half a transaction.
 class ConcurrentOracle {
  public:
   ConcurrentOracle(uint64_t seed, uint64_t lookups)
@@ -169,7 +170,7 @@ class ConcurrentOracle {
 
   Agreement run() {
     std::vector<size_t> slots;
-    commit(kLive);  // before anybody reads: each group has its classifier
+    commit(kLive);  // Before the readers start, so that each group has its classifier.
     for (size_t r = 0; r < kReaders; ++r) slots.push_back(rcu_.register_reader());
     std::vector<std::thread> readers;
     for (size_t r = 0; r < kReaders; ++r)
@@ -191,8 +192,8 @@ class ConcurrentOracle {
   static constexpr size_t kReaders = 2;
   static constexpr uint32_t kGroups = 2;
   static constexpr uint16_t kMarkerPort = 41000;
-  static constexpr size_t kLive = 1500;           // rules
-  static constexpr uint64_t kTransactions = 500;  // at least
+  static constexpr size_t kLive = 1500;           // The number of rules.
+  static constexpr uint64_t kTransactions = 500;  // The least number of transactions.
 
   RuleEntry& add(std::unique_ptr<RuleEntry> entry, uint32_t group) {
     entry->group = group;
@@ -213,7 +214,7 @@ class ConcurrentOracle {
       if (markers_[group] != nullptr) goes.push_back(markers_[group]);
       markers_[group] = comes.back();
     }
-    const size_t want = pick(random_, 50) == 0 ? 100 : kLive;  // now and then most go
+    const size_t want = pick(random_, 50) == 0 ? 100 : kLive;  // Sometimes most rules go.
     for (size_t i = 0; i < changes; ++i) {
       auto entry = random_entry(random_, ++sequence_ << 20);
       entry->order.priority += 1;
@@ -233,7 +234,7 @@ class ConcurrentOracle {
     for (RuleEntry* entry : goes) entry->visible_until.store(next, std::memory_order_relaxed);
     for (RuleEntry* entry : comes) entry->visible_from.store(next, std::memory_order_relaxed);
     published_.store(next, std::memory_order_release);
-    rcu_.wait(rcu_.start());  // nobody uses the generation before any more
+    rcu_.wait(rcu_.start());  // No reader uses the previous generation any more.
     for (RuleEntry* entry : goes) table_.remove(*entry);
     reclaimer_.collect();
   }
@@ -244,8 +245,7 @@ class ConcurrentOracle {
     seen.reserve(each_ + 64);
     while (seen.size() < each_) {
       const uint64_t generation = published_.load(std::memory_order_acquire);
-      // What is kept is spread over all transactions; the rest of the time it looks up all the
-      // same.
+      // The kept results are spread over all transactions. The other lookups only add load.
       const bool kept = seen.size() * kTransactions <= each_ * generation;
       FlowKey keys[32];
       const FlowKey* batch[32];
@@ -255,7 +255,8 @@ class ConcurrentOracle {
         if (i % 8 == 0) keys[i].l4.dst = to_be16(kMarkerPort);
         batch[i] = &keys[i];
       }
-      const uint32_t first = pick(random, kGroups);  // as a packet that jumps from one to the other
+      const uint32_t first =
+          pick(random, kGroups);  // Like a packet that jumps from one group to the other.
       for (const uint32_t group : {first, 1 - first})
         table_.group(group)->lookup_batch(batch, generation, out[group]);
       for (size_t i = 0; i < 32; ++i) {
@@ -275,7 +276,7 @@ class ConcurrentOracle {
     --reading_;
   }
 
-  // Generations are final now: what was visible when is known exactly.
+  // Generations are final now, so the visibility of each rule at each time is known.
   void judge(const std::vector<Sighting>& seen, Agreement& sum) {
     std::vector<const RuleEntry*> groups[kGroups];
     for (const auto& entry : entries_) groups[entry->group].push_back(entry.get());
@@ -303,11 +304,11 @@ class ConcurrentOracle {
 
   Random random_;
   const uint64_t seed_;
-  const uint64_t each_;  // lookups of each reader
+  const uint64_t each_;  // The number of lookups of each reader.
   TestRcu rcu_;
   Reclaimer reclaimer_{rcu_};
   dataplane::RuleTable table_{reclaimer_};
-  std::deque<std::unique_ptr<RuleEntry>> entries_;  // all there ever were: they are judged by
+  std::deque<std::unique_ptr<RuleEntry>> entries_;  // All entries ever made, for verification.
   std::vector<RuleEntry*> live_;
   RuleEntry* markers_[kGroups] = {};
   uint64_t sequence_ = 0;

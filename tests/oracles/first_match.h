@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The slow, obviously right classifier for millions of lookups: rules in Order, each compared with
-// up to 64 keys at once, the first that matches is a key's answer. No structure but that order;
-// LinearClassifier is what it is tested against.
+// A slow, obviously correct classifier that is fast enough for millions of lookups. It compares
+// each rule, in Order, with up to 64 keys at once; the first match is a key's result. Its only
+// structure is that order. A test compares it with LinearClassifier.
 //
-// Thread safety: constant after construction, but for the entries' generations, which are read at
-// each lookup.
+// Thread safety: constant after construction, except for the generations of the entries, which each
+// lookup reads.
 #pragma once
 
 #include <algorithm>
@@ -39,13 +39,14 @@ class FirstMatch {
       std::sort(words_.begin() + static_cast<std::ptrdiff_t>(first), words_.end(),
                 [](const Word& a, const Word& b) {
                   return std::popcount(a.mask) >
-                         std::popcount(b.mask);  // what tells most apart comes first
+                         std::popcount(b.mask);  // The most selective word first.
                 });
       ends_.push_back(words_.size());
     }
   }
 
-  // out[i]: the winner for *keys[i] at generations[i], or nullptr. At most kKeys.
+  // Sets out[i] to the first match of *keys[i] at generations[i], or to null. Takes at most kKeys
+  // keys.
   void lookup(std::span<const dataplane::FlowKey* const> keys,
               std::span<const uint64_t> generations,
               std::span<const dataplane::RuleEntry*> out) const {
@@ -83,7 +84,7 @@ class FirstMatch {
     uint32_t word;
   };
 
-  // Bit i: (column[i] & mask) == value.
+  // Returns a word whose bit i is (column[i] & mask) == value.
   static uint64_t equal_portable(const uint64_t* column, uint64_t mask, uint64_t value) {
     uint64_t bits = 0;
     for (size_t i = 0; i < kKeys; ++i)
@@ -112,8 +113,8 @@ class FirstMatch {
     return equal_portable(column, mask, value);
   }
 
-  std::vector<const dataplane::RuleEntry*> entries_;  // in Order
-  std::vector<Word> words_;                           // of the first, of the second, ...
+  std::vector<const dataplane::RuleEntry*> entries_;  // In Order.
+  std::vector<Word> words_;  // The words of the first entry, of the second, and so on.
   std::vector<size_t> ends_;
 };
 

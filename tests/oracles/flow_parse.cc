@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads `flow` lines from standard input and says of each what the parser makes of it, for tests in
+// Reads `flow` lines from standard input and prints the result of the parser for each, for tests in
 // other languages: "ok TAB canonical text" or "err TAB column TAB token TAB message TAB expected".
-// With --reference: prints docs/user/rules.md.
+// With --reference it prints docs/user/rules.md.
 #include <iostream>
 #include <string>
 #include <string_view>

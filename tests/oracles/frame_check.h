@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A slow, separate reading of well-formed frames: are all their checksums right? The oracle for
-// rewrites.
+// A slow, independent check of the checksums of well-formed frames: the oracle for rewrites.
 //
-// Tunnels are not looked into. Bytes that are not there throw std::out_of_range, which fails the
-// test.
+// It does not look into tunnels. An access beyond the frame throws std::out_of_range, which fails
+// the test.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +14,10 @@
 namespace godwit::support {
 
 struct L4Place {
-  uint32_t offset = 0;       // 0: none
-  uint32_t length = 0;       // by the IP header
-  uint32_t checksum_at = 0;  // from the frame's start, 0: none
-  uint32_t pseudo_sum = 0;   // not complemented
+  uint32_t offset = 0;       // Zero if there is no L4 header.
+  uint32_t length = 0;       // According to the IP header.
+  uint32_t checksum_at = 0;  // From the start of the frame. Zero if there is no checksum.
+  uint32_t pseudo_sum = 0;   // Not complemented.
   uint8_t proto = 0;
   bool fragment = false;
 };
@@ -91,7 +90,8 @@ inline L4Place find_l4(const Frame& frame) {
   return place;
 }
 
-// What is wrong, empty when all is right. A fragment's L4 checksum is not its own to verify.
+// Returns the name of the first wrong checksum, or an empty string. Does not verify the L4 checksum
+// of a fragment, which covers the whole packet.
 inline std::string wrong_checksum(const Frame& frame) {
   const size_t l3 = l3_offset_of(frame);
   if (at16(frame, l3 - 2) == 0x0800 && sum_range(frame, l3, (frame.at(l3) & 15u) * 4) != 0xffff)
@@ -104,7 +104,8 @@ inline std::string wrong_checksum(const Frame& frame) {
   return {};
 }
 
-// As a guest with checksum offload sends it: the pseudo header's sum where the checksum goes.
+// Makes the packet as a guest with checksum offload sends it: the checksum field holds the sum of
+// the pseudo header.
 inline void leave_checksum_undone(TestPacket& test) {
   const L4Place place = find_l4(test.bytes());
   assert(place.checksum_at != 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The slow, obviously right classifier: every entry compared with every key, the lowest in Order
-// wins. What the fast one is tested against. One thread.
+// The slow, obviously correct classifier: it compares every entry with every key, and the first
+// match in Order wins. Tests compare the fast classifier with it. Not thread safe.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +28,7 @@ class LinearClassifier {
     return best;
   }
 
-  // Every visible match, in Order: what a run of lookups with `after` must give.
+  // Returns all visible matches in Order. A series of lookups with `after` must return the same.
   [[nodiscard]] std::vector<const dataplane::RuleEntry*> all(const dataplane::FlowKey& key,
                                                              uint64_t generation) const {
     std::vector<const dataplane::RuleEntry*> matches;

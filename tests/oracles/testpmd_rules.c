@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Preloaded into dpdk-testpmd: stands in for rte_flow_validate() and prints what testpmd's parser
-// made of a rule, so that two texts can be compared by what they mean. Plain C, because rte_flow.h
-// hides its default masks from C++.
+// A library to preload into dpdk-testpmd. It replaces rte_flow_validate() and prints the rule that
+// testpmd's parser built, so that a test can compare the meaning of two texts. It is C, because
+// rte_flow.h hides its default masks from C++.
 //
-// One line a rule: "RULE group priority directions", then "| item field=spec[-last]&mask ...", then
-// "> action bytes". Spec and last are masked; the default mask stands in for a missing one; a
-// `last` of zero, or equal to spec, is none.
+// Prints one line for each rule: "RULE group priority directions", then
+// "| item field=spec[-last]&mask ...", then "> action bytes". Spec and last are masked. The default
+// mask replaces a missing one. A `last` of zero, or equal to spec, is left out.
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -18,7 +18,7 @@
 struct field {
   const char* name;
   size_t offset, size;
-  uint32_t bits;  // of a big-endian field of 2 or 4 bytes; 0: all
+  uint32_t bits;  // In a big-endian field of 2 or 4 bytes. Zero for all bits.
 };
 
 struct item {
@@ -32,7 +32,7 @@ struct item {
   { name, offsetof(struct type, member), sizeof(((struct type*)0)->member), 0 }
 #define BITS(type, member, name, bits) \
   { name, offsetof(struct type, member), sizeof(((struct type*)0)->member), bits }
-// The has_... flags, bit fields that follow this member.
+// The has_... flags: bit fields after this member.
 #define FLAGS(type, member, name) \
   { name, offsetof(struct type, member) + sizeof(((struct type*)0)->member), 2, 0 }
 

@@ -17,7 +17,7 @@ uint64_t number(std::span<const uint8_t> frame, size_t at, size_t bytes) {
   return value;
 }
 
-// The outer tag's VLAN, 0 where there is none.
+// Returns the VLAN of the outer tag, or zero without a tag.
 uint16_t vlan_of(std::span<const uint8_t> frame) {
   const bool tagged = frame.size() >= kHeader + 4 && number(frame, 12, 2) == kVlanType;
   return tagged ? static_cast<uint16_t>(number(frame, 14, 2) & 0xfff) : uint16_t{0};
@@ -40,15 +40,15 @@ bool is_announcement(std::span<const uint8_t> frame) {
   if (type == 0x8035) {
     return true;
   }
-  if (type == 0x0806) {  // gratuitous: sender and target are one address
+  if (type == 0x0806) {  // Gratuitous: sender and target are the same address.
     return body.size() >= 28 && std::equal(body.begin() + 14, body.begin() + 18, body.begin() + 24);
   }
-  // ICMPv6 neighbour advertisement without the flag `solicited`.
+  // An ICMPv6 neighbor advertisement without the flag `solicited`.
   return type == 0x86dd && body.size() >= 64 && body[6] == 58 && body[40] == 136 &&
          (body[44] & 0x40) == 0;
 }
 
-// What has waited long enough is believed; what was not heard for too long is not any more.
+// Completes moves whose delay has ended, and ages addresses out.
 void LearningSwitch::settle(Place& place, int64_t now_ns) {
   if (place.moving && now_ns - place.moving_since_ns >= habits_.learn_delay_ns) {
     counts_.moved += place.known && place.port != place.next_port ? 1 : 0;

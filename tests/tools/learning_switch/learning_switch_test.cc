@@ -55,7 +55,7 @@ TEST(LearningSwitch, WhereSlowHoldsToTheFormerPlaceForItsDelay) {
   fabric.forward(0, frame(kAll, 1), 0);
   fabric.set_habits({.learn_delay_ns = 100 * kMs, .vlans = {}});
   fabric.forward(1, frame(kAll, 1), 10 * kMs);
-  fabric.forward(1, frame(kAll, 1), 60 * kMs);  // the delay counts from the first
+  fabric.forward(1, frame(kAll, 1), 60 * kMs);  // The delay counts from the first frame.
   EXPECT_EQ(fabric.forward(2, frame(1, 3), 109 * kMs), kP0);
   EXPECT_EQ(fabric.forward(2, frame(1, 3), 110 * kMs), kP1);
 }
@@ -97,7 +97,7 @@ TEST(LearningSwitch, WhereDeafLearnsNothingByAnnouncements) {
   EXPECT_EQ(fabric.forward(1, na, 0), 0u);
   EXPECT_EQ(fabric.counts().announcement_dropped, 4u);
   EXPECT_EQ(fabric.forward(2, frame(1, 3), 0), kP0);
-  arp[14 + 27] = 8;    // a request for somebody else
+  arp[14 + 27] = 8;    // A request for another address.
   na[18 + 44] = 0x60;  // solicited
   EXPECT_FALSE(is_announcement(arp));
   EXPECT_FALSE(is_announcement(na));

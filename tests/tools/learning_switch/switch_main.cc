@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `learning-switch`: the network between hosts for tests, on DPDK devices. See learning_switch.h
-// for its habits.
+// `learning-switch`: the network between hosts for tests, on DPDK devices. learning_switch.h
+// describes its habits.
 //
-//   learning-switch --port net_memif0,role=server,id=0,socket=/tmp/f.sock --port
-//   net_vhost0,iface=/tmp/c.sock,client=1
+//   learning-switch --port net_memif0,role=server,id=0,socket=/tmp/f.sock
+//                   --port net_vhost0,iface=/tmp/c.sock,client=1
 //                   [--file-prefix NAME] [--cpu N] [--lifetime SECONDS]
 //
-// Commands come on standard input, a line each, and are answered by a line of JSON with "ok":
-//   set [learn_ms=0] [age_ms=0] [never_flood=0] [deaf=0] [latency_us=0] [vlans=10,20]   what is
-//   left out is as by default forget | stats | where MAC [VLAN] | quit
+// It reads one command a line from standard input and answers each with a line of JSON with "ok":
+//   set [learn_ms=0] [age_ms=0] [never_flood=0] [deaf=0] [latency_us=0] [vlans=10,20]
+//       (an option that is left out gets its default)
+//   forget | stats | where MAC [VLAN] | quit
 //
-// It polls while frames come and sleeps kNapNs when none do. Ends with `quit`, with its input, by
-// SIGTERM, or after its lifetime.
+// It polls while frames arrive and otherwise sleeps kNapNs at a time. It ends on `quit`, at the end
+// of its input, on SIGTERM, or after its lifetime.
 #include <fcntl.h>
 #include <poll.h>
 #include <rte_eal.h>
@@ -41,8 +42,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kNapNs = 20'000;
-constexpr int64_t kInputNs = 2'000'000;  // how often the input is looked at
-constexpr unsigned kQuietTurns = 16;     // without a frame, then it naps
+constexpr int64_t kInputNs = 2'000'000;  // The interval at which it reads the input.
+constexpr unsigned kQuietTurns = 16;     // After so many turns without a frame it sleeps.
 constexpr uint64_t kMaxMs = 3'600'000;
 volatile std::sig_atomic_t g_ended = 0;
 
@@ -185,7 +186,7 @@ json answer(SwitchPorts& ports, const std::string& line) {
   return refused("no command '" + verb + "': set, forget, stats, where or quit");
 }
 
-// Answers what has come; false at the input's end.
+// Answers the waiting commands. Returns false at the end of the input.
 bool serve(SwitchPorts& ports, std::string& unread) {
   pollfd input{STDIN_FILENO, POLLIN, 0};
   if (poll(&input, 1, 0) <= 0) {
@@ -291,8 +292,8 @@ int start(const Options& options) {
     return 1;
   }
   prctl(PR_SET_TIMERSLACK, 1UL);
-  // Buffers that are touched for the first time when more frames than ever are on their way cost
-  // time just then.
+  // Touches all buffers now. The first access to a buffer is slow and would otherwise happen at a
+  // peak of load.
   mlockall(MCL_CURRENT | MCL_FUTURE);
   run(*ports, now() + static_cast<int64_t>(options.lifetime_s) * 1'000'000'000);
   ports.reset();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A LearningSwitch on DPDK devices, in one thread: takes bursts from every port, holds each frame
-// for the fabric's latency, sends it. A device that takes no more leaves its frames waiting here,
-// in order and bounded; what comes beyond is `tx_overflow`, so that the fabric's own loss is never
-// taken for somebody else's.
+// A LearningSwitch on DPDK devices, in one thread. It receives bursts from every port, holds each
+// frame for the fabric's latency, and sends it. If a device accepts no more frames, they wait here
+// in order, up to a limit. Beyond the limit they count as `tx_overflow`, which separates the
+// fabric's own loss from the loss of the switches under test.
 //
 // Not thread safe. Times are CLOCK_MONOTONIC nanoseconds.
 #pragma once
@@ -26,26 +26,26 @@ struct SwitchPortCounts {
   uint64_t rx = 0;
   uint64_t tx = 0;
   uint64_t tx_overflow = 0;
-  uint64_t tx_down = 0;  // nobody at the other end
-  uint64_t no_copy = 0;  // no buffer for a copy
+  uint64_t tx_down = 0;  // No peer at the other end.
+  uint64_t no_copy = 0;  // No buffer was left for a copy.
   uint64_t most_queued = 0;
 };
 
 class SwitchPorts {
  public:
   static constexpr size_t kMaxQueued =
-      16384;  // for each port, those that wait for the latency included
+      16384;  // For each port, including frames that wait for the latency.
   static constexpr unsigned kBuffers = 65535;
 
-  // One port for each of the devices' names, which EAL has made.
+  // Opens a port for each name of a device, which EAL has created.
   static std::unique_ptr<SwitchPorts> open(const std::vector<std::string>& devices, Status* why);
   ~SwitchPorts();
   SwitchPorts(const SwitchPorts&) = delete;
   SwitchPorts& operator=(const SwitchPorts&) = delete;
 
-  // Takes what came and sends what is due. Returns how many frames were taken.
+  // Receives the waiting frames and sends the due ones. Returns how many frames it received.
   unsigned turn(int64_t now_ns);
-  // When the next frame that waits is due; -1: none waits.
+  // Returns when the next waiting frame is due, or -1 if none waits.
   [[nodiscard]] int64_t next_due_ns() const;
   void set_latency_ns(int64_t latency_ns) { latency_ns_ = latency_ns; }
   [[nodiscard]] LearningSwitch& logic() { return logic_; }
