@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The workload of a test guest, and its first and only process: brings up eth0, pings, sends
-// probes, counts, reports.
+// The workload of a test guest, and its first and only process. It brings up eth0, sends pings and
+// probes, counts, and reports.
 //
 // The kernel's command line configures it:
-//   godwit.ip=10.0.0.7/24            eth0's address; the kernel answers pings to it
+//   godwit.ip=10.0.0.7/24          The address of eth0. The kernel answers pings to it.
 //   godwit.mtu=1500
-//   godwit.ping=10.0.0.1,10.0.0.2    whom to ping
-//   godwit.rate=100                  pings a second to each
-//   godwit.forbidden=LIST            probes that must not arrive (see probes.h), from the first
-//   moment on godwit.permitted=LIST            probes that must godwit.probe_rate=50             of
-//   each a second godwit.permitted_rate=50         of each permitted one, if that is to be another
-//   rate godwit.report_ms=1000            a report every so often
+//   godwit.ping=10.0.0.1,10.0.0.2  The addresses to ping.
+//   godwit.rate=100                Pings a second to each.
+//   godwit.forbidden=LIST          Probes that must not arrive (see probes.h), from the start.
+//   godwit.permitted=LIST          Probes that must arrive.
+//   godwit.probe_rate=50           Probes a second, of each.
+//   godwit.permitted_rate=50       Permitted probes a second, of each, if their rate differs.
+//   godwit.report_ms=1000          The interval of reports.
 //
-// Commands on the serial console, each answered by a report whose `id` is the command's:
+// The agent answers each command on the serial console with a report that has the command's `id`:
 //   report ID | zero ID | gaps ID | stop ID | start ID | sh ID COMMAND...
-// `zero` forgets all counts, `gaps` answers the longest gaps and then forgets them, `stop` and
-// `start` are for pings and probes, `sh` runs a busybox command and answers
-// {"id":..,"sh":{"status":..,"output":..}} when it has ended. A command repeated with its id is not
-// done again; its answer is repeated.
+// `zero` resets all counts. `gaps` reports the longest gaps and then resets them. `stop` and
+// `start` control pings and probes. `sh` runs a busybox command and answers
+// {"id":..,"sh":{"status":..,"output":..}} when the command has ended. The agent does not run a
+// command again that is repeated with the same id; it repeats the answer.
 #define _GNU_SOURCE
 #include "agent.h"
 
@@ -47,17 +48,17 @@ static const uint64_t kNanosecondsPerSecond = 1000000000;
 enum {
   kShellOutputSize = 4096,
   kCommandIdSize = 32,
-  // Permitted probes at a higher rate go several at a time: an emulated guest's time is spent on
-  // ticks, not on packets.
+  // At higher rates, several permitted probes leave at a time. In an emulated guest a tick costs
+  // more than a packet.
   kPermittedTicks = 250,
 };
-// Permitted probes that are late by more are left out: a longer burst would say nothing about the
+// The agent skips permitted probes that are later than this. A longer burst would not measure the
 // network.
 static const uint64_t kCatchUpNs = 100000000;
 
-// A `sh` command on its way.
+// A `sh` command that runs.
 struct shell {
-  pid_t process;  // 0: none
+  pid_t process;  // Zero if no command runs.
   int output;
   char id[kCommandIdSize];
   char text[kShellOutputSize];
@@ -72,7 +73,7 @@ struct agent {
   unsigned ping_rate;
   unsigned probe_rate;
   unsigned permitted_rate;
-  unsigned tick_rate;  // the highest of the rates
+  unsigned tick_rate;  // The highest rate.
   uint64_t next_permitted_ns;
   uint64_t report_ns;
   uint64_t ticks;
@@ -110,11 +111,12 @@ uint16_t internet_checksum(uint32_t sum, const void* data, size_t size) {
 
 static void fatal(const char* what) {
   fprintf(stderr, "agent: %s: %s\n", what, strerror(errno));
-  // The first process of the guest must not end; the host sees that no reports come, and this line.
+  // The first process of the guest must not end. The host sees this line, and no more reports.
   for (;;) pause();
 }
 
-// The value of NAME=... on the kernel's command line, or NULL. Valid until the next call.
+// Returns the value of NAME=... on the kernel's command line, or NULL. It is valid until the next
+// call.
 static const char* option(const struct agent* agent, const char* name) {
   static char value[sizeof agent->command_line];
   const size_t name_size = strlen(name);
@@ -182,7 +184,7 @@ static void set_address(int control, unsigned long request, struct in_addr addre
   if (ioctl(control, request, &wish) != 0) fatal("eth0's address");
 }
 
-// Waits for eth0, gives it MTU and address, brings it up, and lets the prober know its MAC.
+// Waits for eth0, sets its MTU and address, brings it up, and passes its MAC to the prober.
 static void bring_up_interface(struct agent* agent) {
   const int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (control < 0) fatal("socket");
@@ -264,7 +266,7 @@ static void add_probes(struct line* line, const struct prober* prober) {
   line_add(line, "],\"heard_overflow\":%llu", (unsigned long long)prober->heard_overflow);
 }
 
-// Reports the counts. `id` is the command's, or NULL for the report that comes by itself.
+// Reports the counts. `id` is the command's, or NULL for a periodic report.
 static void report(struct agent* agent, const char* id) {
   static struct line line;
   const uint64_t now_ns = monotonic_ns();
@@ -313,7 +315,7 @@ static void start_shell(struct agent* agent, const char* id, const char* text) {
   snprintf(shell->id, sizeof shell->id, "%s", id);
 }
 
-// Takes what a `sh` command wrote, and answers when it has closed its output.
+// Reads the output of a `sh` command and answers when the command has closed it.
 static void receive_shell(struct agent* agent) {
   struct shell* shell = &agent->shell;
   for (;;) {
@@ -348,7 +350,7 @@ static void on_command(void* context, char* text) {
   const char* id = strsep(&rest, " ");
   if (id == NULL) return;
   if (strcmp(id, agent->last_id) == 0) {
-    // A `sh` that has not ended has no answer yet.
+    // A `sh` command that still runs has no answer yet.
     if (agent->last_answer.size != 0) console_send(&agent->console, &agent->last_answer);
     return;
   }
@@ -379,12 +381,12 @@ static int start_timer(unsigned rate) {
   return timer;
 }
 
-// Whether something that is done `rate` times a second is due at this tick.
+// Returns whether an action at `rate` times a second is due at this tick.
 static bool due(const struct agent* agent, unsigned rate) {
   return agent->ticks * rate / agent->tick_rate != (agent->ticks - 1) * rate / agent->tick_rate;
 }
 
-// Those that are due by now.
+// Sends the due pings and probes.
 static void send_permitted(struct agent* agent, uint64_t now_ns) {
   if (agent->permitted_rate == 0) return;
   if (now_ns > agent->next_permitted_ns + kCatchUpNs) agent->next_permitted_ns = now_ns;
@@ -398,7 +400,7 @@ static void send_permitted(struct agent* agent, uint64_t now_ns) {
 static void on_timer(struct agent* agent, int timer) {
   uint64_t expirations = 0;
   if (read(timer, &expirations, sizeof expirations) != sizeof expirations) return;
-  // Ticks that were missed are not made up for, but for the permitted probes of the last moments.
+  // The agent does not make up for missed ticks, except for the latest permitted probes.
   const uint64_t now_ns = monotonic_ns();
   ++agent->ticks;
   agent->ticks_missed += expirations - 1;

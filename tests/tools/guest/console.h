@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The agent's talk with the host over the serial console: lines of commands in, lines of JSON out.
+// The connection of the agent to the host over the serial console: it reads commands and writes
+// JSON, one a line.
 //
-// Each line out is "@godwit {...}", so that the kernel's own messages can be told apart. Whole
-// lines are dropped when the host does not read; every number in them is absolute, so nothing is
-// lost by it. The console survives a live migration: the line that was on its way then may arrive
-// torn, and the next is whole.
+// Each written line is "@godwit {...}", which separates it from the kernel's own messages. The
+// agent drops whole lines if the host does not read. All numbers are absolute, so a later line has
+// the same information. The console survives a live migration: the line in transit may arrive
+// damaged, and the next one is complete.
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +18,7 @@ enum {
   kLineSize = 24 * 1024,
 };
 
-// A line being written; what does not fit is cut, and `full` says so.
+// A line under construction. It is cut if it does not fit, and `full` is set.
 struct line {
   char text[kLineSize];
   size_t size;
@@ -26,7 +27,7 @@ struct line {
 
 void line_clear(struct line* line);
 void line_add(struct line* line, const char* format, ...) __attribute__((format(printf, 2, 3)));
-// As a JSON string, quotes included.
+// Appends the text as a JSON string with its quotes.
 void line_add_string(struct line* line, const char* text, size_t size);
 
 struct console {
@@ -35,17 +36,17 @@ struct console {
   size_t out_size;
   char in[kConsoleInSize];
   size_t in_size;
-  bool in_overlong;  // the command being read is too long and will be ignored
+  bool in_overlong;  // The command is too long and will be ignored.
 };
 
 bool console_open(struct console* console, const char* path);
 
-// Queues "@godwit TEXT\n", or drops it if there is no room or the line was cut.
+// Queues "@godwit TEXT\n". Drops the line if there is no room or if it was cut.
 void console_send(struct console* console, const struct line* line);
 
-// Writes what can be written now; true if something is left.
+// Writes as much as possible without blocking. Returns true if bytes are left.
 bool console_flush(struct console* console);
 
-// Reads what is there and calls `command` for each line.
+// Reads the available input and calls `command` for each line.
 void console_receive(struct console* console, void (*command)(void* context, char* text),
                      void* context);

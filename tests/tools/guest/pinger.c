@@ -25,7 +25,7 @@ struct ping_packet {
   struct ping_payload payload;
 } __attribute__((packed));
 
-// Echo identifier of target 0.
+// The echo identifier of target 0.
 static const uint16_t kPingIdBase = 0x6701;
 
 bool pinger_open(struct pinger* pinger) {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pings a list of addresses at a fixed rate and keeps account of what comes back.
+// Pings a list of addresses at a fixed rate and counts the replies.
 //
 // Each echo request carries the run's number, the target's index and a 64-bit sequence number in
-// its payload, so that no reply is ever counted for the wrong request: neither after 16 bits of
-// sequence, nor after a restart of the count. All times are nanoseconds of this guest's
-// CLOCK_MONOTONIC. Counters are absolute since pinger_zero().
+// its payload. A reply therefore never counts for the wrong request, even after 16 bits of sequence
+// numbers or a reset of the counts. All times are nanoseconds of this guest's CLOCK_MONOTONIC.
+// Counters are absolute since pinger_zero().
 //
-// lost = sent - received, once replies had time to arrive; duplicated counts replies to requests
-// already replied.
+// lost = sent - received, once replies had time to arrive. `duplicated` counts further replies to a
+// request that already has one.
 #pragma once
 
 #include <netinet/in.h>
@@ -17,23 +17,24 @@
 
 enum {
   kPingTargetsMax = 8,
-  // Requests remembered per target: more than twenty minutes at 100 a second.
+  // The number of requests remembered for each target: more than twenty minutes at 100 a second.
   kPingWindow = 1 << 17,
 };
 
 struct ping_target {
   struct in_addr address;
-  uint64_t next_sequence;  // = requests sent
-  uint64_t received;       // requests replied, each once
+  uint64_t next_sequence;  // The number of requests sent.
+  uint64_t received;       // Requests with a reply.
   uint64_t duplicated;
-  uint64_t reordered;        // replies to a request older than one already replied
-  uint64_t send_failed;      // refused by the kernel, such as a full queue: never sent, not lost
-  uint64_t last_sequence;    // newest request replied
-  uint64_t last_receive_ns;  // 0: none yet
-  uint64_t longest_gap_ns;   // between successive replies as they arrived
+  uint64_t reordered;        // Replies to a request older than one with a reply.
+  uint64_t send_failed;      // Refused by the kernel, for example by a full queue. Not lost.
+  uint64_t last_sequence;    // The newest request with a reply.
+  uint64_t last_receive_ns;  // Zero until the first reply.
+  uint64_t longest_gap_ns;   // Between successive replies as they arrived.
   uint64_t longest_gap_sequence;
-  uint64_t longest_jump;  // in sequence numbers, between successive replies; 1: none missing, all
-                          // in order
+  // The largest step of the sequence number between successive replies. It is 1 if no reply is
+  // missing and all are in order.
+  uint64_t longest_jump;
   uint64_t longest_round_trip_ns;
   uint8_t replied[kPingWindow / 8];
 };
@@ -45,20 +46,20 @@ struct pinger {
   unsigned targets_count;
   struct ping_target targets[kPingTargetsMax];
   uint64_t last_tick_ns;
-  uint64_t longest_stall_ns;  // between successive ticks: this guest's own hiccups
+  uint64_t longest_stall_ns;  // Between successive ticks: the guest's own delays.
 };
 
-// False if the socket can't be had; errno says why.
+// Returns false and sets errno if the socket cannot be opened.
 bool pinger_open(struct pinger* pinger);
 
-// All counts become zero; replies to older requests are ignored from here on.
+// Resets all counts. Later replies to older requests are ignored.
 void pinger_zero(struct pinger* pinger);
 
-// The longest gaps become zero; a gap that is going on is measured from its beginning.
+// Resets the longest gaps. A gap in progress still counts from its beginning.
 void pinger_reset_gaps(struct pinger* pinger);
 
 // Sends one request to each target.
 void pinger_tick(struct pinger* pinger, uint64_t now_ns);
 
-// Takes all replies that wait at the socket.
+// Reads all replies that wait at the socket.
 void pinger_receive(struct pinger* pinger);

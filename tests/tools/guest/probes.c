@@ -18,7 +18,7 @@
 
 #include "agent.h"
 
-// Its last byte says forbidden or permitted.
+// The last byte distinguishes forbidden and permitted probes.
 static const char kMarker[] = "godwit-probe";
 
 struct probe_payload {
@@ -90,8 +90,7 @@ bool prober_add(struct prober* prober, const char* text, bool permitted) {
   return good;
 }
 
-// Keeps out what needs no look, so that a guest under emulation is not woken for it: frames it
-// sends itself, and ICMP.
+// Filters out the guest's own frames and ICMP, so that they do not wake an emulated guest.
 static bool filter_frames(int socket) {
   struct sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_B | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
@@ -131,7 +130,7 @@ void prober_zero(struct prober* prober) {
   prober->heard_overflow = 0;
 }
 
-// The transport header and payload of a probe at `at`; returns their size.
+// Writes the transport header and payload of a probe to `at`. Returns their size.
 static size_t write_transport(const struct prober* prober, unsigned kind, uint64_t sequence,
                               uint8_t* at) {
   const struct probe* probe = &prober->probes[kind];
@@ -172,7 +171,7 @@ static size_t write_transport(const struct prober* prober, unsigned kind, uint64
   return size;
 }
 
-// The whole frame; returns its size.
+// Writes the whole frame. Returns its size.
 static size_t write_probe(const struct prober* prober, unsigned kind, uint64_t sequence,
                           uint8_t* frame) {
   const struct probe* probe = &prober->probes[kind];
@@ -226,7 +225,7 @@ void prober_send(struct prober* prober, bool permitted, unsigned each) {
   if (sent < 0) sent = 0;
   for (unsigned i = 0; i < count; ++i) {
     struct probe* probe = &prober->probes[kinds[i]];
-    // One that could not be sent is followed by none that was: its number is used again.
+    // If a probe cannot be sent, no later one was sent, so the next one reuses its number.
     if (i < (unsigned)sent) {
       ++probe->sent;
     } else {
@@ -237,7 +236,7 @@ void prober_send(struct prober* prober, bool permitted, unsigned each) {
 
 static void take_sequence(struct heard* heard, uint64_t sequence) {
   if (sequence >= heard->next) {
-    // Places of numbers that left the window are used again.
+    // Clears the slots of numbers that left the window, for reuse.
     uint64_t from = heard->next;
     if (sequence - from >= kHeardWindow) from = sequence - kHeardWindow + 1;
     for (uint64_t i = from; i <= sequence; ++i)
@@ -276,7 +275,7 @@ static void count_heard(struct prober* prober, const struct probe_payload* paylo
 }
 
 static void take_frame(struct prober* prober, const uint8_t* frame, size_t size) {
-  // Wherever in the frame it stands: a rule may have tagged or encapsulated it.
+  // Searches the whole frame, because a rule may have tagged or encapsulated it.
   const uint8_t* marker = memmem(frame, size, kMarker, sizeof kMarker - 1);
   struct probe_payload payload;
   if (marker == NULL || (size_t)(frame + size - marker) < sizeof payload) return;

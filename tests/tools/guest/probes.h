@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Marked packets that tell whether policy holds: `forbidden` ones must be dropped by the switch's
-// rules on their way, `permitted` ones must arrive, which shows that the ear that listens for the
-// forbidden ones is not deaf.
+// Marked packets that show whether the policy holds. The switch's rules must drop `forbidden`
+// probes. `permitted` probes must arrive, which shows that the receiver would see forbidden ones.
 //
-// Probes go out as raw frames with addresses given by the host, without ARP, so that they can be
-// sent from a guest's first instruction on and with spoofed sources. A guest hears every frame that
-// reaches its NIC, addressed to it or not, and counts the marked ones by the sender's address and
-// kind (the probe's index in the sender's list).
+// A guest sends probes as raw frames with addresses from the host, without ARP. It can therefore
+// send them from its first instruction on, and with spoofed sources. A guest receives every frame
+// that reaches its NIC, whatever its destination, and counts marked frames by the sender's address
+// and kind (the probe's index in the sender's list).
 #pragma once
 
 #include <net/ethernet.h>
@@ -18,9 +17,9 @@
 enum {
   kProbesMax = 16,
   kHeardMax = 64,
-  // Sequence numbers remembered of each: what is older is taken for new.
+  // The number of sequence numbers remembered for each kind. An older probe counts as new.
   kHeardWindow = 1 << 16,
-  kProbeBurst = 32,  // sent of one probe at once, at most
+  kProbeBurst = 32,  // The most packets of one probe at once.
 };
 
 struct probe {
@@ -35,15 +34,15 @@ struct probe {
   uint64_t send_failed;
 };
 
-// What was received from one sender, of one kind.
+// The received probes of one kind from one sender.
 struct heard {
   bool permitted;
-  struct in_addr sender;  // the true address, from the payload
+  struct in_addr sender;  // The true address, from the payload.
   uint8_t kind;
-  uint64_t received;    // each once
-  uint64_t duplicated;  // again
-  uint64_t reordered;   // older than one received before
-  uint64_t next;        // after the newest
+  uint64_t received;    // Distinct probes.
+  uint64_t duplicated;  // Further copies.
+  uint64_t reordered;   // Older than one received before.
+  uint64_t next;        // The number after the newest.
   uint8_t seen[kHeardWindow / 8];
 };
 
@@ -57,22 +56,22 @@ struct prober {
   struct probe probes[kProbesMax];
   unsigned heard_count;
   struct heard heard[kHeardMax];
-  uint64_t heard_overflow;  // marked frames for which there was no room in `heard`
+  uint64_t heard_overflow;  // Marked frames without room in `heard`.
 };
 
 // Adds the probes of a text such as
-//   udp,10.0.0.1,6666,02:00:00:00:00:01;tcp,10.0.0.2,23,02:00:00:00:00:02,10.9.9.9,02:00:00:00:09:09
-// each PROTOCOL,DESTINATION_IP,PORT,DESTINATION_MAC[,SOURCE_IP[,SOURCE_MAC]]. False if it can't be
-// read.
+//   udp,10.0.0.1,6666,02:00:00:00:00:01;tcp,10.0.0.2,23,02:00:00:00:00:02,10.9.9.9
+// each PROTOCOL,DESTINATION_IP,PORT,DESTINATION_MAC[,SOURCE_IP[,SOURCE_MAC]]. Returns false if the
+// text is malformed.
 bool prober_add(struct prober* prober, const char* text, bool permitted);
 
-// Listens and sends on the interface; own_ip and own_mac are set before.
+// Opens the interface for sending and receiving. The caller has set own_ip and own_mac.
 bool prober_open(struct prober* prober, const char* interface);
 
 void prober_zero(struct prober* prober);
 
-// Sends each of the permitted or of the forbidden probes so many times (at most kProbeBurst).
+// Sends each permitted or each forbidden probe `times` times, at most kProbeBurst.
 void prober_send(struct prober* prober, bool permitted, unsigned each);
 
-// Takes all frames that wait at the socket.
+// Reads all frames that wait at the socket.
 void prober_receive(struct prober* prober);
