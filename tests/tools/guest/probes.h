@@ -70,7 +70,7 @@ bool prober_open(struct prober* prober, const char* interface);
 
 void prober_zero(struct prober* prober);
 
-// Sends each permitted or each forbidden probe `times` times, at most kProbeBurst.
+// Sends every permitted or every forbidden probe `each` times, at most kProbeBurst.
 void prober_send(struct prober* prober, bool permitted, unsigned each);
 
 // Reads all frames that wait at the socket.
