@@ -60,7 +60,7 @@ PORT_STATS = """
 """
 
 
-def test_ovs_figures_are_the_pmd_threads_and_of_busy_loops():
+def test_ovs_figures_are_of_pmd_threads_and_busy_loops():
     found = parse_pmd_stats(PMD_STATS)
     assert (found["packets"], found["cycles"], found["busy_share"]) == (2000, 3.5, 70)
     assert (found["smc hits"], found["avg. subtable lookups per megaflow hit"]) == (1800, 90.5)
@@ -81,7 +81,7 @@ def test_testpmd_figures_are_found_for_each_port():
     assert parse_cycles_per_packet("no packets") is None
 
 
-def test_a_ratio_is_the_median_of_those_within_a_round():
+def test_ratio_is_the_median_of_ratios_within_rounds():
     # One disturbed round doubles both figures, which must not matter; a round without a peer does not count.
     rounds = [
         {"a": {"x": 10.0}, "b": {"x": 5.0}},
@@ -97,7 +97,7 @@ def test_a_ratio_is_the_median_of_those_within_a_round():
     assert measure.median([]) is None and measure.geometric_mean([2.0, 8.0]) == pytest.approx(4.0)
 
 
-def test_a_goal_is_met_at_its_bound_and_never_without_a_figure():
+def test_goal_is_met_at_its_bound_and_never_without_figure():
     at_most = goals.Goal("a", "p", 2.0, True, lambda results: results["x"])
     at_least = goals.Goal("b", "p", 2.0, False, lambda results: results["x"], "scripts/bench p --y")
     other = goals.Goal("c", "not run", 2.0, False, lambda results: 1 / 0)
@@ -168,7 +168,7 @@ def classified(name, mean, ratio, updates=4e6, disturbed=1.02, under=100.0, size
     }
 
 
-def test_classifier_goals_are_of_the_sets_that_people_write_and_of_the_hard_ones():
+def test_classifier_goals_cover_typical_and_hard_sets():
     results = [
         classified("acl1_100000", 100.0, 0.25),
         classified("fw1_100000", 400.0, 1.0, updates=2e6, disturbed=1.3),
@@ -197,7 +197,7 @@ def test_classifier_goals_are_of_the_sets_that_people_write_and_of_the_hard_ones
         assert text_table(headings, lines)
 
 
-def test_sets_are_those_of_the_directory_and_what_is_missing_is_made_by_seed(tmp_path, monkeypatch):
+def test_sets_come_from_directory_or_are_generated_by_seed(tmp_path, monkeypatch):
     for name in ("acl3_1000", "acl4_1000", "fw1_1000", "acl1_5000"):
         for suffix in (".xz", "_trace.xz"):
             (tmp_path / (name + suffix)).write_bytes(b"")
@@ -222,7 +222,7 @@ def test_sets_are_those_of_the_directory_and_what_is_missing_is_made_by_seed(tmp
     assert sets.size_of("fw1_10000") == 10000 and sets.size_of("odd") == 0
 
 
-def test_a_wrong_set_is_answered_with_those_that_there_are(tmp_path):
+def test_unknown_set_error_lists_existing_sets(tmp_path):
     for suffix in (".xz", "_trace.xz"):
         (tmp_path / f"acl1_1000{suffix}").write_bytes(b"")
     (tmp_path / "lonely_5.xz").write_bytes(b"")
@@ -237,7 +237,7 @@ def test_a_wrong_set_is_answered_with_those_that_there_are(tmp_path):
     assert "trace" in sets.unknown_set(tmp_path, str(tmp_path / "lonely_5.xz"))
 
 
-def test_a_range_of_ports_becomes_prefixes_that_cover_it_exactly():
+def test_port_range_becomes_prefixes_that_cover_it_exactly():
     dice = random.Random(3)
     spans = [(0, 65535), (1024, 65535), (1, 65534), (7, 7), (0, 0), (65535, 65535)]
     spans += [tuple(sorted((dice.randrange(65536), dice.randrange(65536)))) for _ in range(20)]
@@ -251,7 +251,7 @@ def test_a_range_of_ports_becomes_prefixes_that_cover_it_exactly():
     assert rulesets.port_prefixes(0, 65535) == [(0, 0)]
 
 
-def test_a_filter_means_the_same_to_each_switch():
+def test_filter_has_the_same_meaning_for_each_switch():
     line = "@10.1.2.3/24\t192.168.0.1/32\t0 : 65535\t1024 : 1027\t0x06/0xFF\t0x0000/0x0200\t"
     one = rulesets.parse_filter(line)
     assert one == rulesets.Filter((0x0A010200, 24), (0xC0A80001, 32), (0, 65535), (1024, 1027), 6)
@@ -290,7 +290,7 @@ def test_ovs_priorities_fall_and_fit():
 
 
 @pytest.mark.parametrize("kind", generate.KINDS)
-def test_a_made_set_is_the_same_for_a_seed_and_its_trace_hits_it(kind, tmp_path):
+def test_generated_set_depends_only_on_seed_and_is_hit_by_its_trace(kind, tmp_path):
     assert (
         generate.generate(kind, 300, 7)
         == generate.generate(kind, 300, 7)
@@ -320,7 +320,7 @@ def test_a_made_set_is_the_same_for_a_seed_and_its_trace_hits_it(kind, tmp_path)
     assert all(any(hit(one, header) for one in filters) for header in trace)
 
 
-def test_flows_are_different_and_as_many_as_asked_for():
+def test_flows_are_distinct_and_of_the_requested_number():
     filters = generate.generate("acl", 100, 1)
     dice = random.Random(1)
     trace = [rulesets.random_header(one, dice) for one in filters] * 2
@@ -328,7 +328,7 @@ def test_flows_are_different_and_as_many_as_asked_for():
     assert len(chosen) == len(set(chosen)) == 500 and chosen[:10] == list(dict.fromkeys(trace))[:10]
 
 
-def test_a_frame_of_a_flow_is_what_scapy_would_build():
+def test_frame_of_flow_equals_that_of_scapy():
     from scapy.all import IP, TCP, UDP, Ether
 
     for size, header in (
@@ -351,7 +351,7 @@ def test_a_frame_of_a_flow_is_what_scapy_would_build():
                 assert (seen[layer].sport, seen[layer].dport) == header[2:4]
 
 
-def test_a_table_shows_what_was_not_measured_as_a_dash():
+def test_table_shows_missing_figure_as_dash():
     assert text_table(("a", "bb"), [(None, 1.234), ("x", 1234.5)]).splitlines() == [
         "a    bb",
         "-  1.23",
@@ -359,7 +359,7 @@ def test_a_table_shows_what_was_not_measured_as_a_dash():
     ]
 
 
-def test_counts_come_back_as_they_were_written_and_their_file_names_every_part():
+def test_counts_file_round_trips_and_names_every_part():
     counts = {
         (program, part, path): 1000 + n
         for n, (program, part, path) in enumerate(
@@ -377,7 +377,7 @@ def test_counts_come_back_as_they_were_written_and_their_file_names_every_part()
     assert set(kept) == set(counts) and made_by.startswith("gcc ") and all(kept.values())
 
 
-def test_a_count_fails_when_it_is_slower_and_when_what_is_kept_is_out_of_date():
+def test_count_fails_if_slower_or_if_kept_count_is_outdated():
     key, other = ("fixed_classifier", "fixed_lookups", "any"), (
         "fixed_classifier",
         "fixed_lookups",
@@ -527,7 +527,7 @@ RESULTS = {
 }
 
 
-def test_the_goals_have_every_row_of_their_table_and_are_decided_by_the_figures():
+def test_goals_cover_every_row_and_depend_on_figures():
     found = goals.evaluate(goals.GOALS, RESULTS)
     assert set(RESULTS) == set(PARTS)
     assert {one.part for one in goals.GOALS} <= set(PARTS) and len(found) == len(goals.GOALS)
@@ -583,7 +583,7 @@ def test_the_goals_have_every_row_of_their_table_and_are_decided_by_the_figures(
     }
 
 
-def test_every_part_has_tables_and_markdown_and_its_plots_are_svg(tmp_path):
+def test_every_part_has_tables_markdown_and_svg_plots(tmp_path):
     import xml.etree.ElementTree as ElementTree
 
     document = {
@@ -619,7 +619,7 @@ def test_every_part_has_tables_and_markdown_and_its_plots_are_svg(tmp_path):
     assert (tmp_path / "new.md").read_text() == text
 
 
-def test_a_plot_puts_points_where_they_belong_and_leaves_out_what_was_not_measured():
+def test_plot_places_points_and_omits_missing_figures():
     import re
 
     svg = plot.chart(
@@ -646,7 +646,7 @@ def test_a_plot_puts_points_where_they_belong_and_leaves_out_what_was_not_measur
     assert [plot.number(value) for value in (0.5, 20, 1000, 2e6)] == ["0.5", "20", "1k", "2M"]
 
 
-def test_percentiles_are_of_the_values_that_there_are():
+def test_percentiles_are_taken_from_existing_values():
     values = list(range(1, 101))
     assert (
         measure.percentile(values, 50),
@@ -656,7 +656,7 @@ def test_percentiles_are_of_the_values_that_there_are():
     assert measure.percentile([], 50) is None and measure.percentile([None, 3], 0) == 3
 
 
-def test_a_policy_for_swaps_has_its_marks_and_its_size_and_parses_as_different_rules():
+def test_policy_for_swaps_has_its_marks_and_size_and_distinct_rules():
     for count in swap.SIZES[:4]:
         first, second = swap.policy(count, "A"), swap.policy(count, "B")
         assert (
@@ -667,7 +667,7 @@ def test_a_policy_for_swaps_has_its_marks_and_its_size_and_parses_as_different_r
     assert len(set(swap.policy(10_000, "A"))) == 10_000
 
 
-def test_an_attackers_packets_lie_where_its_rules_are_dearest():
+def test_attack_packets_hit_the_most_expensive_rules():
     filters = generate.generate("nest", 400, 3)
     source, destination = attack.deepest(filters)
     inside = sum(
@@ -678,7 +678,7 @@ def test_an_attackers_packets_lie_where_its_rules_are_dearest():
     assert inside == 400
 
 
-def test_a_numbered_frame_is_read_and_a_strange_one_refused():
+def test_numbered_frame_is_read_and_other_frame_refused():
     import struct
 
     data = bytes(44) + struct.pack("!IQq", 7, 123, 456789)

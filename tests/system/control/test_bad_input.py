@@ -68,7 +68,7 @@ BAD_CONFIGURATIONS = {
 
 class TestConfiguration:
     @pytest.mark.parametrize("case", BAD_CONFIGURATIONS)
-    def test_the_check_names_file_line_and_column(self, godwitd, folder, case):
+    def test_config_check_reports_file_line_and_column(self, godwitd, folder, case):
         text, place, says = BAD_CONFIGURATIONS[case]
         path = folder / "bad.yaml"
         path.write_text(text)
@@ -86,14 +86,14 @@ class TestConfiguration:
             assert match[1] == str(path) and says in match[3]
             assert place is None or match[2] == place, done.stderr
 
-    def test_a_file_that_is_not_there(self, godwitd, folder):
+    def test_config_check_of_missing_file_fails(self, godwitd, folder):
         for path in (folder / "none.yaml", folder):
             done = subprocess.run(
                 [godwitd, "--config", path, "--check"], capture_output=True, text=True, timeout=60
             )
             assert done.returncode == 1 and done.stderr.startswith(f"{path}:1:1: the file ")
 
-    def test_a_rules_file_is_named_with_its_own_lines(self, godwitd, folder):
+    def test_error_in_rules_file_has_its_own_line(self, godwitd, folder):
         (folder / "a.yaml").write_text(HEAD + "endpoints: [{name: v}]\nrules_file: r.flow\n")
         (folder / "r.flow").write_text(
             "# comment\nflow create v ingress pattern eth / end actions drop / end\n\n  flow create v sideways\n"
@@ -107,7 +107,7 @@ class TestConfiguration:
         assert done.returncode == 1
         assert done.stderr.startswith(f"{folder}/r.flow:4:17: "), done.stderr
 
-    def test_a_file_altered_anywhere_is_checked_to_an_end(self, godwitd, folder, switch):
+    def test_config_check_of_altered_file_always_ends(self, godwitd, folder, switch):
         good = switch.config_path.read_bytes()
         generator = random.Random(SEED)
         for _ in range(60):
@@ -125,7 +125,7 @@ class TestConfiguration:
                 done.stderr,
             )
 
-    def test_a_bad_rule_stops_the_start_and_leaves_no_socket(self, make_switch):
+    def test_start_with_bad_rule_fails_and_leaves_no_socket(self, make_switch):
         broken = make_switch(
             rules=["flow create nobody ingress pattern eth / end actions drop / end"]
         ).spawn()
@@ -194,13 +194,13 @@ class TestSocket:
         ],
         ids=lambda value: printable(value) if isinstance(value, bytes) else None,
     )
-    def test_rubbish_is_answered_with_its_code(self, switch, line, code):
+    def test_malformed_request_gets_its_error_code(self, switch, line, code):
         before = switch.picture()
         [answer] = exchange(switch.socket_path, line + b"\n")
         assert answer["error"]["code"] == code, answer
         assert switch.picture() == before
 
-    def test_a_line_without_end_is_cut_off(self, switch):
+    def test_endless_line_closes_the_connection(self, switch):
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(60)
             client.connect(switch.socket_path)
@@ -209,7 +209,7 @@ class TestSocket:
                     client.sendall(b"x" * (1 << 20))
         assert switch.rpc.call("version")
 
-    def test_more_clients_than_there_may_be(self, switch):
+    def test_clients_over_limit_are_refused(self, switch):
         clients = [socket.socket(socket.AF_UNIX) for _ in range(80)]
         for client in clients:
             client.settimeout(20)
@@ -223,7 +223,7 @@ class TestSocket:
             assert time.monotonic() < end, "still turned away after all others have gone"
             time.sleep(0.01)
 
-    def test_random_bytes(self, switch):
+    def test_random_bytes_do_not_break_the_socket(self, switch):
         before = switch.picture()
         generator = random.Random(SEED)
         for _ in range(50):
@@ -233,7 +233,7 @@ class TestSocket:
             )
         assert switch.picture() == before, SEED
 
-    def test_altered_requests(self, switch):
+    def test_altered_requests_do_not_break_the_socket(self, switch):
         """Of requests that read, no altered form may do harm."""
         before = switch.picture()
         generator = random.Random(SEED)
@@ -346,7 +346,7 @@ def meaning(document):
 
 
 class TestImport:
-    def test_documents_altered_or_cut_short_change_nothing(self, switch):
+    def test_altered_or_truncated_documents_change_nothing(self, switch):
         document = switch.rpc.call("migration.export", vm="vm2")
         switch.rpc.call("migration.rewrite", vm="vm2")
         switch.text("port detach 2")
@@ -371,7 +371,7 @@ class TestImport:
         assert switch.picture() == before
         assert switch.rpc.call("migration.import", document=document)["rules_imported"] == 2
 
-    def test_an_import_that_does_not_fit_here_changes_nothing(self, switch):
+    def test_import_that_does_not_fit_the_host_changes_nothing(self, switch):
         document = switch.rpc.call("migration.export", vm="vm2")
         before = switch.picture()
         for bind in (

@@ -33,13 +33,13 @@ def godwit(switch):
     return run
 
 
-def test_a_command_prints_what_the_daemon_says(godwit, switch):
+def test_command_prints_reply_of_daemon(godwit, switch):
     done = godwit("show", "endpoints")
     assert (done.returncode, done.stdout, done.stderr) == (DONE, switch.text("show endpoints"), "")
     assert json.loads(godwit("--json", "show", "endpoints").stdout) == switch.data("show endpoints")
 
 
-def test_a_refusal_points_at_the_word(godwit):
+def test_refused_command_marks_the_word(godwit):
     done = godwit(
         "flow",
         "create",
@@ -61,14 +61,14 @@ def test_a_refusal_points_at_the_word(godwit):
     assert line[caret.index("^") :].startswith("ipv9")
 
 
-def test_usage_errors_and_an_absent_daemon_have_their_codes(godwit, switch):
+def test_usage_errors_and_absent_daemon_have_their_exit_codes(godwit, switch):
     assert godwit("--nonsense").returncode == USAGE
     assert godwit("migration", "import", "file", "vm1/net0=nowhere").returncode == USAGE
     switch.stop()
     assert godwit("show", "endpoints").returncode == UNREACHABLE
 
 
-def test_a_file_of_commands_stops_at_the_first_failure(godwit, switch, folder):
+def test_command_file_stops_at_first_failure(godwit, switch, folder):
     rule = "flow create vm1/net0 ingress priority {} pattern eth / ipv4 / end actions count / end\n"
     commands = folder / "commands"
     commands.write_text(
@@ -80,12 +80,12 @@ def test_a_file_of_commands_stops_at_the_first_failure(godwit, switch, folder):
     assert "priority 8" in listed and "priority 9" not in listed
 
 
-def test_lines_from_a_pipe_go_on_after_a_refusal(godwit):
+def test_piped_lines_continue_after_refusal(godwit):
     done = godwit(stdin="show nothing\nversion\nquit\nversion\n")
     assert done.returncode == REFUSED and done.stdout.count("godwit") == 1
 
 
-def test_a_document_goes_out_to_a_file_and_comes_back(godwit, switch, folder):
+def test_document_exported_to_file_imports_again(godwit, switch, folder):
     document = folder / "vm1.json"
     assert godwit("migration", "export", "vm1", document).returncode == DONE
     assert json.loads(document.read_text())["vm"] == "vm1"
@@ -98,7 +98,7 @@ def test_a_document_goes_out_to_a_file_and_comes_back(godwit, switch, folder):
     assert switch.picture() == before
 
 
-def test_a_document_cut_short_is_refused_and_changes_nothing(godwit, switch, folder):
+def test_truncated_document_is_refused_and_changes_nothing(godwit, switch, folder):
     document = folder / "vm1.json"
     godwit("migration", "export", "vm1", document)
     text = document.read_text()
@@ -111,12 +111,12 @@ def test_a_document_cut_short_is_refused_and_changes_nothing(godwit, switch, fol
     assert switch.picture() == before
 
 
-def test_an_export_that_is_refused_writes_no_file(godwit, folder):
+def test_refused_export_writes_no_file(godwit, folder):
     assert godwit("migration", "export", "vm99", folder / "none.json").returncode == REFUSED
     assert not (folder / "none.json").exists()
 
 
-def test_the_shell_has_a_prompt_completion_and_a_history(switch, folder):
+def test_shell_has_prompt_completion_and_history(switch, folder):
     terminal, other = pty.openpty()
     shell = subprocess.Popen(
         [BUILD / "control" / "cli" / "godwit", "--socket", switch.socket_path],

@@ -34,7 +34,7 @@ class TestLife:
         [(None, "0"), ("glibc.malloc.hugetlb=1", "1")],
         ids=["by-itself", "asked-for"],
     )
-    def test_there_are_transparent_huge_pages_only_where_the_operator_asks(
+    def test_transparent_huge_pages_are_used_only_on_request(
         self, make_switch, monkeypatch, tunables, enabled
     ):
         monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
@@ -56,38 +56,38 @@ class TestLife:
             assert run(godwitd, *arguments).returncode == 2, arguments
 
     @pytest.mark.parametrize("path", sorted((REPO / "conf").rglob("*.yaml")), ids=lambda p: p.name)
-    def test_our_own_examples_pass_the_check(self, godwitd, path, tmp_path):
+    def test_example_configurations_pass_the_check(self, godwitd, path, tmp_path):
         Authority(tmp_path).issue(path.stem)  # certificates are looked for beside the file
         shutil.copy(path, tmp_path)
         done = run(godwitd, "--config", str(tmp_path / path.name), "--check")
         assert (done.returncode, done.stderr) == (0, "")
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_a_signal_ends_it_cleanly(self, switch, number):
+    def test_daemon_on_signal_ends_cleanly(self, switch, number):
         assert "ready" in switch.log()
         assert stat.S_IMODE(os.stat(switch.socket_path).st_mode) == 0o660
         assert switch.stop(number) == 0
         assert not os.path.exists(switch.socket_path)
         assert " error " not in switch.log() and "lost" not in switch.log()
 
-    def test_it_starts_again_with_the_same_policy(self, switch):
+    def test_daemon_after_restart_has_the_same_policy(self, switch):
         endpoints, rules, _ = switch.picture()
         assert switch.stop() == 0
         switch.start()
         assert switch.picture()[:2] == (endpoints, rules)
 
-    def test_it_starts_after_a_crash(self, switch):
+    def test_daemon_after_crash_starts_again(self, switch):
         switch.stop(signal.SIGKILL)
         assert os.path.exists(switch.socket_path)
         switch.start()
         assert switch.rpc.call("version")["host"] == "host-t"
 
-    def test_a_second_daemon_on_the_socket_is_refused(self, switch, godwitd):
+    def test_second_daemon_on_socket_is_refused(self, switch, godwitd):
         second = run(godwitd, "--config", str(switch.config_path))
         assert second.returncode == 1 and "another daemon is running" in second.stderr
         assert switch.rpc.call("version")
 
-    def test_it_ends_with_clients_in_the_middle_of_everything(self, switch):
+    def test_daemon_with_active_clients_ends_cleanly(self, switch):
         clients = []
         for half in (b"", b'{"jsonrpc":', b'{"jsonrpc":"2.0","id":1,"method":"show.endpoints"}\n'):
             client = socket.socket(socket.AF_UNIX)
@@ -98,7 +98,7 @@ class TestLife:
         for client in clients:
             client.close()
 
-    def test_a_port_that_cannot_be_opened_is_named_with_its_line(self, make_switch):
+    def test_start_reports_line_of_port_that_cannot_open(self, make_switch):
         broken = make_switch(
             uplinks=[{"name": "up", "devargs": "net_af_packet0,iface=nosuchif0"}]
         ).spawn()
@@ -109,12 +109,12 @@ class TestLife:
 
 
 class TestShow:
-    def test_version_says_where(self, switch):
+    def test_version_shows_host(self, switch):
         data = switch.rpc.call("version")
         assert data["host"] == "host-t"
         assert switch.text("version") == f"godwit {data['version']} on host-t\n"
 
-    def test_ports_are_numbered_uplinks_first(self, switch):
+    def test_ports_are_numbered_from_uplinks_on(self, switch):
         ports = switch.rpc.call("show.port.summary", port="all")["ports"]
         assert [(p["port"], p["name"]) for p in ports] == [
             (0, "physnet1"),
@@ -123,7 +123,7 @@ class TestShow:
         ]
         assert switch.text("show port summary all").startswith("Number of available ports: 3\n")
 
-    def test_a_port_is_its_number_or_its_endpoints_name(self, switch):
+    def test_port_is_found_by_number_or_endpoint_name(self, switch):
         by_name = switch.rpc.call("show.port.info", port="vm1/net0")
         assert (
             by_name
@@ -133,7 +133,7 @@ class TestShow:
         assert by_name["ports"][0]["driver"] == "vhost-user"
         assert "Infos for port 1 " in switch.text("show port info 1")
 
-    def test_statistics_have_every_port(self, switch):
+    def test_statistics_include_every_port(self, switch):
         ports = switch.rpc.call("show.port.stats", port="all")["ports"]
         assert len(ports) == 3
         assert set(ports[0]) == {
@@ -161,7 +161,7 @@ class TestShow:
         assert by_name["vm2/net0"]["rules"] == {"ingress": 1, "egress": 1, "transfer": 0}
         assert by_name["vm2/net0"]["ips"] == ["10.0.0.2", "fd00::2"]
 
-    def test_the_rest_answers(self, switch):
+    def test_other_show_commands_reply(self, switch):
         assert switch.rpc.call("show.drops")["unpoliced_packets"] == 0
         workers = switch.rpc.call("show.workers")["workers"]
         assert len(workers) == 1 and workers[0]["running"]
@@ -180,7 +180,7 @@ class TestShow:
         ):
             assert switch.text(line)
 
-    def test_help_knows_every_command_and_every_method_exists(self, switch):
+    def test_help_lists_every_command_and_every_method_exists(self, switch):
         commands = switch.rpc.call("help")["commands"]
         assert len(commands) > 30
         for command in commands:
@@ -209,11 +209,11 @@ class TestShow:
 
 
 class TestFlow:
-    def test_the_configurations_rules_are_there(self, switch):
+    def test_rules_of_configuration_are_installed(self, switch):
         assert rules_of(switch.text("flow list vm1/net0")) == RULES[:2]
         assert rules_of(switch.text("flow list vm2/net0")) == RULES[2:]
 
-    def test_a_list_typed_again_gives_the_same_rules(self, switch):
+    def test_rule_list_entered_again_gives_the_same_rules(self, switch):
         before = {name: switch.text(f"flow list {name}") for name in ("vm1/net0", "vm2/net0")}
         lines = "".join(before.values()).splitlines()
         for name in before:
@@ -226,12 +226,12 @@ class TestFlow:
             n: rules_of(t) for n, t in before.items()
         }
 
-    def test_a_list_says_where_outputs_lead(self, switch):
+    def test_rule_list_shows_targets_of_outputs(self, switch):
         lines = switch.text("flow list vm1/net0").splitlines()
         assert lines[0].endswith("# rule 0: vm2/net0 at port 2")
         assert lines[1].endswith("# rule 1: vm7/net0 via physnet1")
 
-    def test_numbers_of_ports_become_names(self, switch):
+    def test_port_numbers_in_rules_become_names(self, switch):
         assert (
             switch.text(
                 "flow create 1 ingress pattern eth / end actions represented_port ethdev_port_id 2 / end"
@@ -241,7 +241,7 @@ class TestFlow:
         assert "flow create vm1/net0 ingress" in switch.text("flow list 1")
         assert switch.data("flow list 1")["rules"][2]["outputs"][0]["name"] == "vm2/net0"
 
-    def test_testpmds_texts(self, switch):
+    def test_testpmd_texts_are_accepted(self, switch):
         rule = "vm1/net0 ingress pattern eth / end actions drop / end"
         assert switch.text("flow validate " + rule) == "Flow rule validated\n"
         assert switch.text("flow create " + rule) == "Flow rule #2 created\n"
@@ -270,7 +270,7 @@ class TestFlow:
         )
         assert switch.picture() == before
 
-    def test_methods_take_the_parts_by_name(self, switch):
+    def test_methods_accept_parts_of_rule_by_name(self, switch):
         created = switch.rpc.call(
             "flow.create", text="vm1/net0 ingress pattern eth / end actions drop / end"
         )
@@ -282,7 +282,7 @@ class TestFlow:
 
 
 class TestPortsAndEndpoints:
-    def test_a_port_comes_and_goes_and_its_rules_stay(self, switch, folder):
+    def test_port_removed_and_added_keeps_its_rules(self, switch, folder):
         attached = switch.text(
             f"port attach vhost vm7/net0 socket={folder}/vm7.sock,mode=server,queues=2"
         )
@@ -304,7 +304,7 @@ class TestPortsAndEndpoints:
             == "Endpoint vm7/net0: uplink physnet1\n"
         )
 
-    def test_a_port_that_cannot_be_opened_leaves_nothing(self, switch, folder):
+    def test_port_that_cannot_open_leaves_nothing(self, switch, folder):
         switch.may_log_errors = True
         before = switch.picture()
         for line in (
@@ -319,7 +319,7 @@ class TestPortsAndEndpoints:
             switch.refused(line)
             assert switch.picture() == before, line
 
-    def test_a_second_uplink(self, switch):
+    def test_second_uplink_can_be_added(self, switch):
         switch.text("port attach ethdev up2 net_null7,no-rx=1 mtu=1400")
         info = switch.rpc.call("show.port.info", port="up2")["ports"][0]
         assert (info["mtu"], info["kind"], info["link"]) == (1400, "ethdev", "up")
@@ -333,7 +333,7 @@ class TestPortsAndEndpoints:
         switch.text("endpoint del up2")
         assert "up2" not in switch.text("show endpoints")
 
-    def test_an_endpoint_that_rules_name_stays(self, switch):
+    def test_endpoint_named_by_rules_cannot_be_removed(self, switch):
         assert "1 rules still name vm7/net0" in switch.refused("endpoint del vm7/net0").message
         assert "still owns 2 rules" in switch.refused("endpoint del vm1/net0").message
 
@@ -371,7 +371,7 @@ class TestErrors:
             ("migration import doc.json vm1/net0=file:x", 27, "vm1/net0=file:x"),
         ],
     )
-    def test_an_error_says_where_and_what_was_expected(self, switch, line, column, token):
+    def test_rule_error_has_column_token_and_expectation(self, switch, line, column, token):
         error = switch.refused(line)
         assert error.data.get("column") == column, error.data
         assert error.data.get("token") == token
@@ -379,7 +379,7 @@ class TestErrors:
         if token not in ("99", "vm1/net0"):
             assert error.data.get("expected"), error.message
 
-    def test_codes_are_json_rpcs(self, switch):
+    def test_error_codes_are_those_of_json_rpc(self, switch):
         for method, params, code in [
             ("nonsense", {}, -32601),
             ("show.endpoints", {"x": 1}, -32602),
@@ -414,7 +414,7 @@ class TestMigrationByHand:
         assert rules_of(switch.text("flow list vm2/net0")) == before
         assert " at port " in switch.text("flow list vm1/net0").splitlines()[0]
 
-    def test_the_printed_export_is_the_document(self, switch):
+    def test_printed_export_is_the_document(self, switch):
         answer = switch.rpc.command("migration export vm1")
         assert (
             json.loads(answer["text"])

@@ -79,7 +79,7 @@ def change_everything(switch, folder):
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
-def test_what_commands_did_is_there_after_a_restart(stateful, folder, how):
+def test_changes_by_commands_survive_restart(stateful, folder, how):
     change_everything(stateful, folder)
     before = policy(stateful)
     assert (
@@ -105,7 +105,7 @@ def test_what_commands_did_is_there_after_a_restart(stateful, folder, how):
     )
 
 
-def test_an_edited_file_changes_what_it_changes_and_commands_stay(stateful, folder):
+def test_edited_configuration_applies_and_keeps_changes_by_commands(stateful, folder):
     change_everything(stateful, folder)
     before = policy(stateful)
 
@@ -137,7 +137,7 @@ def test_an_edited_file_changes_what_it_changes_and_commands_stay(stateful, fold
     }
 
 
-def test_what_can_no_longer_be_restored_is_said_by_the_check_and_at_start_and_forgotten_on_request(
+def test_unrestorable_state_is_reported_and_removed_on_request(
     stateful,
 ):
     stateful.text("port attach ethdev physnet2 net_null7,no-rx=1")
@@ -184,7 +184,7 @@ def test_what_can_no_longer_be_restored_is_said_by_the_check_and_at_start_and_fo
     assert len(stateful.data("flow list vm1/net0")["rules"]) == 2
 
 
-def test_a_second_daemon_does_not_get_the_directory(stateful, make_switch, folder):
+def test_second_daemon_cannot_use_state_directory(stateful, make_switch, folder):
     other = make_switch("host-u", state={"directory": f"{folder}/state"})
     run = subprocess.run(
         [other.binary, "--config", other.config_path],
@@ -200,7 +200,7 @@ def test_a_second_daemon_does_not_get_the_directory(stateful, make_switch, folde
     ), run.stderr
 
 
-def test_a_damaged_file_is_named_and_the_daemon_does_not_start(stateful, folder):
+def test_damaged_state_file_is_reported_and_stops_the_start(stateful, folder):
     assert stateful.stop() == 0
     path = folder / "state" / "state.sqlite"
     data = path.read_bytes()
@@ -217,7 +217,7 @@ def test_a_damaged_file_is_named_and_the_daemon_does_not_start(stateful, folder)
     stateful.start()
 
 
-def test_a_full_disk_refuses_commands_and_changes_nothing(make_switch, folder, endpoints):
+def test_full_disk_refuses_commands_and_changes_nothing(make_switch, folder, endpoints):
     place = folder / "small"
     place.mkdir()
     if (
@@ -296,7 +296,7 @@ def test_export_rewrite_and_import_by_hand_survive_a_kill(stateful):
     )
 
 
-def test_single_rules_stay_cheap(stateful):
+def test_single_rules_with_state_take_under_5_ms_each(stateful):
     """Printed for the record; the bound only says that no sync waits behind each."""
     count = 2000
     began = time.monotonic()

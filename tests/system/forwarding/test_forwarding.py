@@ -65,7 +65,7 @@ def data(frames):
 
 
 class TestNormal:
-    def test_frames_of_every_kind_arrive_as_they_were_sent(self, net):
+    def test_frames_of_every_kind_arrive_unchanged(self, net):
         frames = [
             UDP4,
             TCP4,
@@ -83,17 +83,17 @@ class TestNormal:
         assert net.exchange("vm1", frames) == [bytes(f) for f in frames]
         assert net.dropped_since(before) == {}
 
-    def test_a_known_address_goes_to_its_endpoint_alone(self, net):
+    def test_frame_to_known_address_goes_only_to_its_endpoint(self, net):
         got = data(net.exchange_all("vm1", [to(3)]))
         assert got == {"vm2": [], "vm3": [bytes(to(3))], "vm4": [], "vm6": []}
 
-    def test_a_broadcast_goes_to_everybody_but_its_sender(self, net):
+    def test_broadcast_goes_to_all_but_its_sender(self, net):
         frame = change(ARP4, (Ether, {"dst": "ff:ff:ff:ff:ff:ff"}))
         got = data(net.exchange_all("vm1", [frame]))
         assert got == {name: [bytes(frame)] for name in EVERYBODY}
         assert net.exchange("vm2", [], "vm1") == []
 
-    def test_an_unknown_address_is_flooded_until_it_has_spoken(self, net):
+    def test_frame_to_unknown_address_is_flooded_until_learned(self, net):
         stranger = "02:aa:00:00:00:01"
         frame = change(UDP4, (Ether, {"dst": stranger}))
         assert all(got == [bytes(frame)] for got in data(net.exchange_all("vm1", [frame])).values())
@@ -106,14 +106,14 @@ class TestNormal:
         tagged = change(tagged, (Ether, {"dst": stranger}))
         assert data(net.exchange_all("vm1", [tagged]))["vm2"] == [bytes(tagged)]
 
-    def test_own_addresses_cannot_be_taken_over(self, net):
+    def test_address_of_endpoint_cannot_be_taken_over(self, net):
         before = net.drops()
         stolen = change(UDP4, (Ether, {"src": VM2, "dst": VM1}))
         assert net.exchange("vm3", [stolen], "vm1") == [bytes(stolen)]
         assert data(net.exchange_all("vm1", [UDP4]))["vm2"] == [bytes(UDP4)]
         assert net.dropped_since(before) == {}
 
-    def test_a_vlan_that_is_not_allowed_is_not_let_in_or_out(self, net):
+    def test_vlan_not_allowed_is_dropped_both_ways(self, net):
         before = net.drops()
         good, bad = (to(6, ETH / Dot1Q(vlan=vlan) / IP4 / UDP() / Raw(LOAD)) for vlan in (7, 8))
         got = data(net.exchange_all("vm1", [good, bad, to(6)]))
@@ -140,12 +140,12 @@ class TestNormal:
         ],
         ids=lambda v: v if isinstance(v, str) else "",
     )
-    def test_what_goes_nowhere_is_a_named_drop(self, net, reason, frame):
+    def test_frame_without_destination_is_a_named_drop(self, net, reason, frame):
         before = net.drops()
         assert net.exchange("vm1", [frame]) == []
         assert net.dropped_since(before) == {reason: 1}
 
-    def test_a_port_without_a_guest_drops_by_name(self, net):
+    def test_frame_to_port_without_guest_is_a_named_drop(self, net):
         before = net.drops()
         net.exchange("vm1", [to(7, change(TAGGED, (Dot1Q, {"vlan": 4094})))] * 3)
         wait_for(
@@ -233,7 +233,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("reason,what,frame", MALFORMED, ids=[row[1] for row in MALFORMED])
-def test_a_malformed_frame_is_a_named_drop(net, reason, what, frame):
+def test_malformed_frame_is_a_named_drop(net, reason, what, frame):
     before, port = net.drops(), net.port("vm1/net0")["drops"].get(reason, 0)
     assert net.exchange("vm1", [frame, UDP4]) == [bytes(UDP4)], what
     assert net.dropped_since(before) == {reason: 1}
@@ -258,7 +258,7 @@ class TestNic:
     @pytest.mark.parametrize(
         "frame", [UDP4, TCP4, UDP6, TCP6], ids=["udp4", "tcp4", "udp6", "tcp6"]
     )
-    def test_a_partial_checksum_is_finished_for_who_does_not_take_it(self, net, frame):
+    def test_partial_checksum_is_completed_for_receiver_without_offload(self, net, frame):
         net.vms.send("vm1", [bytes(to(2, frame)), bytes(to(3, frame))], csum="partial")
         got = net.exchange_all("vm1", [])
         assert [(f.data.hex(), f.header["flags"] & NEEDS_CSUM) for f in got["vm2"]] == [
@@ -266,7 +266,7 @@ class TestNic:
         ]
         assert [finished(f).hex() for f in got["vm3"]] == [bytes(to(3, frame)).hex()]
 
-    def test_a_jumbo_frame_comes_in_mergeable_or_large_buffers(self, net):
+    def test_jumbo_frame_arrives_in_mergeable_or_large_buffers(self, net):
         jumbo = ETH / IP4 / UDP(sport=1000, dport=2000) / Raw(bytes(range(256)) * 34 + bytes(268))
         assert len(bytes(jumbo)) == 9000 + 14
         got = data(net.exchange_all("vm1", [to(3, jumbo), to(4, jumbo)]))
@@ -277,7 +277,7 @@ class TestNic:
             "vm6": [],
         }
 
-    def test_jumbo_frames_are_rewritten_with_the_right_checksum(self, net):
+    def test_rewritten_jumbo_frame_has_correct_checksum(self, net):
         jumbo = ETH / IP4 / UDP(sport=1000, dport=2000) / Raw(bytes(range(256)) * 34)
         with net.rules(
             "vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions set_ipv4_src ipv4_addr 10.9.9.9 / normal / end"
@@ -288,7 +288,7 @@ class TestNic:
                 bytes(expected)
             ] * 2
 
-    def test_a_frame_beyond_the_receivers_mtu_is_a_named_drop(self, net):
+    def test_frame_over_mtu_of_receiver_is_a_named_drop(self, net):
         fits = ETH / IP4 / UDP() / Raw(bytes(1472))
         assert len(bytes(fits)) == 1514
         before, port = net.drops(), net.port("vm2/net0")["drops"].get("too_big", 0)
@@ -302,7 +302,7 @@ class TestNic:
         assert net.dropped_since(before) == {"too_big": 1}
         assert net.port("vm2/net0")["drops"]["too_big"] == port + 1
 
-    def test_flows_spread_over_a_guests_queues_and_keep_their_order_in_each(self, net):
+    def test_flows_spread_over_queues_and_keep_order_in_each(self, net):
         net.vms.drain("vm5")
         before = net.drops()
         net.vms.stream(11, source="vm1", dst=mac(5), pps=4000, count=800, flows=40)
@@ -318,7 +318,7 @@ class TestNic:
         assert len(set.union(*queues.values())) == 4
         assert net.dropped_since(before) == {}
 
-    def test_every_queue_of_a_guest_is_heard(self, net):
+    def test_every_queue_of_guest_is_polled(self, net):
         frames = [
             change(to(2, UDP4, source=5), (UDP, {"sport": 100 + queue})) for queue in range(4)
         ]
@@ -334,7 +334,7 @@ class TestNic:
 
 
 class TestCounters:
-    def test_ports_and_rules_count_what_was_sent(self, net):
+    def test_ports_and_rules_count_sent_frames(self, net):
         frames = [UDP4] * 30 + [TCP4] * 20 + [UDP4 / Raw(bytes(1000))] * 10
         names = ("vm1/net0", "vm2/net0", "vm3/net0")
         marker = 14 + 8 + 40
@@ -377,7 +377,7 @@ class TestCounters:
         }
         assert net.dropped_since(drops) == {"rule_drop": 20}
 
-    def test_a_fast_stream_is_delivered_or_dropped_by_name(self, net):
+    def test_fast_stream_is_delivered_or_counted_as_named_drop(self, net):
         net.vms.sink("vm3")
         before = net.drops()
         net.vms.stream(12, source="vm1", dst=mac(3), pps=50000, count=50000, flows=8)
@@ -397,7 +397,7 @@ class TestCounters:
         }
 
     @pytest.mark.parametrize("when", ["at-rest", "dirty-logging-has-begun", "settling"])
-    def test_what_a_guests_ring_does_not_take_waits_only_around_a_migration(self, net, when):
+    def test_frames_for_full_ring_wait_only_around_migration(self, net, when):
         # By the first its rings have run for so long that nothing waits for that reason; the last is longer than the time to catch up.
         logging = when == "dirty-logging-has-begun"
         if when == "settling":
@@ -429,7 +429,7 @@ class TestCounters:
         assert (account["duplicates"], account["out_of_order"], account["corrupt"]) == (0, 0, 0)
         assert set(net.dropped_since(before)) == ({"tx_queue_full"} if when == "at-rest" else set())
 
-    def test_a_guest_that_settles_and_takes_nothing_is_given_up_on_soon(self, net):
+    def test_frames_for_settled_guest_with_full_ring_are_soon_dropped(self, net):
         net.vms.log("vm3", "on")
         net.vms.log("vm3", "off")
         net.vms.run(3000)
@@ -446,7 +446,7 @@ class TestCounters:
         net.vms.sink("vm3", on=False)
         assert held == 0 and net.dropped_since(before) == {"tx_queue_full": 1000 - received}
 
-    def test_guests_that_take_nothing_leave_buffers_to_others(self, net):
+    def test_guests_with_full_rings_leave_buffers_to_others(self, net):
         stuck, before = {"vm2": next(STREAMS), "vm3": next(STREAMS)}, net.drops()
         net.vms.sink([*stuck, "vm5"])
         for name in stuck:
@@ -484,12 +484,12 @@ class TestCounters:
         assert set(net.dropped_since(before)) == {"tx_queue_full"}
         assert len(net.exchange("vm1", [UDP4])) == 1
 
-    def test_clear_port_stats_starts_again_from_zero(self, net):
+    def test_clear_port_stats_resets_counters_to_zero(self, net):
         net.exchange("vm1", [UDP4])
         net.rpc.command("clear port stats vm1/net0")
         assert net.port("vm1/net0")["rx_packets"] == 0
         net.exchange("vm1", [UDP4] * 3)
         assert net.port("vm1/net0")["rx_packets"] == 4
 
-    def test_nothing_passed_without_policy(self, net):
+    def test_no_packet_passed_without_policy(self, net):
         assert net.unpoliced() == 0

@@ -191,7 +191,7 @@ def ones_complement_sum(data):
     return total
 
 
-def test_a_partial_checksum_is_one_that_the_switch_can_finish(vms, switches, tmp_path):
+def test_partial_checksum_can_be_completed_by_switch(vms, switches, tmp_path):
     switches(open_pair(vms, tmp_path))
     vms.wait("all", 20000)
     sent = udp_frame(b"godwit" * 4)
@@ -216,7 +216,7 @@ def test_each_queue_pair_carries_frames(vms, switches, tmp_path):
         assert received[0].header["queue"] == queue
 
 
-def test_the_front_end_connects_where_the_switch_listens(vms, switches, tmp_path):
+def test_front_end_connects_to_listening_switch(vms, switches, tmp_path):
     switches(open_pair(vms, tmp_path, server=0), client=0)
     vms.wait("all", 20000)
     check_no_loss(stream_across(vms, "a", "b"), 2000)
@@ -250,7 +250,7 @@ def test_rings_stop_and_resume_on_the_same_switch_without_loss(vms, switches, tm
     assert account["longest_gap_ns"] > 40_000_000
 
 
-def test_a_rebooted_driver_starts_from_empty_rings(vms, switches, tmp_path):
+def test_rebooted_driver_starts_with_empty_rings(vms, switches, tmp_path):
     switches(open_pair(vms, tmp_path))
     vms.wait("all", 20000)
     check_no_loss(stream_across(vms, "a", "b"), 2000)
@@ -262,7 +262,7 @@ def test_a_rebooted_driver_starts_from_empty_rings(vms, switches, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["shared", "copy", "dirty"])
-def test_a_guest_moves_to_another_switch_and_goes_on(vms, switches, tmp_path, mode):
+def test_guest_moved_to_another_switch_continues(vms, switches, tmp_path, mode):
     here = open_pair(vms, tmp_path)
     there = [tmp_path / "a2.sock", tmp_path / "c.sock"]
     vms.open("a2", there[0], incoming=1)
@@ -298,7 +298,7 @@ def test_a_guest_moves_to_another_switch_and_goes_on(vms, switches, tmp_path, mo
     assert info["broken"] == "" and info["error"] == ""
 
 
-def test_a_page_that_the_switch_wrote_and_did_not_log_is_found(vms, switches, tmp_path):
+def test_page_written_and_not_logged_is_detected(vms, switches, tmp_path):
     here = open_pair(vms, tmp_path)
     vms.open("a2", tmp_path / "a2.sock", incoming=1)
     switches(here)
@@ -314,7 +314,7 @@ def test_a_page_that_the_switch_wrote_and_did_not_log_is_found(vms, switches, tm
     assert vms.info("a2")["pages_missed"] >= 2
 
 
-def test_a_restarted_switch_finds_the_rings_where_they_were(vms, switches, tmp_path):
+def test_restarted_switch_continues_with_the_rings(vms, switches, tmp_path):
     paths = open_pair(vms, tmp_path)
     first = switches(paths)
     vms.wait("all", 20000)
@@ -328,7 +328,7 @@ def test_a_restarted_switch_finds_the_rings_where_they_were(vms, switches, tmp_p
     assert vms.info("a")["broken"] == ""
 
 
-def test_a_paused_guest_takes_nothing_until_it_goes_on(vms, switches, tmp_path):
+def test_paused_guest_receives_nothing_until_resumed(vms, switches, tmp_path):
     switches(open_pair(vms, tmp_path))
     vms.wait("all", 20000)
     vms.pause("b")
@@ -338,7 +338,7 @@ def test_a_paused_guest_takes_nothing_until_it_goes_on(vms, switches, tmp_path):
     assert len(vms.recv("b", 10)) == 10
 
 
-def test_the_arp_responder_answers_for_its_addresses_only(vms, switches, tmp_path):
+def test_arp_responder_answers_only_for_its_addresses(vms, switches, tmp_path):
     switches(open_pair(vms, tmp_path))
     vms.wait("all", 20000)
     vms.arp_responder("b", ["10.0.0.2"])
@@ -367,7 +367,7 @@ def test_the_arp_responder_answers_for_its_addresses_only(vms, switches, tmp_pat
     )
 
 
-def test_an_idle_front_end_sleeps(vms, switches, tmp_path):
+def test_idle_front_end_sleeps(vms, switches, tmp_path):
     switches(open_pair(vms, tmp_path))
     vms.wait("all", 20000)
     vms.run(100)
@@ -385,7 +385,7 @@ def test_an_idle_front_end_sleeps(vms, switches, tmp_path):
     assert len(vms.recv("b", 1)) == 1
 
 
-def test_what_is_wrong_is_refused(vms, tmp_path):
+def test_wrong_commands_are_refused(vms, tmp_path):
     vms.open("a", tmp_path / "a.sock")
     for line in (
         ["open", "a", f"path={tmp_path}/b.sock"],

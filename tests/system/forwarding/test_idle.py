@@ -49,11 +49,11 @@ def median_latency_ns(net, source="vm1", receiver="vm2", frame=FRAME, count=9):
     return sorted(taken)[count // 2]
 
 
-def test_a_kick_ends_the_sleep(net):
+def test_kick_wakes_sleeping_worker(net):
     assert median_latency_ns(net) < SOON_NS
 
 
-def test_asleep_the_switch_takes_less_than_a_twentieth_of_a_cpu(net):
+def test_idle_switch_takes_less_than_a_twentieth_of_a_cpu(net):
     time.sleep(0.2)
     before, began = cpu_seconds(net), time.monotonic()
     time.sleep(2)
@@ -63,7 +63,7 @@ def test_asleep_the_switch_takes_less_than_a_twentieth_of_a_cpu(net):
     assert worker["sleeps"] > 0
 
 
-def test_rings_that_start_again_are_seen_at_once(net):
+def test_restarted_rings_are_polled_at_once(net):
     for _ in range(3):
         net.vms.stop("vm1")
         time.sleep(0.05)
@@ -72,7 +72,7 @@ def test_rings_that_start_again_are_seen_at_once(net):
         assert median_latency_ns(net, count=3) < SOON_NS
 
 
-def test_what_waits_in_the_ring_of_a_port_is_polled_when_its_policy_is_in_place(net):
+def test_waiting_frames_are_polled_once_policy_is_in_place(net):
     net.rpc.call(
         "port.attach.vhost",
         name="vm3/net0",
@@ -88,7 +88,7 @@ def test_what_waits_in_the_ring_of_a_port_is_polled_when_its_policy_is_in_place(
     net.vms.close("vm3")
 
 
-def test_a_worker_busy_with_one_guest_hears_another_that_was_silent(net):
+def test_busy_worker_polls_guest_that_was_silent(net):
     net.vms.sink("vm2")
     net.vms.stream(1, source="vm1", dst=mac(2), pps=20000, seconds=2)
     time.sleep(0.5)  # vm2's queue has long been left alone
@@ -99,7 +99,7 @@ def test_a_worker_busy_with_one_guest_hears_another_that_was_silent(net):
     assert net.vms.stats("vm2")["streams"]["1"]["lost"] == 0
 
 
-def test_a_port_that_floods_new_flows_is_left_alone_only_when_its_ring_is_empty(net):
+def test_port_flooding_new_flows_is_polled_until_its_ring_is_empty(net):
     # In debt for its misses it is not polled while others have frames, and a full ring kicks for nothing.
     net.rpc.call(
         "port.attach.vhost",
@@ -137,7 +137,7 @@ def test_a_port_that_floods_new_flows_is_left_alone_only_when_its_ring_is_empty(
     net.vms.close("vm4")
 
 
-def test_a_frame_for_another_workers_queue_wakes_that_worker(godwitd):
+def test_frame_for_queue_of_other_worker_wakes_it(godwitd):
     cpus = sorted(os.sched_getaffinity(0))
     if len(cpus) < 2:
         pytest.skip("cannot run here: one CPU")

@@ -63,7 +63,7 @@ def attach(net, number):
     )
 
 
-def test_hundreds_of_ports_come_and_go_under_traffic(net):
+def test_hundreds_of_ports_added_and_removed_under_traffic_lose_nothing(net):
     net.vms.sink(["vm1", "vm2"])
     net.vms.stream(STREAM, source="vm1", dst=mac(2), pps=2000, seconds=600)
     start, before = (descriptors(net), pool(net)), net.drops()

@@ -273,7 +273,7 @@ def outcome(net):
     return Outcome(net)
 
 
-def test_bystanders_lose_nothing(net, outcome):
+def test_bystanders_during_swaps_lose_nothing(net, outcome):
     for guest, stream in (("vm5", STAY), ("vm4", STAY_BACK), ("vm3", STAY_NEAR)):
         wait_for(
             lambda g=guest, s=stream: net.vms.stats(g)["streams"][str(s)]["received"]
@@ -285,7 +285,7 @@ def test_bystanders_lose_nothing(net, outcome):
         assert (account["lost"], account["duplicates"], account["corrupt"]) == (0, 0, 0)
 
 
-def test_what_the_vm_sent_and_was_sent_is_delivered_or_at_the_uplink_or_a_named_drop(net, outcome):
+def test_packets_of_vm_during_swaps_are_delivered_or_counted(net, outcome):
     assert outcome.unaccounted() == 0, str(outcome)
     for watch in (outcome.to_vm, outcome.from_vm):
         assert (watch.twice, watch.other) == (0, [])
@@ -295,7 +295,7 @@ def test_what_the_vm_sent_and_was_sent_is_delivered_or_at_the_uplink_or_a_named_
     assert set(outcome.drops()) == {"rule_drop", "egress_rule_drop"}
 
 
-def test_no_packet_saw_half_a_swap(net, outcome):
+def test_packets_during_swaps_see_one_whole_policy(net, outcome):
     # Each packet has both marks of one set, and both sets were in force.
     assert set(outcome.from_vm.looks[OUT]) == {SETS["A"][0], SETS["B"][0]}
     assert set(outcome.to_vm.looks[IN]) == {SETS["A"][1], SETS["B"][1]}
@@ -305,12 +305,12 @@ def test_no_packet_saw_half_a_swap(net, outcome):
     )
 
 
-def test_nothing_forbidden_got_through_and_nothing_without_policy(net, outcome):
+def test_swaps_pass_no_forbidden_or_unpoliced_packet(net, outcome):
     assert set(outcome.to_vm.numbers) == {IN} and set(outcome.from_vm.numbers) == {OUT}
     assert net.unpoliced() == 0
 
 
-def test_swaps_follow_each_other_without_a_pause(outcome):
+def test_swaps_follow_each_other_without_pause(outcome):
     # SWAPS_PER_S is asked for and held where nothing else runs; the room is for machines that are shared.
     rate = outcome.swapper.swaps / outcome.swapper.took_s
     print(f"{rate:.1f} swaps a second")

@@ -77,7 +77,7 @@ def wait_for_rings(switch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_frames_cross_by_every_kind_of_virtqueue(make_switch, folder, kind):
+def test_frames_cross_every_kind_of_virtqueue(make_switch, folder, kind):
     if shutil.which("dpdk-testpmd") is None or os.geteuid() != 0:
         pytest.skip("cannot run here: needs root and dpdk-testpmd")
     if free_hugepages() < PAGES:

@@ -16,7 +16,7 @@ def run(godwitd):
     STEPS,
     ids=[f"{when} {point}".replace(" ", "-") for _, when, point in STEPS],
 )
-def test_a_switch_that_is_killed_in_a_move_leaves_one_owner_with_its_rules(run, side, when, point):
+def test_switch_killed_during_move_leaves_one_owner_with_its_rules(run, side, when, point):
     try:
         assert run.cycle(side, [{when: point}]) is not None, "the fault point was not reached"
     finally:
@@ -24,7 +24,7 @@ def test_a_switch_that_is_killed_in_a_move_leaves_one_owner_with_its_rules(run, 
     print(run.recoveries[-1])
 
 
-def test_what_is_in_doubt_after_a_restart_is_said_with_its_reason_and_who_can_tell(run):
+def test_status_explains_in_doubt_moves_after_restart(run):
     here = run.net.place["vm"]
     there = "b" if here == "a" else "a"
     run.rpc(here).call("migrate.start", vm="vm", peer=f"host-{there}")

@@ -203,7 +203,7 @@ def evacuated(hosts):
     }
 
 
-def test_all_are_there_with_their_rules_by_digest(hosts, evacuated):
+def test_evacuated_vms_arrive_with_the_same_rules(hosts, evacuated):
     done = evacuated["evacuation"]
     print(
         f"{VMS} VMs of {RULES} rules: prepared in {evacuated['prepared_s']:.2f} s "
@@ -216,7 +216,7 @@ def test_all_are_there_with_their_rules_by_digest(hosts, evacuated):
     assert there == evacuated["digests"]
 
 
-def test_nothing_of_theirs_is_left_but_where_they_are(hosts, evacuated):
+def test_evacuated_vms_leave_only_their_location(hosts, evacuated):
     endpoints = {e["name"]: e for e in hosts.a.rpc.call("show.endpoints")["endpoints"]}
     for name in hosts.names:
         assert endpoints[f"{name}/net0"]["location"] == "uplink physnet1"
@@ -224,7 +224,7 @@ def test_nothing_of_theirs_is_left_but_where_they_are(hosts, evacuated):
     assert len(hosts.a.rpc.call("show.port.summary", port="all")["ports"]) == 3
 
 
-def test_neighbours_lost_nothing(hosts, evacuated):
+def test_neighbors_during_evacuation_lose_nothing(hosts, evacuated):
     for stream, sink in ((STREAM_THERE, "nb"), (STREAM_BACK, "na"), (STREAM_HOME, "nc")):
         account = hosts.vms.stats(sink)["streams"][str(stream)]
         print(
@@ -239,7 +239,7 @@ def test_neighbours_lost_nothing(hosts, evacuated):
         ], account
 
 
-def test_each_works_there_under_its_rules(hosts, evacuated):
+def test_evacuated_vms_work_under_their_rules(hosts, evacuated):
     vms = hosts.vms
     vms.sink("nb", False)
     vms.drain("nb")
@@ -258,7 +258,7 @@ def test_each_works_there_under_its_rules(hosts, evacuated):
         assert host.rpc.call("show.drops")["unpoliced_packets"] == 0
 
 
-def test_a_move_is_shown_step_by_step(hosts, evacuated):
+def test_move_show_lists_each_step(hosts, evacuated):
     moved = {move["vm"]: move for move in evacuated["started"]["started"]}
     text = hosts.a.text(f"migrate show {moved['ev0']['id']}")
     print(text)

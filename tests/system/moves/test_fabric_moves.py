@@ -69,29 +69,29 @@ HABITS = {
 
 
 @pytest.mark.parametrize("habit", [habit for habit in HABITS if "too late" not in habit])
-def test_a_fabric_that(net, habit):
+def test_move_over_fabric_with_habit_loses_nothing(net, habit):
     habits, switched = HABITS[habit]
     net.fabric.set(**habits)
     check(run_moves(net, "vm", traffic("vm", PPS), moves=2), switched)
 
 
-def test_vlans_are_moved_each_by_itself(net):
+def test_vlans_of_moved_vm_move_separately(net):
     net.fabric.set(vlans=VLANS, learn_ms=100)
     check(run_moves(net, "tag", traffic("tag", PPS, vlans=VLANS), moves=2))
 
 
-def test_a_fabric_that_has_not_one_of_its_vlans_gives_no_proof_for_it(net):
+def test_fabric_without_one_vlan_gives_no_proof_for_it(net):
     net.fabric.set(vlans=VLANS[:1])
     flows = traffic("tag", PPS, vlans=VLANS[:1])
     flows += [Flow("na", "tag", 500, (), {"vlan": VLANS[1]})]  # it reaches nobody behind the fabric
     check(run_moves(net, "tag", flows, moves=2), "window-timeout")
 
 
-def test_a_vm_with_two_nics(net):
+def test_vm_with_two_nics_moves_without_loss(net):
     check(run_moves(net, "duo", traffic("duo0", PPS // 2) + traffic("duo1", PPS // 2), moves=2))
 
 
-def test_two_vms_that_talk_to_each_other_move_together(net):
+def test_two_vms_with_mutual_traffic_move_together(net):
     talk = [Flow("vm", "pal", PPS // 2, ("pal",)), Flow("pal", "vm", PPS // 2, ("vm",))]
     assert net.place["vm"] == net.place["pal"]
     check(
@@ -101,7 +101,7 @@ def test_two_vms_that_talk_to_each_other_move_together(net):
     )
 
 
-def test_two_vms_that_talk_to_each_other_pass_each_other(net):
+def test_two_vms_with_mutual_traffic_move_in_opposite_directions(net):
     talk = [Flow("vm", "pal", PPS // 2, ("pal",)), Flow("pal", "vm", PPS // 2, ("vm",))]
     net.move("pal", 10)
     assert net.place["vm"] != net.place["pal"]
@@ -113,7 +113,7 @@ def test_two_vms_that_talk_to_each_other_pass_each_other(net):
     net.move("pal", 10)
 
 
-def test_a_move_that_is_cancelled_in_the_pause_gives_all_back_in_order(net):
+def test_move_cancelled_during_pause_returns_all_packets_in_order(net):
     source = net.place["vm"]
 
     def cancel_in_the_pause():
@@ -133,7 +133,7 @@ def test_a_move_that_is_cancelled_in_the_pause_gives_all_back_in_order(net):
     check(outcome)
 
 
-def test_a_vm_that_goes_on_at_the_source_gets_all_in_order_and_moves_later(net):
+def test_vm_resumed_at_source_gets_all_packets_in_order_and_moves_later(net):
     source = net.place["vm"]
 
     def stop_and_go():
@@ -153,7 +153,7 @@ def test_a_vm_that_goes_on_at_the_source_gets_all_in_order_and_moves_later(net):
     assert net.place["vm"] != source
 
 
-def test_who_sends_to_the_old_place_after_the_window_is_told_apart_by_a_counter(net):
+def test_late_packets_to_old_host_after_window_are_counted(net):
     """The VM is silent and the fabric deaf, so the fabric still knows the old place when all is over."""
     net.fabric.set(deaf=True)
     source = net.place["vm"]
@@ -198,7 +198,7 @@ def test_who_sends_to_the_old_place_after_the_window_is_told_apart_by_a_counter(
     vms.stream_stop()
 
 
-def test_only_the_sources_own_senders_lose_where_the_fabric_learns_after_the_window(net):
+def test_slow_fabric_after_window_costs_only_senders_at_source(net):
     """What they send by the uplink meanwhile is dropped by the fabric, which counts it."""
     habits, switched = HABITS["believes a new place too late"]
     net.fabric.set(**habits)

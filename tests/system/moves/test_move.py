@@ -52,26 +52,26 @@ def leftovers():
     return {n for n in namespaces if n} | processes
 
 
-def test_the_vm_moves_there_and_back(figures):
+def test_vm_moves_to_peer_and_back(figures):
     assert figures["moves"] == 2, figures.get("failures")
 
 
-def test_no_ping_is_lost_or_doubled(figures):
+def test_pings_during_moves_are_not_lost_or_duplicated(figures):
     assert figures["pings_sent"] > 4000
     assert (figures["pings_lost"], figures["pings_duplicated"]) == (0, 0), figures["failures"]
 
 
-def test_nothing_passes_without_policy(figures):
+def test_moves_pass_no_packet_without_policy(figures):
     assert figures["forbidden_sent"] > 1000
     assert (figures["unpoliced_packets"], figures["forbidden_delivered"]) == (0, 0)
 
 
-def test_all_rules_travel(figures):
+def test_move_transfers_all_rules(figures):
     for move in figures["move_list"]:
         assert move["rules_exported"] >= 1000
         assert move["rules_imported"] == move["rules_exported"]
         assert move["rules_rewritten"] >= 1000
 
 
-def test_the_testbed_leaves_nothing_behind(figures):
+def test_testbed_after_exit_leaves_nothing_behind(figures):
     assert figures["leftovers"] == set()

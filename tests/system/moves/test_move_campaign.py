@@ -31,7 +31,7 @@ def campaign(folder, *options):
     return done, json.loads((folder / "moves.json").read_text())
 
 
-def test_moves_at_a_rate_lose_nothing(folder):
+def test_campaign_at_fixed_rate_loses_nothing(folder):
     done, figures = campaign(folder, "--moves", MOVES, "--pps", PPS)
     assert done.stdout.splitlines()[-1] == f"{MOVES} moves, 0 lost, 0 duplicated, 0 out of order"
     assert done.returncode == 0
@@ -43,7 +43,7 @@ def test_moves_at_a_rate_lose_nothing(folder):
     assert run["unpoliced"] == 0 and run["fabric_lost"] == {}
 
 
-def test_what_is_lost_is_said_and_the_exit_code_agrees(folder):
+def test_campaign_with_losses_reports_them_and_exits_with_1(folder):
     """Parks of 8 frames hold nothing worth of a pause."""
     done, figures = campaign(
         folder, "--moves", 1, "--pps", 2000, "--park", 8, "--park-bytes", 65536

@@ -97,7 +97,7 @@ def cancel_and_compare(scene, before):
     assert policy(scene) == before
 
 
-def test_a_migration_that_is_cancelled_in_qemu_leaves_all_at_the_source(scene, before):
+def test_migration_cancelled_in_qemu_leaves_all_at_source(scene, before):
     qemu, _ = scene.prepare("host-b")
     begin_slowly(scene, qemu)
     time.sleep(1.0)
@@ -110,7 +110,7 @@ def test_a_migration_that_is_cancelled_in_qemu_leaves_all_at_the_source(scene, b
     cancel_and_compare(scene, before)
 
 
-def test_a_destination_that_is_killed_while_it_has_the_vm_gives_it_back(scene, before):
+def test_destination_killed_with_vm_returns_it_to_source(scene, before):
     qemu, _ = scene.prepare("host-b")
     # 8 MB a second and 2.5 s to stand still: it stops with up to 20 MB to go.
     begin_slowly(scene, qemu, downtime_limit_ms=2500, bandwidth=8 << 20)
@@ -127,7 +127,7 @@ def test_a_destination_that_is_killed_while_it_has_the_vm_gives_it_back(scene, b
     cancel_and_compare(scene, before)
 
 
-def test_post_copy_is_refused_by_qemu_before_anything_stops(scene, before):
+def test_post_copy_is_refused_by_qemu_before_vm_stops(scene, before):
     qemu, _ = scene.prepare("host-b")
     qemu.qmp.connect(20)
     source = scene.mover.qemu
@@ -154,6 +154,6 @@ def test_post_copy_is_refused_by_qemu_before_anything_stops(scene, before):
     cancel_and_compare(scene, before)
 
 
-def test_after_all_that_the_vm_moves(scene):
+def test_vm_moves_after_all_faults(scene):
     scene.move("host-b", settle_s=1.0)
     pings_go_on(scene)

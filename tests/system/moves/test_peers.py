@@ -153,7 +153,7 @@ REFUSED_CERTIFICATES = {
 
 
 @pytest.mark.parametrize("case", REFUSED_CERTIFICATES)
-def test_a_certificate_that_does_not_fit_is_refused(pair, authority, folder, case):
+def test_certificate_that_does_not_match_is_refused(pair, authority, folder, case):
     make, claims, reason = REFUSED_CERTIFICATES[case]
     files = make(authority, Authority(folder / "other", "Another CA"))
     with PeerClient(pair.ports["host-a"], files) as client:
@@ -166,7 +166,7 @@ def test_a_certificate_that_does_not_fit_is_refused(pair, authority, folder, cas
     assert works(pair)
 
 
-def test_a_peer_that_is_not_on_the_list_may_ping_and_not_move(pair, identities):
+def test_peer_not_allowed_to_move_may_only_ping(pair, identities):
     document = pair.a.rpc.call("migration.export", vm="vm7")
     with PeerClient(pair.ports["host-b"], identities["host-c"]) as client:
         client.say(hello("host-c"))
@@ -182,7 +182,7 @@ def test_a_peer_that_is_not_on_the_list_may_ping_and_not_move(pair, identities):
     assert "allow_in" in refused.data["expected"]
 
 
-def test_a_recorded_session_is_of_no_use(pair, identities):
+def test_recorded_session_replayed_is_refused(pair, identities):
     document = pair.a.rpc.call("migration.export", vm="vm7")
     with PeerClient(pair.ports["host-b"], identities["host-a"]) as client:
         client.say(hello("host-a"))
@@ -208,7 +208,7 @@ def test_a_recorded_session_is_of_no_use(pair, identities):
     )
 
 
-def test_rubbish_is_refused_wherever_it_comes(pair, identities):
+def test_malformed_bytes_at_any_stage_are_refused(pair, identities):
     port, me = pair.ports["host-a"], identities["host-b"]
     for rubbish, reason in (
         (b"GET / HTTP/1.0\r\n\r\n", "http request"),
@@ -283,7 +283,7 @@ def test_rubbish_is_refused_wherever_it_comes(pair, identities):
     assert works(pair)
 
 
-def test_a_peer_that_is_another_host_hears_nothing(pair, identities, authority):
+def test_peer_with_another_hosts_name_gets_no_reply(pair, identities, authority):
     """We connect: whoever is there instead is found out before our hello."""
     with socket.create_server(("127.0.0.1", pair.ports["host-c"])) as server:
         server.settimeout(10)
@@ -311,7 +311,7 @@ def test_a_peer_that_is_another_host_hears_nothing(pair, identities, authority):
         pair.a.rpc.call("peer.ping", host="host-c")
 
 
-def test_peer_list_and_peer_ping_say_who_is_there(pair):
+def test_peer_list_and_ping_show_state_of_peers(pair):
     text = pair.a.text("peer ping host-b count 20")
     print(text)
     assert (
@@ -354,7 +354,7 @@ def test_peer_list_and_peer_ping_say_who_is_there(pair):
     assert words == ["host-b", "host-c"]
 
 
-def test_an_older_epoch_is_refused_and_named(pair, identities):
+def test_older_epoch_is_refused_and_logged(pair, identities):
     document = pair.a.rpc.call("migration.export", vm="vm7")
     pair.a.rpc.call("migration.rewrite", vm="vm7")
     pair.b.rpc.call("migration.import", document=document)
@@ -379,7 +379,7 @@ def test_an_older_epoch_is_refused_and_named(pair, identities):
         )
 
 
-def test_a_bad_certificate_is_found_by_the_check_with_its_place(
+def test_config_check_locates_bad_certificate(
     godwitd, authority, identities, folder
 ):
     good = authority.issue("host-t")
@@ -428,7 +428,7 @@ def test_a_bad_certificate_is_found_by_the_check_with_its_place(
         assert done.returncode == code and says in done.stderr, case
 
 
-def test_sighup_reads_certificates_again_and_bad_ones_change_nothing(
+def test_sighup_reloads_certificates_and_keeps_old_ones_on_error(
     make_switch, authority, folder
 ):
     files = {host: authority.issue(host, into=f"hup-{host}") for host in ("host-p", "host-q")}
@@ -524,7 +524,7 @@ def rate(net, ms=2000):
     return account["received"] / seconds, sent - account["received"]
 
 
-def test_a_vm_moves_to_and_fro_over_tls_and_loses_nothing(net):
+def test_vm_moves_over_tls_without_loss(net):
     seen = []
 
     def look(_, __):
@@ -537,7 +537,7 @@ def test_a_vm_moves_to_and_fro_over_tls_and_loses_nothing(net):
     assert net.unpoliced() == 0
 
 
-def test_idle_strangers_keep_nobody_out_and_slow_nothing(net, identities):
+def test_idle_connections_do_not_block_or_slow_peers(net, identities):
     assert net.place["vm"] == "a"
     before, lost_before = rate(net)
     port = net._ports["a"]

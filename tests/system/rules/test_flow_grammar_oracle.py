@@ -537,7 +537,7 @@ def explained(line, ours, theirs):
     return "a port by its name" if named else None
 
 
-def test_valid_lines_are_taken_and_mean_the_same_in_canonical_form(oracle):
+def test_valid_lines_are_accepted_and_mean_the_same_in_canonical_form(oracle):
     lines, source = [], Lines(SEED)
     while len(lines) < 500:
         lines.append(source.line())
@@ -586,7 +586,7 @@ def every_form():
             yield HEAD + f"eth / end actions {action} {argument[0]} {source.value(argument[1])} / end"
 
 
-def test_every_form_of_every_field_and_action_means_the_same_in_canonical_form(oracle):
+def test_all_forms_of_fields_and_actions_mean_the_same_in_canonical_form(oracle):
     lines = list(every_form())
     theirs, ours = oracle.testpmd(lines), oracle.ours(lines)
     for line, understood, (canonical, why) in zip(lines, theirs, ours):
@@ -606,7 +606,7 @@ def test_canonical_text_is_a_fixed_point(oracle):
     assert [canonical for canonical, _ in oracle.ours(first)] == first, f"SEED={SEED}"
 
 
-def test_broken_lines_are_refused_by_both_or_by_neither(oracle):
+def test_broken_lines_are_refused_by_both_parsers_or_neither(oracle):
     source = Lines(SEED + 2)
     lines = [source.broken() for _ in range(600)]
     theirs, ours = oracle.testpmd(lines), oracle.ours(lines)
@@ -622,7 +622,7 @@ def test_broken_lines_are_refused_by_both_or_by_neither(oracle):
     assert taken > 20 and refused > 300, f"SEED={SEED}: {taken} taken, {refused} refused"
 
 
-def test_fixed_lines_are_judged_alike(oracle):
+def test_fixed_lines_get_the_same_verdict_from_both_parsers(oracle):
     lines = BOTH_TAKE + BOTH_REFUSE
     for line, understood, (canonical, why) in zip(lines, oracle.testpmd(lines), oracle.ours(lines)):
         assert (understood is not None) == (line in BOTH_TAKE), f"testpmd, {line}: {understood}"
@@ -632,14 +632,14 @@ def test_fixed_lines_are_judged_alike(oracle):
 @pytest.mark.parametrize(
     "what, pattern, lines", REFUSED_BY_US, ids=[entry[0] for entry in REFUSED_BY_US]
 )
-def test_documented_refusals_are_ours_alone(oracle, what, pattern, lines):
+def test_documented_refusals_are_only_ours(oracle, what, pattern, lines):
     for line, understood, (canonical, why) in zip(lines, oracle.testpmd(lines), oracle.ours(lines)):
         assert understood is not None, f"testpmd refuses it too: {line}"
         assert canonical is None, f"we take it: {line}"
         assert re.search(pattern, why), f"{why}: {line}"
 
 
-def test_documented_extensions_are_ours_alone(oracle):
+def test_documented_extensions_are_only_ours(oracle):
     for line, understood, (canonical, why) in zip(
         TAKEN_BY_US, oracle.testpmd(TAKEN_BY_US), oracle.ours(TAKEN_BY_US)
     ):
@@ -647,7 +647,7 @@ def test_documented_extensions_are_ours_alone(oracle):
         assert canonical is not None, f"{why}: {line}"
 
 
-def test_the_reference_page_is_what_the_table_says(parser):
+def test_reference_page_matches_vocabulary_table(parser):
     page = subprocess.run(
         [str(parser), "--reference"], capture_output=True, text=True, timeout=60
     ).stdout

@@ -150,7 +150,7 @@ def net(godwitd):
 @pytest.mark.parametrize(
     "actions,frame,expected", REWRITES, ids=[f"{i}-{row[0]}" for i, row in enumerate(REWRITES)]
 )
-def test_a_rewrite_gives_the_frame_that_scapy_makes(net, actions, frame, expected):
+def test_rewrite_yields_the_frame_of_scapy(net, actions, frame, expected):
     before = net.drops()
     with net.rules(f"vm1/net0 ingress priority 5 pattern eth / end actions {actions}{TO2} / end"):
         got = net.exchange("vm1", [frame])
@@ -171,7 +171,7 @@ PARTIAL = [row for row in REWRITES if sums_partially(row[1])]
 @pytest.mark.parametrize(
     "actions,frame,expected", PARTIAL, ids=[f"{i}-{row[0]}" for i, row in enumerate(PARTIAL)]
 )
-def test_a_rewrite_of_a_partial_checksum_ends_in_the_same_frame(net, actions, frame, expected):
+def test_rewrite_of_partial_checksum_yields_the_same_frame(net, actions, frame, expected):
     with net.rules(f"vm1/net0 ingress priority 5 pattern eth / end actions {actions}{TO2} / end"):
         assert net.vms.send("vm1", bytes(frame), csum="partial") == 1
         assert [f.hex() for f in net.exchange("vm1", [])] == [bytes(expected).hex()]
@@ -180,7 +180,7 @@ def test_a_rewrite_of_a_partial_checksum_ends_in_the_same_frame(net, actions, fr
 @pytest.mark.parametrize(
     "actions,frame,reason", REFUSED, ids=[f"{i}-{row[0]}-{row[2]}" for i, row in enumerate(REFUSED)]
 )
-def test_what_cannot_go_on_is_a_named_drop(net, actions, frame, reason):
+def test_action_that_cannot_apply_is_a_named_drop(net, actions, frame, reason):
     before, port = net.drops(), net.port("vm1/net0")["drops"]
     end = "" if actions == "drop" else TO2
     with net.rules(f"vm1/net0 ingress priority 5 pattern eth / end actions {actions}{end} / end"):
@@ -192,7 +192,7 @@ def test_what_cannot_go_on_is_a_named_drop(net, actions, frame, reason):
 @pytest.mark.parametrize(
     "action", ["port_id id", "represented_port ethdev_port_id", "port_representor port_id"]
 )
-def test_an_output_sends_to_the_endpoint_it_names_by_name_or_number(net, action):
+def test_output_by_name_or_number_sends_to_its_endpoint(net, action):
     number = net.port("vm3/net0")["port"]
     for name in ("vm3/net0", number):
         with net.rules(
@@ -205,7 +205,7 @@ def test_an_output_sends_to_the_endpoint_it_names_by_name_or_number(net, action)
             )
 
 
-def test_several_outputs_get_the_frame_as_it_was_at_each(net):
+def test_several_outputs_each_get_the_frame_of_their_step(net):
     with net.rules(
         "vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions represented_port ethdev_port_id vm3/net0 / "
         f"set_ipv4_dst ipv4_addr {NEW4} / dec_ttl{TO2} / end"
@@ -215,7 +215,7 @@ def test_several_outputs_get_the_frame_as_it_was_at_each(net):
         assert [f.data for f in got["vm2"]] == [bytes(change(UDP4, (IP, {"dst": NEW4, "ttl": 63})))]
 
 
-def test_passthru_and_rules_without_fate_go_on_with_the_next_rule(net):
+def test_passthru_and_rules_without_fate_continue_with_next_rule(net):
     with net.rules(
         "vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions set_ttl ttl_value 9 / passthru / end",
         f"vm1/net0 ingress priority 6 pattern eth / ipv4 ttl is 9 / end actions set_ipv4_dst ipv4_addr {NEW4} / end",
@@ -226,7 +226,7 @@ def test_passthru_and_rules_without_fate_go_on_with_the_next_rule(net):
         ]
 
 
-def test_jump_goes_on_in_the_group_and_never_comes_back(net):
+def test_jump_continues_in_group_and_never_returns(net):
     before = net.drops()
     with net.rules(
         "vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions set_ttl ttl_value 9 / jump group 3 / end",
@@ -243,7 +243,7 @@ def test_jump_goes_on_in_the_group_and_never_comes_back(net):
     assert net.dropped_since(before) == {"rule_drop": 1}
 
 
-def test_more_hits_than_allowed_are_a_named_drop(net):
+def test_hits_over_limit_are_a_named_drop(net):
     before = net.drops()
     chain = [
         f"vm1/net0 group {g} ingress pattern eth / ipv4 / end actions jump group {g + 1} / end"
@@ -265,7 +265,7 @@ def test_count_counts_packets_and_bytes(net):
         assert net.hits(rule) == (42, sum(len(bytes(f)) for f in frames))
 
 
-def test_fragments_of_a_rewritten_datagram_fit_together(net):
+def test_fragments_of_rewritten_datagram_reassemble(net):
     whole = ETH / IP4 / UDP(sport=1000, dport=2000) / Raw(bytes(range(256)) * 5)
     parts = [Ether(bytes(part)) for part in fragment(whole, fragsize=400)]
     assert len(parts) == 4
@@ -287,7 +287,7 @@ def change_header(sent):
     return part
 
 
-def test_only_a_first_fragment_has_ports_to_rewrite(net):
+def test_port_rewrite_applies_only_to_first_fragment(net):
     whole = ETH / IP4 / UDP(sport=1000, dport=2000) / Raw(bytes(800))
     parts = [Ether(bytes(part)) for part in fragment(whole, fragsize=400)]
     before = net.drops()
@@ -299,7 +299,7 @@ def test_only_a_first_fragment_has_ports_to_rewrite(net):
     assert net.dropped_since(before) == {"rewrite_impossible": len(parts) - 1}
 
 
-def test_ipv6_fragments_of_a_rewritten_datagram_fit_together(net):
+def test_ipv6_fragments_of_rewritten_datagram_reassemble(net):
     from scapy.layers.inet6 import IPv6ExtHdrFragment
 
     whole = IP6 / IPv6ExtHdrFragment() / UDP(sport=1000, dport=2000) / Raw(bytes(range(256)) * 5)
@@ -317,7 +317,7 @@ def test_ipv6_fragments_of_a_rewritten_datagram_fit_together(net):
 
 
 class TestOrder:
-    def test_the_lowest_priority_number_wins_whatever_came_first(self, net):
+    def test_lowest_priority_number_wins_in_any_order_of_creation(self, net):
         with net.rules(
             "vm1/net0 ingress priority 9 pattern eth / end actions drop / end",
             f"vm1/net0 ingress priority 7 pattern eth / ipv4 / udp / end actions set_ttl ttl_value 7{TO2} / end",
@@ -328,14 +328,14 @@ class TestOrder:
                 bytes(change(TCP4, (IP, {"ttl": 8}))),
             ]
 
-    def test_of_equal_priorities_the_older_rule_wins(self, net):
+    def test_equal_priorities_older_rule_wins(self, net):
         with net.rules(
             f"vm1/net0 ingress priority 7 pattern eth / ipv4 / end actions set_ttl ttl_value 1{TO2} / end",
             f"vm1/net0 ingress priority 7 pattern eth / ipv4 / udp / end actions set_ttl ttl_value 2{TO2} / end",
         ):
             assert net.exchange("vm1", [UDP4]) == [bytes(change(UDP4, (IP, {"ttl": 1})))]
 
-    def test_of_equal_priorities_ingress_comes_before_transfer(self, net):
+    def test_equal_priorities_ingress_precedes_transfer(self, net):
         with net.rules(
             f"vm1/net0 transfer priority 7 pattern eth / ipv4 / end actions set_ttl ttl_value 1{TO2} / end",
             f"vm1/net0 ingress priority 7 pattern eth / ipv4 / end actions set_ttl ttl_value 2{TO2} / end",
@@ -351,10 +351,10 @@ class TestOrder:
 class TestEgress:
     MARKER = "vm2/net0 egress priority 0 pattern eth type is 0x88b5 / end actions passthru / end"
 
-    def test_without_egress_rules_all_is_delivered(self, net):
+    def test_endpoint_without_egress_rules_receives_all(self, net):
         assert net.exchange("vm1", [UDP4, TCP4]) == [bytes(UDP4), bytes(TCP4)]
 
-    def test_with_egress_rules_only_what_one_lets_in_is_delivered(self, net):
+    def test_endpoint_with_egress_rules_receives_only_permitted_frames(self, net):
         before = net.drops()
         with net.rules(
             self.MARKER,
@@ -366,7 +366,7 @@ class TestEgress:
             ]
         assert net.dropped_since(before) == {"egress_rule_drop": 1, "no_egress_rule": 1}
 
-    def test_egress_rules_rewrite_and_see_what_ingress_rules_did(self, net):
+    def test_egress_rules_see_and_rewrite_the_result_of_ingress_rules(self, net):
         with net.rules(
             self.MARKER,
             f"vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions mark id 4 / set_ttl ttl_value 3{TO2} / end",
@@ -386,7 +386,7 @@ class TestEgress:
             assert net.exchange("vm1", [UDP4, TCP4]) == [bytes(TCP4)]
         assert net.dropped_since(before) == {"no_egress_rule": 1}
 
-    def test_one_receivers_egress_rules_do_not_touch_anothers_copy(self, net):
+    def test_egress_rules_of_one_receiver_leave_other_copies_unchanged(self, net):
         with net.rules(
             self.MARKER,
             f"vm2/net0 egress priority 1 pattern eth / ipv4 / end actions set_ipv4_src ipv4_addr {NEW4} / end",
@@ -397,7 +397,7 @@ class TestEgress:
             assert [f.data for f in got["vm2"]] == [bytes(change(UDP4, (IP, {"src": NEW4})))]
 
 
-def test_no_rule_is_the_miss_policy(net):
+def test_frame_without_matching_rule_gets_miss_policy(net):
     from3 = change(UDP4, (Ether, {"src": mac(3)}))
     before = net.drops()
     assert net.exchange("vm3", [from3]) == []  # its profile says drop

@@ -197,7 +197,7 @@ def marked(frame):
     FIELDS + RANGES,
     ids=[f"{i}-{row[0]}" for i, row in enumerate(FIELDS + RANGES)],
 )
-def test_an_item_matches_what_it_says_and_nothing_else(net, pattern, matched, left):
+def test_item_matches_its_frames_and_no_others(net, pattern, matched, left):
     rule = (
         f"vm1/net0 ingress priority 5 pattern {pattern} / end "
         f"actions count / set_mac_src mac_addr {MARK} / represented_port ethdev_port_id vm2/net0 / end"
@@ -218,7 +218,7 @@ def test_an_item_matches_what_it_says_and_nothing_else(net, pattern, matched, le
         "port_id id is vm1/net0",
     ],
 )
-def test_an_origin_item_matches_only_what_comes_from_it(net, item):
+def test_origin_item_matches_only_frames_from_its_port(net, item):
     # Owned by vm3: a transfer rule is about any packet, and here about vm1's.
     rule = (
         f"vm3/net0 transfer priority 5 pattern {item} / eth / ipv4 / end actions count / drop / end"
@@ -233,7 +233,7 @@ def test_an_origin_item_matches_only_what_comes_from_it(net, item):
     assert net.dropped_since(before) == {"rule_drop": 1}
 
 
-def test_a_transfer_rule_without_origin_is_about_everybody(net):
+def test_transfer_rule_without_origin_matches_all_senders(net):
     from3 = change(UDP4, (Ether, {"src": mac(3)}))
     with net.rules(
         "vm1/net0 transfer priority 5 pattern eth / ipv4 / udp / end actions drop / end"
@@ -243,7 +243,7 @@ def test_a_transfer_rule_without_origin_is_about_everybody(net):
     assert net.exchange("vm1", [UDP4]) == [bytes(UDP4)]
 
 
-def test_a_mark_is_matched_by_a_later_rule(net):
+def test_mark_is_matched_by_later_rule(net):
     with net.rules(
         "vm1/net0 ingress priority 5 pattern eth / ipv4 / udp / end actions mark id 77 / passthru / end",
         "vm1/net0 ingress priority 6 pattern mark id is 77 / eth / end actions drop / end",
