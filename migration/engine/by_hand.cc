@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "migration/journal/policy_record.h"
+#include "migration/policy/exporting.h"
+#include "migration/policy/withdraw.h"
 
 namespace godwit::migration {
 

@@ -15,7 +15,7 @@
 #include "migration/engine/reports.h"
 #include "migration/moves/move_context.h"
 #include "migration/policy/document.h"
-#include "migration/policy/rewriting.h"
+#include "migration/policy/staged_import.h"
 
 namespace godwit::migration {
 

@@ -13,7 +13,7 @@
 #include "migration/engine/peer_directory.h"
 #include "migration/engine/peer_pings.h"
 #include "migration/engine/redirect_pump.h"
-#include "migration/journal/journal.h"
+#include "migration/journal/memory_journal.h"
 #include "migration/moves/fabric/announce.h"
 
 namespace godwit::migration {

@@ -7,7 +7,7 @@
 
 #include "migration/journal/policy_record.h"
 #include "migration/link/codec.h"
-#include "migration/policy/rewriting.h"
+#include "migration/policy/withdraw.h"
 
 namespace godwit::migration {
 

@@ -1,198 +1,84 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The journal: what a switch must still know when it is killed and started again. Epochs of VMs,
-// the moves that go on and those that have ended, and the policy (endpoints and rules).
+// The journal stores what a switch must know after it is killed: the epochs of VMs, the moves in
+// progress and those that ended, and the policy. SqliteJournal keeps it in a file and MemoryJournal
+// in memory.
 //
-// One write() is one batch: all of it or nothing, on the disk when it returns. A step of a move is
-// written before it is acted upon, where acting on it and forgetting it would leave two owners or
-// none:
-//   source       prepared     from here on a handover may be under way: recovered as "in doubt"
-//   source       claimed      with the epoch that it minted
-//   destination  prepared     with the whole document: can be staged again. Changes of it follow
-//   one by one destination  active       before the source is told both         settled      how it
-//   ended, for peers that ask late, and with it the VM's policy as it is now
-// What happens within a VM's blackout (park, handover, publish) is not written by itself: each of
-// the two records before it allows for both outcomes, and asking the peer tells which it was.
+// One write() is one batch: it is stored as a whole or not at all, and it is durable on return. A
+// move writes a step before it acts on it, where a crash in between would leave two owners or none:
 //
-// A seam, as Network is: SqliteJournal is a file, MemoryJournal a MemoryDisk, which outlives it as
-// a disk does a crash. For a simulated host: keep the MemoryDisk; on a crash destroy Engine and
-// journal, on a restart make both again from it and call Engine::recover().
-// MemoryJournal::gatekeeper sees each batch before it is stored: refuse it (a full disk), or note
-// it and stop the host there (a crash before or after the write). What write_or_keep() could not
-// write yet is lost.
+//   role         state     why it is written first
+//   source       prepared  a handover may follow; a restart recovers the move as in doubt
+//   source       claimed   has the epoch that the source took
+//   destination  prepared  has the document, so that it can be staged again; deltas follow singly
+//   destination  active    is written before the source learns of it
+//   both         settled   how the move ended, for peers that ask late, with the VM's policy
+//
+// The steps within a VM's blackout (park, handover, publish) are not written. The two records
+// before them allow for both outcomes, and the peer's answer decides which one it was.
 //
 // Thread safety: the control thread only. A journal outlives the Engine that uses it.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <deque>
 #include <functional>
 #include <map>
-#include <memory>
 #include <string>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/result.h"
-#include "migration/policy/document.h"
+#include "migration/journal/records.h"
 
 namespace godwit::migration {
 
-inline constexpr size_t kMaxSettled = 1024;  // ended moves that are remembered
-
-enum class MoveRole : uint8_t { kInvalid = 0, kSource, kDestination };
-[[nodiscard]] std::string_view name_of(MoveRole role);
-
-// A move that goes on.
-struct MoveRecord {
-  std::string id, vm, peer;
-  MoveRole role = MoveRole::kInvalid;
-  std::string state;  // the machine's, by name_of()
-  Epoch offered;      // the VM's when it was offered
-  Epoch handed;       // the VM's once the peer has it
-  uint64_t nonce = 0;
-  std::shared_ptr<const Document>
-      document;  // destination: what is staged. In a batch, null: as it was
-};
-
-// A rule change of a document that is staged, as the source told it.
-struct MoveDelta {
-  std::string id;  // of the move, at its destination
-  bool created = false;
-  DocumentRule rule;    // destroyed: owner and id say which
-  bool uplink = false;  // of the uplink rules
-};
-
-// A move that has ended, in either way.
-struct SettledMove {
-  std::string id, vm, peer;
-  MoveRole role = MoveRole::kInvalid;
-  bool done = false;  // the policy is at the destination
-  Epoch epoch;        // of the VM then
-  std::string why;    // it was aborted
-};
-
-struct StoredEndpoint {
-  dataplane::Profile profile;
-  std::string socket;  // its vhost port's; empty: it is not local
-  bool server = false;
-  std::string devargs;  // an uplink's that was attached by command
-  std::string uplink;   // not local: the uplink that leads to it; empty: none
-  bool implicit = false;
-  bool elsewhere = false;  // it has a port, but was put elsewhere by command
-};
-
-struct StoredRule {
-  std::string owner;
-  uint32_t id = 0;
-  std::string inside;  // the endpoint whose table it is in; empty: the shared one
-  std::string text;    // testpmd
-};
-
-struct JournalBatch {
-  std::vector<std::pair<std::string, Epoch>> epochs;
-  std::vector<MoveRecord> moves;
-  std::vector<MoveDelta> deltas;
-  std::vector<SettledMove> settled;  // these are no longer among the moves
-  // Policy, in this order.
-  bool forget_policy = false;                               // all of it: what follows is the whole
-  std::vector<std::string> emptied;                         // endpoints whose tables' rules all go
-  std::vector<std::pair<std::string, uint32_t>> destroyed;  // owner, id
-  std::vector<std::string> gone;                            // endpoints
-  std::vector<StoredEndpoint> endpoints;                    // entered or changed
-  std::vector<StoredRule> created;
-  // The configuration's part, as it was last applied (control/ gives it a meaning).
-  bool replace_configured = false;
-  std::vector<std::string> configured;
-  [[nodiscard]] bool empty() const;
-};
-
-struct StoredPolicy {
-  std::vector<StoredEndpoint> endpoints;  // by name
-  std::vector<StoredRule> rules;          // in the order they were made
-  std::vector<std::string> configured;
-  bool written = false;  // a policy was stored here before
-};
+inline constexpr size_t kMaxSettled = 1024;  // ended moves that a journal remembers
 
 class Journal {
  public:
   virtual ~Journal() = default;
-  // All or nothing, and durable; what could not be written before goes first. An error says why,
-  // and nothing has changed.
+  // Stores the batch durably, after all batches that wait. Returns an error, and changes nothing,
+  // if the disk refuses.
   Result<void> write(const JournalBatch& batch);
-  // For what is a fact already: known at once, and written now or, when the disk refuses it, by a
-  // later write or flush(). An error says why it has to wait.
+  // Stores a batch that describes a fact. It is known in memory at once. If the disk refuses, the
+  // batch waits for a later write or flush(), and the error says why. A crash loses waiting
+  // batches.
   Result<void> write_or_keep(JournalBatch batch);
+  // Stores the batches that wait.
   Result<void> flush();
-  // Sees each batch before and after it is stored.
+  [[nodiscard]] bool waiting() const { return !kept_.empty(); }
+  // Called before and after each batch is stored.
   using Watcher = std::function<void(const JournalBatch& batch, bool stored)>;
   void watch(Watcher watcher) { watcher_ = std::move(watcher); }
-  [[nodiscard]] bool waiting() const { return !kept_.empty(); }
 
-  // As the disk has it. Documents with their deltas applied; moves in the order they were first
-  // written.
+  // Reads the stored moves in progress, in the order of their first write. Their documents have all
+  // deltas applied.
   virtual Result<std::vector<MoveRecord>> moves() = 0;
   virtual Result<StoredPolicy> policy() = 0;
-  // False: policy need not be put into batches, it is not kept.
+  // Returns false if this journal ignores the policy in batches.
   [[nodiscard]] virtual bool keeps_policy() const { return true; }
 
-  // What was written, in memory.
+  // Served from memory.
   [[nodiscard]] const std::map<std::string, Epoch>& epochs() const { return epochs_; }
+  // Returns how the move ended, or null if it is not among the last kMaxSettled.
   [[nodiscard]] const SettledMove* settled(const std::string& id, MoveRole role) const;
 
  protected:
-  // A host can be both ends of a move in tests; ids alone would clash.
-  [[nodiscard]] static std::string key(const std::string& id, MoveRole role);
   virtual Result<void> store(const JournalBatch& batch) = 0;
+  // Enters the epochs and ended moves of a batch into memory.
   void remember(const JournalBatch& batch);
 
-  std::map<std::string, Epoch> epochs_;
+ private:
+  // Returns the key of settled_. The role is part of it, because in tests one host may be both ends
+  // of a move.
+  [[nodiscard]] static std::string key(const std::string& id, MoveRole role);
+  Result<void> store_watched(const JournalBatch& batch);
+
+  std::map<std::string, Epoch> epochs_;         // by VM
   std::map<std::string, SettledMove> settled_;  // by key()
   std::deque<std::string> settled_order_;       // keys, oldest first
-
- private:
-  Result<void> store_watched(const JournalBatch& batch);
-  std::deque<JournalBatch> kept_;
+  std::deque<JournalBatch> kept_;               // batches that wait, oldest first
   Watcher watcher_;
-};
-
-// The document with a change. Errors: it does not have the rule, or has it already, or has no room
-// for it.
-Result<void> apply(const MoveDelta& delta, Document& document);
-
-// What a MemoryJournal keeps where a file would.
-struct MemoryDisk {
-  std::map<std::string, Epoch> epochs;
-  std::vector<MoveRecord> moves;
-  std::deque<SettledMove> settled;
-  std::map<std::string, StoredEndpoint> endpoints;
-  std::map<std::pair<std::string, uint32_t>, std::pair<uint64_t, StoredRule>>
-      rules;  // by owner and id; when it was made
-  uint64_t rules_made = 0;
-  std::vector<std::string> configured;
-  bool written = false;
-};
-
-// For switches without a state directory, for tests and the simulator.
-class MemoryJournal final : public Journal {
- public:
-  // Nothing outlives it, so it keeps no policy.
-  MemoryJournal() : MemoryJournal(std::make_shared<MemoryDisk>()) { keeps_policy_ = false; }
-  explicit MemoryJournal(std::shared_ptr<MemoryDisk> disk);
-  Result<std::vector<MoveRecord>> moves() override { return disk_->moves; }
-  Result<StoredPolicy> policy() override;
-  [[nodiscard]] bool keeps_policy() const override { return keeps_policy_; }
-
-  // Asked before a batch is stored; an error refuses it (a full disk). Null: never.
-  std::function<Result<void>(const JournalBatch& batch)> gatekeeper;
-
- private:
-  Result<void> store(const JournalBatch& batch) override;
-  void store_policy(const JournalBatch& batch);
-
-  std::shared_ptr<MemoryDisk> disk_;
-  bool keeps_policy_ = true;
 };
 
 }  // namespace godwit::migration

@@ -84,7 +84,8 @@ JournalBatch moved_out(const dataplane::PolicyStore& store, const std::string& v
 
 namespace {
 
-// What the rule names and is not in the store yet is behind the uplink, as with an import.
+// Adds the endpoints that the rule names and the store does not have. They are behind the uplink,
+// as after an import.
 Result<void> enter_named(dataplane::Transaction& transaction, const dataplane::PolicyStore& store,
                          EndpointId uplink, const dataplane::RuleSpec& spec) {
   for (const std::string& name : store.missing_endpoints({&spec, 1})) {

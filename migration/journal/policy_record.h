@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is in the policy store, as the journal keeps it; and back, when a switch starts again.
+// Translates the policy store into journal records, and back when a switch starts.
 //
 // Thread safety: the control thread only.
 #pragma once
@@ -11,7 +11,7 @@
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "migration/journal/journal.h"
-#include "migration/policy/rewriting.h"
+#include "migration/policy/vm_rules.h"
 
 namespace godwit::migration {
 
@@ -21,41 +21,46 @@ namespace godwit::migration {
                                              const dataplane::Ports& ports,
                                              const dataplane::EndpointRecord& endpoint);
 
-// The VM's endpoints and the rules in their tables, in place of what was stored of them.
+// Adds the VM's endpoints and the rules in their tables to the batch. They replace what is stored
+// of the VM.
 void note_vm(const dataplane::PolicyStore& store, const dataplane::Ports& ports,
              const std::string& vm, JournalBatch& batch);
 
-// Rules by owner and id, as far as they are there.
+// Adds those of the rules that exist to the batch.
 void note_rules(const dataplane::PolicyStore& store, const std::vector<OwnedRule>& rules,
                 JournalBatch& batch);
-// The VM that was imported, and the uplinks' rules that came with it.
+// Adds an imported VM and the uplink rules that arrived with it to the batch.
 void note_import(const dataplane::PolicyStore& store, const dataplane::Ports& ports,
                  const std::string& vm, const std::vector<OwnedRule>& arrived, JournalBatch& batch);
-// What will be stored of a VM once its policy has been taken out (rewrite.h) to the uplink.
+// Returns the batch that take_out() (migration/policy/withdraw.h) will make true: the VM is behind
+// the uplink, and its rules are gone.
 [[nodiscard]] JournalBatch moved_out(const dataplane::PolicyStore& store, const std::string& vm,
                                      EndpointId uplink);
 
-// A rule or endpoint that can no longer be restored: an uplink is gone that it names, an address is
-// somebody else's.
+// A rule or endpoint that cannot be restored any more. For example, it names an uplink that is
+// gone, or another endpoint has its address.
 struct LostPolicy {
   bool is_rule = false;
-  std::string name;  // the endpoint's, or the rule's owner's
-  uint32_t id = 0;   // the rule's
-  std::string text;  // the rule's
+  std::string name;  // of the endpoint, or of the rule's owner
+  uint32_t id = 0;   // of the rule
+  std::string text;  // of the rule
   std::string why;
 };
 
-// All of it, in one transaction; uplinks that are in the store already stay as they are, what rules
-// name besides is behind `uplink`. Endpoints with a socket are nowhere yet: bind_restored() follows
-// when their port is there. What cannot be restored is an error that names the first; with `lost`,
-// all of it is listed there instead. Then nothing is restored, unless `lose` says that the rest
-// shall be.
+// Restores the policy in one transaction. Uplinks that the store already has stay as they are.
+// Endpoints that only rules name are put behind `uplink`. An endpoint with a socket has no location
+// until bind_restored() runs.
+//
+// If something cannot be restored: without `lost`, returns an error that names the first of it and
+// restores nothing. With `lost`, lists all of it there, and restores the rest only if `lose` is
+// set.
 Result<void> restore_policy(dataplane::PolicyStore& store, EndpointId uplink,
                             const StoredPolicy& policy, std::vector<LostPolicy>* lost = nullptr,
                             bool lose = false);
-// `elsewhere`: as StoredEndpoint says: the location stays what restore_policy() made it. `held`: a
-// move may have handed it over. It is parked and its port is not polled, until Engine::recover()
-// knows.
+// Binds a restored endpoint to its port. `held` is for a VM that may have been handed over: it is
+// parked and its port is not polled until Engine::recover() decides. `elsewhere` keeps the location
+// that restore_policy() set (StoredEndpoint::elsewhere). Returns an error if the endpoint does not
+// exist.
 Result<void> bind_restored(dataplane::PolicyStore& store, const std::string& endpoint, PortId port,
                            bool held, bool elsewhere = false);
 

@@ -23,7 +23,7 @@
 
 #include "base/clock.h"
 #include "migration/engine/engine.h"
-#include "migration/journal/journal.h"
+#include "migration/journal/memory_journal.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/mutants.h"
 #include "tests/sim/plan.h"

@@ -10,6 +10,7 @@
 
 #include "control/config/config_reader.h"
 #include "control/config/scratch_store.h"
+#include "migration/journal/memory_journal.h"
 #include "migration/journal/policy_record.h"
 
 namespace godwit::control {

@@ -20,6 +20,8 @@
 #include <set>
 #include <thread>
 
+#include "migration/journal/memory_journal.h"
+
 namespace godwit::migration {
 namespace {
 

@@ -11,7 +11,7 @@
 #include <memory>
 
 #include "migration/engine/engine.h"
-#include "migration/journal/journal.h"
+#include "migration/journal/memory_journal.h"
 #include "migration/journal/policy_record.h"
 #include "migration/link/asio_network.h"
 #include "tests/harness/fake_switch.h"

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SQLite's C interface with owners and Results; as much of it as the journal needs. Nothing here
-// knows what is stored.
+// A thin wrapper of SQLite's C interface with owners and Results. It has what the journal needs and
+// knows nothing of what is stored.
 //
-// Every error names the file. Statements are compiled once and kept. Texts and blobs that are read
-// are capped by kMaxCell, which SQLite enforces itself, so that a damaged file makes nobody
-// allocate more.
+// Every error names the file. A statement is compiled once and kept. SQLite itself limits the texts
+// and blobs that it reads to kMaxCell, so that a damaged file cannot cause a larger allocation.
 //
 // Thread safety: one thread at a time for each Database.
 #pragma once
@@ -25,9 +24,9 @@ struct sqlite3_stmt;
 
 namespace godwit::migration {
 
-inline constexpr int kMaxCell = 16 << 20;
+inline constexpr int kMaxCell = 16 << 20;  // bytes
 
-// One row while it is looked at. Columns from 0.
+// The current row of a statement. Columns count from 0.
 class Row {
  public:
   explicit Row(sqlite3_stmt* statement) : statement_(statement) {}
@@ -39,14 +38,14 @@ class Row {
   sqlite3_stmt* statement_;
 };
 
-// A value for a `?` of a statement.
+// A value for a `?` of a statement. A text must outlive the call that uses it.
 class Value {
  public:
   Value(std::string_view text) : text_(text), is_text_(true) {}      // NOLINT
   Value(const std::string& text) : text_(text), is_text_(true) {}    // NOLINT
   Value(const char* text) : text_(text), is_text_(true) {}           // NOLINT
   Value(int64_t number) : number_(number) {}                         // NOLINT
-  Value(uint64_t number) : number_(static_cast<int64_t>(number)) {}  // NOLINT  the same 64 bits
+  Value(uint64_t number) : number_(static_cast<int64_t>(number)) {}  // NOLINT  keeps the 64 bits
   Value(uint32_t number) : number_(number) {}                        // NOLINT
   Value(int number) : number_(number) {}                             // NOLINT
   Value(bool set) : number_(set ? 1 : 0) {}                          // NOLINT
@@ -66,20 +65,21 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
-  // A script without values or rows.
+  // Runs a script that has neither values nor rows.
   Result<void> execute(const std::string& sql);
-  // One statement, compiled once; `sql` must outlive the database (a literal). `each` null: rows
-  // are not wanted.
+  // Runs one statement, and calls `each` for every row if it is set. An error of `each` ends the
+  // statement and is returned. `sql` is compiled once, and must outlive the database as a literal
+  // does.
   Result<void> run(const char* sql, std::initializer_list<Value> values = {},
                    const std::function<Result<void>(const Row&)>& each = nullptr);
-  // The single number that a query or PRAGMA gives.
+  // Returns the single number that a query or PRAGMA yields.
   Result<int64_t> number(const char* sql, std::initializer_list<Value> values = {});
-  [[nodiscard]] int64_t changes() const;   // rows changed by the last statement
+  [[nodiscard]] int64_t changes() const;   // rows that the last statement changed
   [[nodiscard]] int64_t last_row() const;  // rowid of the last INSERT
   [[nodiscard]] bool in_transaction() const;
   [[nodiscard]] const std::string& path() const { return path_; }
 
-  // "FILE: what"
+  // Returns the error "FILE: what".
   [[nodiscard]] Unexpected failure(const std::string& what) const;
 
  private:
@@ -90,7 +90,8 @@ class Database {
     void operator()(sqlite3_stmt* statement) const;
   };
   Database(std::string path, sqlite3* database) : path_(std::move(path)), database_(database) {}
-  [[nodiscard]] Unexpected failure() const;  // as SQLite has it
+  // Returns SQLite's last error.
+  [[nodiscard]] Unexpected failure() const;
   Result<sqlite3_stmt*> prepared(const char* sql);
 
   std::string path_;

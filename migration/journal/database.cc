@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/journal/sqlite.h"
+#include "migration/journal/database.h"
 
 #include <sqlite3.h>
 
 namespace godwit::migration {
 
+namespace {
+
+constexpr int kBusyTimeoutMs = 5000;
+
+}  // namespace
+
 int64_t Row::number(int column) const { return sqlite3_column_int64(statement_, column); }
 
 std::string Row::text(int column) const {
-  // The bytes first: a text with a zero in it stays whole.
+  // Reading the column as a blob keeps a text whole that contains a zero byte.
   const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
   return bytes == nullptr
              ? std::string{}
@@ -32,8 +38,8 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path, Access
   std::unique_ptr<Database> made(new Database(path, raw));
   if (code != SQLITE_OK) return made->failure(raw == nullptr ? "no memory" : sqlite3_errmsg(raw));
   sqlite3_limit(raw, SQLITE_LIMIT_LENGTH, kMaxCell);
-  sqlite3_busy_timeout(raw,
-                       5000);  // a reader that recovers what a crash left holds it for a moment
+  // A reader that recovers the log of a crashed process holds the lock for a moment.
+  sqlite3_busy_timeout(raw, kBusyTimeoutMs);
   return made;
 }
 
@@ -42,7 +48,7 @@ Database::~Database() = default;
 Unexpected Database::failure(const std::string& what) const { return fail(path_ + ": " + what); }
 Unexpected Database::failure() const {
   const int code = sqlite3_errcode(database_.get());
-  // "disk I/O error" alone says little; errno does.
+  // SQLite says only "disk I/O error"; errno has the cause.
   const int error = sqlite3_system_errno(database_.get());
   std::string what = sqlite3_errmsg(database_.get());
   if ((code & 0xff) == SQLITE_IOERR && error != 0) what += " (errno " + std::to_string(error) + ")";
