@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "migration/link/codec.h"
-#include "migration/link/peer.h"
+#include "migration/link/peer_address.h"
 
 namespace godwit::migration {
 

@@ -5,7 +5,7 @@
 #include <iterator>
 #include <utility>
 
-#include "migration/link/peer.h"
+#include "migration/link/peer_address.h"
 
 namespace godwit::migration {
 

@@ -7,6 +7,8 @@
 #include <random>
 #include <utility>
 
+#include "migration/link/peer_address.h"
+
 namespace godwit::migration {
 
 using asio::ip::tcp;
@@ -14,7 +16,7 @@ using asio::ip::tcp;
 namespace {
 
 constexpr int kBacklog = 256;
-constexpr uint64_t kAcceptPauseMs = 100;  // out of descriptors, most likely: not in a tight loop
+constexpr uint64_t kAcceptPauseMs = 100;  // after an error, such as no free descriptors
 
 uint64_t now_ms() {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -49,12 +51,12 @@ struct AsioNetwork::Attempt {
   std::shared_ptr<PeerStream> stream;
   std::unique_ptr<asio::steady_timer> limit;
   bool incoming = false;
-  std::string address;  // of the other side, with its port
-  std::string meant;    // connected to: the address as configured
+  std::string address;  // of the peer, with its port
+  std::string meant;    // of an outgoing connection: the configured address
   std::function<void(Result<std::shared_ptr<Session>> session)> done;
   bool over = false;
 
-  // Once; the stream is closed but for a good end.
+  // Ends the attempt, once. Closes the stream unless there is a session.
   void end(Result<std::shared_ptr<Session>> session) {
     if (std::exchange(over, true)) return;
     limit->cancel();
@@ -68,9 +70,9 @@ AsioNetwork::AsioNetwork(asio::io_context& io, NetworkOptions options)
       options_(std::move(options)),
       acceptor_(io),
       pause_(io),
-      turn_(io),
       gate_(options_.limits),
-      refusals_(options_.log) {}
+      refusals_(options_.log),
+      handshakes_(io) {}
 
 AsioNetwork::~AsioNetwork() { stop_listening(); }
 
@@ -107,7 +109,7 @@ void AsioNetwork::connect(const std::string& address, OnConnected done) {
       *endpoint, [this, attempt, watch = std::weak_ptr<int>(alive_)](const std::error_code& error) {
         if (watch.expired() || attempt->over) return;
         if (error) return attempt->end(fail(error.message()));
-        queue_handshake({attempt->address, true, [this, attempt] { shake_hands(attempt); }});
+        queue_handshake(attempt, attempt->address);
       });
 }
 
@@ -141,8 +143,7 @@ void AsioNetwork::accept() {
       });
 }
 
-// Somebody connected. Idle, it costs a descriptor; over TLS nothing is computed before it has said
-// something.
+// An idle connection costs a descriptor. Over TLS nothing is computed before the peer sends bytes.
 void AsioNetwork::admit(tcp::socket socket) {
   const std::string address = address_text(socket);
   const std::string host_part = address.substr(0, address.rfind(':'));
@@ -185,31 +186,14 @@ void AsioNetwork::admit(tcp::socket socket) {
       [this, attempt, host_part, watch = std::weak_ptr<int>(alive_)](const std::error_code& error) {
         if (watch.expired() || attempt->over) return;
         if (error) return attempt->end(fail(error.message()));
-        queue_handshake({host_part, false, [this, attempt] { shake_hands(attempt); }});
+        queue_handshake(attempt, host_part);
       });
 }
 
-void AsioNetwork::queue_handshake(Waiting waiting) {
-  waiting_.push_back(std::move(waiting));
-  next_handshake();
-}
-
-void AsioNetwork::next_handshake() {
-  if (in_turn_ || waiting_.empty()) return;
-  std::map<std::string, size_t> counts;
-  for (const Waiting& one : waiting_) ++counts[one.address];
-  const auto next = std::ranges::min_element(
-      waiting_, {}, [&](const Waiting& one) { return one.ours ? 0 : counts[one.address]; });
-  const auto begin = std::move(next->begin);
-  waiting_.erase(next);
-  in_turn_ = true;
-  turn_.expires_after(std::chrono::milliseconds(tls_ == nullptr ? 0 : kHandshakeGapMs));
-  turn_.async_wait([this, watch = std::weak_ptr<int>(alive_)](const std::error_code& error) {
-    if (watch.expired()) return;
-    in_turn_ = false;
-    if (!error) next_handshake();
-  });
-  begin();
+void AsioNetwork::queue_handshake(const std::shared_ptr<Attempt>& attempt,
+                                  const std::string& address) {
+  handshakes_.push({address, !attempt->incoming, [this, attempt] { shake_hands(attempt); }},
+                   tls_ == nullptr ? 0 : kHandshakeGapMs);
 }
 
 void AsioNetwork::shake_hands(const std::shared_ptr<Attempt>& attempt) {
@@ -223,8 +207,6 @@ void AsioNetwork::shake_hands(const std::shared_ptr<Attempt>& attempt) {
       });
 }
 
-// Is it one that we talk to at all? Which of them is said by its hello, and held against the
-// certificate then.
 std::string AsioNetwork::fault_of(const Attempt& attempt) const {
   const auto& certificate = attempt.stream->certificate();
   if (!certificate) return {};

@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Network over TCP, or TLS over it: sessions are Sessions of peer.h, timers the io_context's.
+// The Network over TCP, or over TLS on TCP. Its sessions are of class Session, and its timers use
+// the io_context.
 //
-// With TLS files every session is TLS: who connects must show a certificate that names one of the
-// peers, who is connected to one that names the host that was meant; before that nothing of ours is
-// said. A session is handed on when its handshake is done. Handshakes begin one at a time,
-// kHandshakeGapMs apart, ours before strangers' and those of addresses with few waiting before
-// those with many: their arithmetic costs the control thread half a millisecond each, and a VM's
-// pause must not wait for a queue of them.
+// With TLS files, every session is TLS. A peer that connects must show a certificate that names one
+// of the peers. A peer that this host connects to must show one that names that peer. Nothing is
+// sent before this check. A session is delivered when its handshake is done; handshake_queue.h says
+// when handshakes begin.
 //
-// Invariants: who is refused, and why, is logged with its address. What is under way ends when this
-// goes. Thread safety: the control thread only.
+// A refused connection is logged with its address and the reason. Destroying the network ends all
+// connections in progress.
+//
+// Thread safety: the control thread only.
 #pragma once
 
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,17 +26,17 @@
 
 #include "base/log_limit.h"
 #include "migration/link/connection_gate.h"
+#include "migration/link/handshake_queue.h"
 #include "migration/link/network.h"
-#include "migration/link/peer.h"
+#include "migration/link/session.h"
+#include "migration/link/tls_context.h"
 
 namespace godwit::migration {
 
-inline constexpr uint64_t kHandshakeGapMs = 2;
-
 struct NetworkOptions {
-  std::string host;                          // this one's name
+  std::string host;                          // name of this host
   std::map<std::string, std::string> peers;  // host -> "address:port"
-  std::optional<TlsFiles> tls;               // none: plain text
+  std::optional<TlsFiles> tls;               // plain text without them
   ConnectionLimits limits;
   uint64_t handshake_timeout_ms = 5000;
   uint64_t idle_timeout_ms = 15000;
@@ -48,8 +48,8 @@ class AsioNetwork final : public Network {
   explicit AsioNetwork(asio::io_context& io, NetworkOptions options = {});
   ~AsioNetwork() override;
 
-  // Reads the TLS files, now or again: sessions that begin from here on use them. An error has
-  // changed nothing.
+  // Reads the TLS files for sessions that begin after this call. An error leaves the previous ones
+  // in use.
   Result<void> load_certificates();
   [[nodiscard]] const std::shared_ptr<const TlsContext>& tls() const { return tls_; }
 
@@ -62,18 +62,14 @@ class AsioNetwork final : public Network {
   [[nodiscard]] std::vector<LinkInfo> links() const override;
 
  private:
-  struct Attempt;   // a connection whose handshake is not done
-  struct Waiting {  // a handshake that waits for its turn
-    std::string address;
-    bool ours = false;
-    std::function<void()> begin;
-  };
+  struct Attempt;  // a connection whose handshake is not done
 
   void accept();
   void admit(asio::ip::tcp::socket socket);
+  void queue_handshake(const std::shared_ptr<Attempt>& attempt, const std::string& address);
   void shake_hands(const std::shared_ptr<Attempt>& attempt);
-  void queue_handshake(Waiting waiting);
-  void next_handshake();
+  // Returns why the certificate of the peer is not accepted; empty if it is. It only has to name
+  // some peer here. The session compares it with the hello.
   [[nodiscard]] std::string fault_of(const Attempt& attempt) const;
   std::shared_ptr<Session> make_session(const std::shared_ptr<PeerStream>& stream, bool incoming);
   void refuse(const std::string& address, const std::string& why);
@@ -82,14 +78,13 @@ class AsioNetwork final : public Network {
   const NetworkOptions options_;
   std::shared_ptr<const TlsContext> tls_;
   asio::ip::tcp::acceptor acceptor_;
-  asio::steady_timer pause_, turn_;
+  asio::steady_timer pause_;
   OnAccepted accepted_;
   ConnectionGate gate_;
   LogLimit refusals_;
-  std::list<Waiting> waiting_;
-  bool in_turn_ = false;  // turn_ runs
+  HandshakeQueue handshakes_;
   std::vector<std::weak_ptr<Session>> sessions_;
-  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // watched by callbacks that outlive this
 };
 
 }  // namespace godwit::migration

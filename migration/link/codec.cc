@@ -16,7 +16,7 @@ using dataplane::Packet;
 using dataplane::Profile;
 
 constexpr size_t kMaxEnvelopeFields = 16;  // beside the body
-// Of a frame's flags those that mean something to another host.
+// The flags of a frame that have a meaning on another host.
 constexpr uint32_t kFrameFlags =
     Packet::kPartialChecksum | Packet::kChecksumValid | Packet::kRedirected;
 
@@ -84,7 +84,8 @@ Result<void> check_rules(const google::protobuf::RepeatedPtrField<wire::Rule>& r
 using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 
-// Counts what lies directly inside of a message without taking it apart; false: it is none.
+// Counts the fields directly inside of a message without parsing it. Returns false if the bytes are
+// not a message.
 bool count_fields(CodedInputStream& in, int bytes, size_t& fields) {
   const auto outer = in.PushLimit(bytes);
   while (const uint32_t tag = in.ReadTag()) {
@@ -96,8 +97,8 @@ bool count_fields(CodedInputStream& in, int bytes, size_t& fields) {
   return whole;
 }
 
-// A few bytes can claim to be a million entries: none is made before their number is known to be
-// good.
+// Checks the limits of the body before anything is allocated. A few bytes can encode a million
+// entries.
 Result<void> check_shape(std::span<const uint8_t> bytes) {
   CodedInputStream in(bytes.data(), static_cast<int>(bytes.size()));
   size_t body_bytes = 0, body_fields = 0, others = 0;
@@ -148,7 +149,7 @@ Result<uint32_t> frame_length(std::span<const uint8_t> first_four, uint32_t most
 }
 
 Result<wire::Envelope> parse_message(std::span<const uint8_t> bytes) {
-  // What protobuf thinks of a peer's bytes must not fill our log: the refusal says it.
+  // Keeps protobuf from logging each malformed message; the returned error has the reason.
   static const auto old_handler = google::protobuf::SetLogHandler(nullptr);
   (void)old_handler;
   if (bytes.size() > kMaxMessageBytes)

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The peers' messages: framing, limits, and the way between protobuf and our own types (wire.proto
-// has the messages and their sequence). Bytes from a peer are never believed: lengths before
-// allocation, counts, names and addresses are checked here, so that nothing behind this file sees a
-// message that breaks a limit.
+// The peers' messages: framing, limits, and the conversion between protobuf and Godwit's types.
+// wire.proto has the messages and their sequence. Bytes from a peer are not trusted. This file
+// checks lengths before it allocates, then counts, names and addresses, so that its callers never
+// see a message that breaks a limit.
+//
+// Thread safety: none needed; the functions share no state.
 #pragma once
 
 #include <cstdint>
@@ -19,29 +21,28 @@
 namespace godwit::migration {
 
 inline constexpr uint32_t kMagic = 0x47445754;  // "GDWT"
-// Versions spoken: this one and the one before. 2 has ping and pong, which nobody sends to a peer
-// that speaks 1.
+// The versions of the protocol that this switch speaks. Version 2 adds ping and pong, which are not
+// sent to a peer of version 1.
 inline constexpr uint32_t kVersionLow = 1;
 inline constexpr uint32_t kVersionHigh = 2;
 inline constexpr uint32_t kVersionPing = 2;
 inline constexpr size_t kLengthBytes = 4;
-inline constexpr uint32_t kMaxHelloBytes = 256;  // before the peer is known
+inline constexpr uint32_t kMaxHelloBytes = 256;  // limit before the peer is known
 inline constexpr uint32_t kMaxMessageBytes = 64u << 20;
 inline constexpr size_t kMaxNameBytes = 63;
 inline constexpr size_t kMaxMoveIdBytes = 64;
 inline constexpr size_t kMaxReasons = 128;
 inline constexpr size_t kMaxRedirectFrames = 64;
-inline constexpr uint64_t kTakesNoFrames =
-    UINT64_MAX;  // Active::frames_held of a move that is over
+// Active::frames_held of a move that is over: it takes no more redirected frames.
+inline constexpr uint64_t kTakesNoFrames = UINT64_MAX;
 inline constexpr size_t kMaxRedirectBytes = 256u << 10;
 
-// What a message may be, by its body: looked at before it is taken apart. `fields`: entries
-// directly inside of it.
+// The limits of a message with this body. They are checked before the message is parsed.
 struct BodyLimit {
-  int number;  // in wire.proto's Envelope
+  int number;  // of the field in wire.proto's Envelope
   const char* name;
   size_t bytes;
-  size_t fields;
+  size_t fields;  // entries directly inside of the body
 };
 inline constexpr size_t kMaxAnswerBytes = 1024;
 inline constexpr BodyLimit kBodyLimits[] = {
@@ -67,29 +68,29 @@ inline constexpr BodyLimit kBodyLimits[] = {
     {29, "pong", kMaxAnswerBytes, 16},
 };
 
-// Length and message, ready to be sent.
+// Returns the message with its length in front, ready to send.
 [[nodiscard]] std::string frame_message(const wire::Envelope& envelope);
 
-// The length in a frame's first four bytes, refused above `most` and at 0.
+// Returns the length in a frame's first four bytes. Zero and lengths above `most` are errors.
 Result<uint32_t> frame_length(std::span<const uint8_t> first_four, uint32_t most);
 
-// One message, checked against every limit.
+// Parses one message. Returns an error if it breaks a limit.
 Result<wire::Envelope> parse_message(std::span<const uint8_t> bytes);
 
-// Hello: the version both speak, or why not.
+// Returns the newest version that both sides speak, or an error if there is none.
 Result<uint32_t> agree_on_version(const wire::Hello& hello);
 [[nodiscard]] wire::Hello make_hello(const std::string& host);
 
 void to_wire(const Document& document, wire::Offer& offer);
-Result<Document> from_wire(const std::string& vm,
-                           const wire::Offer& offer);  // the digest is checked
+// Returns an error also if the digest does not match.
+Result<Document> from_wire(const std::string& vm, const wire::Offer& offer);
 [[nodiscard]] wire::Rule to_wire(const DocumentRule& rule);
 [[nodiscard]] DocumentRule from_wire(const wire::Rule& rule);
 void to_wire(const Epoch& epoch, wire::Epoch& out);
 [[nodiscard]] Epoch from_wire(const wire::Epoch& epoch);
 
 void to_wire(const dataplane::Frame& frame, const std::string& endpoint, wire::Frame& out);
-// Offload requests that point outside the frame, unknown flags and impossible lengths are refused.
+// Returns an error for checksum requests outside of the frame, unknown flags and invalid lengths.
 Result<dataplane::Frame> from_wire(const wire::Frame& frame);
 
 }  // namespace godwit::migration

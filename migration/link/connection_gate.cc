@@ -30,7 +30,7 @@ std::string ConnectionGate::make_room(const std::string& address, uint64_t now_m
         "there are " + std::to_string(limits_.max_connections) + " connections already";
     if (!evict(busiest(), now_ms, why)) return why;
   }
-  if (strangers_ >= limits_.max_strangers) {
+  if (pending_ >= limits_.max_strangers) {
     const std::string why = "there are " + std::to_string(limits_.max_strangers) +
                             " connections without a purpose already";
     if (!evict(busiest(), now_ms, why)) return why;
@@ -40,16 +40,16 @@ std::string ConnectionGate::make_room(const std::string& address, uint64_t now_m
 
 ConnectionGate::Ticket ConnectionGate::add(Entry entry) {
   ++by_address_[entry.address];
-  ++strangers_by_address_[entry.address];
-  ++strangers_;
+  ++pending_by_address_[entry.address];
+  ++pending_;
   return entries_.insert(entries_.end(), std::move(entry));
 }
 
 void ConnectionGate::know(Ticket ticket) {
   if (ticket->known) return;
   ticket->known = true;
-  --strangers_;
-  take_one(strangers_by_address_, ticket->address);
+  --pending_;
+  take_one(pending_by_address_, ticket->address);
 }
 
 void ConnectionGate::remove(Ticket ticket) {
@@ -59,12 +59,11 @@ void ConnectionGate::remove(Ticket ticket) {
 }
 
 std::string ConnectionGate::busiest() const {
-  const auto most = std::ranges::max_element(strangers_by_address_, {},
-                                             [](const auto& one) { return one.second; });
-  return most == strangers_by_address_.end() ? std::string() : most->first;
+  const auto most =
+      std::ranges::max_element(pending_by_address_, {}, [](const auto& one) { return one.second; });
+  return most == pending_by_address_.end() ? std::string() : most->first;
 }
 
-// What is evicted removes itself, at once.
 bool ConnectionGate::evict(const std::string& address, uint64_t now_ms, const std::string& why) {
   const auto found = std::ranges::find_if(
       entries_, [&](const Entry& entry) { return !entry.known && entry.address == address; });

@@ -8,8 +8,7 @@ namespace godwit::migration {
 namespace {
 
 constexpr size_t kBlockBytes = 64u << 10;
-constexpr size_t kKeptBytes =
-    1u << 20;  // a buffer that grew past this is given back when it is empty
+constexpr size_t kKeptBytes = 1u << 20;  // a larger buffer is freed when it is empty
 
 }  // namespace
 
@@ -18,8 +17,7 @@ std::span<uint8_t> MessageReader::room() {
     begin_ = end_ = 0;
     if (buffer_.size() > kKeptBytes) std::vector<uint8_t>().swap(buffer_);
   }
-  const size_t limit =
-      kLengthBytes + most_;  // one message at most, where messages are as short as that
+  const size_t limit = kLengthBytes + most_;  // one message
   const size_t wanted = limit < kBlockBytes ? limit - std::min(limit - 1, waiting())
                                             : std::max(kBlockBytes, waiting() / 2);
   if (buffer_.size() - end_ < wanted && begin_ > 0) {

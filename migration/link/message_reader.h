@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Messages out of a stream of bytes: a 32-bit length in network order, then so many bytes. No I/O.
+// Splits a stream of bytes into messages: a 32-bit length in network order, then that many bytes.
+// It does no I/O.
 //
-// The buffer grows with what has come, never with what a length claims; above the limit a length is
-// refused before its message has come. Until raise_limit() room() asks for no byte beyond the
+// The buffer grows with the bytes that arrive, never with a claimed length. A length over the limit
+// is refused before the message arrives. Until raise_limit(), room() requests no byte beyond the
 // limit.
 //
 // Thread safety: none.
@@ -24,17 +25,18 @@ class MessageReader {
   explicit MessageReader(uint32_t most = kMaxHelloBytes) : most_(most) {}
 
   void raise_limit(uint32_t most) { most_ = most; }
-  // Where the next bytes go, at least one of them; what next() returned is gone then.
+  // Returns where the next bytes go, at least one. It invalidates what next() returned.
   std::span<uint8_t> room();
   void took(size_t bytes) { end_ += bytes; }
-  // The next message without its length; none: more bytes are needed.
+  // Returns the next message without its length, or nothing if more bytes are needed. Returns an
+  // error if the length is zero or over the limit.
   Result<std::optional<std::span<const uint8_t>>> next();
   [[nodiscard]] size_t waiting() const { return end_ - begin_; }
   [[nodiscard]] size_t capacity() const { return buffer_.capacity(); }
 
  private:
   std::vector<uint8_t> buffer_;
-  size_t begin_ = 0, end_ = 0;  // of what has come and was not taken
+  size_t begin_ = 0, end_ = 0;  // the bytes that next() has not returned
   uint32_t most_;
 };
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `peer ping`: a session to a peer for nothing but to see that one can be had: who answers, by
-// which certificate and which versions of the protocol, and how long it takes to and fro.
+// `peer ping`: opens a session to a peer and reports the peer's certificate, its versions of the
+// protocol and the round-trip times.
+//
+// Thread safety: the control thread only.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +24,9 @@ struct PingReport {
   std::string host, address;
   bool may_move_in = false, may_move_out = false;
   LinkInfo link;
-  uint32_t version_low = 0, version_high = 0;  // that the peer speaks
-  uint64_t connect_ns = 0;               // until its hello had come: TCP, TLS and one round trip
-  std::vector<uint64_t> round_trips_ns;  // none from a peer that speaks version 1
+  uint32_t version_low = 0, version_high = 0;  // of the protocol, as the peer speaks it
+  uint64_t connect_ns = 0;               // until the peer's hello: TCP, TLS and one round trip
+  std::vector<uint64_t> round_trips_ns;  // empty for a peer of version 1
 };
 
 class PeerPing : public std::enable_shared_from_this<PeerPing> {

@@ -19,7 +19,7 @@ using asio::ip::tcp;
 
 namespace {
 
-constexpr int kUserTimeoutMs = 5000;  // unanswered data for this long: the peer is gone
+constexpr int kUserTimeoutMs = 5000;  // unacknowledged data for this long ends the connection
 
 void set_options(tcp::socket& socket) {
   std::error_code ignored;
@@ -75,7 +75,7 @@ class PlainStream final : public PeerStream, public std::enable_shared_from_this
   const std::optional<CertificateInfo> certificate_;
 };
 
-// What TLS reads through until it knows the other side: so many bytes and no more.
+// The socket under TLS. It limits what a peer may send before the handshake has identified it.
 class MeteredSocket {
  public:
   using executor_type = tcp::socket::executor_type;
@@ -186,15 +186,6 @@ std::shared_ptr<PeerStream> make_peer_stream(tcp::socket socket, PeerStream::Rol
                                              std::shared_ptr<const TlsContext> tls) {
   if (tls == nullptr) return std::make_shared<PlainStream>(std::move(socket));
   return std::make_shared<TlsStream>(std::move(socket), role, std::move(tls));
-}
-
-std::string address_text(const tcp::socket& socket) {
-  std::error_code error;
-  const tcp::endpoint endpoint = socket.remote_endpoint(error);
-  if (error) return "?";
-  const std::string address = endpoint.address().to_string();
-  return (endpoint.address().is_v6() ? "[" + address + "]" : address) + ":" +
-         std::to_string(endpoint.port());
 }
 
 }  // namespace godwit::migration

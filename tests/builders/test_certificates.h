@@ -14,7 +14,7 @@
 #include <filesystem>
 #include <string>
 
-#include "migration/link/tls.h"
+#include "migration/link/tls_context.h"
 
 namespace godwit::support {
 

@@ -38,7 +38,7 @@ TEST_F(GateTest, YoungStrangersStayAndOldOnesLeaveForNewOnes) {
   EXPECT_EQ(gone_, std::vector<int>{0}) << "the oldest of the address that has the most";
   EXPECT_EQ(come("a", ConnectionGate::kGraceMs), 7);
   EXPECT_EQ(gone_, (std::vector<int>{0, 1}));
-  EXPECT_EQ(gate_.strangers(), 6u);
+  EXPECT_EQ(gate_.pending(), 6u);
 }
 
 TEST_F(GateTest, KnownPeersAreNeverSentAway) {
@@ -46,7 +46,7 @@ TEST_F(GateTest, KnownPeersAreNeverSentAway) {
     come("a", 0);
     gate_.know(tickets_[static_cast<size_t>(i)]);
   }
-  EXPECT_EQ(gate_.strangers(), 0u);
+  EXPECT_EQ(gate_.pending(), 0u);
   EXPECT_EQ(come("a", 5000), -1);
   for (int i = 0; i < 4; ++i) EXPECT_GE(come("b", 5000), 0);
   EXPECT_EQ(come("c", 5001), -1) << "all eight, and the strangers are young";

@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "migration/link/asio_network.h"
+#include "migration/link/peer_address.h"
 #include "tests/builders/test_certificates.h"
 
 namespace godwit::migration {

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "migration/link/peer.h"
+#include "migration/link/session.h"
 
 #include <algorithm>
 #include <asio/post.hpp>
-#include <charconv>
 #include <utility>
+
+#include "migration/link/peer_address.h"
 
 namespace godwit::migration {
 
 namespace {
 
 constexpr size_t kWriteBuffers = 32;     // messages in one write
-constexpr uint64_t kKeepAliveParts = 3;  // of the idle time
-constexpr uint64_t kLingerMs = 1000;     // for what is still to be sent
+constexpr uint64_t kKeepAliveParts = 3;  // checks in one idle_timeout_ms
+constexpr uint64_t kLingerMs = 1000;     // for queued messages after close_when_sent()
 
 }  // namespace
 
@@ -30,13 +31,10 @@ Session::Session(std::shared_ptr<PeerStream> stream, SessionOptions options, boo
 }
 
 Session::~Session() {
-  if (gone_) gone_();
+  if (watches_.closed) watches_.closed();
 }
 
-void Session::watch(Watch taken, Watch closed) {
-  taken_ = std::move(taken);
-  gone_ = std::move(closed);
-}
+void Session::watch(Watch taken, Watch closed) { watches_ = {std::move(taken), std::move(closed)}; }
 
 void Session::start(OnMessage on_message, OnClosed on_closed) {
   on_message_ = std::move(on_message);
@@ -49,9 +47,9 @@ void Session::start(OnMessage on_message, OnClosed on_closed) {
 void Session::hand_over(OnMessage on_message, OnClosed on_closed) {
   on_message_ = std::move(on_message);
   on_closed_ = std::move(on_closed);
-  if (!closing_) timer_.cancel();
+  if (!closing_why_) timer_.cancel();
   owned_ = true;
-  if (const auto taken = std::exchange(taken_, nullptr)) taken();
+  if (const auto taken = std::exchange(watches_.taken, nullptr)) taken();
 }
 
 void Session::limit(uint64_t ms, const std::string& reason) {
@@ -93,7 +91,6 @@ void Session::deliver() {
   read();
 }
 
-// False: nothing that follows is to be looked at.
 bool Session::take(std::span<const uint8_t> bytes) {
   auto message = parse_message(bytes);
   const bool greeted = link_.version != 0;
@@ -115,13 +112,13 @@ bool Session::take(std::span<const uint8_t> bytes) {
   const bool keeps_alive = (message->has_ping() && message->ping().number() == 0) ||
                            (message->has_pong() && message->pong().number() == 0);
   if (keeps_alive) return true;
-  if (incoming_ && !owned_ && !closing_) {
+  if (incoming_ && !owned_ && !closing_why_) {
     limit(options_.handshake_timeout_ms, "peer: " + link_.host +
                                              " said nothing that is of use within " +
                                              std::to_string(options_.handshake_timeout_ms) + " ms");
   }
   if (message->has_ping()) return true;
-  // The callback may hand the session over to another one, or close it.
+  // The callback may replace itself by hand_over(), or close the session.
   if (const OnMessage on_message = on_message_; !closed_ && on_message) on_message(*message);
   return !closed_;
 }
@@ -135,7 +132,7 @@ void Session::answer_ping(const wire::Ping& ping) {
 Result<void> Session::greet(const wire::Hello& hello) {
   const auto version = agree_on_version(hello);
   if (!version) {
-    // A switch of another age hears which versions are spoken here, and can say so itself.
+    // A switch of another version gets this hello in answer, so that it can name the versions too.
     if (incoming_ && hello.magic() == kMagic && !options_.host.empty()) {
       refused_ = true;
       wire::Envelope ours;
@@ -157,7 +154,6 @@ Result<void> Session::greet(const wire::Hello& hello) {
   return {};
 }
 
-// Silence is asked about, and given up when it has lasted.
 void Session::keep_alive() {
   const uint64_t part_ms = std::max<uint64_t>(1, options_.idle_timeout_ms / kKeepAliveParts);
   idle_timer_.expires_after(std::chrono::milliseconds(part_ms));
@@ -165,8 +161,7 @@ void Session::keep_alive() {
     if (failed || self->closed_) return;
     const auto now = std::chrono::steady_clock::now();
     std::error_code ignored;
-    // What has come and was not read yet, be it that we are late or that others are to wait, has
-    // been said.
+    // The peer is not silent if its bytes wait unread: this thread may be late, or reading paused.
     if (self->paused_ || self->stream_->socket().available(ignored) > 0) self->heard_ = now;
     const auto silent_ms = static_cast<uint64_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(now - self->heard_).count());
@@ -189,30 +184,31 @@ void Session::pause_reading(bool pause) {
 }
 
 void Session::send(const wire::Envelope& message) {
-  if (closed_ || closing_) return;
-  out_.push_back(frame_message(message));
-  queued_bytes_ += out_.back().size();
-  if (writing_ == 0) write_next();
+  if (closed_ || closing_why_) return;
+  out_.messages.push_back(frame_message(message));
+  out_.bytes += out_.messages.back().size();
+  if (out_.writing == 0) write_next();
 }
 
 void Session::write_next() {
   std::vector<asio::const_buffer> buffers;
-  for (const std::string& one : out_) {
+  for (const std::string& message : out_.messages) {
     if (buffers.size() == kWriteBuffers) break;
-    buffers.push_back(asio::buffer(one));
+    buffers.push_back(asio::buffer(message));
   }
-  writing_ = buffers.size();
+  out_.writing = buffers.size();
   stream_->write(buffers, [self = shared_from_this()](const std::string& error, size_t) {
     if (self->closed_) return;
     if (!error.empty()) return self->close(error);
-    for (; self->writing_ > 0; --self->writing_) {
-      self->queued_bytes_ -= self->out_.front().size();
-      self->out_.pop_front();
+    SendQueue& out = self->out_;
+    for (; out.writing > 0; --out.writing) {
+      out.bytes -= out.messages.front().size();
+      out.messages.pop_front();
     }
-    if (!self->out_.empty()) {
+    if (!out.messages.empty()) {
       self->write_next();
-    } else if (self->closing_) {
-      self->close(self->closing_why_);
+    } else if (self->closing_why_) {
+      self->close(*self->closing_why_);
     }
   });
 }
@@ -221,9 +217,8 @@ void Session::close_when_sent() { close_after_sending("closed"); }
 
 void Session::close_after_sending(const std::string& why) {
   if (closed_) return;
-  closing_ = true;
   closing_why_ = why;
-  if (out_.empty()) return close(why);
+  if (out_.messages.empty()) return close(why);
   limit(kLingerMs, why);
 }
 
@@ -234,34 +229,10 @@ void Session::close(const std::string& reason) {
   idle_timer_.cancel();
   stream_->close();
   on_message_ = nullptr;
-  taken_ = nullptr;
-  if (const auto gone = std::exchange(gone_, nullptr)) gone();
+  watches_.taken = nullptr;
+  if (const auto closed = std::exchange(watches_.closed, nullptr)) closed();
   if (auto on_closed = std::move(on_closed_)) on_closed(reason);
   on_closed_ = nullptr;
-}
-
-Result<asio::ip::tcp::endpoint> parse_address(const std::string& text) {
-  const auto bad = [&] {
-    Error error;
-    error.message = "bad address";
-    error.token = text.substr(0, 128);
-    error.expected = "ADDRESS:PORT, such as 127.0.0.1:7400 or [::1]:7400";
-    return fail(std::move(error));
-  };
-  const size_t colon = text.rfind(':');
-  if (colon == std::string::npos || colon == 0) return bad();
-  std::string host = text.substr(0, colon);
-  if (host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  uint16_t port = 0;
-  const char* first = text.data() + colon + 1;
-  const char* last = text.data() + text.size();
-  if (const auto parsed = std::from_chars(first, last, port);
-      parsed.ec != std::errc{} || parsed.ptr != last || port == 0)
-    return bad();
-  std::error_code error;
-  const auto address = asio::ip::make_address(host, error);
-  if (error) return bad();
-  return asio::ip::tcp::endpoint(address, port);
 }
 
 }  // namespace godwit::migration

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A session with a peer: whole messages over one stream (wire.h has framing and limits,
-// peer_stream.h TCP and TLS).
+// A session with a peer: whole messages over one stream. codec.h has the framing and the limits,
+// peer_stream.h TCP and TLS.
 //
-// Until the peer has said hello, messages are at most kMaxHelloBytes long and it has
-// handshake_timeout_ms. Over TLS its hello must name a host that its certificate is for. Who has
-// said hello and is not taken over by a move must say something at least as often. A peer that
-// speaks version 2 and is silent is asked whether it is there; one that stays silent for
-// idle_timeout_ms is gone. (One that speaks version 1 is given up by TCP's own keep-alive only.)
+// Before the peer's hello, a message has at most kMaxHelloBytes, and the hello must arrive within
+// handshake_timeout_ms. Over TLS the hello must name a host that the peer's certificate is for. A
+// peer that said hello and takes part in no move must send something at least as often. A silent
+// peer of version 2 is pinged, and the session ends when it stays silent for idle_timeout_ms. A
+// peer of version 1 cannot be pinged; only TCP's keep-alive ends its session.
 //
-// Sending queues without bound here; who produces in bulk looks at queued_bytes() first. After
-// close() nothing is called any more but on_closed, once.
+// send() queues without a bound. A sender of bulk data checks queued_bytes() first. After close()
+// nothing is called but on_closed, once.
 //
 // Thread safety: the control thread (the io_context's handlers).
 #pragma once
 
-#include <asio/io_context.hpp>
-#include <asio/ip/tcp.hpp>
 #include <asio/steady_timer.hpp>
 #include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 
 #include "base/result.h"
@@ -32,15 +32,16 @@
 namespace godwit::migration {
 
 struct SessionOptions {
-  std::string host;                      // what this one is called
-  uint64_t handshake_timeout_ms = 5000;  // TLS; then the hello; then what is wanted
+  std::string host;  // name of this host
+  // Bounds the TLS handshake, then the hello, then each message until a move owns the session.
+  uint64_t handshake_timeout_ms = 5000;
   uint64_t idle_timeout_ms = 15000;
 };
 
 class Session final : public PeerSession, public std::enable_shared_from_this<Session> {
  public:
   using Watch = std::function<void()>;
-  // `incoming`: the other side has connected. The stream's handshake is done.
+  // `incoming` is set if the peer opened the connection. The stream's handshake must be done.
   Session(std::shared_ptr<PeerStream> stream, SessionOptions options, bool incoming);
   ~Session() override;
   Session(const Session&) = delete;
@@ -52,23 +53,36 @@ class Session final : public PeerSession, public std::enable_shared_from_this<Se
   void close(const std::string& reason) override;
   void close_when_sent() override;
   void pause_reading(bool pause) override;
-  [[nodiscard]] size_t queued_bytes() const override { return queued_bytes_; }
+  [[nodiscard]] size_t queued_bytes() const override { return out_.bytes; }
   [[nodiscard]] const std::string& host() const override { return link_.host; }
   [[nodiscard]] const LinkInfo& link() const override { return link_; }
 
   [[nodiscard]] bool open() const { return !closed_; }
-  // Called once each: when it belongs to a move, and when it is closed.
+  // Sets what is called, once each, when a move takes the session over and when it is closed.
   void watch(Watch taken, Watch closed);
 
  private:
+  // Messages to send, oldest first.
+  struct SendQueue {
+    std::deque<std::string> messages;
+    size_t writing = 0;  // the first ones, which the stream is writing
+    size_t bytes = 0;    // of all messages
+  };
+  struct Watches {
+    Watch taken, closed;
+  };
+
   void read();
   void deliver();
+  // Checks one message and passes it on. Returns false if nothing after it may be read.
   bool take(std::span<const uint8_t> bytes);
   Result<void> greet(const wire::Hello& hello);
   void answer_ping(const wire::Ping& ping);
   void write_next();
   void close_after_sending(const std::string& why);
+  // Closes the session after `ms`, in place of the limit before.
   void limit(uint64_t ms, const std::string& reason);
+  // Pings a silent peer, and closes the session if it stays silent.
   void keep_alive();
 
   std::shared_ptr<PeerStream> stream_;
@@ -78,23 +92,17 @@ class Session final : public PeerSession, public std::enable_shared_from_this<Se
   asio::steady_timer timer_, idle_timer_;
   OnMessage on_message_;
   OnClosed on_closed_;
-  Watch taken_, gone_;
+  Watches watches_;
   MessageReader reader_;
-  std::deque<std::string> out_;
-  size_t writing_ = 0;  // of out_, the first so many
-  size_t queued_bytes_ = 0;
-  std::chrono::steady_clock::time_point heard_;
-  bool owned_ = false;
+  SendQueue out_;
+  std::chrono::steady_clock::time_point heard_;  // when bytes came last
+  bool owned_ = false;                           // by a move
   bool paused_ = false;
   bool reading_ = false;
   bool delivering_ = false;
-  bool refused_ = false;
-  bool closing_ = false;
-  std::string closing_why_;
+  bool refused_ = false;                    // the hello was refused; nothing more is read
+  std::optional<std::string> closing_why_;  // set while only queued messages are still sent
   bool closed_ = false;
 };
-
-// "address:port" or "[v6]:port"; numbers only, so that nothing waits for a resolver.
-Result<asio::ip::tcp::endpoint> parse_address(const std::string& text);
 
 }  // namespace godwit::migration
