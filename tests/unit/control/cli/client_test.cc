@@ -24,7 +24,7 @@ TEST_F(ClientTest, WithoutDaemon_IsUnreachable) {
 
 TEST_F(ClientTest, AnswerAfterTimeout_IsUnreachable) {
   FakeDaemon daemon(
-      socket(), [](const std::string&) { return std::string("{\"id\""); });  // and no end of line
+      socket(), [](const std::string&) { return std::string("{\"id\""); });  // without a newline
   Client client(socket(), 0.2);
   const Answer answer = client.call("version", json::object());
   EXPECT_EQ(answer.code, ExitCode::kUnreachable);
