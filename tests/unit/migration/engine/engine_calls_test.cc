@@ -14,9 +14,9 @@ namespace {
 using dataplane::LocationKind;
 using dataplane::PortEventKind;
 
-class DriverCallsTest : public TwoEngines {};
+class EngineCallsTest : public TwoEngines {};
 
-TEST_F(DriverCallsTest, AVmThatIsPulledMovesWithTheIdThatWasAskedFor) {
+TEST_F(EngineCallsTest, Pull_OfLocalVm_MovesItUnderTheRequestedId) {
   const std::string digest = a_engine_->export_vm("vm7")->digest;
   auto id = b_engine_->pull("vm7", "host-a");
   ASSERT_TRUE(id) << id.error().message;
@@ -35,7 +35,7 @@ TEST_F(DriverCallsTest, AVmThatIsPulledMovesWithTheIdThatWasAskedFor) {
   EXPECT_EQ(b_engine_->status("vm7").size(), 1u) << "the request itself is forgotten";
 }
 
-TEST_F(DriverCallsTest, APullThatCannotBeDoneSaysWhyAndChangesNothing) {
+TEST_F(EngineCallsTest, Pull_ThatIsRefused_ReportsTheReason) {
   const std::string a = a_.picture(), b = b_.picture();
   EXPECT_FALSE(b_engine_->pull("stay-b", "host-a")) << "local here";
   EXPECT_FALSE(b_engine_->pull("vm7", "host-x"));
@@ -62,7 +62,7 @@ TEST_F(DriverCallsTest, APullThatCannotBeDoneSaysWhyAndChangesNothing) {
   EXPECT_EQ(b_.picture(), b);
 }
 
-TEST_F(DriverCallsTest, AllVmsAreEvacuatedAFewAtATimeAndAllAreThere) {
+TEST_F(EngineCallsTest, Evacuation_MovesAllVms_WithinMaxPreparing) {
   constexpr int kVms = 40;
   std::map<std::string, std::string> digests;
   for (int i = 0; i < kVms; ++i) {
@@ -111,7 +111,7 @@ TEST_F(DriverCallsTest, AllVmsAreEvacuatedAFewAtATimeAndAllAreThere) {
   EXPECT_NE(a_engine_->evacuations().at(0).ended_ns, 0u);
 }
 
-TEST_F(DriverCallsTest, MovesInBothDirectionsAtOnceDoNotDisturbEachOther) {
+TEST_F(EngineCallsTest, Moves_InBothDirections_Succeed) {
   const std::string digest_a = a_engine_->export_vm("vm7")->digest,
                     digest_b = b_engine_->export_vm("stay-b")->digest;
   start();
@@ -143,7 +143,7 @@ TEST_F(DriverCallsTest, MovesInBothDirectionsAtOnceDoNotDisturbEachOther) {
   EXPECT_EQ(b_.store.find("stay-b/net0")->location.kind, LocationKind::kUplink);
 }
 
-TEST_F(DriverCallsTest, AVmWithTwoNicsIsHandedOverWhenBothHaveStoppedAndRunsWithBoth) {
+TEST_F(EngineCallsTest, Move_OfTwoNics_HandsOverOnceBothStop) {
   a_.vm("vm7/net1", "02:00:00:00:00:17");
   a_.rule("vm7/net1", "ingress pattern eth / end actions count / end");
   const std::string digest = a_engine_->export_vm("vm7")->digest;
@@ -170,7 +170,7 @@ TEST_F(DriverCallsTest, AVmWithTwoNicsIsHandedOverWhenBothHaveStoppedAndRunsWith
   }
 }
 
-TEST_F(DriverCallsTest, AMoveIsShownStepByStepAndNoGuestCanMakeItsListLong) {
+TEST_F(EngineCallsTest, Show_ListsSteps_UpToTheLimit) {
   const std::string id = start();
   ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared"; }));
   auto move = a_engine_->show(id.substr(0, 6));
@@ -194,7 +194,7 @@ TEST_F(DriverCallsTest, AMoveIsShownStepByStepAndNoGuestCanMakeItsListLong) {
   EXPECT_FALSE(a_engine_->show("zz"));
 }
 
-TEST_F(DriverCallsTest, UnknownVmsPeersAndDoubleMovesAreRefused) {
+TEST_F(EngineCallsTest, Start_OfUnknownVmOrPeerOrSecondMove_IsRefused) {
   EXPECT_FALSE(a_engine_->start("nobody", "host-b"));
   EXPECT_FALSE(a_engine_->start("vm7", "host-x"));
   EXPECT_FALSE(a_engine_->start("stay-b", "host-b")) << "not local here";

@@ -20,9 +20,9 @@ namespace {
 using dataplane::LocationKind;
 using dataplane::PortEventKind;
 
-class DriverPolicyTest : public TwoEngines {};
+class EnginePolicyTest : public TwoEngines {};
 
-TEST_F(DriverPolicyTest, ByHandTheDigestSurvivesRewriteAndImport) {
+TEST_F(EnginePolicyTest, ByHand_RewriteAndImport_KeepTheDigest) {
   auto document = a_engine_->export_vm("vm7");
   ASSERT_TRUE(document);
   EXPECT_EQ(document->rules.size(), 4u);
@@ -46,7 +46,7 @@ TEST_F(DriverPolicyTest, ByHandTheDigestSurvivesRewriteAndImport) {
   EXPECT_NE(stale.error().message.find("epoch"), std::string::npos);
 }
 
-TEST_F(DriverPolicyTest, RefusalsGiveEveryReasonAtOnceAndChangeNothing) {
+TEST_F(EnginePolicyTest, Refusal_ListsEveryReason_AndChangesNothing) {
   b_.vm("vm7/net0", "02:00:00:00:00:77");
   b_.rule("vm7/net0", "ingress pattern eth / end actions drop / end");
   dataplane::Profile second;
@@ -67,8 +67,7 @@ TEST_F(DriverPolicyTest, RefusalsGiveEveryReasonAtOnceAndChangeNothing) {
   EXPECT_EQ(b_.picture(), b);
 }
 
-TEST_F(DriverPolicyTest,
-       VirtioFeaturesThatTheOtherSwitchDoesNotOfferAreRefusedBeforeAnythingMoves) {
+TEST_F(EnginePolicyTest, Offer_WithUnsupportedVirtioFeatures_IsRefused) {
   a_.ports.ports[a_.store.find("vm7/net0")->port.value].features =
       0x1'0000'8000 | 1u << 26;  // and QEMU copies
   b_.ports.offered_features = 0x1'0000'0000;
@@ -83,7 +82,7 @@ TEST_F(DriverPolicyTest,
   EXPECT_TRUE(until([&] { return state(a_engine_) == "prepared"; })) << log_;
 }
 
-TEST_F(DriverPolicyTest, ARefusedOfferLeavesTheSourceAsItWas) {
+TEST_F(EnginePolicyTest, Offer_ThatIsRefused_LeavesTheSourceUnchanged) {
   b_.vm("vm7/net0", "02:00:00:00:00:77");
   const std::string a = a_.picture(), b = b_.picture();
   start();
@@ -93,7 +92,7 @@ TEST_F(DriverPolicyTest, ARefusedOfferLeavesTheSourceAsItWas) {
   EXPECT_EQ(b_.picture(), b);
 }
 
-TEST_F(DriverPolicyTest, RuleChangesBeforeTheHandoverTravelAndLaterOnesAreRefused) {
+TEST_F(EnginePolicyTest, RuleChange_BeforeHandoverTravels_LaterIsRefused) {
   start();
   ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared"; }));
   const RuleId added =
@@ -121,7 +120,7 @@ TEST_F(DriverPolicyTest, RuleChangesBeforeTheHandoverTravelAndLaterOnesAreRefuse
   EXPECT_NE(b_.store.rule(b_.store.find("vm7/net0")->id, added), nullptr);
 }
 
-TEST_F(DriverPolicyTest, WhatIsForAVmThatHasMovedOnIsCountedWhenItsSessionIsGone) {
+TEST_F(EnginePolicyTest, Frames_ForMovedVmWithoutSession_AreCountedAsDrops) {
   ASSERT_NO_FATAL_FAILURE(hand_over(0));
   event(b_, b_engine_, PortEventKind::kRingsRunning);
   ASSERT_TRUE(until([&] { return state(a_engine_) == "redirecting"; })) << log_;
@@ -139,7 +138,7 @@ std::string to_vm7(int priority) {
          " pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end";
 }
 
-TEST_F(DriverPolicyTest, UplinkRulesThatLeadToTheVmTravelAlsoWhenTheyAreMadeOrGoWhileItMoves) {
+TEST_F(EnginePolicyTest, UplinkRules_ChangedDuringMove_Travel) {
   const auto destroy = [&](RuleId id) {
     dataplane::Transaction t(a_.store);
     auto gone = t.destroy_rule(a_.uplink, id);
@@ -195,7 +194,7 @@ TEST_F(DriverPolicyTest, UplinkRulesThatLeadToTheVmTravelAlsoWhenTheyAreMadeOrGo
   a_.rule("physnet1", to_vm7(16));  // the move is over
 }
 
-TEST_F(DriverPolicyTest, AnUplinkRuleThatTheDestinationCannotFollowCancelsTheMove) {
+TEST_F(EnginePolicyTest, UplinkRule_RefusedByDestination_CancelsTheMove) {
   const std::string b = b_.picture();
   start();
   ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared"; }));
@@ -212,7 +211,7 @@ TEST_F(DriverPolicyTest, AnUplinkRuleThatTheDestinationCannotFollowCancelsTheMov
   EXPECT_EQ(b_.picture(), b);
 }
 
-TEST_F(DriverPolicyTest, UplinkRulesOfAPeerReachNoOthersTables) {
+TEST_F(EnginePolicyTest, UplinkRules_OfPeer_CannotReachOtherVms) {
   const auto document = a_engine_->export_vm("vm7");
   const std::string b = b_.picture();
   const size_t slots = b_.counters.in_use();
@@ -269,7 +268,7 @@ TEST_F(DriverPolicyTest, UplinkRulesOfAPeerReachNoOthersTables) {
   EXPECT_EQ(b_.counters.in_use(), slots);
 }
 
-TEST_F(DriverPolicyTest, RubbishFromStrangersIsClosedAndChangesNothing) {
+TEST_F(EnginePolicyTest, PendingConnection_SendingGarbage_IsClosed) {
   const std::string b = b_.picture();
   const uint64_t seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));

@@ -17,9 +17,9 @@ namespace {
 using dataplane::LocationKind;
 using dataplane::PortEventKind;
 
-class DriverTest : public TwoEngines {};
+class EngineTest : public TwoEngines {};
 
-TEST_F(DriverTest, AMoveEndsWithTheSameDigestThereAndOnlyTheLocationLeftHere) {
+TEST_F(EngineTest, Move_KeepsTheDigest_AndLeavesOnlyALocation) {
   ASSERT_TRUE(listening_);
   const std::string digest = a_engine_->export_vm("vm7")->digest;
   start();
@@ -54,7 +54,7 @@ TEST_F(DriverTest, AMoveEndsWithTheSameDigestThereAndOnlyTheLocationLeftHere) {
       << "the uplink rule travelled";
 }
 
-TEST_F(DriverTest, WhatIsForTheVmInItsPauseIsThereWhenItRunsAndComesOnce) {
+TEST_F(EngineTest, Frames_SentInThePause_ArriveOnce) {
   ASSERT_NO_FATAL_FAILURE(hand_over(50));
   settle(30);
   EXPECT_TRUE(b_.gate.injected.empty()) << "it does not run there yet";
@@ -70,7 +70,7 @@ TEST_F(DriverTest, WhatIsForTheVmInItsPauseIsThereWhenItRunsAndComesOnce) {
   EXPECT_EQ(b_engine_->status("vm7").back().redirected, 60u);
 }
 
-TEST_F(DriverTest, WhatWasSentAheadComesBackInOrderWhenTheVmGoesOnAtTheSource) {
+TEST_F(EngineTest, FramesSentAhead_WhenVmContinuesAtSource_ReturnInOrder) {
   ASSERT_NO_FATAL_FAILURE(hand_over(50));
   a_.gate.inject_room =
       20;  // the worker's ring is short: the rest follows, and what comes waits for it
@@ -96,7 +96,7 @@ TEST_F(DriverTest, WhatWasSentAheadComesBackInOrderWhenTheVmGoesOnAtTheSource) {
   EXPECT_EQ(b_.gate.injected[0].bytes[0], 77);
 }
 
-TEST_F(DriverTest, CancelledInThePauseTheLastFramesOfTheWorkersComeBackToo) {
+TEST_F(EngineTest, Cancel_InThePause_ReturnsTheWorkersLastFrames) {
   ASSERT_NO_FATAL_FAILURE(hand_over(10));
   ASSERT_TRUE(a_engine_->cancel("vm7"));
   for (int turns = 0; turns < 1000 && state(a_engine_) != "aborted"; ++turns) {
@@ -110,7 +110,7 @@ TEST_F(DriverTest, CancelledInThePauseTheLastFramesOfTheWorkersComeBackToo) {
   for (size_t i = 0; i <= 10; ++i) EXPECT_EQ(a_.gate.injected[i].bytes[0], i);
 }
 
-TEST_F(DriverTest, AMoveThatIsStartedWhileTheLastOnesFramesGoBackWaitsAndHoldsNobodyBack) {
+TEST_F(EngineTest, Start_WhileFramesReturn_QueuesThatVmOnly) {
   for (const bool pulled : {false, true}) {
     SCOPED_TRACE(pulled ? "pulled" : "started");
     ASSERT_NO_FATAL_FAILURE(hand_over(10));
@@ -151,7 +151,7 @@ TEST_F(DriverTest, AMoveThatIsStartedWhileTheLastOnesFramesGoBackWaitsAndHoldsNo
   }
 }
 
-TEST_F(DriverTest, AMoveThatWaitsForFramesToGoBackMayBeGivenUpOrBePartOfAnEvacuation) {
+TEST_F(EngineTest, QueuedMove_CanBeCancelledOrEvacuated) {
   start();
   ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared"; })) << log_;
   event(a_, a_engine_, PortEventKind::kRingsStopped);
@@ -175,10 +175,10 @@ TEST_F(DriverTest, AMoveThatWaitsForFramesToGoBackMayBeGivenUpOrBePartOfAnEvacua
   EXPECT_EQ(a_.gate.injected.size(), 1u);
 }
 
-class FloodTest : public DriverTest, public ::testing::WithParamInterface<int> {};
+class FloodTest : public EngineTest, public ::testing::WithParamInterface<int> {};
 
 // The VM runs there at once, while frames are on their way, or after a while.
-TEST_P(FloodTest, InThePauseIsKeptUpToALimitAndComesOnceAndInOrder) {
+TEST_P(FloodTest, InThePause_IsKeptToTheLimit_AndArrivesInOrder) {
   start();
   ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared"; }));
   event(a_, a_engine_, PortEventKind::kRingsStopped);
@@ -200,7 +200,7 @@ TEST_P(FloodTest, InThePauseIsKeptUpToALimitAndComesOnceAndInOrder) {
 }
 INSTANTIATE_TEST_SUITE_P(TheVmRunsAfterMs, FloodTest, ::testing::Values(0, 500));
 
-TEST_F(DriverTest, WithoutProofNothingWaitsBehindTheFenceForLong) {
+TEST_F(EngineTest, Fence_WithoutProof_IsLiftedByTime) {
   ASSERT_NO_FATAL_FAILURE(hand_over(0));
   event(b_, b_engine_, PortEventKind::kRingsRunning);
   ASSERT_TRUE(until([&] { return location(b_) == LocationKind::kPort; }));
@@ -213,7 +213,7 @@ TEST_F(DriverTest, WithoutProofNothingWaitsBehindTheFenceForLong) {
 }
 
 // How long direct arrivals wait for a barrier, in ms.
-class HoldTest : public DriverTest {
+class HoldTest : public EngineTest {
  protected:
   // Behind frames that cannot enter.
   double held_ms(uint64_t parked) {
@@ -249,28 +249,28 @@ class HoldTest : public DriverTest {
   }
 };
 
-TEST_F(HoldTest, AsLongAsOlderFramesComeButNotForEver) {
+TEST_F(HoldTest, WhileOlderFramesArrive_IsBounded) {
   const double ms = held_ms(10);
   EXPECT_GE(ms, 240);
   EXPECT_NE(log_.find("active -> open on hold-timeout"), std::string::npos) << log_;
 }
 
-TEST_F(HoldTest, NoLongerThanThereIsRoomForThem) { EXPECT_LT(held_ms(1u << 20), 100); }
+TEST_F(HoldTest, WithoutRoom_Ends) { EXPECT_LT(held_ms(1u << 20), 100); }
 
-TEST_F(HoldTest, ForTheAnnouncementUnlessTheFabricHidIt) {
+TEST_F(HoldTest, ForTheAnnouncement_IsSkippedIfTheFabricHidIt) {
   EXPECT_GE(held_without_announcement_ms("vm7"), 150)
       << "frames of b's own guests may still be in the fabric";
   EXPECT_LT(held_without_announcement_ms("stay-a"), 150) << "not for what did not come last time";
 }
 
-TEST_F(DriverTest, WithoutProofTheWindowEndsByTime) {
+TEST_F(EngineTest, Window_WithoutProof_EndsByTime) {
   ASSERT_NO_FATAL_FAILURE(hand_over(0));
   event(b_, b_engine_, PortEventKind::kRingsRunning);
   EXPECT_TRUE(until([&] { return state(a_engine_) == "done" && state(b_engine_) == "done"; }))
       << log_;
 }
 
-TEST_F(DriverTest, TheProofIsThatAProbeOfOurUplinkHasReachedTheVmsNewPlace) {
+TEST_F(EngineTest, Proof_NeedsTheEchoOfAProbeFromTheUplink) {
   ASSERT_NO_FATAL_FAILURE(hand_over(0));
   EXPECT_TRUE(a_.gate.emitted.empty());
   event(b_, b_engine_, PortEventKind::kRingsRunning);
@@ -307,7 +307,7 @@ TEST_F(DriverTest, TheProofIsThatAProbeOfOurUplinkHasReachedTheVmsNewPlace) {
   EXPECT_EQ(a_.gate.emitted.size(), asked_until_then) << "no probes after the proof";
 }
 
-TEST_F(DriverTest, CancelledBeforeTheHandoverBothSidesAreAsBefore) {
+TEST_F(EngineTest, Cancel_BeforeHandover_RestoresBothSides) {
   const std::string a = a_.picture(), b = b_.picture();
   start();
   ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared"; }));
@@ -318,7 +318,7 @@ TEST_F(DriverTest, CancelledBeforeTheHandoverBothSidesAreAsBefore) {
   EXPECT_EQ(b_.picture(), b);
 }
 
-TEST_F(DriverTest, CancelledAfterTheHandoverTheSourceAsksForItBack) {
+TEST_F(EngineTest, Cancel_AfterHandover_RevokesIt) {
   const std::string a = a_.picture(), b = b_.picture();
   ASSERT_NO_FATAL_FAILURE(hand_over(0));
   ASSERT_TRUE(a_engine_->cancel("vm7"));
@@ -328,7 +328,7 @@ TEST_F(DriverTest, CancelledAfterTheHandoverTheSourceAsksForItBack) {
   EXPECT_EQ(b_.picture(), b);
 }
 
-TEST_F(DriverTest, AVmThatGoesOnAtTheSourceIsThawedAndMayStillMove) {
+TEST_F(EngineTest, Vm_ContinuingAtSource_ResumesAndMayMoveAgain) {
   ASSERT_NO_FATAL_FAILURE(hand_over(0));
   event(a_, a_engine_, PortEventKind::kRingsRunning);
   ASSERT_TRUE(until([&] {
@@ -342,7 +342,7 @@ TEST_F(DriverTest, AVmThatGoesOnAtTheSourceIsThawedAndMayStillMove) {
   EXPECT_TRUE(until([&] { return state(a_engine_) == "done"; })) << log_;
 }
 
-TEST_F(DriverTest, ALostConnectionBeforeTheHandoverAbortsBothSides) {
+TEST_F(EngineTest, LostConnection_BeforeHandover_AbortsBothSides) {
   const std::string a = a_.picture(), b = b_.picture();
   start();
   ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared"; }));

@@ -211,7 +211,7 @@ class RandomBatches {
   std::mt19937_64 random_;
 };
 
-TEST(SqliteJournalTest, HoldsWhatAMemoryJournalHoldsAfterRandomBatchesAndRestarts) {
+TEST(SqliteJournalTest, RandomBatchesAndRestarts_MatchMemoryJournal) {
   for (uint64_t seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Scratch folder;
@@ -244,7 +244,7 @@ TEST(SqliteJournalTest, HoldsWhatAMemoryJournalHoldsAfterRandomBatchesAndRestart
   }
 }
 
-TEST(SqliteJournalTest, RemembersTheNewestSettledMovesOnly) {
+TEST(SqliteJournalTest, SettledMoves_AreLimitedToTheNewest) {
   Scratch folder;
   auto file = open(folder / "state.sqlite");
   ASSERT_TRUE(file);
@@ -283,7 +283,7 @@ uint64_t read_numbered(SqliteJournal& journal) {
   return number;
 }
 
-TEST(SqliteJournalTest, AWriterThatIsKilledLosesNothingThatWasWrittenAndLeavesNoHalfBatch) {
+TEST(SqliteJournalTest, KilledWriter_KeepsWholeBatches) {
   Scratch folder;
   const std::string path = folder / "state.sqlite";
   std::mt19937 random(7);
@@ -349,7 +349,7 @@ void expect_refused_then_going_on(SqliteJournal& journal, const std::function<vo
   EXPECT_TRUE(again) << again.error().message;
 }
 
-TEST(SqliteJournalTest, AFullDiskRefusesTheBatchAndKeepsTheRest) {
+TEST(SqliteJournalTest, FullDisk_RefusesTheBatch) {
   Scratch folder;
   const std::string place = folder / "small";
   std::filesystem::create_directory(place);
@@ -368,7 +368,7 @@ TEST(SqliteJournalTest, AFullDiskRefusesTheBatchAndKeepsTheRest) {
   umount2(place.c_str(), MNT_DETACH);
 }
 
-TEST(SqliteJournalTest, AFileThatMayNotGrowRefusesTheBatch) {
+TEST(SqliteJournalTest, FileSizeLimit_RefusesTheBatch) {
   Scratch folder;
   auto journal = open(folder / "state.sqlite");
   ASSERT_TRUE(journal);
@@ -381,7 +381,7 @@ TEST(SqliteJournalTest, AFileThatMayNotGrowRefusesTheBatch) {
   setrlimit(RLIMIT_FSIZE, &before);
 }
 
-TEST(SqliteJournalTest, WhereNoFileCanBeMadeItSaysSo) {
+TEST(SqliteJournalTest, UncreatableFile_IsAnError) {
   auto journal = open("/proc/nowhere/state.sqlite");
   ASSERT_FALSE(journal);
   EXPECT_NE(journal.error().message.find("/proc/nowhere/state.sqlite"), std::string::npos)
@@ -417,7 +417,7 @@ class DamagedFile : public ::testing::Test {
   std::string path_ = folder_ / "state.sqlite", whole_, bytes_;
 };
 
-TEST_F(DamagedFile, CutAnywhereIsRefused) {
+TEST_F(DamagedFile, CutAnywhere_IsRefused) {
   for (size_t length = 0; length < bytes_.size(); length += length < 200 ? 33 : 1777) {
     SCOPED_TRACE("cut to " + std::to_string(length));
     put(bytes_.substr(0, length));
@@ -425,14 +425,14 @@ TEST_F(DamagedFile, CutAnywhereIsRefused) {
   }
 }
 
-TEST_F(DamagedFile, GarbageIsRefused) {
+TEST_F(DamagedFile, Garbage_IsRefused) {
   put(std::string(20000, 'g'));
   expect_whole_or_refused(true);
   put("SQLite format 3" + std::string(1, '\0') + std::string(9000, '\xa5'));
   expect_whole_or_refused(true);
 }
 
-TEST_F(DamagedFile, AFlippedBitIsSeenOrDoesNotMatter) {
+TEST_F(DamagedFile, FlippedBit_IsDetectedOrHarmless) {
   std::mt19937 random(11);
   int seen = 0;
   for (int i = 0; i < 1500; ++i) {
@@ -449,7 +449,7 @@ TEST_F(DamagedFile, AFlippedBitIsSeenOrDoesNotMatter) {
   EXPECT_GT(seen, 50);
 }
 
-TEST_F(DamagedFile, ATornLogLosesItsEndByWholeBatches) {
+TEST_F(DamagedFile, TornLog_LosesWholeBatchesFromItsEnd) {
   std::string log;
   {
     auto journal = open(path_);
@@ -485,7 +485,7 @@ void set_pragma(const std::string& path, const std::string& sql) {
   sqlite3_close(raw);
 }
 
-TEST_F(DamagedFile, AFileOfANewerGodwitIsRefusedByItsSchema) {
+TEST_F(DamagedFile, NewerSchema_IsRefused) {
   set_pragma(path_, "PRAGMA user_version=2");
   auto journal = open(path_);
   ASSERT_FALSE(journal);
@@ -493,7 +493,7 @@ TEST_F(DamagedFile, AFileOfANewerGodwitIsRefusedByItsSchema) {
   EXPECT_NE(journal.error().message.find("schema 2"), std::string::npos) << journal.error().message;
 }
 
-TEST_F(DamagedFile, SomebodyElsesDatabaseIsRefused) {
+TEST_F(DamagedFile, ForeignDatabase_IsRefused) {
   set_pragma(path_, "PRAGMA application_id=1");
   auto journal = open(path_);
   ASSERT_FALSE(journal);
@@ -501,13 +501,13 @@ TEST_F(DamagedFile, SomebodyElsesDatabaseIsRefused) {
       << journal.error().message;
 }
 
-TEST_F(DamagedFile, AnotherHostsFileIsRefused) {
+TEST_F(DamagedFile, FileOfAnotherHost_IsRefused) {
   auto journal = SqliteJournal::open(path_, {"host-b"});
   ASSERT_FALSE(journal);
   EXPECT_NE(journal.error().message.find("host-a"), std::string::npos) << journal.error().message;
 }
 
-TEST_F(DamagedFile, ARowChangedBehindItsSumIsNamed) {
+TEST_F(DamagedFile, RowWithWrongSum_IsNamed) {
   set_pragma(path_,
              "UPDATE rules SET text='ingress pattern end actions drop / end' WHERE "
              "owner='vm1/net0' AND id=3");
@@ -519,14 +519,14 @@ TEST_F(DamagedFile, ARowChangedBehindItsSumIsNamed) {
       << policy.error().message;
 }
 
-TEST_F(DamagedFile, IsReadWithoutBeingWritten) {
+TEST_F(DamagedFile, ReadOnly_WritesNothing) {
   auto journal = SqliteJournal::open(path_, {"host-a", false, true});
   ASSERT_TRUE(journal) << journal.error().message;
   EXPECT_EQ(picture(**journal), whole_);
   EXPECT_FALSE((*journal)->write(numbered(8)));
 }
 
-TEST(SqliteJournalTest, LazyPolicyIsThereAfterAKillAndSyncedByASync) {
+TEST(SqliteJournalTest, LazyPolicy_SurvivesAKill) {
   Scratch folder;
   const std::string path = folder / "state.sqlite";
   const pid_t child = fork();

@@ -36,7 +36,7 @@ std::string example(const std::string& name) {
   return out;
 }
 
-TEST(Wire, TheExamplesOfThePageAreWhatIsSent) {
+TEST(Wire, Messages_MatchTheDocumentedExamples) {
   wire::Envelope hello;
   *hello.mutable_hello() = make_hello("host-a");
   const std::string framed = frame_message(hello);
@@ -55,14 +55,14 @@ TEST(Wire, TheExamplesOfThePageAreWhatIsSent) {
   EXPECT_EQ(frame_message(handover), example("handover"));
 }
 
-TEST(Wire, LengthsAreCappedBeforeAnythingIsAllocated) {
+TEST(Wire, Length_OverLimit_IsRefusedBeforeAllocation) {
   const uint8_t huge[] = {0xff, 0xff, 0xff, 0xff};
   const uint8_t zero[] = {0, 0, 0, 0};
   EXPECT_FALSE(frame_length(huge, kMaxMessageBytes));
   EXPECT_FALSE(frame_length(zero, kMaxMessageBytes));
 }
 
-TEST(Wire, EntriesAreCountedBeforeTheyAreMade) {
+TEST(Wire, Entries_OverLimit_AreRefusedBeforeParsing) {
   const auto refused = [](int number, size_t entries, const std::string& entry) {
     std::string body;
     for (size_t i = 0; i < entries; ++i) body += entry;
@@ -89,7 +89,7 @@ TEST(Wire, EntriesAreCountedBeforeTheyAreMade) {
         << limit.name;
 }
 
-TEST(Wire, EveryBodyHasItsLimits) {
+TEST(Wire, EveryBody_HasLimits) {
   // Each number of the Envelope's oneof is in the table: one that is not would be taken as an
   // unknown field.
   for (int number = wire::Envelope::kHello; number <= wire::Envelope::kPong; ++number) {
@@ -97,7 +97,7 @@ TEST(Wire, EveryBodyHasItsLimits) {
   }
 }
 
-TEST(Wire, StrangersAndOtherVersionsAreToldApart) {
+TEST(Wire, Hello_OfOtherProtocolOrVersion_IsRefusedByItsOwnReason) {
   wire::Hello hello = make_hello("b");
   hello.set_magic(1);
   EXPECT_FALSE(agree_on_version(hello));
@@ -130,7 +130,7 @@ wire::Envelope offer() {
   return message;
 }
 
-TEST(Wire, AnOfferRoundTripsAndItsDigestIsHeldAgainstItsRules) {
+TEST(Wire, Offer_RoundTrips_AndItsDigestIsChecked) {
   wire::Envelope message = offer();
   auto parsed = parse_message(bytes_of(frame_message(message)).subspan(4));
   ASSERT_TRUE(parsed);
@@ -143,7 +143,7 @@ TEST(Wire, AnOfferRoundTripsAndItsDigestIsHeldAgainstItsRules) {
   EXPECT_FALSE(from_wire("vm7", parsed->offer()));
 }
 
-TEST(Wire, ValuesOutsideTheirLimitsAreRefused) {
+TEST(Wire, Values_OutOfRange_AreRefused) {
   const auto refused = [](auto change) {
     wire::Envelope message = offer();
     change(*message.mutable_offer());
@@ -160,7 +160,7 @@ TEST(Wire, ValuesOutsideTheirLimitsAreRefused) {
   EXPECT_TRUE(refused([](auto& o) { o.mutable_rules(0)->set_owner(std::string(64, 'a')); }));
 }
 
-TEST(Wire, FramesFromAPeerStayWithinTheirBytes) {
+TEST(Wire, Frame_WithChecksumOutside_IsRefused) {
   wire::Frame frame;
   frame.set_data(std::string(60, 'x'));
   EXPECT_TRUE(from_wire(frame));
@@ -181,7 +181,7 @@ TEST(Wire, FramesFromAPeerStayWithinTheirBytes) {
   EXPECT_FALSE(from_wire(frame));
 }
 
-TEST(Wire, CutOrAlteredMessagesNeverDoHarm) {
+TEST(Wire, Message_CutOrAltered_IsParsedOrRefused) {
   const uint64_t seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 rng(seed);

@@ -28,7 +28,7 @@ class GateTest : public ::testing::Test {
   std::vector<int> gone_;
 };
 
-TEST_F(GateTest, YoungStrangersStayAndOldOnesLeaveForNewOnes) {
+TEST_F(GateTest, AtTheLimit_EvictsThePendingConnectionPastItsGrace) {
   for (int i = 0; i < 4; ++i) EXPECT_EQ(come("a", 0), i);
   EXPECT_EQ(come("a", ConnectionGate::kGraceMs - 1), -1) << "one address has its share";
   EXPECT_EQ(come("b", 1), 4);
@@ -41,7 +41,7 @@ TEST_F(GateTest, YoungStrangersStayAndOldOnesLeaveForNewOnes) {
   EXPECT_EQ(gate_.pending(), 6u);
 }
 
-TEST_F(GateTest, KnownPeersAreNeverSentAway) {
+TEST_F(GateTest, AtTheLimit_KeepsConnectionsOfMoves) {
   for (int i = 0; i < 4; ++i) {
     come("a", 0);
     gate_.know(tickets_[static_cast<size_t>(i)]);
@@ -56,7 +56,7 @@ TEST_F(GateTest, KnownPeersAreNeverSentAway) {
   EXPECT_EQ(gate_.size(), 7u);
 }
 
-TEST(LogLimit, SaysHowManyLinesItLeftOut) {
+TEST(LogLimit, OverTheRate_ReportsTheOmittedLines) {
   std::vector<std::string> lines;
   LogLimit log([&](const std::string& line) { lines.push_back(line); });
   for (int i = 0; i < 1000; ++i) log.write("x", 10);
@@ -67,7 +67,7 @@ TEST(LogLimit, SaysHowManyLinesItLeftOut) {
   EXPECT_EQ(lines.back(), "y");
 }
 
-TEST(MessageReader, FindsMessagesHoweverTheyAreCut) {
+TEST(MessageReader, SplitStream_YieldsWholeMessages) {
   std::string stream;
   std::vector<std::string> sent;
   for (size_t size : {1u, 3u, 250u, 70000u, 5u, 300000u, 2u}) {
@@ -97,7 +97,7 @@ TEST(MessageReader, FindsMessagesHoweverTheyAreCut) {
   }
 }
 
-TEST(MessageReader, TakesMemoryForWhatHasComeNotForWhatIsClaimed) {
+TEST(MessageReader, ClaimedLength_AllocatesNothing) {
   MessageReader reader(kMaxMessageBytes);
   const uint8_t length[] = {0x03, 0xff, 0xff, 0xff};  // 64 MB
   std::copy_n(length, 4, reader.room().begin());
@@ -109,7 +109,7 @@ TEST(MessageReader, TakesMemoryForWhatHasComeNotForWhatIsClaimed) {
   EXPECT_LE(reader.capacity(), 256u << 10);
 }
 
-TEST(MessageReader, AStrangerGetsRoomForAHelloOnly) {
+TEST(MessageReader, BeforeHello_OffersRoomForAHelloOnly) {
   MessageReader reader;
   EXPECT_EQ(reader.room().size(), kLengthBytes + kMaxHelloBytes);
   reader.took(200);

@@ -131,7 +131,7 @@ class SessionTest : public ::testing::Test {
   std::string end_;
 };
 
-TEST_F(SessionTest, OverTlsBothSidesKnowWhoIsThere) {
+TEST_F(SessionTest, Tls_BothSidesSeeTheCertificate) {
   serve(options("host-b", "host-a", authority_.issue("host-b")));
   call(options("host-a", "host-b", authority_.issue("host-a")));
   ASSERT_TRUE(answered_) << end_ << log_;
@@ -213,7 +213,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "not for one of this switch's peers"}),
     [](const auto& one) { return std::string(one.param.name); });
 
-TEST_F(SessionTest, WhoShowsNoCertificateIsRefusedAndHearsIt) {
+TEST_F(SessionTest, Client_WithoutCertificate_GetsAnAlert) {
   serve(options("host-b", "host-a", authority_.issue("host-b")));
   asio::ssl::context context(asio::ssl::context::tls_client);
   asio::ssl::stream<tcp::socket> stream(io_, context);
@@ -231,7 +231,7 @@ TEST_F(SessionTest, WhoShowsNoCertificateIsRefusedAndHearsIt) {
   EXPECT_NE(log_.find("peer did not return a certificate"), std::string::npos) << log_;
 }
 
-TEST_F(SessionTest, OlderTlsIsRefused) {
+TEST_F(SessionTest, Tls12_IsRefused) {
   serve(options("host-b", "host-a", authority_.issue("host-b")));
   asio::ssl::context context(asio::ssl::context::tlsv12_client);
   asio::ssl::stream<tcp::socket> stream(io_, context);
@@ -245,7 +245,7 @@ TEST_F(SessionTest, OlderTlsIsRefused) {
   EXPECT_NE(log_.find("unsupported protocol"), std::string::npos) << log_;
 }
 
-TEST_F(SessionTest, AServerThatIsAnotherHostHearsNothing) {
+TEST_F(SessionTest, Server_WithWrongCertificate_ReceivesNothing) {
   NetworkOptions other = options("host-c", "host-a", authority_.issue("host-c"));
   serve(std::move(other));
   call(options("host-a", "host-b", authority_.issue("host-a")));
@@ -257,7 +257,7 @@ TEST_F(SessionTest, AServerThatIsAnotherHostHearsNothing) {
   EXPECT_TRUE(heard_.empty());
 }
 
-TEST_F(SessionTest, ASessionIsNeverResumed) {
+TEST_F(SessionTest, TlsSession_IsNeverResumed) {
   serve(options("host-b", "host-a", authority_.issue("host-b")));
   const TlsFiles files = authority_.issue("host-a");
   asio::ssl::context context(asio::ssl::context::tls_client);
@@ -287,7 +287,7 @@ TEST_F(SessionTest, ASessionIsNeverResumed) {
   EXPECT_EQ(SSL_SESSION_get_max_early_data(SSL_get_session(stream.native_handle())), 0u);
 }
 
-TEST_F(SessionTest, AHandshakeMayTakeSoManyBytesAndSoLong) {
+TEST_F(SessionTest, Handshake_OverItsBytesOrTime_IsClosed) {
   serve(options("host-b", "host-a", authority_.issue("host-b")));
   // A ClientHello that claims 130,000 bytes, in records of 16,384.
   std::string flood;
@@ -307,7 +307,7 @@ TEST_F(SessionTest, AHandshakeMayTakeSoManyBytesAndSoLong) {
   EXPECT_TRUE(accepted_.empty());
 }
 
-TEST_F(SessionTest, CertificatesAreReplacedForNewSessionsAndBadOnesChangeNothing) {
+TEST_F(SessionTest, Reload_AppliesToNewSessions_AndKeepsOldFilesOnError) {
   const TlsFiles files = authority_.issue("host-b");
   serve(options("host-b", "host-a", files));
   NetworkOptions client = options("host-a", "host-b", authority_.issue("host-a"));
@@ -328,7 +328,7 @@ TEST_F(SessionTest, CertificatesAreReplacedForNewSessionsAndBadOnesChangeNothing
   EXPECT_TRUE(first->link().certificate) << "an older session goes on";
 }
 
-TEST_F(SessionTest, FilesThatDoNotFitAreRefusedByName) {
+TEST_F(SessionTest, Files_ThatDoNotMatch_AreRefusedByName) {
   TestAuthority another;
   const TlsFiles good = authority_.issue("host-a");
   const auto refused = [&](TlsFiles files, const std::string& file, const std::string& what,
@@ -363,7 +363,7 @@ TEST_F(SessionTest, FilesThatDoNotFitAreRefusedByName) {
   EXPECT_TRUE((*loaded)->check_time(time(nullptr) - 600));
 }
 
-TEST_F(SessionTest, APeerOfTheVersionBeforeIsUnderstoodAndNeverPinged) {
+TEST_F(SessionTest, Peer_OfVersion1_IsAcceptedAndNeverPinged) {
   serve(options("host-b", "host-a", {}));
   const std::string got = raw(hello_bytes(1, 1, "host-a"), 3000);
   EXPECT_EQ(got, hello_bytes(kVersionLow, kVersionHigh, "host-b"))
@@ -373,7 +373,7 @@ TEST_F(SessionTest, APeerOfTheVersionBeforeIsUnderstoodAndNeverPinged) {
   EXPECT_NE(log_.find("said nothing that is of use within 400 ms"), std::string::npos) << log_;
 }
 
-TEST_F(SessionTest, APeerThatSpeaksNoneOfOursIsRefusedWithBothListsAndHearsOurs) {
+TEST_F(SessionTest, Peer_WithoutCommonVersion_LearnsBothRanges) {
   serve(options("host-b", "host-a", {}));
   EXPECT_EQ(raw(hello_bytes(7, 9, "host-a")), hello_bytes(kVersionLow, kVersionHigh, "host-b"));
   EXPECT_NE(log_.find("host-a speaks versions 7 to 9, this switch 1 to 2"), std::string::npos)
@@ -381,7 +381,7 @@ TEST_F(SessionTest, APeerThatSpeaksNoneOfOursIsRefusedWithBothListsAndHearsOurs)
   EXPECT_TRUE(heard_.empty());
 }
 
-TEST_F(SessionTest, APingOfAVersionThatHasNoneEndsTheSession) {
+TEST_F(SessionTest, Ping_InVersion1_EndsTheSession) {
   serve(options("host-b", "host-a", {}));
   wire::Envelope ping;
   ping.mutable_ping()->set_number(1);
@@ -389,7 +389,7 @@ TEST_F(SessionTest, APingOfAVersionThatHasNoneEndsTheSession) {
   EXPECT_NE(log_.find("a ping in version 1"), std::string::npos) << log_;
 }
 
-TEST_F(SessionTest, SilenceIsAskedAboutAndGivenUp) {
+TEST_F(SessionTest, SilentPeer_IsPingedThenClosed) {
   serve(options("host-b", "host-a", {}));
   // It says hello, and then neither asks nor answers.
   bool taken = false;
@@ -412,7 +412,7 @@ TEST_F(SessionTest, SilenceIsAskedAboutAndGivenUp) {
   EXPECT_NE(log_.find("host-a has been silent for"), std::string::npos) << log_;
 }
 
-TEST_F(SessionTest, TwoThatHaveNothingToSayStayConnected) {
+TEST_F(SessionTest, IdlePeers_StayConnected) {
   serve(options("host-b", "host-a", authority_.issue("host-b")));
   call(options("host-a", "host-b", authority_.issue("host-a")));
   ASSERT_TRUE(answered_) << end_;
@@ -423,7 +423,7 @@ TEST_F(SessionTest, TwoThatHaveNothingToSayStayConnected) {
   EXPECT_EQ(server_->links().size(), 1u);
 }
 
-TEST_F(SessionTest, RubbishAfterTheHelloEndsTheSession) {
+TEST_F(SessionTest, Garbage_AfterHello_EndsTheSession) {
   serve(options("host-b", "host-a", {}));
   const std::string hello = hello_bytes(1, 2, "host-a");
   const std::pair<std::string, std::string> cases[] = {
@@ -443,7 +443,7 @@ TEST_F(SessionTest, RubbishAfterTheHelloEndsTheSession) {
   }
 }
 
-TEST_F(SessionTest, AThousandIdleConnectionsDoNotKeepAPeerOut) {
+TEST_F(SessionTest, ThousandIdleConnections_DoNotBlockAPeer) {
   NetworkOptions server = options("host-b", "host-a", authority_.issue("host-b"));
   server.handshake_timeout_ms = 10000;
   server.limits = {128, 128, 64};

@@ -44,7 +44,7 @@ TEST(Document, RoundTripsThroughJson) {
   EXPECT_EQ(back->digest, d.digest);
 }
 
-TEST(Document, TheDigestCoversProfilesAndRulesButNotCounts) {
+TEST(Document, Digest_CoversProfilesAndRules_NotCounts) {
   const Document d = sample();
   Document other = d;
   other.rules[0].packets = 77;
@@ -63,14 +63,14 @@ TEST(Document, TheDigestCoversProfilesAndRulesButNotCounts) {
   EXPECT_NE(digest_of(other), d.digest);
 }
 
-TEST(Document, CutAnywhereItIsRefused) {
+TEST(Document, CutAnywhere_IsRefused) {
   const std::string text = to_json(sample()).dump();
   for (size_t size = 0; size < text.size(); ++size) {
     EXPECT_FALSE(document_from_text(text.substr(0, size))) << size;
   }
 }
 
-TEST(Document, AnyByteAlteredItIsRefusedOrSaysTheSame) {
+TEST(Document, AlteredByte_IsRefusedOrHarmless) {
   const std::string text = to_json(sample()).dump();
   const Document d = sample();
   for (size_t i = 0; i < text.size(); ++i) {
@@ -86,7 +86,7 @@ TEST(Document, AnyByteAlteredItIsRefusedOrSaysTheSame) {
   }
 }
 
-TEST(Document, ErrorsSayWhereAndWhatWasExpected) {
+TEST(Document, Error_NamesThePlaceAndTheExpectation) {
   const auto refuse = [](auto change, const std::string& where) {
     nlohmann::json json = to_json(sample());
     change(json);
@@ -108,12 +108,12 @@ TEST(Document, ErrorsSayWhereAndWhatWasExpected) {
   refuse([](auto& j) { j["profiles"][0]["name"] = "other/net0"; }, "other/net0");
 }
 
-TEST(Document, NestingIsBounded) {
+TEST(Document, DeepNesting_IsRefused) {
   EXPECT_FALSE(document_from_text(std::string(1'000'000, '[')));
   EXPECT_FALSE(document_from_text(""));
 }
 
-TEST(Announcements, CoverEachAddressOnEachVlanAndCarryTheNonce) {
+TEST(Announcements, CoverEachAddressOnEachVlan_WithTheNonce) {
   const auto frames = announcements(sample().profiles[0], 0x1122334455667788u);
   ASSERT_EQ(frames.size(), 6u);  // 2 VLANs x (RARP, ARP, NA)
   size_t with_nonce = 0;
@@ -132,7 +132,7 @@ TEST(Announcements, CoverEachAddressOnEachVlanAndCarryTheNonce) {
   EXPECT_EQ(with_nonce, 2u);
 }
 
-TEST(Announcements, AProbeGoesToTheVmsAddressAndItsEchoToAll) {
+TEST(Announcements, Probe_IsUnicast_AndItsEchoIsBroadcast) {
   const MacAddress vm{{2, 0, 0, 0, 0, 7}}, uplink{{2, 0, 0, 0, 0, 0xaa}};
   using Kind = FabricMessage::Kind;
   for (const uint16_t vlan : {uint16_t{0}, uint16_t{20}}) {
