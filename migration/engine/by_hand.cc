@@ -30,7 +30,8 @@ Result<RewriteReport> ByHand::rewrite_vm(const std::string& vm) {
   }
   if (context_.journal.keeps_policy()) {
     if (auto written = context_.journal.write(moved_out(context_.store, vm, uplink)); !written)
-      return fail("it cannot be stored, so it is not done: " + written.error().message);
+      return fail("cannot write to the state journal; nothing was changed: " +
+                  written.error().message);
   }
   auto taken = take_out(context_.store, vm, LocationKind::kUplink, uplink, false);
   if (!taken) return fail(taken.error());
@@ -89,7 +90,8 @@ Result<ImportReport> ByHand::import_vm(const Document& document,
     note_import(context_.store, context_.ports, document.vm, report.arrived, batch);
   if (auto written = context_.journal.write(batch); !written) {
     undo_import(document.vm, report.arrived, *places);
-    return fail("it cannot be stored, so it is not done: " + written.error().message);
+    return fail("cannot write to the state journal; nothing was changed: " +
+                written.error().message);
   }
   context_.epochs[document.vm] = epoch;
   return ImportReport{report.rules, report.receive_rules, report.uplink_rules, report.new_ports,

@@ -76,8 +76,7 @@ Engine::Impl::Impl(Network& network, MigrationOptions options, dataplane::Policy
       flush_timer(network.timer()) {
   context.epochs = context.journal.epochs();
   context.journal_waits = [this](const std::string& why) {
-    context.log("journal: cannot be written, so a restart would have to ask the peers again: " +
-                why);
+    context.log("journal: cannot be written; a restart would have to ask the peers again: " + why);
     flush_later();
   };
   context.pump = [this] { redirect.run(); };
@@ -187,8 +186,8 @@ Result<MoveStatus> Engine::show(const std::string& id) const {
   if (all.empty()) return fail(Error{"no such move", 0, 0, id, "an id of `migrate status`"});
   if (std::ranges::any_of(all,
                           [&](const MoveStatus& status) { return status.id != all.front().id; })) {
-    return fail(Error{std::to_string(all.size()) + " moves have an id that begins so", 0, 0, id,
-                      "more of the id"});
+    return fail(Error{std::to_string(all.size()) + " moves have an id with this prefix", 0, 0, id,
+                      "a longer prefix"});
   }
   return all.back();
 }

@@ -64,7 +64,7 @@ void IncomingLinks::on_pending_closed(const SessionPtr& session, const std::stri
   const std::string who =
       session->link().address + (session->host().empty() ? "" : " (" + session->host() + ")");
   const std::string why = reason.starts_with("peer: ") ? reason.substr(6) : reason;
-  pending_log_.write("peer: the connection from " + who + " ended before it was of use: " + why,
+  pending_log_.write("peer: the pending connection from " + who + " ended: " + why,
                      context_.clock.now_ns() / 1'000'000);
 }
 

@@ -22,14 +22,14 @@ void MoveRegistry::recover(const MoveRecord& record) {
     if (recovered) incoming_.push_back(move);
   }
   if (recovered) {
-    return context_.log("move " + record.id + " of " + record.vm + ": taken up again as " +
+    return context_.log("move " + record.id + " of " + record.vm + ": recovered as " +
                         std::string(name_of(record.role)) + ", peer " + record.peer +
-                        ", last written as " + record.state);
+                        ", last stored as " + record.state);
   }
   status.role = std::string(name_of(record.role));
   status.state = record.state;
-  status.doubt = "the journal has it as " + record.state +
-                 ", but it cannot be taken up: " + recovered.error().message;
+  status.doubt = "the journal has it in state " + record.state +
+                 ", but it cannot be recovered: " + recovered.error().message;
   note_step(status, context_.clock.now_ns(), status.state, {}, status.doubt);
   context_.log("move " + record.id + " of " + record.vm + ": " + status.doubt);
   stuck_.push_back({std::move(status), record.role});
@@ -114,7 +114,7 @@ bool MoveRegistry::cancel_unstarted(const std::string& vm) {
 
 Result<void> MoveRegistry::cancel(const std::string& vm) {
   Result<void> result =
-      fail(Error{"no move of that VM is going on", 0, 0, vm, "a VM of `migrate status`"});
+      fail(Error{"no move of this VM is in progress", 0, 0, vm, "a VM of `migrate status`"});
   for (const auto& move : outgoing_) {
     if (move->vm() == vm && !move->over()) result = move->cancel();
   }

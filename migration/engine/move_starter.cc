@@ -35,7 +35,7 @@ Result<std::string> MoveStarter::start(const std::string& vm, const std::string&
   auto address = peers_.address_for_move(peer);
   if (!address) return fail(address.error());
   if (auto allowed = peers_.check_move_out(peer); !allowed) return fail(allowed.error());
-  if (moves_.undecided(vm)) return fail(vm + " is moving already");
+  if (moves_.undecided(vm)) return fail(vm + " is already moving");
   const bool waits = moves_.returning(vm);
   if (auto good = waits ? Result<void>{} : SourceMove::check(context_, vm); !good)
     return fail(good.error());
@@ -50,7 +50,7 @@ Result<std::string> MoveStarter::start(const std::string& vm, const std::string&
     moves_.add(move);
     return id;
   }
-  if (queue_.full()) return fail("too many moves wait already");
+  if (queue_.full()) return fail("too many moves are queued");
   status.role = "source";
   status.state = "queued";
   note_step(status, context_.clock.now_ns(), status.state, {}, {});
@@ -94,17 +94,17 @@ Result<std::string> MoveStarter::pull(const std::string& vm, const std::string& 
   auto address = peers_.address_for_move(from);
   if (!address) return fail(address.error());
   if (!peers_.may_move_in(from)) {
-    return fail(Error{"no VM may be moved from there to " + context_.options.host, 0, 0, from,
+    return fail(Error{"no VM may move from this peer to " + context_.options.host, 0, 0, from,
                       "a host of migration.allow_in"});
   }
   const auto same = [&](const auto& pull) { return pull->status().vm == vm; };
   if (moves_.moving(vm) || std::ranges::any_of(moves_.pulls(), same))
-    return fail(vm + " is moving already");
+    return fail(vm + " is already moving");
   for (const EndpointRecord* endpoint : context_.store.endpoints_of_vm(vm)) {
     if (endpoint->location.kind == LocationKind::kPort)
-      return fail(endpoint->profile.name + " is local here already");
+      return fail(endpoint->profile.name + " is already local here");
   }
-  if (moves_.pulls().size() >= kMaxPulls) return fail("too many VMs have been asked for already");
+  if (moves_.pulls().size() >= kMaxPulls) return fail("too many pulls are in progress");
   auto request =
       std::make_shared<PullRequest>(context_, vm, from, new_move_id(), std::move(*address));
   moves_.add(request);

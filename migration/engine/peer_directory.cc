@@ -21,7 +21,7 @@ bool PeerDirectory::may_move_out(const std::string& peer) const {
 
 Result<void> PeerDirectory::check_move_out(const std::string& peer) const {
   if (may_move_out(peer)) return {};
-  return fail(Error{"no VM may be moved there from " + context_.options.host, 0, 0, peer,
+  return fail(Error{"no VM may move to this peer from " + context_.options.host, 0, 0, peer,
                     "a host of migration.allow_out"});
 }
 

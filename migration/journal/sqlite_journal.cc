@@ -50,7 +50,7 @@ Result<void> SqliteJournal::check_identity() {
   if (*schema > kSchema) {
     return fail(path() + " was written by a newer Godwit (schema " + std::to_string(*schema) +
                 ", this one reads " + std::to_string(kSchema) +
-                "): start that one, or move it and its -wal aside to begin anew with what the "
+                "): start that one, or move it and its -wal aside to start over from what the "
                 "configuration says");
   }
   if (*schema != kSchema) return reader_.damaged("schema " + std::to_string(*schema));

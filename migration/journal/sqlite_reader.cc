@@ -22,7 +22,7 @@ constexpr size_t kMaxLine = 128 * 1024;
 
 Unexpected SqliteReader::damaged(const std::string& what) const {
   return fail(database_.path() + " is damaged (" + what +
-              "): put a copy back, or move it and its -wal aside to begin anew with what the "
+              "): put a copy back, or move it and its -wal aside to start over from what the "
               "configuration says");
 }
 

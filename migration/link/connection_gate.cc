@@ -31,8 +31,8 @@ std::string ConnectionGate::make_room(const std::string& address, uint64_t now_m
     if (!evict(busiest(), now_ms, why)) return why;
   }
   if (pending_ >= limits_.max_strangers) {
-    const std::string why = "there are " + std::to_string(limits_.max_strangers) +
-                            " connections without a purpose already";
+    const std::string why =
+        "there are already " + std::to_string(limits_.max_strangers) + " pending connections";
     if (!evict(busiest(), now_ms, why)) return why;
   }
   return {};
@@ -70,8 +70,7 @@ bool ConnectionGate::evict(const std::string& address, uint64_t now_ms, const st
   if (found == entries_.end() || now_ms < found->since_ms + kGraceMs) return false;
   const auto evicted = found->evict;
   const size_t before = entries_.size();
-  evicted("peer: no purpose within " + std::to_string(now_ms - found->since_ms) + " ms, and " +
-          why);
+  evicted("peer: in no move after " + std::to_string(now_ms - found->since_ms) + " ms, and " + why);
   return entries_.size() < before;
 }
 

@@ -113,8 +113,7 @@ bool Session::take(std::span<const uint8_t> bytes) {
                            (message->has_pong() && message->pong().number() == 0);
   if (keeps_alive) return true;
   if (incoming_ && !owned_ && !closing_why_) {
-    limit(options_.handshake_timeout_ms, "peer: " + link_.host +
-                                             " said nothing that is of use within " +
+    limit(options_.handshake_timeout_ms, "peer: " + link_.host + " sent nothing of use within " +
                                              std::to_string(options_.handshake_timeout_ms) + " ms");
   }
   if (message->has_ping()) return true;

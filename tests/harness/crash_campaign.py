@@ -464,7 +464,7 @@ def recovery(log):
             return at - up, what
         elif what.startswith("ready: "):
             ready = at - up, what
-    if ready is not None and "taken up again" not in log:
+    if ready is not None and ": recovered as " not in log:
         return ready
     return float("inf"), f"never: {log[-3000:]}"
 
