@@ -48,8 +48,8 @@ bool is_over(const migration::MoveStatus& move) {
 // `active`, at the destination from the rings to the first packet. Returns null if it is not known.
 Json blackout_ms(const migration::MoveStatus& move) {
   const auto [from, to] = move.role == "source"
-                              ? std::pair(move.freeze_ns, move.active_ns)
-                              : std::pair(move.rings_running_ns, move.first_packet_ns);
+                              ? std::pair(move.times.freeze_ns, move.times.active_ns)
+                              : std::pair(move.times.rings_running_ns, move.times.first_packet_ns);
   return from == 0 || to < from ? Json() : Json(milliseconds(to - from));
 }
 
@@ -104,13 +104,13 @@ Json describe(const migration::MoveStatus& move, uint64_t now) {
       {"redirected", move.redirected},
       {"park_overflow", move.park_overflow},
       {"redirect_duplicate", move.redirect_duplicate},
-      {"freeze_ns", move.freeze_ns},
-      {"handover_ns", move.handover_ns},
-      {"active_ns", move.active_ns},
-      {"proof_ns", move.proof_ns},
-      {"done_ns", move.done_ns},
-      {"rings_running_ns", move.rings_running_ns},
-      {"first_packet_ns", move.first_packet_ns}};
+      {"freeze_ns", move.times.freeze_ns},
+      {"handover_ns", move.times.handover_ns},
+      {"active_ns", move.times.active_ns},
+      {"proof_ns", move.times.proof_ns},
+      {"done_ns", move.times.done_ns},
+      {"rings_running_ns", move.times.rings_running_ns},
+      {"first_packet_ns", move.times.first_packet_ns}};
 }
 
 std::string evacuation_text(const Json& one) {

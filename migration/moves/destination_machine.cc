@@ -37,8 +37,8 @@ constexpr DestinationTransition kTransitions[] = {
      {A::kDiscard, A::kSendRefused, A::kCloseSession, A::kReportAborted}},
     {S::kPrepared, E::kConnectionLost, S::kStranded, {A::kAskSource}},
 
-    // Rings run without a handover: QEMU is ahead of the peer, or a guest was started here by hand.
-    // Its port is not polled.
+    // Rings run without a handover: QEMU is ahead of the peer, or somebody has started a guest
+    // here. The port is not polled.
     {S::kRunning, E::kRingsStopped, S::kPrepared, {}},
     {S::kRunning,
      E::kHandover,
@@ -71,8 +71,8 @@ constexpr DestinationTransition kTransitions[] = {
     {S::kHandedOver, E::kConnectionLost, S::kOrphaned, {A::kAskSource}},
     {S::kHandedOver, E::kHandover, S::kHandedOver, {A::kKeepHandover}},
 
-    // Whether the source has aborted or handed over just when the session broke, it alone knows;
-    // where the VM's rings run says it, too.
+    // Only the source knows whether it aborted or handed over when the session broke. Rings that
+    // run here show it, too.
     {S::kStranded, E::kReconnected, S::kPrepared, {A::kStopTimers}},
     {S::kStranded, E::kAbort, S::kAborted, {A::kStopTimers, A::kDiscard, A::kReportAborted}},
     {S::kStranded, E::kCancel, S::kAborted, {A::kStopTimers, A::kDiscard, A::kReportAborted}},
@@ -107,14 +107,14 @@ constexpr DestinationTransition kTransitions[] = {
      {A::kStopTimers, A::kPublish, A::kAnnounce, A::kEnter, A::kReleaseDirect, A::kCloseWindow,
       A::kReportDone}},
 
-    // It runs here, with its policy. A revoke comes too late and is told so.
+    // The VM runs here, with its policy. A revoke comes too late, and is answered by `active`.
     {S::kActive, E::kBarrier, S::kOpen, {A::kReleaseDirect, A::kSendBarrierAck}},
     {S::kActive, E::kHoldTimeout, S::kOpen, {A::kReleaseDirect}},
     {S::kActive, E::kRevoke, S::kActive, {A::kSendActive}},
     {S::kActive, E::kHandover, S::kActive, {A::kRecord, A::kSendActive}},
     {S::kActive, E::kReconnected, S::kActive, {A::kSendActive}},
     {S::kActive, E::kConnectionLost, S::kOpen, {A::kReleaseDirect, A::kAskSource}},
-    // Somebody with a newer epoch has it, and here it does not run: two hosts must not own it.
+    // The source has the VM by a newer epoch, and it does not run here: one host must let go.
     {S::kActive,
      E::kClaim,
      S::kAborted,
@@ -137,7 +137,7 @@ constexpr DestinationTransition kTransitions[] = {
      {A::kStopTimers, A::kCloseWindow, A::kReportDone, A::kSendDoneAck}},
     {S::kOpen, E::kConnectionLost, S::kOpen, {A::kAskSource}},
     {S::kOpen, E::kWindowTimeout, S::kOpen, {A::kCloseWindow, A::kCloseSession, A::kAskSource}},
-    // The operator knows that the source is gone for good.
+    // The operator knows that the source will not come back.
     {S::kOpen,
      E::kCancel,
      S::kDone,

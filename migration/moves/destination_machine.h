@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The destination's side of a move, as a table; step() does no I/O (see source.h for the
-// conventions).
+// The destination's side of a move as a table (machine.h). DestinationMove carries out its actions.
 //
-//   offered -> prepared -> running (rings run, no handover yet) -> active
-//                 |   \--> handed_over (handover held, rings do not run) --> active -> open -> done
-//                 |               |  revoked -> prepared
-//                 v               v
-//              stranded        orphaned      the session is lost: the source is asked until it
-//              answers
+//   offered -> prepared -> handed-over -> active -> open -> done
+//              prepared -> running     -> active      rings run before the handover has come
 //
-// Whatever is not decided here ends aborted on the source's word.
+//   offered, prepared, running -> aborted    on a refusal, an abort, a cancel
+//   handed-over -> prepared                  the source revokes
+//   prepared, running -> stranded            the session is lost: the source is asked until it
+//   handed-over -> orphaned                  answers
+//   stranded -> prepared, active, open, done, aborted
+//   orphaned -> handed-over, active, done, aborted
 //
-// Active needs both, in either order: the handover in hand and the VM's own rings running. Then one
-// transaction publishes, with no round trip. It is over on the source's word only: one that has
-// lost its source asks on, since the source may have claimed the VM, or may not know that it has
-// gone. A destination that has lost its source takes the VM, by the epoch of the handover that it
-// did not get, when its rings run here and the source cannot be asked for a while; or at once on
-// its word that the move is done.
+// Active needs the handover and the VM's running rings, in either order. One transaction then
+// publishes, without a round trip.
+//
+// Only the source's word ends a move that is active. A destination that has lost its source asks
+// until it answers, since the source may have claimed the VM, or may not know that the VM has gone.
+// If the VM's rings run here and the source cannot be asked for a while, the destination takes the
+// VM by the epoch of the handover that it did not get. It takes the VM at once if the source
+// answers that the move is done.
 #pragma once
 
 #include <cstdint>
@@ -30,14 +32,14 @@ namespace godwit::migration {
 
 enum class DestinationState : uint8_t {
   kInvalid = 0,
-  kOffered,  // the offer is being checked and staged
-  kPrepared,
-  kRunning,
-  kHandedOver,
-  kStranded,  // prepared, and the source is gone (or this switch was restarted)
-  kOrphaned,  // handover held, session lost, rings do not run: the source is in doubt
-  kActive,    // published; direct arrivals wait for the backlog's barrier
-  kOpen,      // direct arrivals flow; the window is open
+  kOffered,     // the offer is being checked and staged
+  kPrepared,    // the policy is staged
+  kRunning,     // prepared, and the VM's rings run
+  kHandedOver,  // the handover is here, and the rings do not run
+  kStranded,    // prepared, and the session is lost or this switch was restarted
+  kOrphaned,    // handed over, and the session is lost: the source is in doubt
+  kActive,      // published; direct arrivals wait for the barrier behind the backlog
+  kOpen,        // direct arrivals flow; the window is open
   kDone,
   kAborted,
   kCount
@@ -47,8 +49,8 @@ enum class DestinationEvent : uint8_t {
   kInvalid = 0,
   kStaged,
   kStageFailed,
-  kHandover,     // its digest fits what is staged
-  kBadHandover,  // it does not
+  kHandover,     // with the digest of what is staged
+  kBadHandover,  // with another digest, or by an old epoch
   kRingsRunning,
   kRingsStopped,
   kRevoke,
@@ -57,36 +59,36 @@ enum class DestinationEvent : uint8_t {
   kDone,
   kCancel,
   kConnectionLost,
-  kReconnected,    // the source is back and says its handover again
-  kRestored,       // after a restart: the journal says that it was active
-  kHoldTimeout,    // direct arrivals, or rings without their source, have waited long enough
-  kWindowTimeout,  // the source never said done
-  kClaim,          // the source has it by a newer epoch, and its rings do not run here
-  kJournalFailed,  // what this step rests on could not be written
+  kReconnected,    // the source is back, and sends its handover again
+  kRestored,       // after a restart, the journal has the move as active
+  kHoldTimeout,    // direct arrivals, or rings without a source, have waited long enough
+  kWindowTimeout,  // the source has not sent `done` in time
+  kClaim,          // the source has the VM by a newer epoch, and its rings do not run here
+  kJournalFailed,  // a record that this step depends on could not be written
   kCount
 };
 
 enum class DestinationAction : uint8_t {
   kNone = 0,
-  kRecord,  // in the journal; kJournalFailed when it cannot be. What is published is a fact: it is
-            // written when it can be
+  kRecord,  // writes the move into the journal, or fails with kJournalFailed; a published move is
+            // written as soon as the journal can be written
   kSendPrepared,
   kSendRefused,
   kSendActive,
   kSendRevoked,
   kSendBarrierAck,
   kSendDoneAck,
-  kDiscard,       // everything staged goes; as before the offer
-  kKeepHandover,  // its epoch and digest
+  kDiscard,       // removes what is staged; everything is as before the offer
+  kKeepHandover,  // frames sent ahead of it are forgotten: the source sends them again
   kDropHandover,
-  kUnpublish,      // a newer epoch has it: rules and port go, its location is the uplink
-  kAskSource,      // again and again until it answers
-  kClaimHandover,  // the epoch that the source's handover would have had
-  kPublish,        // one transaction; direct arrivals parked, what the source sent ahead delivered
+  kUnpublish,      // removes rules and ports; the VM is behind the uplink again
+  kAskSource,      // repeatedly, until it answers
+  kClaimHandover,  // takes the epoch that the source's handover would have had
+  kPublish,        // in one transaction; parks direct arrivals, delivers what was sent ahead
   kAnnounce,
-  kEnter,          // the records of what was published: nobody waits for them
-  kReleaseDirect,  // location to the port
-  kCloseWindow,    // copies are no longer paired
+  kEnter,          // makes the records of what was published, off the critical path
+  kReleaseDirect,  // lets direct arrivals through to the port
+  kCloseWindow,    // stops pairing copies
   kStartHoldTimer,
   kStartClaimTimer,
   kStartWindowTimer,

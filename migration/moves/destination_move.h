@@ -1,124 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A move to this host: carries out what the destination's machine decides. See destination.h for
-// the states.
+// A move to this host: carries out what the destination's machine decides (destination_machine.h).
+//
+// The parts have duties of their own: ArrivedPolicy stages and publishes the VM's policy,
+// RedirectReceiver takes frames from the source, ArrivalHold keeps direct frames behind them,
+// Announcer tells the fabric. The session belongs to the move once attach() was called; a PeerLink
+// asks a source that was lost.
+//
+// Thread safety: the control thread only.
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <string>
-#include <variant>
 #include <vector>
 
+#include "migration/link/peer_link.h"
+#include "migration/moves/arrival_hold.h"
+#include "migration/moves/arrived_policy.h"
 #include "migration/moves/destination_machine.h"
-#include "migration/moves/fabric/announce.h"
+#include "migration/moves/fabric/announcer.h"
 #include "migration/moves/move_context.h"
-#include "migration/policy/rewriting.h"
+#include "migration/moves/move_progress.h"
+#include "migration/moves/redirect_receiver.h"
 
 namespace godwit::migration {
 
 class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
  public:
-  DestinationMove(MoveContext& context, std::string vm, std::string peer, std::string id);
+  DestinationMove(MoveContext& context, const std::string& vm, const std::string& peer,
+                  const std::string& id);
 
-  // The session belongs to the move from here on; also when the source comes back.
+  // Takes the session to the source, also when the source comes back by another one.
   void attach(std::shared_ptr<PeerSession> session);
   void on_offer(const wire::Offer& offer);
-  // After a restart: staged again, and in force at once if the journal says that it was. Errors: it
-  // cannot be staged.
+  // Takes the move up after a restart: the policy is staged again, or in force at once if the
+  // journal says so. On failure the move cannot be taken up.
   Result<void> recover(const MoveRecord& record);
   // The source has begun another move of the VM, so it has given this one up.
   void supersede();
   void on_message(wire::Envelope& message);
-  // Of `session`; one that was replaced meanwhile does not count.
+  // `session` has ended. Does nothing if it is not the present one.
   void on_connection_lost(const std::string& reason, const PeerSession* session);
   void on_port_event(const dataplane::PortEvent& event);
-  // Came in by an uplink: a probe of ours is answered.
+  // Takes a probe of the source, which came in by an uplink.
   void on_fabric_message(const FabricMessage& message);
+  // Fails if the VM runs here, or may be the destination's already.
   Result<void> cancel();
   void stop();
 
   [[nodiscard]] const std::string& vm() const { return status_.vm; }
   [[nodiscard]] const std::string& id() const { return status_.id; }
   [[nodiscard]] const std::string& peer() const { return status_.peer; }
-  [[nodiscard]] DestinationState state() const { return machine_.state(); }
-  // Also of frames: none is left that is to go to the VM.
-  [[nodiscard]] bool over() const { return machine_.over() && in_.empty(); }
+  [[nodiscard]] DestinationState state() const { return progress_.state(); }
+  // The outcome is known, and no frame is left that has to go to the VM.
+  [[nodiscard]] bool over() const { return progress_.over() && receiver_.empty(); }
   [[nodiscard]] MoveStatus status() const;
 
  private:
+  using Progress = MoveProgress<DestinationMachine>;
+
   void step(DestinationEvent event, const std::string& why = {});
-  void act(DestinationAction action);
-  [[nodiscard]] wire::Envelope envelope() const;
+  Progress::Failure act(DestinationAction action);
+  void after_step(DestinationState before);
+
+  void on_delta(const wire::Delta& delta);
   void on_handover(const wire::Handover& handover);
+  // Takes a handover of a VM whose policy is only staged.
+  void on_first_handover(const wire::Handover& handover, const Epoch& epoch);
   void on_revoke(const Epoch& its);
   void on_done(const Epoch& its);
   void on_abort(const wire::Envelope& message);
-  [[nodiscard]] bool asks() const;
-  Result<void> stage();
-  void record();
-  void keep_policy();
-  Result<void> go_on();
-  void after_step(DestinationState before);
-  void unpublish();
-  void ask_source(uint64_t after_ms);
-  void on_answer(wire::Envelope& message, const std::shared_ptr<PeerSession>& session);
-  void stop_asking();
-  void mint(const Epoch& newer_than);
-  void settle(bool done);
-  [[nodiscard]] bool rings_run() const;
-  void on_delta(const wire::Delta& delta);
   void on_redirect(const wire::Redirect& redirect);
+
+  [[nodiscard]] wire::Envelope envelope() const;
+  // Sends the message that the action names.
+  void send(DestinationAction action);
+  void close_session();
+
+  // Returns whether the source is to be asked: it was lost, and only it knows how the move ends.
+  [[nodiscard]] bool asks() const;
+  void ask_source(uint64_t after_ms);
+  void on_answer(wire::Envelope& message);
+  void stop_asking();
+
+  Progress::Failure record_in_journal();
+  [[nodiscard]] MoveRecord record(DestinationState state) const;
+  void keep_policy();
+  void settle(bool done);
+  // Goes on with a policy that was in force before the restart.
+  Result<void> go_on();
+  // Claims the VM by an epoch that is newer than `newer_than`.
+  void mint(const Epoch& newer_than);
+
   void publish();
   void enter();
-  void announce(size_t round);
-  void locate(dataplane::LocationKind kind, bool pairing);
-  void watch_hold();
-  [[nodiscard]] bool room_to_wait() const;
-  [[nodiscard]] bool older_coming();
-  [[nodiscard]] uint64_t waiting() const;
-  void watch_fence();
-  void lift_fence();
-  void forget_ahead();
-  void pump_in();
+  void withdraw();
 
   MoveContext& context_;
-  DestinationMachine machine_;
-  std::shared_ptr<PeerSession> session_;
-  std::unique_ptr<StagedImport> staged_;
-  Document document_;  // as offered, with what changed since
-  Epoch offered_epoch_;
-  Epoch new_epoch_;
-  uint64_t nonce_ = 0;
-  uint16_t window_ = 0;
-  bool published_ = false;
   MoveStatus status_;
-  dataplane::WindowTotals totals_before_,
-      totals_after_;  // the switch's, when the move began and when it was over
-  std::string why_;
-  // Sent ahead of our being active, in order: delivered when we are, forgotten when the VM goes on
-  // at the source.
-  std::deque<dataplane::Frame> ahead_;
-  size_t ahead_bytes_ = 0;
-  uint64_t stream_ = 0;       // as the last handover named the numbering
-  uint64_t next_number_ = 0;  // of the redirected frame that is due
-  // Redirected frames and barriers, in the order they came.
-  std::deque<std::variant<dataplane::Frame, uint32_t>> in_;
-  uint32_t barrier_ = 0;
-  bool fenced_ = false;             // what the fabric brings waits for the barrier behind the proof
-  uint32_t looks_ = 0;              // while something waits
-  uint32_t quiet_looks_ = 0;        // of those the last, at which the session had brought nothing
-  uint64_t redirected_before_ = 0;  // frames that the session had brought at the last look
-  std::unique_ptr<Timer> hold_timer_, fence_timer_, window_timer_, announce_timer_, pump_timer_,
-      ask_timer_;
-  std::shared_ptr<PeerSession> asking_;  // to the source that we lost, until it answers
-  std::vector<OwnedRule> arrived_;       // uplink rules that came with it
-  std::vector<OwnedRule> stayed_;        // those to the VM that this host had before
-  JournalBatch dropped_;                 // those that went again
-  bool recorded_ = false;                // the journal knows the move
-  bool policy_kept_ = false;             // and the policy that came with it
-  bool recovered_ = false;
-  uint64_t steps_ = 0;
+  Progress progress_;
+  std::shared_ptr<PeerSession> session_;
+  PeerLink inquiry_;  // to the source that was lost, until it answers
+  ArrivedPolicy policy_;
+  RedirectReceiver receiver_;
+  ArrivalHold hold_;
+  Announcer announcer_;
+  Epoch offered_epoch_;
+  Epoch new_epoch_;  // of the handover
+  uint64_t nonce_ = 0;
+  std::unique_ptr<Timer> claim_timer_, window_timer_, ask_timer_;
+  JournalBatch dropped_;      // uplink rules that came with the VM and went again
+  bool recorded_ = false;     // the journal knows the move
+  bool policy_kept_ = false;  // the journal knows the policy
+  bool recovered_ = false;    // the move was taken up after a restart
 };
 
 }  // namespace godwit::migration

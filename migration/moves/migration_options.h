@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the daemon gives to migration at start: who this host and its peers are, and the bounds of a
-// move.
+// The settings of migration: this host, its peers, and the bounds of a move.
 //
 // Thread safety: constant after construction.
 #pragma once
@@ -23,7 +22,7 @@ namespace godwit::migration {
 // Takes one line of the log, without a newline.
 using MoveLog = std::function<void(const std::string& line)>;
 
-// The tables by which moves decide. The simulator's mutants are other ones.
+// The tables by which moves decide. The simulator replaces them by defective ones.
 struct MoveTables {
   std::span<const SourceTransition> source = source_transitions();
   std::span<const DestinationTransition> destination = destination_transitions();
@@ -31,20 +30,21 @@ struct MoveTables {
 
 struct MigrationOptions {
   std::string host;                          // this host's id
-  std::string listen;                        // "address:port", empty: does not listen
-  bool plaintext_anywhere = false;           // else peers in plain text only over loopback
-  bool encrypted = false;                    // the network's sessions are: peers anywhere
+  std::string listen;                        // "address:port"; empty to listen nowhere
+  bool plaintext_anywhere = false;           // allows plain text beyond loopback
+  bool encrypted = false;                    // sessions use TLS, so peers may be anywhere
   std::map<std::string, std::string> peers;  // host id -> "address:port"
-  std::optional<std::set<std::string>> allow_in,
-      allow_out;               // of the peers, who may move VMs here, and get them; none: all
+  // The peers that may move VMs here, and those that VMs may move to. All peers if not set.
+  std::optional<std::set<std::string>> allow_in, allow_out;
   std::string vhost_template;  // "/run/x/{vm}-{nic}.sock"
   std::string uplink;          // endpoint that leads to the other hosts
   uint64_t prepare_timeout_ms = 10000;
   uint64_t window_timeout_ms = 2000;  // longest redirect window when no proof comes
-  uint64_t max_preparing = 8;  // moves from here that are being prepared together; the others queue
+  uint64_t max_preparing = 8;   // moves from here that are prepared at once; others are queued
   uint64_t max_incoming = 256;  // moves to here at once; further offers are refused
-  dataplane::ParkLimits ahead;  // sent ahead of a VM and kept here, each move; the same waits for
-                                // it at the destination
+  // Frames of one move that are sent ahead of the VM and kept at the source. As many wait at the
+  // destination.
+  dataplane::ParkLimits ahead;
 };
 
 }  // namespace godwit::migration

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every move needs of the switch around it. Owned by the Engine; control thread only.
+// The switch as a move sees it. The Engine owns one context for all its moves.
+//
+// Thread safety: the control thread only.
 #pragma once
 
 #include <functional>
@@ -30,40 +32,42 @@ struct MoveContext {
   const Clock& clock;
   MoveLog log;
   Journal& journal;
-  const MoveTables tables;  // by what the machines decide
-  std::map<std::string, Epoch>
-      epochs;  // newest seen of each VM; the journal has them as far as they are settled
-  uint16_t next_window = 1;  // Location::dedupe of the next move to here
-  bool announcements_hidden =
-      false;  // the fabric brought none in the last move from here that came to its end
+  const MoveTables tables;
+  // The newest epoch seen of each VM. The journal has those of settled moves.
+  std::map<std::string, Epoch> epochs;
+  uint16_t next_window = 1;  // Location::dedupe of the next move to this host
+  // The fabric brought no announcement in the last move from here that came to its end.
+  bool announcements_hidden = false;
 
-  // The uplink to the other hosts, or an invalid id: the configured one, else the only one.
+  // Returns the configured uplink, else the only one, else an invalid id.
   [[nodiscard]] EndpointId uplink() const;
+  // Returns the first epoch for a VM that was never seen.
   [[nodiscard]] Epoch newest_epoch(const std::string& vm) const {
     const auto found = epochs.find(vm);
     return found == epochs.end() ? Epoch{} : found->second;
   }
-  [[nodiscard]] std::string socket_for(
-      const std::string& endpoint) const;  // by the template; empty: none
-  [[nodiscard]] std::string address_of(
-      const std::string& peer) const;  // as configured; empty: no such peer
+  // Returns the path by vhost_template, or an empty one without a template.
+  [[nodiscard]] std::string socket_for(const std::string& endpoint) const;
+  // Returns the configured address, or an empty one for an unknown peer.
+  [[nodiscard]] std::string address_of(const std::string& peer) const;
 
-  // For what is a fact: kept until it is written.
+  // Writes facts, which cannot be refused: the batch is kept until the journal takes it.
   void keep(JournalBatch batch);
-  // How a move ended, with the VM's epoch; `policy`: also its policy as it is now, beside what
+  // Writes how a move ended, with the VM's epoch. `policy` adds the VM's present policy to what
   // `batch` has of other endpoints.
   void settle(SettledMove settled, bool policy, JournalBatch batch = {});
-  // A message by another epoch than the VM's: not acted upon, and said so.
+  // Logs that a message by an older epoch is not acted upon.
   void absorb(const std::string& move, const std::string& vm, const std::string& what,
               const Epoch& its, const Epoch& ours) const;
 
-  // Takes what workers redirected, and gives each frame to the move it belongs to.
+  // Takes the frames that workers redirected, and gives each to its move.
   std::function<void()> pump;
-  // A move has got on: soon, what is over is put aside and what waits its turn begins.
+  // A move has changed its state. Soon after, moves that are over are put aside and queued ones
+  // begin.
   std::function<void()> changed;
-  // The journal has something that it could not write.
+  // The journal keeps a batch that it could not write.
   std::function<void(const std::string& why)> journal_waits;
-  // Engine::watch().
+  // See Engine::watch().
   std::function<void(MoveRole role, std::string_view action, bool after)> watcher;
   void watch(MoveRole role, std::string_view action, bool after) const {
     if (watcher) watcher(role, action, after);

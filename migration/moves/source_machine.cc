@@ -35,7 +35,8 @@ constexpr SourceTransition kTransitions[] = {
      S::kAborted,
      {A::kStopTimers, A::kSendAbort, A::kCloseSession, A::kReportAborted}},
 
-    // The VM runs here; its policy is ready there. This may take as long as QEMU takes.
+    // The VM runs here, and its policy is ready at the destination. QEMU decides how long this
+    // takes.
     {S::kPrepared,
      E::kStopped,
      S::kHandedOver,
@@ -52,7 +53,7 @@ constexpr SourceTransition kTransitions[] = {
      {A::kSendAbort, A::kCloseSession, A::kThaw, A::kReportAborted}},
     {S::kPrepared, E::kRunning, S::kPrepared, {A::kThaw}},
 
-    // Only the destination's word, or the VM running here, decides from now on.
+    // From now on the destination's answer decides, or the VM's rings running here.
     {S::kHandedOver,
      E::kActive,
      S::kRedirecting,
@@ -85,21 +86,21 @@ constexpr SourceTransition kTransitions[] = {
     {S::kCancelRevoking, E::kConnectionLost, S::kInDoubt, {A::kPark, A::kReconnect}},
     {S::kCancelRevoking, E::kStepTimeout, S::kInDoubt, {A::kPark, A::kCloseSession, A::kReconnect}},
 
-    // What is for the VM stays parked. Back in touch, the handover is said again: the answer
-    // settles it.
+    // Frames for the VM stay parked. When the session is back, the handover is sent again, and its
+    // answer settles the move.
     {S::kInDoubt, E::kConnected, S::kHandedOver, {A::kStopTimers, A::kSendHandover, A::kPassOn}},
     {S::kInDoubt, E::kConnectionLost, S::kInDoubt, {A::kReconnect}},
     {S::kInDoubt, E::kRunning, S::kInDoubt, {A::kStartStepTimer}},
     {S::kInDoubt, E::kStopped, S::kInDoubt, {A::kStopTimers}},
-    // It runs here and the peer cannot be asked: ours, by a newer epoch.
+    // The VM runs here and the peer cannot be asked: this host claims the VM by a newer epoch.
     {S::kInDoubt, E::kStepTimeout, S::kClaimed, {A::kMintEpoch, A::kThaw, A::kGuardRules}},
     {S::kInDoubt,
      E::kCancel,
      S::kClaimed,
      {A::kStopTimers, A::kMintEpoch, A::kThaw, A::kGuardRules}},
 
-    // It works on here. The peer, which may hold the older handover, is told as soon as it can be;
-    // should the VM stop before that, it may have gone there all the same.
+    // The VM runs on here. The peer may hold the older handover, so it is sent a revoke as soon as
+    // it can be reached. If the VM stops before that, it may have gone to the peer all the same.
     {S::kClaimed, E::kConnected, S::kClaimed, {A::kSendRevoke, A::kStartStepTimer}},
     {S::kClaimed, E::kStepTimeout, S::kClaimed, {A::kSendRevoke, A::kStartStepTimer}},
     {S::kClaimed, E::kConnectionLost, S::kClaimed, {A::kStopTimers, A::kReconnect}},
@@ -118,7 +119,7 @@ constexpr SourceTransition kTransitions[] = {
      {A::kStopTimers, A::kThaw, A::kCloseSession, A::kReportAborted}},
     {S::kClaimed, E::kJournalFailed, S::kInDoubt, {A::kStartStepTimer}},
 
-    // The VM runs there. Nothing goes back from here.
+    // The VM runs at the destination. No way leads back.
     {S::kRedirecting, E::kProof, S::kHolding, {A::kStopTimers, A::kHold}},
     {S::kRedirecting, E::kWindowTimeout, S::kHolding, {A::kHold}},
     {S::kRedirecting,

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The source's side of a move, as a table. step() does no I/O, reads no clock and allocates
-// nothing: it says what is to be done, and the driver does it in order.
+// The source's side of a move as a table (machine.h). SourceMove carries out its actions.
 //
-//   connecting -> offered -> prepared -> handed_over -> redirecting -> holding -> flushing ->
+//   connecting -> offered -> prepared -> handed-over -> redirecting -> holding -> flushing ->
 //   window -> finishing -> done
-//                    |          |            |  ^
-//                    v          v            v  | revoked
-//                 aborted    aborted      revoking -> (thawed: prepared | aborted) | active:
-//                 redirecting
-//                                            in_doubt: the session was lost after the handover, or
-//                                            the switch restarted
-//                                              \-> claimed: the VM runs here and the peer is not to
-//                                              be reached
 //
-// "Stopped" is for the whole VM: every NIC that ever ran. A single NIC's stop only parks that NIC
-// (the engine). An event without a row changes nothing: late and repeated messages are absorbed.
+//   connecting, offered, prepared -> aborted     on a refusal, a timeout, a lost session, a cancel
+//   handed-over -> revoking                      the VM runs here again
+//   handed-over -> cancel-revoking               the operator cancels
+//   revoking -> prepared                         the destination agrees, and the VM runs on here
+//   cancel-revoking -> aborted                   the destination agrees
+//   revoking, cancel-revoking -> redirecting     the destination is active already
+//   handed-over, revoking -> in-doubt            the session is lost, or the switch was restarted
+//   in-doubt -> handed-over                      the session is back: the handover is sent again
+//   in-doubt -> claimed                          the VM runs here and the peer cannot be reached
+//   claimed -> aborted                           the destination agrees
+//   claimed -> handed-over                       the VM runs at the destination after all
+//
+// The event `stopped` means the whole VM: all rings of all its NICs. The stop of one NIC only parks
+// that NIC.
 #pragma once
 
 #include <cstdint>
@@ -32,15 +35,15 @@ enum class SourceState : uint8_t {
   kOffered,
   kPrepared,
   kHandedOver,
-  kRevoking,        // the VM runs here after all
-  kCancelRevoking,  // the operator wants it back
+  kRevoking,        // the VM runs here after all, and the handover is being revoked
+  kCancelRevoking,  // the same because the operator cancels
   kInDoubt,         // handed over, and the session is lost
-  kClaimed,         // ours by a newer epoch, and the peer has not heard of it yet
+  kClaimed,         // this host's by a newer epoch, and the peer does not know it yet
   kRedirecting,     // the destination is active
-  kHolding,         // proof seen: what is for the VM waits for the switch-over
-  kFlushing,        // last redirected frames and their barrier are on the way
-  kWindow,          // local senders use the uplink, late frames are still redirected
-  kFinishing,       // done said, waiting to hear it
+  kHolding,         // the proof has come: frames for the VM wait for the switch-over
+  kFlushing,        // the last redirected frames and their barrier are on the way
+  kWindow,          // local senders use the uplink; late frames are still redirected
+  kFinishing,       // `done` is sent, and its answer is awaited
   kDone,
   kAborted,
   kCount
@@ -53,50 +56,48 @@ enum class SourceEvent : uint8_t {
   kPrepared,
   kRefused,
   kStopped,  // all rings that ran have stopped
-  kRunning,  // one of its rings runs (again)
+  kRunning,  // one of its rings runs, perhaps again
   kActive,
   kRevoked,
-  kProof,       // the announcement came in on our own uplink
-  kHeld,        // a grace period after the hold: nobody redirects any more
+  kProof,       // every probe through this host's uplink was echoed
+  kHeld,        // a grace period after the hold: no worker redirects any more
   kBarrierAck,  // of the last barrier
   kDoneAck,
   kCancel,
   kStepTimeout,    // the current step took too long
-  kWindowTimeout,  // no proof came, or the window is over
-  kYield,          // claimed, but it does not run here: the peer, which is in touch, may have it
-  kJournalFailed,  // what this step rests on could not be written
+  kWindowTimeout,  // no proof came in time, or the window is over
+  kYield,          // a claimed VM does not run here: a peer that can be reached may have it
+  kJournalFailed,  // a record that this step depends on could not be written
   kCount
 };
 
 enum class SourceAction : uint8_t {
   kNone = 0,
-  kRecord,  // in the journal; kJournalFailed when it cannot be
+  kRecord,  // writes the move into the journal, or fails with kJournalFailed
   kSendOffer,
-  kSendHandover,  // and the epoch it carries is on its way
+  kSendHandover,  // with the destination's new epoch
   kSendRevoke,
   kSendAbort,
-  kSendBarrier,  // of the backlog, once it has drained
-  kSendLastBarrier,
+  kSendBarrier,      // behind the backlog, once it has drained
+  kSendLastBarrier,  // behind the last redirected frame
   kSendDone,
   kReconnect,
-  kPark,    // all its endpoints: hold what arrives, poll nothing
-  kPassOn,  // location to the redirect: what was parked goes ahead to the peer, a copy stays until
-            // it is active
-  kThaw,    // its endpoints as before the move, after what was kept
-  kRewriteOut,   // one transaction: rules out, location to the redirect
-  kHold,         // location to the park, and tell when a grace period is over
-  kRelease,      // location to the uplink; what an uplink still brings is redirected
-  kCloseWindow,  // location to the uplink, plainly; uplink rules that led to it go; the port is
-                 // freed
-  kGuardRules,   // rule changes are the destination's now
+  kPark,         // holds what comes for the VM, and polls none of its ports
+  kPassOn,       // sends parked and new frames ahead to the peer; copies stay until it is active
+  kThaw,         // gives the kept frames to the VM, and its endpoints the state before the move
+  kRewriteOut,   // takes the rules out and redirects, in one transaction
+  kHold,         // parks what comes for the VM; kHeld follows after a grace period
+  kRelease,      // sends frames for the VM to the uplink; frames from an uplink are redirected
+  kCloseWindow,  // ends the redirect, removes the VM's ports and the uplink rules that led to it
+  kGuardRules,   // refuses rule changes here
   kStartStepTimer,
   kStartWindowTimer,
-  kStartLateTimer,  // the second in which the redirect stays open
+  kStartLateTimer,  // of the second in which late frames are redirected
   kStopTimers,
   kCloseSession,
-  kSealEpoch,  // the new epoch is in force, and it is the destination's
-  kMintEpoch,  // one newer than what was handed over: the VM is ours. In the journal, or
-               // kJournalFailed
+  kSealEpoch,  // notes the destination's new epoch as the VM's
+  kMintEpoch,  // claims the VM by an epoch newer than the handed-over one, written in the journal;
+               // or fails with kJournalFailed
   kReportAborted,
   kReportDone,
   kCount

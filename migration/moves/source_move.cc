@@ -191,7 +191,7 @@ SourceMove::Progress::Failure SourceMove::act(SourceAction action) {
       settle(false);
       break;
     case A::kReportDone:
-      status_.done_ns = context_.clock.now_ns();
+      status_.times.done_ns = context_.clock.now_ns();
       settle(true);
       break;
     case A::kNone:
@@ -266,7 +266,8 @@ void SourceMove::on_active(const wire::Envelope& message) {
 }
 
 void SourceMove::stopped() {
-  if (progress_.state() == SourceState::kPrepared) status_.freeze_ns = context_.clock.now_ns();
+  if (progress_.state() == SourceState::kPrepared)
+    status_.times.freeze_ns = context_.clock.now_ns();
   // The VM is this host's and does not run here: the peer may have it, if it can be asked.
   if (progress_.state() == SourceState::kClaimed && link_.connected())
     return step(SourceEvent::kYield, "the VM stopped here");
@@ -313,7 +314,7 @@ void SourceMove::send_handover() {
   policy_.write(*message.mutable_handover());
   message.mutable_handover()->set_stream(sender_.stream());
   link_.send(message);
-  if (status_.handover_ns == 0) status_.handover_ns = context_.clock.now_ns();
+  if (status_.times.handover_ns == 0) status_.times.handover_ns = context_.clock.now_ns();
   sender_.send_ahead();
 }
 
@@ -373,14 +374,14 @@ void SourceMove::settle(bool done) {
 }
 
 void SourceMove::park() {
-  if (status_.freeze_ns == 0) status_.freeze_ns = context_.clock.now_ns();
+  if (status_.times.freeze_ns == 0) status_.times.freeze_ns = context_.clock.now_ns();
   endpoints_.park();
 }
 
 // Frames that went ahead come back, so the next handover begins another stream.
 void SourceMove::thaw() {
   endpoints_.guard({});
-  status_.freeze_ns = status_.handover_ns = 0;
+  status_.times.freeze_ns = status_.times.handover_ns = 0;
   sender_.begin_stream();
   endpoints_.thaw(sender_.keeps_any(), weak_from_this());
 }
@@ -391,7 +392,7 @@ void SourceMove::guard() {
 }
 
 void SourceMove::rewrite_out() {
-  status_.active_ns = context_.clock.now_ns();
+  status_.times.active_ns = context_.clock.now_ns();
   endpoints_.end_passing_on();
   status_.redirected += sender_.send_rest();
   auto taken = endpoints_.rewrite_out();
@@ -401,7 +402,7 @@ void SourceMove::rewrite_out() {
 }
 
 void SourceMove::hold() {
-  status_.proof_ns = context_.clock.now_ns();
+  status_.times.proof_ns = context_.clock.now_ns();
   context_.announcements_hidden = !proof_.announced();
   park();
   context_.store.after_grace([weak = weak_from_this()] {

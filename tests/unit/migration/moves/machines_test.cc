@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The two tables, held against what DESIGN 7.2 promises, and both machines against each other over
-// a channel that delivers in order but whenever it likes, with rings, cancels and lost sessions at
-// random.
+// Checks each row of the two tables against the rules of a move. Then runs both machines against
+// each other over a channel that delivers in order but at any time, with rings, cancels and lost
+// sessions at random.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -28,7 +28,7 @@ bool does(const Transition& transition, Action action) {
   return std::ranges::find(transition.actions, action) != transition.actions.end();
 }
 
-TEST(SourceTable, HasOneRowForAStateAndEventAndNamesForAll) {
+TEST(SourceTable, HasOneRowPerStateAndEvent_AndANamePerState) {
   std::set<std::pair<SS, SE>> seen;
   for (const auto& row : source_transitions()) {
     EXPECT_TRUE(seen.emplace(row.from, row.event).second)
@@ -39,7 +39,7 @@ TEST(SourceTable, HasOneRowForAStateAndEventAndNamesForAll) {
   for (int s = 1; s < int(SS::kCount); ++s) EXPECT_FALSE(name_of(SS(s)).empty());
 }
 
-TEST(SourceTable, NothingLeavesTheEndStates) {
+TEST(SourceTable, EndStates_HaveNoRows_AndAreReported) {
   for (const auto& row : source_transitions()) {
     EXPECT_NE(row.from, SS::kDone);
     EXPECT_NE(row.from, SS::kAborted);
@@ -48,7 +48,7 @@ TEST(SourceTable, NothingLeavesTheEndStates) {
   }
 }
 
-TEST(SourceTable, RulesLeaveOnlyOnTheDestinationsWordThatItIsActive) {
+TEST(SourceTable, RewriteOut_HappensOnlyWhenDestinationIsActive) {
   for (const auto& row : source_transitions()) {
     if (does(row, SA::kRewriteOut)) {
       EXPECT_EQ(row.event, SE::kActive) << name_of(row.from);
@@ -56,7 +56,7 @@ TEST(SourceTable, RulesLeaveOnlyOnTheDestinationsWordThatItIsActive) {
   }
 }
 
-TEST(SourceTable, OnceHandedOverOnlyTheDestinationsAnswerOrTheOperatorInDoubtThaws) {
+TEST(SourceTable, Thaw_AfterHandover_NeedsAnswerOrClaim) {
   for (const auto& row : source_transitions()) {
     if (row.from < SS::kHandedOver || !does(row, SA::kThaw)) continue;
     const bool doubt = row.from == SS::kInDoubt && does(row, SA::kMintEpoch);
@@ -67,7 +67,7 @@ TEST(SourceTable, OnceHandedOverOnlyTheDestinationsAnswerOrTheOperatorInDoubtTha
   }
 }
 
-TEST(SourceTable, EveryAbortAfterAParkThaws) {
+TEST(SourceTable, Abort_AfterPrepared_Thaws) {
   for (const auto& row : source_transitions()) {
     if (row.to == SS::kAborted && row.from >= SS::kPrepared) {
       EXPECT_TRUE(does(row, SA::kThaw)) << name_of(row.from) << " on " << name_of(row.event);
@@ -75,7 +75,7 @@ TEST(SourceTable, EveryAbortAfterAParkThaws) {
   }
 }
 
-TEST(SourceTable, AfterActiveThereIsNoWayBack) {
+TEST(SourceTable, Redirecting_HasNoWayBack) {
   for (const auto& row : source_transitions()) {
     if (row.from >= SS::kRedirecting && row.from < SS::kDone) {
       EXPECT_GE(row.to, SS::kRedirecting);
@@ -85,7 +85,7 @@ TEST(SourceTable, AfterActiveThereIsNoWayBack) {
   }
 }
 
-TEST(DestinationTable, HasOneRowForAStateAndEventAndEndsProperly) {
+TEST(DestinationTable, HasOneRowPerStateAndEvent_AndReportsItsEnds) {
   std::set<std::pair<DS, DE>> seen;
   for (const auto& row : destination_transitions()) {
     EXPECT_TRUE(seen.emplace(row.from, row.event).second)
@@ -97,25 +97,25 @@ TEST(DestinationTable, HasOneRowForAStateAndEventAndEndsProperly) {
   }
 }
 
-TEST(DestinationTable, PublishesOnlyWithHandoverAndRunningRings) {
+TEST(DestinationTable, Publish_NeedsHandoverAndRunningRings) {
   for (const auto& row : destination_transitions()) {
     if (!does(row, DA::kPublish)) continue;
     const bool rings_last = (row.from == DS::kHandedOver || row.from == DS::kOrphaned) &&
                             row.event == DE::kRingsRunning;
     const bool handover_last = row.from == DS::kRunning && row.event == DE::kHandover;
-    // The source cannot be asked and the rings run; it says that the move is done; the journal says
-    // that it was in force.
+    // Three other reasons: the source cannot be asked while the rings run; the source answers that
+    // the move is done; the journal says that the policy was in force.
     const bool claimed =
         row.from == DS::kStranded && row.event == DE::kHoldTimeout && does(row, DA::kClaimHandover);
-    const bool told =
+    const bool done =
         (row.from == DS::kStranded || row.from == DS::kOrphaned) && row.event == DE::kDone;
     const bool restored = row.from == DS::kStranded && row.event == DE::kRestored;
-    EXPECT_TRUE(rings_last || handover_last || claimed || told || restored)
+    EXPECT_TRUE(rings_last || handover_last || claimed || done || restored)
         << name_of(row.from) << " on " << name_of(row.event);
   }
 }
 
-TEST(DestinationTable, AnswersARevokeTruthfully) {
+TEST(DestinationTable, Revoke_IsAnsweredByWhatIsPublished) {
   for (const auto& row : destination_transitions()) {
     if (row.event != DE::kRevoke) continue;
     const bool published = row.from == DS::kActive || row.from == DS::kOpen;
@@ -125,9 +125,9 @@ TEST(DestinationTable, AnswersARevokeTruthfully) {
   }
 }
 
-TEST(SourceTable, WhatRestsOnTheJournalIsWrittenFirst) {
+TEST(SourceTable, JournalRecord_PrecedesDependentActions) {
   for (const auto& row : source_transitions()) {
-    // From prepared on a handover may be under way.
+    // From `prepared` on a handover may be on its way.
     if (row.to == SS::kPrepared && row.from < SS::kPrepared) {
       EXPECT_TRUE(does(row, SA::kRecord));
     }
@@ -140,7 +140,7 @@ TEST(SourceTable, WhatRestsOnTheJournalIsWrittenFirst) {
   }
 }
 
-TEST(DestinationTable, WhatRestsOnTheJournalIsWrittenFirst) {
+TEST(DestinationTable, JournalRecord_PrecedesDependentActions) {
   for (const auto& row : destination_transitions()) {
     const auto at = [&](DA action) {
       return std::ranges::find(row.actions, action) - row.actions.begin();
@@ -158,7 +158,7 @@ TEST(DestinationTable, WhatRestsOnTheJournalIsWrittenFirst) {
   }
 }
 
-TEST(DestinationTable, OnlyTheSourcesWordOrTheOperatorEndsADoubtInAnAbort) {
+TEST(DestinationTable, Doubt_IsAbortedOnlyBySourceOrOperator) {
   for (const auto& row : destination_transitions()) {
     if (row.from != DS::kStranded && row.from != DS::kOrphaned) continue;
     EXPECT_EQ(row.to == DS::kAborted, row.event == DE::kAbort || row.event == DE::kCancel)
@@ -166,7 +166,7 @@ TEST(DestinationTable, OnlyTheSourcesWordOrTheOperatorEndsADoubtInAnAbort) {
   }
 }
 
-TEST(DestinationTable, WhatIsPublishedIsNeverDiscarded) {
+TEST(DestinationTable, Published_IsNeverDiscarded) {
   for (const auto& row : destination_transitions()) {
     if (row.from == DS::kActive || row.from == DS::kOpen) {
       EXPECT_FALSE(does(row, DA::kDiscard));
@@ -174,8 +174,8 @@ TEST(DestinationTable, WhatIsPublishedIsNeverDiscarded) {
   }
 }
 
-// Two hosts, one VM. What the VM is allowed: to run at the source while it was not stopped there or
-// was resumed, to run at the destination after it was stopped at the source.
+// Two hosts and one VM. The VM may run at the source until it is stopped there and after it is
+// resumed there, and at the destination after it was stopped at the source.
 class World {
  public:
   explicit World(uint64_t seed) : rng_(seed) {}
@@ -297,8 +297,8 @@ class World {
     }
   }
   void check() {
-    // Invariant 1: one host accepts. The source in doubt whose VM runs there may mint a newer epoch
-    // only by time or command, which this world does not do while the destination is active.
+    // At most one host accepts the VM's packets. A source in doubt claims the VM only by time or
+    // command, and this world does neither while the destination is active.
     ASSERT_FALSE(source_accepts && destination_accepts)
         << name_of(source_.state()) << " and " << name_of(destination_.state());
     if (destination_accepts) {
@@ -321,7 +321,7 @@ class World {
   bool connected_ = true, held_ = false, rewritten_ = false;
 };
 
-TEST(Machines, AtMostOneHostAcceptsTheVmInAnyOrderOfEvents) {
+TEST(Machines, AnyOrderOfEvents_LeavesAtMostOneAcceptingHost) {
   const uint64_t first = std::random_device{}();
   for (uint64_t i = 0; i < 20000; ++i) {
     SCOPED_TRACE("seed " + std::to_string(first + i));

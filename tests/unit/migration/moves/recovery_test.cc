@@ -1,431 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Two hosts whose switches are killed in the middle of a move and started again from what their
-// journals have: each step, either host. What must hold: one owner, its rules by digest, nothing of
-// the VM at the other one but its location.
+// Journals that cannot be written, rules that change early, messages that come late.
 #include <gtest/gtest.h>
 
-#include <asio/io_context.hpp>
-#include <asio/ip/tcp.hpp>
-#include <chrono>
-#include <memory>
-
-#include "migration/engine/engine.h"
-#include "migration/journal/memory_journal.h"
-#include "migration/journal/policy_record.h"
-#include "migration/link/asio_network.h"
-#include "tests/harness/fake_switch.h"
+#include "tests/unit/migration/moves/recovery_fixture.h"
 
 namespace godwit::migration {
 namespace {
 
-using dataplane::LocationKind;
-using dataplane::PortEventKind;
+TEST_F(RecoveryTest, RestartWithoutMove_KeepsEverything) { expect_owner_for_good(a_); }
 
-// A network whose host can be killed: from then on it says nothing any more.
-class MortalNetwork final : public Network {
- public:
-  explicit MortalNetwork(asio::io_context& io) : inner_(io) {}
-  void kill() { *dead_ = true; }
-
-  void connect(const std::string& address, OnConnected done) override {
-    inner_.connect(address, [dead = dead_,
-                             done = std::move(done)](Result<std::shared_ptr<PeerSession>> session) {
-      if (*dead) return;
-      if (!session) return done(fail(session.error()));
-      done(std::shared_ptr<PeerSession>(std::make_shared<Mortal>(*session, dead)));
-    });
-  }
-  Result<void> listen(const std::string& address, OnAccepted accepted) override {
-    return inner_.listen(address, [dead = dead_, accepted = std::move(accepted)](
-                                      std::shared_ptr<PeerSession> session) {
-      if (!*dead) accepted(std::make_shared<Mortal>(std::move(session), dead));
-    });
-  }
-  void stop_listening() override { inner_.stop_listening(); }
-  std::unique_ptr<Timer> timer() override { return inner_.timer(); }
-  void post(std::function<void()> action) override { inner_.post(std::move(action)); }
-  uint64_t random() override { return inner_.random(); }
-
- private:
-  class Mortal final : public PeerSession {
-   public:
-    Mortal(std::shared_ptr<PeerSession> inner, std::shared_ptr<bool> dead)
-        : inner_(std::move(inner)), dead_(std::move(dead)) {}
-    ~Mortal() override { inner_->close("gone"); }
-    void start(OnMessage on_message, OnClosed on_closed) override {
-      inner_->start(std::move(on_message), std::move(on_closed));
-    }
-    void hand_over(OnMessage on_message, OnClosed on_closed) override {
-      inner_->hand_over(std::move(on_message), std::move(on_closed));
-    }
-    void send(const wire::Envelope& message) override {
-      if (!*dead_) inner_->send(message);
-    }
-    void close(const std::string& reason) override { inner_->close(reason); }
-    void close_when_sent() override { inner_->close_when_sent(); }
-    void pause_reading(bool pause) override { inner_->pause_reading(pause); }
-    size_t queued_bytes() const override { return inner_->queued_bytes(); }
-    const std::string& host() const override { return inner_->host(); }
-
-   private:
-    std::shared_ptr<PeerSession> inner_;
-    std::shared_ptr<bool> dead_;
-  };
-  AsioNetwork inner_;
-  std::shared_ptr<bool> dead_ = std::make_shared<bool>(false);
-};
-
-// A switch that can be killed. Its disk and the guests' rings outlive it.
-struct Host {
-  std::string name;
-  std::shared_ptr<MemoryDisk> disk = std::make_shared<MemoryDisk>();
-  bool full = false;
-  std::unique_ptr<support::FakeSwitch> sw;
-  std::unique_ptr<MemoryJournal> journal;
-  std::unique_ptr<MortalNetwork> network;
-  std::unique_ptr<Engine> engine;
-  [[nodiscard]] bool alive() const { return engine != nullptr; }
-};
-
-class RecoveryTest : public ::testing::Test {
- protected:
-  RecoveryTest() {
-    a_.name = "host-a";
-    b_.name = "host-b";
-    ports_ = {{"host-a", free_port()}, {"host-b", free_port()}};
-    start_switch(a_);
-    start_switch(b_);
-    a_.sw->vm("vm7/net0", "02:00:00:00:00:07");
-    a_.sw->vm("stay-a/net0", "02:00:00:00:00:0a");
-    a_.sw->rule("vm7/net0",
-                "ingress priority 1 pattern eth / ipv4 / udp dst is 6666 / end actions drop / end");
-    a_.sw->rule("vm7/net0", "egress priority 2 pattern eth / end actions count / end");
-    a_.sw->rule("stay-a/net0",
-                "ingress pattern eth / end actions represented_port ethdev_port_id vm7/net0 / end");
-    a_.sw->rule("physnet1",
-                "ingress priority 7 pattern eth / end actions represented_port ethdev_port_id "
-                "vm7/net0 / end");
-    keep_policy(a_);
-    keep_policy(b_);
-    digest_ = a_.engine->export_vm("vm7")->digest;
-  }
-  uint16_t free_port() {
-    asio::ip::tcp::acceptor probe(io_, {asio::ip::make_address("127.0.0.1"), 0});
-    return probe.local_endpoint().port();
-  }
-  // What the control plane does when a switch has been set up.
-  static void keep_policy(Host& host) {
-    JournalBatch batch;
-    batch.forget_policy = true;
-    for (const auto* endpoint : host.sw->store.endpoints()) {
-      batch.endpoints.push_back(stored_endpoint(host.sw->store, host.sw->ports, *endpoint));
-      for (const auto& [id, rule] : endpoint->rules)
-        batch.created.push_back(stored_rule(host.sw->store, *rule));
-    }
-    ASSERT_TRUE(host.journal->write(batch));
-  }
-  void start_switch(Host& host) {
-    host.sw = std::make_unique<support::FakeSwitch>();
-    host.journal = std::make_unique<MemoryJournal>(host.disk);
-    host.journal->gatekeeper = [&host](const JournalBatch&) -> Result<void> {
-      if (host.full) return fail("database or disk is full");
-      return {};
-    };
-    host.network = std::make_unique<MortalNetwork>(io_);
-    MigrationOptions options;
-    options.host = host.name;
-    options.listen = "127.0.0.1:" + std::to_string(ports_[host.name]);
-    for (const auto& [name, port] : ports_) {
-      if (name != host.name) options.peers[name] = "127.0.0.1:" + std::to_string(port);
-    }
-    options.vhost_template = "/run/{vm}-{nic}.sock";
-    options.prepare_timeout_ms = 1000;
-    options.window_timeout_ms = 200;
-    host.engine = std::make_unique<Engine>(
-        *host.network, options, host.sw->store, host.sw->ports, host.sw->gate, clock_,
-        [this, &host](const std::string& line) { log_ += host.name + ": " + line + "\n"; },
-        host.journal.get());
-    auto policy = host.journal->policy();
-    ASSERT_TRUE(policy);
-    auto restored = restore_policy(host.sw->store, host.sw->uplink, *policy);
-    ASSERT_TRUE(restored) << restored.error().message;
-    const auto moves = host.journal->moves();
-    for (const StoredEndpoint& endpoint : policy->endpoints) {
-      if (endpoint.socket.empty()) continue;
-      const auto port = host.sw->ports.add_vhost(
-          {endpoint.profile.name, endpoint.socket, endpoint.server, 1, 1500});
-      const bool held = std::ranges::any_of(*moves, [&](const MoveRecord& m) {
-        return m.vm == dataplane::vm_of(endpoint.profile.name);
-      });
-      ASSERT_TRUE(bind_restored(host.sw->store, endpoint.profile.name, *port, held));
-    }
-    host.engine->recover();
-    ASSERT_TRUE(host.engine->listen());
-    if (where_ == &host) rings(host, PortEventKind::kRingsRunning);  // QEMU connects again
-  }
-  // As kill -9 does: nothing is said, nothing is undone.
-  void kill(Host& host) {
-    log_ += host.name + " is killed\n";
-    host.journal->gatekeeper = [](const JournalBatch&) -> Result<void> {
-      return fail("the process is gone");
-    };
-    host.network->kill();
-    host.engine.reset();
-    host.network.reset();
-    host.journal.reset();
-    host.sw.reset();
-  }
-  void restart(Host& host) {
-    log_ += host.name + " starts again\n";
-    start_switch(host);
-  }
-  void rings(Host& host, PortEventKind kind) {
-    const auto* endpoint = host.sw->store.find("vm7/net0");
-    if (endpoint == nullptr || !endpoint->port.valid()) return;
-    host.sw->ports.ports[endpoint->port.value].rings_running = kind == PortEventKind::kRingsRunning;
-    host.engine->on_port_event({kind, endpoint->port, clock_.now_ns()});
-  }
-  // QEMU's: where the VM runs, null while it is paused.
-  void run_at(Host* host) {
-    Host* before = std::exchange(where_, host);
-    if (before != nullptr && before->alive()) rings(*before, PortEventKind::kRingsStopped);
-    if (host != nullptr && host->alive()) rings(*host, PortEventKind::kRingsRunning);
-  }
-  template <typename Condition>
-  bool until(Condition holds, int ms = 6000) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
-    while (!holds() && std::chrono::steady_clock::now() < end) {
-      io_.restart();
-      io_.run_for(std::chrono::milliseconds(2));
-      for (Host* host : {&a_, &b_}) {
-        if (!host->alive()) continue;
-        host->sw->reclaimer.collect();
-        host->engine->on_gate_ready();
-        EXPECT_LE(accepting(), 1) << "two hosts accept the VM's transmissions\n" << log_;
-        // A port that was made again is found by QEMU.
-        const auto* vm = host->sw->store.find("vm7/net0");
-        const bool late = where_ == host && vm != nullptr && vm->port.valid() &&
-                          !host->sw->ports.ports[vm->port.value].rings_running;
-        if (late) rings(*host, PortEventKind::kRingsRunning);
-      }
-    }
-    return holds();
-  }
-  void wait(int ms) {
-    until([] { return false; }, ms);
-  }
-  // Hosts whose port of the VM is polled and whose rings run.
-  int accepting() {
-    int count = 0;
-    for (Host* host : {&a_, &b_}) {
-      const auto* vm = host->alive() ? host->sw->store.find("vm7/net0") : nullptr;
-      count += vm != nullptr && vm->active && vm->port.valid() &&
-               host->sw->ports.ports[vm->port.value].rings_running;
-    }
-    return count;
-  }
-  static std::string state(Host& host) {
-    if (!host.alive()) return "dead";
-    const auto all = host.engine->status("vm7");
-    return all.empty() ? "" : all.back().state;
-  }
-  static bool over(Host& host) {
-    const std::string now = state(host);
-    return now.empty() || now == "done" || now == "aborted";
-  }
-  void begin() {
-    auto id = a_.engine->start("vm7", "host-b");
-    ASSERT_TRUE(id) << id.error().message;
-    id_ = *id;
-  }
-  // Moves it to where it runs at the destination, with the window open.
-  void run_there() {
-    begin();
-    ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-    run_at(nullptr);
-    ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
-    run_at(&b_);
-    ASSERT_TRUE(until([&] { return state(b_) == "active" || state(b_) == "open"; })) << log_;
-  }
-  // The VM, its rules and its receive rules are at `host` and nowhere else.
-  void expect_owner(Host& host) {
-    Host& other = &host == &a_ ? b_ : a_;
-    const auto* vm = host.sw->store.find("vm7/net0");
-    ASSERT_NE(vm, nullptr) << log_;
-    EXPECT_EQ(vm->location.kind, LocationKind::kPort) << host.name << "\n" << log_;
-    EXPECT_TRUE(vm->active) << log_;
-    EXPECT_TRUE(vm->guarded_by.empty()) << vm->guarded_by;
-    EXPECT_EQ(host.engine->export_vm("vm7")->digest, digest_) << log_;
-    if (const auto* left = other.sw->store.find("vm7/net0")) {
-      EXPECT_EQ(left->location.kind, LocationKind::kUplink) << other.name << "\n" << log_;
-      EXPECT_FALSE(left->active || left->port.valid()) << other.name << "\n" << log_;
-      EXPECT_TRUE(left->inside.empty()) << other.name << "\n" << log_;
-    }
-    EXPECT_TRUE(host.disk->moves.empty() && other.disk->moves.empty()) << log_;
-  }
-  // Both are killed once more, at rest: what they come back with is what they had.
-  void expect_owner_for_good(Host& host) {
-    expect_owner(host);
-    for (Host* one : {&a_, &b_}) {
-      kill(*one);
-      restart(*one);
-    }
-    wait(20);
-    expect_owner(host);
-  }
-
-  asio::io_context io_;
-  SteadyClock clock_;
-  std::string log_, id_, digest_;
-  std::map<std::string, uint16_t> ports_;
-  Host a_, b_;
-  Host* where_ = &a_;
-};
-
-TEST_F(RecoveryTest, WithoutAMoveEverythingIsAsBefore) { expect_owner_for_good(a_); }
-
-TEST_F(RecoveryTest, ASourceThatIsKilledBeforeItPreparedHasNotMoved) {
-  begin();
-  kill(a_);
-  restart(a_);
-  ASSERT_TRUE(until([&] { return over(a_) && over(b_); })) << log_;
-  expect_owner_for_good(a_);
-}
-
-TEST_F(RecoveryTest, ASourceKilledInPreparedAsksAndTheVmRunsOn) {
-  begin();
-  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-  kill(a_);
-  restart(a_);
-  ASSERT_TRUE(until([&] { return state(a_) == "prepared" && state(b_) == "prepared"; })) << log_;
-  EXPECT_EQ(a_.sw->store.find("vm7/net0")->location.kind, LocationKind::kPort);
-  EXPECT_TRUE(a_.sw->store.find("vm7/net0")->active);
-  // And the move goes on.
-  run_at(nullptr);
-  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
-  run_at(&b_);
-  ASSERT_TRUE(until([&] { return over(a_) && over(b_); })) << log_;
-  expect_owner_for_good(b_);
-}
-
-TEST_F(RecoveryTest, ASourceKilledInPreparedWhosePeerIsGoneToKeepsTheVmByANewerEpoch) {
-  begin();
-  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-  kill(a_);
-  kill(b_);
-  restart(a_);
-  wait(50);
-  EXPECT_EQ(state(a_), "in-doubt");
-  EXPECT_NE(a_.engine->status("vm7").back().doubt.find("host-b"), std::string::npos);
-  ASSERT_TRUE(until([&] { return state(a_) == "claimed"; })) << log_;
-  EXPECT_EQ(a_.sw->store.find("vm7/net0")->location.kind, LocationKind::kPort);
-  EXPECT_EQ(a_.disk->epochs["vm7"], (Epoch{2, "host-a"}));
-  restart(b_);
-  ASSERT_TRUE(until([&] { return over(a_) && over(b_); })) << log_;
-  expect_owner_for_good(a_);
-}
-
-class KilledSource : public RecoveryTest, public ::testing::WithParamInterface<const char*> {};
-// The VM is at the destination already when the source is killed, or gets there while the source is
-// away.
-TEST_P(KilledSource, AfterTheHandoverTheMoveIsFinished) {
-  begin();
-  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-  run_at(nullptr);
-  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
-  const std::string when = GetParam();
-  if (when != "handed-over") {
-    run_at(&b_);
-    ASSERT_TRUE(until([&] { return state(a_) == when; })) << log_;
-  }
-  kill(a_);
-  if (when == "handed-over") run_at(&b_);
-  wait(30);
-  EXPECT_EQ(b_.sw->store.find("vm7/net0")->location.kind, LocationKind::kPort)
-      << "it does not wait for the source\n"
-      << log_;
-  restart(a_);
-  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
-  expect_owner_for_good(b_);
-}
-INSTANTIATE_TEST_SUITE_P(In, KilledSource,
-                         ::testing::Values("handed-over", "redirecting", "window"));
-
-TEST_F(RecoveryTest, ADestinationKilledInPreparedIsToldThatTheMoveIsOver) {
-  begin();
-  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-  EXPECT_EQ(b_.disk->moves.size(), 1u);
-  kill(b_);
-  ASSERT_TRUE(until([&] { return state(a_) == "aborted"; })) << log_;
-  restart(b_);
-  ASSERT_TRUE(until([&] { return over(b_); })) << log_;
-  expect_owner_for_good(a_);
-}
-
-class KilledDestination : public RecoveryTest,
-                          public ::testing::WithParamInterface<std::pair<const char*, bool>> {};
-// Whether the VM runs there before it is killed, and whether it goes on at the source after all.
-TEST_P(KilledDestination, AfterTheHandoverTheVmIsWhereItRuns) {
-  const auto [when, back] = GetParam();
-  begin();
-  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-  a_.sw->rule("vm7/net0",
-              "ingress priority 3 pattern eth / ipv4 / end actions count / end");  // a delta
-  digest_ = a_.engine->export_vm("vm7")->digest;
-  keep_policy(a_);
-  wait(20);
-  run_at(nullptr);
-  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
-  if (std::string(when) != "handed-over") {
-    run_at(&b_);
-    ASSERT_TRUE(until([&] { return state(b_) == when; })) << log_;
-  }
-  kill(b_);
-  if (std::string(when) == "handed-over") run_at(back ? &a_ : &b_);
-  wait(30);
-  restart(b_);
-  if (back) {
-    ASSERT_TRUE(until([&] { return state(a_) == "prepared" && state(b_) == "prepared"; })) << log_;
-    ASSERT_TRUE(a_.engine->cancel("vm7"));
-  }
-  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
-  expect_owner_for_good(back ? a_ : b_);
-}
-INSTANTIATE_TEST_SUITE_P(In, KilledDestination,
-                         ::testing::Values(std::pair("handed-over", false),
-                                           std::pair("handed-over", true),
-                                           std::pair("active", false), std::pair("open", false)));
-
-TEST_F(RecoveryTest, ADestinationWhoseSourceIsGoneTakesTheVmThatRunsThere) {
-  begin();
-  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-  kill(a_);  // before it could hand over
-  run_at(&b_);
-  ASSERT_TRUE(until([&] { return state(b_) == "stranded"; })) << log_;
-  EXPECT_NE(b_.engine->status("vm7").back().doubt.find("host-a"), std::string::npos);
-  ASSERT_TRUE(until([&] { return b_.sw->store.find("vm7/net0")->active; })) << log_;
-  EXPECT_EQ(b_.disk->epochs["vm7"], (Epoch{1, "host-b"}));
-  restart(a_);
-  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
-  expect_owner_for_good(b_);
-}
-
-TEST_F(RecoveryTest, ASourceThatClaimedAVmWhichRunsAtItsPeerYields) {
-  ASSERT_NO_FATAL_FAILURE(run_there());
-  kill(b_);
-  kill(a_);
-  restart(a_);
-  ASSERT_TRUE(until([&] { return state(a_) == "in-doubt"; }));
-  (void)a_.engine->cancel("vm7");  // the operator believes that the peer is gone for good
-  ASSERT_TRUE(until([&] { return state(a_) == "claimed"; })) << log_;
-  restart(b_);
-  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
-  expect_owner_for_good(b_);
-  EXPECT_GT(b_.disk->epochs["vm7"], (Epoch{2, "host-a"}));
-}
-
-TEST_F(RecoveryTest, AFullDiskRefusesAMoveOnEitherSideAndChangesNothing) {
+TEST_F(RecoveryTest, FullDisk_AtStart_RefusesMoveAndChangesNothing) {
   for (Host* full : {&a_, &b_}) {
     const std::string a = a_.sw->picture(), b = b_.sw->picture();
     full->full = true;
@@ -441,7 +26,7 @@ TEST_F(RecoveryTest, AFullDiskRefusesAMoveOnEitherSideAndChangesNothing) {
   expect_owner_for_good(a_);
 }
 
-TEST_F(RecoveryTest, ADiskThatFillsInTheMiddleOfAMoveDoesNotHoldItUpAndIsWrittenLater) {
+TEST_F(RecoveryTest, FullDisk_DuringMove_DoesNotStopMoveAndIsWrittenLater) {
   begin();
   ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
   a_.full = b_.full = true;
@@ -457,78 +42,7 @@ TEST_F(RecoveryTest, ADiskThatFillsInTheMiddleOfAMoveDoesNotHoldItUpAndIsWritten
   expect_owner_for_good(b_);
 }
 
-TEST_F(RecoveryTest, ADestinationKilledWithoutARecordThatItIsActiveHearsItFromTheSource) {
-  begin();
-  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-  b_.full = true;
-  run_at(nullptr);
-  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
-  run_at(&b_);
-  ASSERT_TRUE(until([&] { return over(a_); }, 10000)) << log_;
-  kill(b_);
-  b_.full = false;
-  restart(b_);
-  ASSERT_TRUE(until([&] { return over(b_); })) << log_;
-  expect_owner_for_good(b_);
-}
-
-TEST_F(RecoveryTest, RulesChangedWhileTheWindowIsOpenOutliveAKilledDestination) {
-  ASSERT_NO_FATAL_FAILURE(run_there());
-  const RuleId made =
-      b_.sw->rule("vm7/net0", "ingress priority 4 pattern eth / ipv4 / end actions drop / end");
-  JournalBatch batch;  // as control does
-  const auto* endpoint = b_.sw->store.find("vm7/net0");
-  batch.created.push_back(stored_rule(b_.sw->store, *b_.sw->store.rule(endpoint->id, made)));
-  ASSERT_TRUE(b_.journal->write(batch));
-  digest_ = b_.engine->export_vm("vm7")->digest;
-  kill(b_);
-  restart(b_);
-  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
-  expect_owner_for_good(b_);
-}
-
-TEST_F(RecoveryTest, FramesOfASourceThatWasRestartedAreNumberedAnewAndTaken) {
-  begin();
-  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-  run_at(nullptr);
-  const auto redirect = [&](uint8_t tag) {
-    dataplane::Frame frame;
-    frame.endpoint = a_.sw->store.find("vm7/net0")->id;
-    frame.bytes.assign(60, tag);
-    a_.sw->gate.redirected.push_back(frame);
-  };
-  for (uint8_t tag = 0; tag < 5; ++tag) redirect(tag);
-  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
-  run_at(&b_);
-  ASSERT_TRUE(until([&] { return b_.sw->gate.injected.size() == 5; })) << log_;
-  kill(a_);
-  restart(a_);
-  ASSERT_TRUE(until([&] { return state(a_) == "redirecting"; })) << log_;
-  redirect(9);
-  ASSERT_TRUE(until([&] { return b_.sw->gate.injected.size() == 6; })) << log_;
-  EXPECT_EQ(b_.sw->gate.injected.back().bytes[0], 9);
-  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
-  expect_owner_for_good(b_);
-}
-
-TEST_F(RecoveryTest, ASourceThatHasAbortedGivesWayToAPeerThatTookTheVmInTheDark) {
-  begin();
-  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
-  a_.full = true;  // that it aborts is not written
-  kill(b_);
-  ASSERT_TRUE(until([&] { return state(a_) == "aborted"; })) << log_;
-  a_.full = false;
-  kill(a_);
-  restart(b_);
-  run_at(nullptr);
-  run_at(&b_);
-  ASSERT_TRUE(until([&] { return b_.sw->store.find("vm7/net0")->active; })) << log_;
-  restart(a_);
-  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
-  expect_owner_for_good(b_);
-}
-
-TEST_F(RecoveryTest, ARuleMadeWhileThePeerIsBeingConnectedTravels) {
+TEST_F(RecoveryTest, RuleCreatedWhileConnecting_IsMovedToo) {
   begin();
   a_.sw->rule("vm7/net0", "ingress priority 3 pattern eth / ipv4 / end actions count / end");
   digest_ = a_.engine->export_vm("vm7")->digest;
@@ -541,12 +55,12 @@ TEST_F(RecoveryTest, ARuleMadeWhileThePeerIsBeingConnectedTravels) {
   expect_owner_for_good(b_);
 }
 
-// A message of an old move, said again by a peer that should know better.
-class Stranger {
+// A peer that sends one message of an old move.
+class LateSender {
  public:
-  Stranger(asio::io_context& io, const std::string& host, uint16_t port)
+  LateSender(asio::io_context& io, const std::string& host, uint16_t port)
       : network_(io), host_(host), port_(port) {}
-  void say(wire::Envelope message) {
+  void send(wire::Envelope message) {
     network_.connect("127.0.0.1:" + std::to_string(port_),
                      [this, message](Result<std::shared_ptr<PeerSession>> session) {
                        ASSERT_TRUE(session);
@@ -571,7 +85,7 @@ class Stranger {
   std::shared_ptr<PeerSession> session_;
 };
 
-TEST_F(RecoveryTest, CleaningUpAfterTheVmCameBackIsRefusedByEpochAndBothEpochsAreLogged) {
+TEST_F(RecoveryTest, LateCleanup_AfterVmCameBack_IsRefusedByEpochWithLog) {
   const auto move = [&](Host& from, Host& to) {
     auto id = from.engine->start("vm7", to.name);
     ASSERT_TRUE(id) << id.error().message;
@@ -587,7 +101,7 @@ TEST_F(RecoveryTest, CleaningUpAfterTheVmCameBackIsRefusedByEpochAndBothEpochsAr
   move(a_, b_);
   expect_owner(b_);
   for (const bool done : {true, false}) {
-    Stranger stranger(io_, "host-a", ports_["host-b"]);
+    LateSender sender(io_, "host-a", ports_["host-b"]);
     wire::Envelope late;
     late.set_vm("vm7");
     late.set_move(id_);
@@ -597,11 +111,11 @@ TEST_F(RecoveryTest, CleaningUpAfterTheVmCameBackIsRefusedByEpochAndBothEpochsAr
     } else {
       late.mutable_revoke();
     }
-    stranger.say(late);
+    sender.send(late);
     wait(50);
     if (!done) {
-      ASSERT_EQ(stranger.answers.size(), 1u) << log_;
-      EXPECT_TRUE(stranger.answers[0].has_active()) << "that move was done";
+      ASSERT_EQ(sender.answers.size(), 1u) << log_;
+      EXPECT_TRUE(sender.answers[0].has_active()) << "the move was done";
     }
   }
   EXPECT_NE(log_.find("done by epoch (1, host-b) is not acted upon: here it is (3, host-b)"),

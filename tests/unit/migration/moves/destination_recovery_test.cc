@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The destination is killed, or loses its source.
+#include <gtest/gtest.h>
+
+#include "tests/unit/migration/moves/recovery_fixture.h"
+
+namespace godwit::migration {
+namespace {
+
+TEST_F(RecoveryTest, Destination_KilledInPrepared_LearnsThatMoveWasAborted) {
+  begin();
+  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
+  EXPECT_EQ(b_.disk->moves.size(), 1u);
+  kill(b_);
+  ASSERT_TRUE(until([&] { return state(a_) == "aborted"; })) << log_;
+  restart(b_);
+  ASSERT_TRUE(until([&] { return over(b_); })) << log_;
+  expect_owner_for_good(a_);
+}
+
+class KilledDestination : public RecoveryTest,
+                          public ::testing::WithParamInterface<std::pair<const char*, bool>> {};
+// Parameters: the destination's state when it is killed, and whether the VM resumes at the source.
+TEST_P(KilledDestination, AfterHandover_VmIsWhereItRuns) {
+  const auto [when, back] = GetParam();
+  begin();
+  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
+  a_.sw->rule("vm7/net0",
+              "ingress priority 3 pattern eth / ipv4 / end actions count / end");  // a delta
+  digest_ = a_.engine->export_vm("vm7")->digest;
+  keep_policy(a_);
+  wait(20);
+  run_at(nullptr);
+  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
+  if (std::string(when) != "handed-over") {
+    run_at(&b_);
+    ASSERT_TRUE(until([&] { return state(b_) == when; })) << log_;
+  }
+  kill(b_);
+  if (std::string(when) == "handed-over") run_at(back ? &a_ : &b_);
+  wait(30);
+  restart(b_);
+  if (back) {
+    ASSERT_TRUE(until([&] { return state(a_) == "prepared" && state(b_) == "prepared"; })) << log_;
+    ASSERT_TRUE(a_.engine->cancel("vm7"));
+  }
+  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
+  expect_owner_for_good(back ? a_ : b_);
+}
+INSTANTIATE_TEST_SUITE_P(In, KilledDestination,
+                         ::testing::Values(std::pair("handed-over", false),
+                                           std::pair("handed-over", true),
+                                           std::pair("active", false), std::pair("open", false)));
+
+TEST_F(RecoveryTest, Destination_WithSourceDownAndVmRunning_ClaimsVm) {
+  begin();
+  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
+  kill(a_);  // before it could hand over
+  run_at(&b_);
+  ASSERT_TRUE(until([&] { return state(b_) == "stranded"; })) << log_;
+  EXPECT_NE(b_.engine->status("vm7").back().doubt.find("host-a"), std::string::npos);
+  ASSERT_TRUE(until([&] { return b_.sw->store.find("vm7/net0")->active; })) << log_;
+  EXPECT_EQ(b_.disk->epochs["vm7"], (Epoch{1, "host-b"}));
+  restart(a_);
+  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
+  expect_owner_for_good(b_);
+}
+
+TEST_F(RecoveryTest, Destination_KilledWithoutActiveRecord_LearnsFromSourceThatMoveIsDone) {
+  begin();
+  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
+  b_.full = true;
+  run_at(nullptr);
+  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
+  run_at(&b_);
+  ASSERT_TRUE(until([&] { return over(a_); }, 10000)) << log_;
+  kill(b_);
+  b_.full = false;
+  restart(b_);
+  ASSERT_TRUE(until([&] { return over(b_); })) << log_;
+  expect_owner_for_good(b_);
+}
+
+TEST_F(RecoveryTest, Destination_KilledWithOpenWindow_KeepsChangedRules) {
+  ASSERT_NO_FATAL_FAILURE(run_there());
+  const RuleId made =
+      b_.sw->rule("vm7/net0", "ingress priority 4 pattern eth / ipv4 / end actions drop / end");
+  JournalBatch batch;  // as control does
+  const auto* endpoint = b_.sw->store.find("vm7/net0");
+  batch.created.push_back(stored_rule(b_.sw->store, *b_.sw->store.rule(endpoint->id, made)));
+  ASSERT_TRUE(b_.journal->write(batch));
+  digest_ = b_.engine->export_vm("vm7")->digest;
+  kill(b_);
+  restart(b_);
+  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
+  expect_owner_for_good(b_);
+}
+
+}  // namespace
+}  // namespace godwit::migration
