@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where every accident of a simulated run comes from: one seed, one sequence (xoshiro256**, seeded
-// by splitmix64).
+// The random numbers of a simulated run: one sequence from one seed (xoshiro256**, seeded by
+// splitmix64).
 #pragma once
 
 #include <array>
@@ -32,13 +32,14 @@ class Chance {
     state_[3] = std::rotl(state_[3], 45);
     return result;
   }
-  // 0 .. n-1; n > 0.
+  // Returns a number from 0 to n-1; n > 0.
   uint64_t below(uint64_t n) { return (next() >> 16) % n; }
-  // low .. high, both included.
+  // Returns a number from low to high, both included.
   uint64_t between(uint64_t low, uint64_t high) { return low + below(high - low + 1); }
   bool one_in(uint64_t n) { return below(n) == 0; }
   bool percent(uint64_t p) { return below(100) < p; }
-  // low .. high, each power of two as likely as the next: most are short, some are long.
+  // Returns a number from low to high. Each power of two is as likely as the next, so most numbers
+  // are small and some are large.
   uint64_t spread(uint64_t low, uint64_t high) {
     const auto bits = static_cast<uint64_t>(std::bit_width(high / (low == 0 ? 1 : low)));
     const uint64_t top = low << below(bits + 1);

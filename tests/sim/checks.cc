@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The invariants of DESIGN 7.3. After each event 1 and 2, for what has been published since; each
-// packet as it is delivered (6); and when everything has healed, 3, 4 and 5: one owner, its policy
-// byte for byte, nothing anywhere else, no move left.
+// The invariants of a migration, by the numbers that violations carry.
+//
+// After each event, for hosts that have published since:
+//   1  at most one host accepts the VM's transmissions
+//   2  a port is polled only with all its rules
+// When everything has healed:
+//   3  the owner has the VM's policy, byte for byte, and no other host has anything of it
+//   4  the owner's rules may be changed again
+//   5  each VM has an owner, and no move is left
+// For each packet:
+//   6  it is delivered once and in order, or its drop is counted
 #include <algorithm>
 
 #include "tests/sim/world.h"
@@ -17,7 +25,7 @@ void World::violate(const std::string& what) {
   trace.line("", "VIOLATION: " + what);
 }
 
-// The host that has the VM, as far as hosts that are up say; kNowhere: none.
+// Returns the host that has the VM in force, of those that are up, or kNowhere.
 int World::owner_of(const Vm& vm) const {
   for (const auto& host : hosts) {
     if (!host->up()) continue;
@@ -64,7 +72,7 @@ void World::check_owners() {
       where += (where.empty() ? "" : " and ") + host->name;
     }
     if (transmitting > 1) violate("1: " + where + " accept the transmissions of " + nics_[n].name);
-    // Without false evidence and claims in the dark, not even the readiness to accept is doubled.
+    // Without false evidence and claims, not even two hosts are ready to accept.
     if (polled > 1 && plan.orderly)
       violate("1: " + where + " would accept the transmissions of " + nics_[n].name);
   }

@@ -12,7 +12,7 @@ using migration::JournalBatch;
 
 namespace {
 
-// A mutant's journal: what it is given is changed before it is stored.
+// A mutant's journal, which changes each batch before it is stored.
 class TamperedJournal final : public migration::Journal {
  public:
   TamperedJournal(migration::MemoryJournal& inner, const std::function<void(JournalBatch&)>& tamper)
@@ -56,7 +56,7 @@ bool Host::effect() {
   return false;
 }
 
-// A crash before the batch is on the disk, and one right after, are points like any other.
+// A switch may crash just before a batch is on the disk, or right after.
 Result<void> Host::gatekeeper() {
   if (life->dead || !effect()) return fail("the process is gone");
   if (disk_full) return fail("database or disk is full");
@@ -143,7 +143,7 @@ void Host::restore() {
     (void)migration::bind_restored(sw->store, endpoint.profile.name, *made, held);
   }
   engine->recover();
-  if (!up()) return;  // it may have died on the way
+  if (!up()) return;  // it may have died in recover()
   (void)engine->listen();
 }
 
@@ -176,7 +176,7 @@ void Host::clear() {
 }
 
 void Host::port_event(dataplane::PortEventKind kind, PortId port) {
-  const uint64_t late = world.plan.late_evidence && !world.healing && world.chance.one_in(4)
+  const uint64_t late = world.plan.faults.late_evidence && !world.healing && world.chance.one_in(4)
                             ? world.chance.spread(5 * kMs, 300 * kMs)
                             : world.chance.spread(5 * kUs, 300 * kUs);
   last_event_at_ = std::max(last_event_at_, world.schedule.now() + late);
@@ -221,7 +221,7 @@ std::string Host::picture_of(const std::string& vm) const {
     out += endpoint->profile.name + " " + std::to_string(endpoint->profile.macs.size()) + " macs\n";
     for (const auto* rule : sw->store.rules_inside(endpoint->id)) {
       const auto& owner = sw->store.endpoint(rule->owner)->profile.name;
-      // Ids of other owners' rules are given anew where the VM goes.
+      // Rules of other owners get other ids at the destination.
       out += "  " + owner +
              (dataplane::vm_of(owner) == vm ? " " + std::to_string(rule->id.value) : "") + " " +
              dataplane::to_text(rule->rule) + "\n";

@@ -34,7 +34,7 @@ void leave_out(Actions& actions, Action action) {
   std::fill(end, actions.end(), Action::kNone);
 }
 
-// The action is nowhere in the table.
+// Returns the table without this action.
 template <typename Transition, typename Action>
 std::vector<Transition> without(std::vector<Transition> table, Action action) {
   for (Transition& transition : table) leave_out(transition.actions, action);
@@ -153,7 +153,7 @@ void add_to_destination(std::vector<Mutant>& all) {
       without(destination(), DA::kUnpublish));
 }
 
-void add_to_journal_and_network(std::vector<Mutant>& all) {
+void add_to_journal(std::vector<Mutant>& all) {
   const auto add = [&](const char* name, const char* what, auto change) {
     all.push_back(mutant(name, what));
     all.back().journal = [change] { return std::function<void(JournalBatch&)>(change); };
@@ -174,6 +174,9 @@ void add_to_journal_and_network(std::vector<Mutant>& all) {
       });
   add("journal-one-behind", "a batch is written only when the next one comes",
       [held = JournalBatch{}](JournalBatch& batch) mutable { std::swap(held, batch); });
+}
+
+void add_to_network(std::vector<Mutant>& all) {
   all.push_back(mutant("epoch-not-checked", "every message counts as one by the newest epoch"));
   all.back().network = [] {
     return [](unsigned, unsigned, migration::wire::Envelope& message) {
@@ -184,7 +187,7 @@ void add_to_journal_and_network(std::vector<Mutant>& all) {
   all.push_back(
       mutant("copies-not-told-apart", "redirected frames that were sent ahead are taken again"));
   all.back().network = [] {
-    // By host and move: how many were taken since the last handover.
+    // How many frames were taken since the last handover, by host and move.
     return [taken = std::map<std::pair<unsigned, std::string>, uint64_t>{}](
                unsigned, unsigned to, migration::wire::Envelope& message) mutable {
       uint64_t& count = taken[{to, message.move()}];
@@ -197,7 +200,7 @@ void add_to_journal_and_network(std::vector<Mutant>& all) {
   all.push_back(
       mutant("digest-not-compared", "rules that changed are handed over by the old digest"));
   all.back().network = [] {
-    // By host and move: the digest that was prepared.
+    // The digest that was prepared, by move.
     return [prepared = std::map<std::string, std::string>{}](
                unsigned, unsigned, migration::wire::Envelope& message) mutable {
       if (message.has_prepared()) prepared[message.move()] = message.prepared().digest();
@@ -232,7 +235,8 @@ const std::vector<Mutant>& all_mutants() {
     std::vector<Mutant> all;
     add_to_source(all);
     add_to_destination(all);
-    add_to_journal_and_network(all);
+    add_to_journal(all);
+    add_to_network(all);
     return all;
   }();
   return kAll;

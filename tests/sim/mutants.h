@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Defects that are put in on purpose, to see that the simulator's checks find them: other tables
-// for the machines, a journal that drops or delays records, a network that changes messages.
+// Deliberate defects. The simulator must find each of them, which shows that its checks work: other
+// tables for the machines, a journal that drops or delays records, a network that changes messages.
 #pragma once
 
 #include <functional>
@@ -19,11 +19,12 @@ namespace godwit::sim {
 struct Mutant {
   std::string name;
   std::string what;
-  std::vector<migration::SourceTransition> source;  // empty: as they are
+  // The tables in place of the real ones, which are used if these are empty.
+  std::vector<migration::SourceTransition> source;
   std::vector<migration::DestinationTransition> destination;
-  // Makes what does something to a batch before it is stored; one for each life of a switch.
+  // Returns a function that changes a batch before it is stored; one for each life of a switch.
   std::function<std::function<void(migration::JournalBatch& batch)>()> journal;
-  // Makes what changes received messages; one for each run, as it may remember.
+  // Returns a function that changes received messages; one for each run, as it may keep state.
   std::function<
       std::function<void(unsigned from, unsigned to, migration::wire::Envelope& message)>()>
       network;

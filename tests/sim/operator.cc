@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who does what to the hosts, and when: moves, changes of rules, and all that goes wrong.
+// The commands that hosts are given, and the faults that they suffer.
 #include "dataplane/rules/flow_command.h"
 #include "migration/journal/policy_record.h"
 #include "tests/sim/world.h"
@@ -26,15 +26,16 @@ void World::act() {
   if (what < 45) {
     if (vms_[vm].busy || vms_[vm].runs_at == kNowhere) return;
     const auto from = static_cast<unsigned>(vms_[vm].runs_at);
-    if (plan.evacuations && chance.one_in(4))
+    if (plan.deeds.evacuations && chance.one_in(4))
       return evacuate(from, static_cast<unsigned>(other_host(from)));
     return move(vm);
   }
-  if (what < 55) return plan.rule_changes ? change_rules(vm) : void();
+  if (what < 55) return plan.deeds.rule_changes ? change_rules(vm) : void();
   if (what < 60)
-    return plan.cancels ? cancel(vm, static_cast<unsigned>(chance.below(options.hosts))) : void();
-  if (what < 66) return plan.false_evidence && chance.one_in(2) ? reset_driver(vm) : void();
-  if (what < 68) return plan.killed_vms ? kill_vm(vm) : void();
+    return plan.deeds.cancels ? cancel(vm, static_cast<unsigned>(chance.below(options.hosts)))
+                              : void();
+  if (what < 66) return plan.faults.false_evidence && chance.one_in(2) ? reset_driver(vm) : void();
+  if (what < 68) return plan.faults.killed_vms ? kill_vm(vm) : void();
   if (!plan.calm) fault();
 }
 
@@ -42,7 +43,7 @@ void World::move(unsigned vm) {
   const auto from = static_cast<unsigned>(vms_[vm].runs_at);
   const auto to = static_cast<unsigned>(other_host(from));
   const std::string& name = vms_[vm].name;
-  const bool pulled = plan.pulls && chance.one_in(2);
+  const bool pulled = plan.deeds.pulls && chance.one_in(2);
   Host& asked = *hosts[pulled ? to : from];
   const auto begun = [&](const Result<std::string>& id, const char* what, const Host& at) {
     trace([&] {
@@ -55,9 +56,9 @@ void World::move(unsigned vm) {
   if (asked.up())
     moves = pulled ? begun(asked.engine->pull(name, hosts[from]->name), "pull", asked)
                    : begun(asked.engine->start(name, hosts[to]->name), "move", asked);
-  if (plan.doubles && chance.one_in(2)) {
-    // Somebody else wants it as well: to where it goes, or elsewhere; from where it is, or from
-    // where it is not.
+  if (plan.deeds.doubles && chance.one_in(2)) {
+    // A second operator moves the VM as well: to the same host or another, from the right host or a
+    // wrong one.
     const auto at = static_cast<unsigned>(chance.below(options.hosts));
     const auto other = static_cast<unsigned>(other_host(at));
     schedule.after(chance.spread(10 * kUs, 20 * kMs), [=, this] {
@@ -73,7 +74,7 @@ void World::move(unsigned vm) {
   }
   if (!moves) return;
   vms_[vm].busy = true;
-  // A pull is known to the source a little later.
+  // The source learns of a pull a little later.
   schedule.after(pulled ? 20 * kMs : 1 * kMs,
                  [=, this] { wait_until_prepared(vm, from, to, schedule.now() + 1500 * kMs); });
 }
@@ -99,8 +100,8 @@ void World::evacuate(unsigned from, unsigned to) {
 
 void World::cancel(unsigned vm, unsigned at) {
   if (!hosts[at]->up() || !hosts[at]->engine->moving(vms_[vm].name)) return;
-  // That would say that the peer is gone for good, which is not so; where the VM runs, one may say
-  // that it is to stay.
+  // To cancel there would mean that the peer is gone for good, which is wrong. Where the VM runs,
+  // the operator may decide that it stays.
   for (const auto& move : hosts[at]->engine->status(vms_[vm].name)) {
     if (!move.doubt.empty() &&
         (move.role == "destination" || vms_[vm].runs_at != static_cast<int>(at)))
@@ -113,12 +114,12 @@ void World::cancel(unsigned vm, unsigned at) {
   });
 }
 
-// The VM's owner is told of a new rule, or that one is to go: of the VM's own, or of the uplink's
-// that lead to it.
+// Creates or destroys a rule at the VM's owner: one of the VM's own, or one of the uplink's that
+// lead to the VM.
 void World::change_rules(unsigned vm_index) {
   Vm& vm = vms_[vm_index];
   const unsigned nic = vm.nics[chance.below(vm.nics.size())];
-  // Whoever has its rules and a port for it: also one that has handed it over, and must refuse.
+  // Any host with its rules and a port: also one that has handed the VM over, which must refuse.
   const auto has_it = [&](const Host& one) {
     const auto* endpoint = one.up() ? one.sw->store.find(nics_[nic].name) : nullptr;
     return endpoint != nullptr && endpoint->port.valid() && !endpoint->inside.empty();
@@ -139,7 +140,7 @@ void World::change_rules(unsigned vm_index) {
     vm.rules_inside[n] = host.sw->store.find(nics_[vm.nics[n]].name)->inside.size();
 }
 
-// In the journal first. False: it was refused, or cannot be written.
+// Writes the journal first. Returns false if the change was refused or cannot be written.
 bool World::change_rule(Host& host, unsigned vm_index, unsigned nic, bool of_uplink) {
   Vm& vm = vms_[vm_index];
   const auto* endpoint = host.sw->store.find(nics_[nic].name);
@@ -206,18 +207,18 @@ void World::fault() {
   const auto host = static_cast<unsigned>(chance.below(options.hosts));
   switch (chance.below(4)) {
     case 0:
-      if (plan.crashes) crash(host);
+      if (plan.faults.crashes) crash(host);
       return;
     case 1:
-      if (plan.cuts) wires.cut_some();
+      if (plan.faults.cuts) wires.cut_some();
       return;
     case 2: {
       const auto other = static_cast<unsigned>(other_host(host));
-      if (plan.partings) part(host, other, chance.spread(5 * kMs, 6 * kSecond));
+      if (plan.faults.partings) part(host, other, chance.spread(5 * kMs, 6 * kSecond));
       return;
     }
     default:
-      if (!plan.full_disks || hosts[host]->disk_full) return;
+      if (!plan.faults.full_disks || hosts[host]->disk_full) return;
       trace.line(hosts[host]->name, "its disk is full");
       hosts[host]->disk_full = true;
       schedule.after(chance.spread(1 * kMs, 500 * kMs), [=, this] {

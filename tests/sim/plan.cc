@@ -14,23 +14,23 @@ Plan Plan::draw(Chance& chance) {
     return chance.percent(percent) && allowed;
   };
   const bool wild = !plan.orderly;
-  plan.crashes = maybe(55, wild);
-  plan.cuts = maybe(45, wild);
-  plan.partings = maybe(35, wild);
-  plan.slow_network = maybe(25, wild);
-  plan.late_evidence = maybe(25, wild);
-  plan.lost_announcements = maybe(30, wild);
-  plan.full_disks = maybe(30, !plan.calm);
-  plan.cancels = maybe(40, !plan.calm);
-  plan.false_evidence = maybe(40, !plan.calm);
-  plan.killed_vms = maybe(20, !plan.calm);
-  plan.doubles = maybe(30, !plan.calm);
-  plan.skewed_clocks = maybe(40, true);
-  plan.rule_changes = maybe(50, true);
-  plan.evacuations = maybe(25, true);
-  plan.pulls = maybe(40, true);
-  plan.silent_vms = maybe(30, true);
-  plan.slow_fabric = maybe(30, true);
+  plan.faults.crashes = maybe(55, wild);
+  plan.faults.cuts = maybe(45, wild);
+  plan.faults.partings = maybe(35, wild);
+  plan.faults.slow_network = maybe(25, wild);
+  plan.faults.late_evidence = maybe(25, wild);
+  plan.faults.lost_announcements = maybe(30, wild);
+  plan.faults.full_disks = maybe(30, !plan.calm);
+  plan.deeds.cancels = maybe(40, !plan.calm);
+  plan.faults.false_evidence = maybe(40, !plan.calm);
+  plan.faults.killed_vms = maybe(20, !plan.calm);
+  plan.deeds.doubles = maybe(30, !plan.calm);
+  plan.faults.skewed_clocks = maybe(40, true);
+  plan.deeds.rule_changes = maybe(50, true);
+  plan.deeds.evacuations = maybe(25, true);
+  plan.deeds.pulls = maybe(40, true);
+  plan.deeds.silent_vms = maybe(30, true);
+  plan.faults.slow_fabric = maybe(30, true);
   plan.vms = static_cast<unsigned>(chance.between(1, chance.one_in(3) ? 3 : 2));
   plan.most_nics = chance.one_in(3) ? 3 : chance.one_in(2) ? 2 : 1;
   plan.length = chance.spread(200 * kMs, 2 * kSecond);
@@ -38,12 +38,12 @@ Plan Plan::draw(Chance& chance) {
   plan.action_high = chance.spread(16 * kMs, 256 * kMs);
   plan.traffic_busy = chance.spread(100 * kUs, 4 * kMs);
   plan.traffic_idle = plan.traffic_busy * 16;
-  if (plan.slow_network) {
+  if (plan.faults.slow_network) {
     plan.wires.delay_low = 1 * kMs;
     plan.wires.delay_high = chance.spread(8 * kMs, 400 * kMs);
   }
   if (plan.orderly && chance.one_in(3)) plan.wires.delay_high = chance.spread(400 * kUs, 4 * kMs);
-  if (plan.cuts) {
+  if (plan.faults.cuts) {
     plan.wires.cut_one_in = chance.spread(8, 64);
     plan.wires.late_end_percent = chance.below(60);
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What may happen in a run, drawn from its seed. Each kind of fault is in some runs only: what
-// hides one bug often brings out another.
+// The plan of a run, drawn from its seed: which kinds of faults happen, how much traffic there is,
+// for how long. Each kind of fault is in some runs only, since one fault often hides a bug that
+// another would show.
 #pragma once
 
 #include <cstdint>
@@ -12,21 +13,42 @@
 
 namespace godwit::sim {
 
+// Which faults happen.
+struct Faults {
+  bool crashes = false;   // of switches, at any effect
+  bool cuts = false;      // of sessions
+  bool partings = false;  // two hosts cannot reach each other for a while
+  bool full_disks = false;
+  bool false_evidence = false;  // rings run where the VM does not stay
+  bool late_evidence = false;   // what rings do is seen late
+  bool skewed_clocks = false;
+  bool slow_network = false;  // between the peers
+  bool lost_announcements = false;
+  bool slow_fabric = false;
+  bool killed_vms = false;
+};
+
+// What operators and VMs do besides plain moves.
+struct Deeds {
+  bool cancels = false;
+  bool rule_changes = false;
+  bool doubles = false;  // two moves of one VM at once
+  bool evacuations = false;
+  bool pulls = false;
+  bool silent_vms = false;  // that send nothing by which the fabric would learn
+};
+
 struct Plan {
-  bool calm =
-      false;  // nothing goes wrong: every move ends done, and the VM's policy is where it runs
-  bool orderly =
-      false;  // nothing that may cost packets their order: no crash, no cut, no long delay
-  bool crashes = false, cuts = false, partings = false, full_disks = false;
-  bool cancels = false, false_evidence = false, late_evidence = false, skewed_clocks = false,
-       slow_network = false;
-  bool lost_announcements = false, silent_vms = false, slow_fabric = false, rule_changes = false,
-       doubles = false, evacuations = false, pulls = false, killed_vms = false;
+  // Nothing goes wrong: every move is done, and the VM's policy is where the VM runs.
+  bool calm = false;
+  // Nothing happens that may cost packets their order: no crash, no cut, no long delay.
+  bool orderly = false;
+  Faults faults;
+  Deeds deeds;
   unsigned vms = 1, most_nics = 1;
-  uint64_t length = 0;  // ns in which things happen; then all heals
-  uint64_t action_low = 0, action_high = 0;
-  uint64_t traffic_busy = 0,
-           traffic_idle = 0;  // ns between packets of a VM: while it moves, and else
+  uint64_t length = 0;                          // ns in which things happen; then all heals
+  uint64_t action_low = 0, action_high = 0;     // ns between two actions
+  uint64_t traffic_busy = 0, traffic_idle = 0;  // ns between packets of a VM: in a move, and else
   WireFaults wires;
   WorkerLimits limits;
 

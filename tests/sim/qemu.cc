@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// QEMU and libvirt: where a VM really runs. It runs in one place at a time; what its rings show may
-// come late.
+// QEMU and libvirt: where a VM really runs. It runs in one place at a time; hosts may see its rings
+// late.
 #include "tests/sim/world.h"
 
 namespace godwit::sim {
 
 using dataplane::PortEventKind;
 
-// QEMU at `host` finds the ports that are there.
+// QEMU at `host` connects to the ports that are there.
 void World::connect(unsigned vm_index, unsigned host_index) {
   Vm& vm = vms_[vm_index];
   Host& host = *hosts[host_index];
@@ -40,12 +40,12 @@ void World::set_ring(unsigned vm, unsigned host_index, unsigned nic, bool on) {
   host.port_event(on ? PortEventKind::kRingsRunning : PortEventKind::kRingsStopped, port->id);
 }
 
-// Each NIC in its turn.
+// Starts or stops the NICs one after the other.
 void World::set_rings(unsigned vm, unsigned host, bool on) {
   for (unsigned n = 0; n < vms_[vm].nics.size(); ++n) {
     schedule.after(n == 0 ? 0 : chance.spread(10 * kUs, 2 * kMs) * n, [this, vm, host, n, on] {
       const Vm& it = vms_[vm];
-      // Something else has happened since.
+      // Something else has happened in the meantime.
       if (on != (it.runs_at == static_cast<int>(host)) || !it.at[host].there) return;
       set_ring(vm, host, n, on);
     });
@@ -95,13 +95,13 @@ void World::on_port_removed(unsigned host, const std::string& endpoint) {
   rings_changed = true;
 }
 
-// libvirt has asked for the VM's policy to be moved, and waits until it is ready there.
+// libvirt has had the move started, and waits until the policy is prepared at the destination.
 void World::wait_until_prepared(unsigned vm, unsigned from, unsigned to, uint64_t until) {
   const std::string state = hosts[from]->state_of(vms_[vm].name, hosts[to]->name);
   if (state == "prepared") return copy(vm, from, to);
   const bool over = state == "aborted" || state == "done" || state.empty();
   if (over || schedule.now() > until) {
-    if (plan.false_evidence && chance.one_in(4)) return copy(vm, from, to);  // it goes on without
+    if (plan.faults.false_evidence && chance.one_in(4)) return copy(vm, from, to);  // does not wait
     vms_[vm].busy = false;
     return;
   }
@@ -115,7 +115,7 @@ void World::copy(unsigned vm, unsigned from, unsigned to) {
   log_memory(vm, from, true);
   schedule.after(chance.spread(2 * kMs, 60 * kMs), [=, this] {
     log_memory(vm, from, false);
-    if (plan.false_evidence && chance.one_in(6)) {
+    if (plan.faults.false_evidence && chance.one_in(6)) {
       trace([&] { return "the migration of " + vms_[vm].name + " is cancelled in QEMU"; });
       leave(vm, to);
       vms_[vm].busy = false;
@@ -135,14 +135,15 @@ void World::pause(unsigned vm, unsigned from, unsigned to) {
   set_rings(vm, from, false);
   const uint64_t long_ms = plan.orderly ? 16 : 250;
   schedule.after(5 * kMs + chance.spread(500 * kUs, long_ms * kMs), [=, this] {
-    const bool fails = plan.false_evidence && chance.one_in(5);
+    const bool fails = plan.faults.false_evidence && chance.one_in(5);
     if (!fails || !chance.one_in(3)) return resume(vm, from, to, !fails);
-    // It fails at the last moment: it has run there already.
+    // QEMU fails at the last moment: the VM has run there already.
     trace([&] { return vms_[vm].name + " runs at " + hosts[to]->name + " for a moment"; });
     vms_[vm].runs_at = static_cast<int>(to);
     set_rings(vm, to, true);
-    if (plan.partings && chance.one_in(2)) part(from, to, chance.spread(10 * kMs, 6 * kSecond));
-    if (plan.cancels && chance.one_in(2))
+    if (plan.faults.partings && chance.one_in(2))
+      part(from, to, chance.spread(10 * kMs, 6 * kSecond));
+    if (plan.deeds.cancels && chance.one_in(2))
       schedule.after(chance.spread(10 * kMs, 200 * kMs), [=, this] { cancel(vm, from); });
     schedule.after(6 * kMs + chance.spread(100 * kUs, 30 * kMs), [=, this] {
       leave(vm, to);
@@ -168,7 +169,7 @@ void World::resume(unsigned vm_index, unsigned from, unsigned to, bool there) {
   });
 }
 
-// A guest boots again, or is saved to a file: its rings stop, and then run again.
+// A guest reboots, or is saved to a file: its rings stop and then run again.
 void World::reset_driver(unsigned vm) {
   const int host = vms_[vm].runs_at;
   if (host == kNowhere) return;

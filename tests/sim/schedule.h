@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Simulated time: what is to happen, by when. Nothing sleeps; time jumps to the next event. Events
-// of one instant happen in the order in which they were asked for.
+// Simulated time: events and when they happen. Nothing sleeps; time jumps to the next event. Events
+// of one instant happen in the order in which they were planned.
 #pragma once
 
 #include <algorithm>
@@ -38,7 +38,7 @@ class Schedule {
   }
   [[nodiscard]] bool empty() const { return heap_.empty(); }
   [[nodiscard]] uint64_t events() const { return events_; }
-  // Takes the next event and lets it happen.
+  // Runs the next event.
   void step() {
     std::pop_heap(heap_.begin(), heap_.end());
     const Entry next = heap_.back();
@@ -55,7 +55,7 @@ class Schedule {
   struct Entry {
     uint64_t at, number;
     uint32_t place;
-    // A heap has its greatest first: the greatest is the earliest.
+    // The heap has its greatest entry first, so the earliest event is the greatest.
     bool operator<(const Entry& other) const {
       return at != other.at ? at > other.at : number > other.number;
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The peers' network of a simulated run (migration/link/network.h): whole messages, in order and
-// once within a session, each after a delay of its own; sessions that are cut, and whose ends learn
-// of it at different times; hosts that do not hear each other; connections that fail. What crosses
-// it is serialized and parsed, as between real peers.
+// The network between the peers of a simulated run (migration/link/network.h).
+//
+// A session delivers whole messages, in order and once, each after a delay of its own. Sessions are
+// cut, and their ends learn of it at different times. Hosts cannot reach each other for a while,
+// and connections fail. Messages are serialized and parsed, as between real peers.
 #pragma once
 
 #include <array>
@@ -22,18 +23,18 @@ namespace godwit::sim {
 
 inline constexpr size_t kMaxHosts = 5;
 
-// A switch from its start to its crash. What still runs on its control thread after that has no
-// effect on the world.
+// The life of a switch, from its start to its crash. Code that still runs on its control thread
+// after the crash has no effect on the world.
 struct Life {
   bool dead = false;
-  std::function<bool()>
-      effect;  // asked before each thing that it does to the world; false: it died instead
+  // Called before each effect on the world. Returns false if the switch died instead.
+  std::function<bool()> effect;
 };
 
 struct WireFaults {
   uint64_t delay_low = 20 * kUs, delay_high = 200 * kUs;
-  uint64_t cut_one_in = 0;        // messages; 0: never
-  uint64_t late_end_percent = 0;  // of cuts: one end learns of it much later
+  uint64_t cut_one_in = 0;        // cuts at one of so many messages; zero for none
+  uint64_t late_end_percent = 0;  // of cuts, at which one end learns of it much later
 };
 
 class SimSession;
@@ -46,14 +47,14 @@ class Wires {
   ~Wires();
 
   WireFaults faults;
-  OnLost on_lost;  // redirected frames that were on the way in a session that was cut
-  std::function<void(unsigned host, const migration::wire::Redirect& frames)>
-      on_taken;  // a host has them now
-  // A mutant's: changes what is received. Null: nothing.
+  OnLost on_lost;  // redirected frames were under way in a session that was cut
+  // A host has received redirected frames.
+  std::function<void(unsigned host, const migration::wire::Redirect& frames)> on_taken;
+  // Changes a received message, for mutants. May be null.
   std::function<void(unsigned from, unsigned to, migration::wire::Envelope& message)> tamper;
 
-  // A host's view, for one life of its switch. `clock_rate`: its timers' second is so many of the
-  // world's.
+  // Returns a host's view of the network, for one life of its switch. A second of its timers takes
+  // `clock_rate` seconds of the world.
   std::unique_ptr<migration::Network> attach(unsigned host, std::shared_ptr<Life> life,
                                              double clock_rate);
   static std::string address_of(unsigned host) {
@@ -63,10 +64,10 @@ class Wires {
     return std::string("host-") + static_cast<char>('a' + host);
   }
 
-  void kill(unsigned host);  // the process is gone: its kernel closes its connections
+  void kill(unsigned host);  // its process is gone, and its kernel closes its connections
   void part(unsigned a, unsigned b, bool parted);
   [[nodiscard]] bool parted(unsigned a, unsigned b) const { return parted_[a][b]; }
-  void cut_some();  // one of the sessions, if there are any
+  void cut_some();  // cuts one of the sessions, if there are any
   [[nodiscard]] size_t sessions() const { return open_.size(); }
 
  private:
@@ -89,8 +90,8 @@ class Wires {
   Trace& trace_;
   std::array<Listener, kMaxHosts> listeners_;
   std::array<std::array<bool, kMaxHosts>, kMaxHosts> parted_{};
-  std::array<std::array<uint64_t, kMaxHosts>, kMaxHosts> partings_{};  // how often
-  std::vector<std::shared_ptr<SimSession>> open_;  // ends that are read, as a socket keeps itself
+  std::array<std::array<uint64_t, kMaxHosts>, kMaxHosts> partings_{};  // the number of partings
+  std::vector<std::shared_ptr<SimSession>> open_;                      // ends that are read
 };
 
 }  // namespace godwit::sim

@@ -114,7 +114,8 @@ void SimWorker::wake() {
   });
 }
 
-// Mail first, then the state: what control sends after a publication is judged by it.
+// The mail first, then the state: what the control thread sends after a publication is forwarded by
+// that state or a later one.
 void SimWorker::begin() {
   taken_mail_.swap(mail_);
   open_ = true;

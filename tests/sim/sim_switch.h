@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A switch of a simulated run, for one life: a real policy store, ports whose guests the run plays,
-// and one worker that treats numbered packets as dataplane/pipeline/pipeline.h says: by the
-// published forwarding state, with parks, the redirect's and the injections' bounded rings, and
-// bursts that take time, so that what is published meanwhile is seen a burst later.
+// The dataplane of a simulated switch, for one life: ports whose guests the run plays, and one
+// worker that forwards numbered packets by the published forwarding state, as
+// dataplane/pipeline/pipeline.h describes. It has parks and bounded rings for redirects and
+// injections. Bursts take time, so the worker sees a publication one burst later.
 //
-// Not here: parsing, rules, floods. A token says for which endpoint it is.
+// Parsing, rules and floods are left out: a token names its endpoint.
 #pragma once
 
 #include <cstdint>
@@ -27,13 +27,13 @@ namespace godwit::sim {
 
 using TokenId = uint32_t;
 
-// A token as a frame of 60 bytes, and back.
+// Convert a token to a frame of 60 bytes, and back.
 [[nodiscard]] std::vector<uint8_t> token_bytes(TokenId token);
 [[nodiscard]] TokenId token_of(std::span<const uint8_t> bytes);
 
 class SimPorts final : public dataplane::Ports {
  public:
-  std::function<void(const dataplane::PortInfo& port)> on_added;  // QEMU may find it
+  std::function<void(const dataplane::PortInfo& port)> on_added;  // QEMU may connect
   std::function<void(const dataplane::PortInfo& port)> on_removed;
 
   Result<PortId> add_vhost(const dataplane::VhostPortSpec& spec) override;
@@ -57,17 +57,17 @@ class SimPorts final : public dataplane::Ports {
   uint16_t next_ = 0;
 };
 
-// What the worker does to the world.
+// The effects of the worker on the world.
 class WorkerHost {
  public:
   virtual ~WorkerHost() = default;
   virtual void delivered(TokenId token, PortId port) = 0;
   virtual void dropped(TokenId token, const char* reason) = 0;
   virtual void transmitted(TokenId token, EndpointId to) = 0;  // out by the uplink
-  virtual void emitted(
-      const std::vector<uint8_t>& frame) = 0;  // the switch's own, out by the uplink
-  virtual void gate_ready() = 0;               // control has something to take
-  virtual void quiescent() = 0;                // a burst has ended
+  // A frame of the switch's own goes out by the uplink.
+  virtual void emitted(const std::vector<uint8_t>& frame) = 0;
+  virtual void gate_ready() = 0;  // the control thread has something to take
+  virtual void quiescent() = 0;   // a burst has ended
 };
 
 struct WorkerLimits {
@@ -79,7 +79,7 @@ class SimWorker final : public dataplane::PacketGate, public GracePeriod {
   SimWorker(Schedule& schedule, Chance& chance, std::shared_ptr<Life> life, WorkerHost& host,
             dataplane::StateCell& cell, WorkerLimits limits);
 
-  // A packet for `to`, from an uplink or from a VM of this host.
+  // Takes a packet for `to`, from an uplink or from a VM of this host.
   void receive(TokenId token, EndpointId to, bool from_uplink);
   void hear_announcement(EndpointId uplink, const std::vector<uint8_t>& frame);
   [[nodiscard]] bool idle() const {
@@ -108,7 +108,7 @@ class SimWorker final : public dataplane::PacketGate, public GracePeriod {
     TokenId token;
     EndpointId to;
     bool from_uplink;
-    std::vector<uint8_t> announcement;  // not empty: of the uplink `to`
+    std::vector<uint8_t> announcement;  // empty for a token, else came by the uplink `to`
   };
   struct Mail {
     dataplane::Frame frame;

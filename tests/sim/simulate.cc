@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// scripts/simulate: runs many seeds, and says which of them break an invariant, with their traces
-// and the command that replays each; or runs the mutants, to see that each is caught.
-// docs/dev/testing.md, "The simulator".
+// The program behind scripts/simulate: runs many seeds and prints those that break an invariant,
+// each with its trace and the command that replays it. Or runs the mutants, each of which must be
+// caught. docs/dev/testing.md describes the simulator.
 //
-// Seeds are run in processes of their own: one that crashes is a violation like any other, and the
-// rest go on.
+// Several processes share the seeds. A process that crashes is a violation like any other; another
+// takes its place.
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,9 +28,9 @@
 namespace godwit::sim {
 namespace {
 
-constexpr size_t kTraceLines = 80;  // of a failing seed; its replay shows all
+constexpr size_t kTraceLines = 80;  // printed of a failing seed; its replay prints all
 constexpr uint64_t kPrintedViolations = 20;
-constexpr uint64_t kMutantSeeds = 20'000;  // each must be caught by then
+constexpr uint64_t kMutantSeeds = 20'000;  // within which each must be caught
 constexpr unsigned kMaxJobs = 64;
 
 struct Arguments {
@@ -42,11 +42,11 @@ struct Arguments {
   uint64_t mutant_seeds = kMutantSeeds;
 };
 
-// What all processes share.
+// Shared by all processes.
 struct Shared {
   std::atomic<uint64_t> next{0}, violations{0};
   std::atomic<uint64_t> events{0}, moved{0}, aborted{0}, delivered{0}, dropped{0}, crashes{0};
-  std::array<std::atomic<uint64_t>, kMaxJobs> running{};  // seed + 1 that each process is at
+  std::array<std::atomic<uint64_t>, kMaxJobs> running{};  // the seed of each process, plus 1
 };
 
 Shared& share() {
@@ -92,7 +92,7 @@ const Mutant* find_mutant(const std::string& name) {
   return found == all.end() ? nullptr : &*found;
 }
 
-// Takes seeds until there are no more.
+// Runs seeds until none is left.
 void work(Shared& shared, unsigned job, const Arguments& arguments) {
   const Mutant* mutant = find_mutant(arguments.mutant);
   for (;;) {
@@ -181,7 +181,8 @@ int replay(const Arguments& arguments) {
   return report.violation.empty() ? 0 : 1;
 }
 
-// In a process of its own, since what a mutant does may well be our own asserts' concern.
+// Runs in a process of its own, since a mutant may well break an assertion. Returns zero if the
+// mutant is not caught.
 uint64_t seeds_until_caught(const Mutant& mutant, const Arguments& arguments) {
   Shared& shared = share();
   const pid_t child = fork();
@@ -229,7 +230,7 @@ bool hosts(std::string_view text, Arguments& out) {
          number(text.substr(dots + 2), out.most_hosts);
 }
 
-// An empty text: all is well.
+// Returns what is wrong, or an empty text.
 std::string parse(int count, char** values, Arguments& out) {
   for (int i = 1; i < count; ++i) {
     const std::string_view name = values[i];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What happened in a simulated run, for whoever replays it. Silent runs pay for a branch.
+// The log of a simulated run, kept if it is wanted. Other runs pay for one branch a line.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ class Trace {
     std::snprintf(time, sizeof time, "%11.3f ms  ", static_cast<double>(schedule_.now()) / 1e6);
     lines_.push_back(time + who + (who.empty() ? "" : ": ") + what);
   }
-  // Composes only what somebody will read.
+  // Composes the line only if the trace is wanted.
   template <typename Compose>
   void operator()(const Compose& compose) {
     if (wanted_) line("", compose());

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Numbered packets for the VMs, through the fabric and the hosts, and what has become of each.
+// Numbered packets for the VMs, through the fabric and the hosts, and the fate of each.
 //
-// The fabric is one switch: it learns MACs, sends nothing back to where it came from, and keeps
-// order on the way to a host.
+// The fabric is one switch: it learns MACs, sends no packet back to where it came from, and keeps
+// order on the path to a host.
 #include <algorithm>
 
 #include "tests/sim/world.h"
@@ -26,19 +26,18 @@ void World::traffic_later(unsigned vm) {
   });
 }
 
-// What the VM itself sends teaches the fabric where it is; it leaves only where its policy is in
-// force.
+// The fabric learns from the VM's own packets. They leave only a host where the policy is in force.
 void World::vm_speaks(unsigned vm_index) {
   Vm& vm = vms_[vm_index];
-  if (vm.runs_at == kNowhere || plan.silent_vms) return;
+  if (vm.runs_at == kNowhere || plan.deeds.silent_vms) return;
   const auto at = static_cast<unsigned>(vm.runs_at);
   Host& host = *hosts[at];
   if (!host.up()) return;
   for (unsigned n = 0; n < vm.nics.size(); ++n) {
     const PortId port = vm.at[at].port[n];
     if (!port.valid() || !vm.at[at].rings[n] || !host.sw->cell.load()->polled(port)) continue;
-    // In its turn: after what the worker still has in hand.
-    schedule.after(path_ns_[at] + 50 * kUs,
+    // After what the worker still has in hand.
+    schedule.after(fabric_.path_ns[at] + 50 * kUs,
                    [this, nic = vm.nics[n], at] { nics_[nic].learned_at = at; });
   }
 }
@@ -63,20 +62,21 @@ void World::send(unsigned flow_index) {
 }
 
 uint64_t World::path_to(unsigned host) {
-  path_last_[host] = std::max(path_last_[host], schedule.now() + path_ns_[host]);
-  return path_last_[host];
+  fabric_.path_last[host] =
+      std::max(fabric_.path_last[host], schedule.now() + fabric_.path_ns[host]);
+  return fabric_.path_last[host];
 }
 
-// From the fabric to the host behind which it has learned the MAC.
+// Sends a packet from the fabric to the host behind which it has learned the MAC.
 void World::route(TokenId id) {
   const unsigned nic = flows_[tokens_[id].flow].nic;
   const unsigned at = nics_[nic].learned_at;
-  ++on_the_way_;
+  ++fabric_.under_way;
   schedule.at(path_to(at), [this, id, at, nic] {
-    --on_the_way_;
+    --fabric_.under_way;
     Host& host = *hosts[at];
     if (!host.up()) {
-      tokens_[id].excused = true;  // nobody was there
+      tokens_[id].excused = true;  // no host was up
       return;
     }
     const auto* endpoint = host.sw->store.find(nics_[nic].name);
@@ -87,11 +87,11 @@ void World::route(TokenId id) {
 }
 
 void World::on_transmitted(unsigned host, TokenId id) {
-  ++on_the_way_;
-  schedule.after(path_ns_[host], [this, host, id] {
-    --on_the_way_;
+  ++fabric_.under_way;
+  schedule.after(fabric_.path_ns[host], [this, host, id] {
+    --fabric_.under_way;
     if (nics_[flows_[tokens_[id].flow].nic].learned_at != host) return route(id);
-    // A switch sends nothing back to where it came from.
+    // The fabric sends no packet back to where it came from.
     if (plan.orderly)
       return violate("packet " + std::to_string(id) + " for " +
                      nics_[flows_[tokens_[id].flow].nic].name + " left " + hosts[host]->name +
@@ -100,15 +100,16 @@ void World::on_transmitted(unsigned host, TokenId id) {
   });
 }
 
-// The switches' own frames: announcements and echoes go everywhere and teach the fabric, a probe
-// goes where the VM is thought to be.
+// Carries the switches' own frames. Announcements and echoes go everywhere and teach the fabric; a
+// probe goes to where the fabric has learned the VM.
 void World::on_emitted(unsigned from, const std::vector<uint8_t>& frame) {
   if (frame.size() < 14) return;
   const bool broadcast = frame[0] == 0xff;
   const unsigned nic = broadcast ? frame[11] : frame[5];
   const bool rarp = frame[12] == 0x80 && frame[13] == 0x35;
-  if (nic >= nics_.size() || (plan.lost_announcements && !healing && chance.one_in(2))) return;
-  schedule.after(path_ns_[from], [this, from, nic, rarp, broadcast, frame] {
+  if (nic >= nics_.size() || (plan.faults.lost_announcements && !healing && chance.one_in(2)))
+    return;
+  schedule.after(fabric_.path_ns[from], [this, from, nic, rarp, broadcast, frame] {
     if (broadcast) nics_[nic].learned_at = from;
     for (unsigned to = 0; to < options.hosts; ++to) {
       if (to == from || !rarp || (!broadcast && to != nics_[nic].learned_at)) continue;
@@ -145,8 +146,8 @@ void World::on_delivered(unsigned host, TokenId id, const dataplane::PortInfo& p
   flow.last = std::max(flow.last, token.sequence);
 }
 
-// The VM as it ran at `host` is gone, with all that it has received: it goes on from where it was
-// paused.
+// Discards the VM as it ran at `host`, with all that it has received: it continues from where it
+// was paused.
 void World::forget_delivered(unsigned vm, unsigned host) {
   for (Token& token : tokens_) {
     if (token.delivered && token.delivered_at == host && nics_[flows_[token.flow].nic].vm == vm)
@@ -165,7 +166,7 @@ void World::on_dropped(unsigned host, TokenId id, const char* reason) {
   ++report_.dropped;
 }
 
-// What it held is gone with it; what it did not hold would have been delivered all the same.
+// Frames that the lost session held are gone. Others would have been delivered all the same.
 void World::on_crashed(unsigned host) {
   ++report_.crashes;
   rings_changed = true;

@@ -12,9 +12,9 @@ using dataplane::LocationKind;
 namespace {
 
 constexpr uint64_t kPatience =
-    60 * kSecond;  // from the end of all faults: then every move must be over
+    60 * kSecond;  // from the end of all faults until every move must be over
 constexpr uint64_t kHelpAfter =
-    10 * kSecond;  // by then only an operator can help a VM that runs elsewhere
+    10 * kSecond;  // after this time only an operator can help a VM that runs elsewhere
 
 void make_rule(dataplane::Transaction& transaction, EndpointId owner, const std::string& text) {
   const auto rule = dataplane::parse_rule(text);
@@ -52,9 +52,10 @@ World::~World() = default;
 
 void World::set_up() {
   for (unsigned h = 0; h < options.hosts; ++h) {
-    const double rate = plan.skewed_clocks ? 0.6 + static_cast<double>(chance.below(100)) / 100 : 1;
+    const double rate =
+        plan.faults.skewed_clocks ? 0.6 + static_cast<double>(chance.below(100)) / 100 : 1;
     hosts.push_back(std::make_unique<Host>(*this, h, rate));
-    path_ns_[h] = chance.spread(5 * kUs, plan.slow_fabric ? 2 * kMs : 40 * kUs);
+    fabric_.path_ns[h] = chance.spread(5 * kUs, plan.faults.slow_fabric ? 2 * kMs : 40 * kUs);
   }
   for (unsigned v = 0; v < plan.vms; ++v) {
     Vm& vm = vms_.emplace_back();
@@ -145,17 +146,17 @@ void World::set_up_vm(unsigned v, unsigned home) {
 
 void World::on_log(unsigned host, const std::string& line) {
   trace.line(hosts[host]->name, line);
-  // It took the VM without having heard all that the other may have said.
+  // The host claimed the VM, perhaps without knowing the other's last changes.
   const bool claimed = line.find("stranded -> active") != std::string::npos ||
                        line.find(" -> claimed on") != std::string::npos;
-  // DESIGN 7.4 has direct arrivals, and senders on the source, wait for so long and no longer.
+  // Direct arrivals, and senders on the source, wait for a bounded time only.
   const bool late = line.find("active -> open on hold-timeout") != std::string::npos ||
                     line.find("flushing -> window on step-timeout") != std::string::npos;
   if (!claimed && !late) return;
   for (Vm& vm : vms_) {
     if (line.find(" of " + vm.name + " ") == std::string::npos) continue;
     vm.claimed |= claimed;
-    // Of what went ahead, both may have delivered a copy by the time they hear of each other.
+    // Of frames that went ahead, both hosts may have delivered a copy before they are in touch.
     for (Token& token : tokens_)
       token.excused |= claimed && &vms_[nics_[flows_[token.flow].nic].vm] == &vm;
     vm.order_lost |= late;
@@ -195,7 +196,7 @@ RunReport World::run() {
   return report_;
 }
 
-// From here on nothing goes wrong any more.
+// Ends all faults.
 void World::heal() {
   trace.line("", "all faults cease");
   healing = true;
@@ -214,7 +215,7 @@ void World::heal() {
 }
 
 bool World::quiet() {
-  if (on_the_way_ != 0) return false;
+  if (fabric_.under_way != 0) return false;
   for (const auto& host : hosts) {
     if (!host->up() || host->memory->waiting() || !host->sw->worker.idle()) return false;
     for (const Vm& vm : vms_) {
@@ -223,7 +224,7 @@ bool World::quiet() {
   }
   for (const auto& host : hosts) {
     for (const auto& move : host->engine->status()) {
-      if (move.state == "asking") return false;  // a pull that has not been answered
+      if (move.state == "asking") return false;  // a pull without an answer
     }
   }
   return true;
@@ -250,7 +251,7 @@ void World::look_whether_all_is_quiet(uint64_t again_in) {
   });
 }
 
-// What waits for somebody: a move whose VM nobody migrates is cancelled.
+// Cancels moves that wait for a VM which nobody migrates.
 void World::help_along(uint64_t since) {
   for (Vm& vm : vms_) {
     if (vm.busy) continue;
@@ -269,7 +270,7 @@ void World::help_along(uint64_t since) {
   }
 }
 
-// What is left must be right; and right again after every switch has been killed at rest.
+// Checks the end; and checks it again after every switch was killed at rest.
 void World::finish() {
   if (restarted_once_more_) {
     check_at_the_end();

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One simulated run: two to five hosts with real drivers, journals and policy stores; VMs as QEMU
-// and libvirt move them; an operator; a fabric that carries numbered packets for the VMs; faults.
-// All of it comes from one seed, and is the same each time.
+// One simulated run. Two to five hosts have real engines, journals and policy stores; QEMU and
+// libvirt move VMs between them; an operator gives commands; a fabric carries numbered packets to
+// the VMs; faults happen. All of it comes from one seed, so a run is the same each time.
 //
-//   world.cc   the run: setting up, stepping, healing      host.cc    a host's switch, its crashes
-//   and restarts qemu.cc    where VMs run, and what their rings show    operator.cc  who does what
-//   to the hosts, and when traffic.cc packets, and what has become of each        checks.cc  the
-//   invariants (DESIGN 7.3)
+//   world.cc     setting up, stepping, healing
+//   host.cc      a host's switch, its crashes and restarts
+//   qemu.cc      where VMs run, and what their rings show
+//   operator.cc  the commands and the faults, and their times
+//   traffic.cc   the packets, and the fate of each
+//   checks.cc    the invariants
 //
-// The world knows more than any host: where a VM really runs, and which rules it was given. Checks
-// compare hosts with that.
+// The world knows more than any host: where a VM really runs, and which rules it was given. The
+// checks compare the hosts with that.
 #pragma once
 
 #include <array>
@@ -39,7 +41,7 @@ inline constexpr int kNowhere = -1;
 
 class World;
 
-// A host's own idea of time: it runs at a rate of its own.
+// A host's clock, which runs at a rate of its own.
 class SkewedClock final : public Clock {
  public:
   SkewedClock(const Schedule& schedule, double rate) : schedule_(schedule), rate_(rate) {}
@@ -52,7 +54,7 @@ class SkewedClock final : public Clock {
   const double rate_;
 };
 
-// A switch for one life.
+// A switch from its start to its crash.
 struct Switch {
   Switch(Schedule& schedule, Chance& chance, const std::shared_ptr<Life>& life, WorkerHost& host,
          const WorkerLimits& limits)
@@ -73,19 +75,22 @@ class Host final : public WorkerHost {
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
-  void start();                  // a life begins, with what the disk has
-  void crash(const char* when);  // at once; the remains are cleared away by clear()
+  void start();                  // begins a life, with what the disk has
+  void crash(const char* when);  // at once; clear() removes the remains
   [[nodiscard]] bool up() const { return life != nullptr && !life->dead; }
   [[nodiscard]] bool to_be_cleared() const { return life != nullptr && life->dead; }
   void clear();
-  void keep_policy();  // all of it into the journal, as control does when a switch has been set up
+  // Stores the whole policy, as the control plane does when a switch has been set up.
+  void keep_policy();
   void port_event(dataplane::PortEventKind kind, PortId port);
   void collect_later();
-  std::string picture_of(const std::string& vm) const;  // its profiles and rules, with their ids
-  std::string uplinks_of(const std::string& vm) const;  // the uplink's rules that lead to it alone
+  // Returns the VM's profiles and rules, with their ids.
+  std::string picture_of(const std::string& vm) const;
+  // Returns the uplink's rules that lead to the VM alone.
+  std::string uplinks_of(const std::string& vm) const;
   [[nodiscard]] std::string digest_of(const std::string& vm) const;
   [[nodiscard]] std::string state_of(
-      const std::string& vm, const std::string& peer) const;  // of its last move from here to there
+      const std::string& vm, const std::string& peer) const;  // of the last move to the peer
 
   // WorkerHost
   void delivered(TokenId token, PortId port) override;
@@ -102,15 +107,15 @@ class Host final : public WorkerHost {
   SkewedClock clock;
   std::shared_ptr<migration::MemoryDisk> disk = std::make_shared<migration::MemoryDisk>();
   bool disk_full = false;
-  uint64_t crash_in = 0;  // it dies at its so-manieth effect from now on; 0: it does not
+  uint64_t crash_in = 0;  // effects until it dies; zero if it is not to die
   std::shared_ptr<Life> life;
   std::unique_ptr<Switch> sw;
   std::unique_ptr<migration::MemoryJournal> memory;
-  std::unique_ptr<migration::Journal> tampered;  // a mutant's, before `memory`
+  std::unique_ptr<migration::Journal> tampered;  // a mutant's journal in front of `memory`
   std::unique_ptr<migration::Network> network;
   std::unique_ptr<migration::Engine> engine;
   uint64_t checked_generation = 0;
-  bool deaf = false;  // this check has to look again whatever the generation
+  bool deaf = false;  // the next check must not rely on the generation
 
  private:
   Result<void> gatekeeper();
@@ -122,7 +127,7 @@ class Host final : public WorkerHost {
 
 struct Nic {
   std::string name;
-  unsigned vm = 0, place = 0;  // of its VM's
+  unsigned vm = 0, place = 0;  // which VM, and which of its NICs
   unsigned learned_at = 0;     // the host that the fabric has learned its MAC behind
 };
 
@@ -137,30 +142,37 @@ struct Vm {
   std::string name;
   std::vector<unsigned> nics;
   int runs_at = 0;    // a host, or kNowhere
-  bool busy = false;  // libvirt does something with it
+  bool busy = false;  // libvirt is working on it
   std::array<Process, kMaxHosts> at;
-  // Its policy, as its operator has made it.
+  // Its policy, as the operator has made it.
   std::string picture, uplinks, digest;
-  std::set<std::string> pictures, uplinks_ever;  // and as it was before
+  std::set<std::string> pictures, uplinks_ever;  // the same at all times before
   std::vector<size_t> rules_inside;              // by NIC
-  bool claimed =
-      false;  // somebody took it without asking: changes that it had not heard of are gone
+  // A host claimed the VM without an answer: changes that it did not know of are lost.
+  bool claimed = false;
   bool order_lost = false;  // a backlog took longer than direct arrivals may wait
   uint32_t rules_made = 0;
 };
 
 struct Flow {
   unsigned nic = 0;
-  int from = kNowhere;  // a host's own VM sends it, or somebody on the fabric
+  int from = kNowhere;  // the host of the sender, or kNowhere for a sender on the fabric
   uint32_t sent = 0;
-  uint32_t last = 0;  // sequence number delivered last
+  uint32_t last = 0;  // the sequence number that was delivered last
 };
 
 struct Token {
   uint32_t flow = 0, sequence = 0;
-  uint8_t touched = 0;  // hosts that have had it, by bit
+  uint8_t touched = 0;  // the hosts that have had it, one bit each
   uint8_t delivered_at = 0;
   bool delivered = false, counted = false, excused = false;
+};
+
+// The switch between the hosts.
+struct Fabric {
+  std::array<uint64_t, kMaxHosts> path_ns{};    // how long a packet takes to each host
+  std::array<uint64_t, kMaxHosts> path_last{};  // when the last packet to each host arrives
+  uint32_t under_way = 0;                       // packets in it
 };
 
 struct RunOptions {
@@ -171,7 +183,7 @@ struct RunOptions {
 };
 
 struct RunReport {
-  std::string violation;  // empty: none
+  std::string violation;  // may be empty
   std::vector<std::string> trace;
   uint64_t events = 0, delivered = 0, dropped = 0, excused = 0, done = 0, aborted = 0, crashes = 0;
 };
@@ -185,7 +197,7 @@ class World {
 
   RunReport run();
 
-  // What hosts tell.
+  // Called by hosts.
   void on_delivered(unsigned host, TokenId token, const dataplane::PortInfo& port);
   void on_dropped(unsigned host, TokenId token, const char* reason);
   void on_transmitted(unsigned host, TokenId token);
@@ -221,7 +233,7 @@ class World {
   void connect(unsigned vm, unsigned host);
   void set_ring(unsigned vm, unsigned host, unsigned nic, bool on);
   void set_rings(unsigned vm, unsigned host, bool on);
-  void leave(unsigned vm, unsigned host);  // its process there is gone
+  void leave(unsigned vm, unsigned host);  // ends the VM's process there
   void log_memory(unsigned vm, unsigned host, bool on);
   void wait_until_prepared(unsigned vm, unsigned from, unsigned to, uint64_t until);
   void copy(unsigned vm, unsigned from, unsigned to);
@@ -265,9 +277,8 @@ class World {
   std::vector<Nic> nics_;
   std::vector<Flow> flows_;
   std::vector<Token> tokens_;
-  std::array<uint64_t, kMaxHosts> path_ns_{}, path_last_{};
-  uint32_t on_the_way_ = 0;  // packets in the fabric
-  // What hosts have published, by NIC: does this host accept its transmissions?
+  Fabric fabric_;
+  // Whether each host accepts the transmissions of each NIC, by what it has published.
   std::array<std::array<bool, kMaxNics * 3>, kMaxHosts> accepts_{};
   RunReport report_;
   bool over_ = false, restarted_once_more_ = false;
