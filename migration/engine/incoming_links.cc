@@ -104,20 +104,12 @@ void IncomingLinks::on_offer(const SessionPtr& session, wire::Envelope& message)
   }
   if (offered_before != nullptr)
     return session->close("peer: move " + message.move() + " was offered before");
+  if (const std::string reason = check_offer(message, session->host()); !reason.empty())
+    return refuse(session, message, reason);
   const auto move =
       std::make_shared<DestinationMove>(context_, message.vm(), session->host(), message.move());
   assign(session, move);
   move->attach(session);
-  if (const std::string reason = refusal_of(message, session->host()); !reason.empty()) {
-    context_.log("move " + message.move() + " of " + message.vm() + " from " + session->host() +
-                 " is refused: " + reason);
-    wire::Envelope refused;
-    refused.set_vm(message.vm());
-    refused.set_move(message.move());
-    refused.mutable_refused()->add_reasons(reason);
-    session->send(refused);
-    return session->close_when_sent();
-  }
   moves_.add(move);
   for (const auto& pull : moves_.pulls()) {
     if (pull->status().id == message.move() && pull->status().peer == session->host())
@@ -127,7 +119,7 @@ void IncomingLinks::on_offer(const SessionPtr& session, wire::Envelope& message)
   retire_();
 }
 
-std::string IncomingLinks::refusal_of(const wire::Envelope& offer, const std::string& peer) const {
+std::string IncomingLinks::check_offer(const wire::Envelope& offer, const std::string& peer) const {
   if (!peers_.may_move_in(peer))
     return context_.options.host + " takes no VMs from " + peer + " (migration.allow_in)";
   if (auto good = dataplane::check_endpoint_name(offer.vm()); !good)
@@ -139,6 +131,23 @@ std::string IncomingLinks::refusal_of(const wire::Envelope& offer, const std::st
            std::to_string(context_.options.max_incoming);
   }
   return {};
+}
+
+void IncomingLinks::refuse(const SessionPtr& session, const wire::Envelope& offer,
+                           const std::string& reason) {
+  pending_.erase(session);
+  session->hand_over([](wire::Envelope&) {},
+                     [this, watch = std::weak_ptr<int>(alive_)](const std::string&) {
+                       if (!watch.expired()) context_.changed();
+                     });
+  context_.log("move " + offer.move() + " of " + offer.vm() + " from " + session->host() +
+               " is refused: " + reason);
+  wire::Envelope refused;
+  refused.set_vm(offer.vm());
+  refused.set_move(offer.move());
+  refused.mutable_refused()->add_reasons(reason);
+  session->send(refused);
+  session->close_when_sent();
 }
 
 void IncomingLinks::assign(const SessionPtr& session,

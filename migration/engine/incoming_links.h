@@ -50,8 +50,10 @@ class IncomingLinks {
   void introduce(const SessionPtr& session, wire::Envelope& message);
   void answer_hello(const SessionPtr& session, const wire::Hello& hello);
   void on_offer(const SessionPtr& session, wire::Envelope& message);
-  // Returns why the offer is refused; empty if it is not.
-  [[nodiscard]] std::string refusal_of(const wire::Envelope& offer, const std::string& peer) const;
+  // Returns why the offer is refused; empty if it is not. No move exists for the offer yet.
+  [[nodiscard]] std::string check_offer(const wire::Envelope& offer, const std::string& peer) const;
+  // Answers an offer by its refusal. The session takes no more messages.
+  void refuse(const SessionPtr& session, const wire::Envelope& offer, const std::string& reason);
   // Passes the session's further messages to the move.
   void assign(const SessionPtr& session, const std::shared_ptr<DestinationMove>& move);
   void on_ask(const SessionPtr& session, const wire::Envelope& message);
