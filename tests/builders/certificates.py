@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An authority and the certificates of hosts, made by openssl(1) as docs/user/operating.md does it, in a folder of the test's.
+"""An authority and certificates of hosts in a folder of the test.
+
+openssl(1) makes them as docs/user/operating.md describes.
 
     authority = Authority(folder)
-    files = authority.issue("host-a")           # {"certificate": ..., "key": ..., "ca": ...}, fit for migration.tls
+    files = authority.issue("host-a")  # {"certificate": ..., "key": ..., "ca": ...} for migration.tls
     files = authority.issue("host-a", days=(-2, -1))
 """
 import subprocess
@@ -60,7 +62,11 @@ class Authority:
         )
 
     def issue(self, name, names=None, days=(0, 5), into=None):
-        """`names`: its subjectAltName; `days`: from and to, counted from now; `into`: the files' name."""
+        """Issues a certificate and returns its files.
+
+        `names` is the subjectAltName, `days` the validity relative to now, `into` the name of the
+        files.
+        """
         into = into or name
         key, request, certificate, extensions = (
             self.folder / f"{into}{end}" for end in (".key", ".csr", ".crt", ".ext")
@@ -88,7 +94,7 @@ class Authority:
                 "-out",
                 certificate,
             )
-        else:  # x509(1) knows no beginning
+        else:  # x509(1) cannot set the beginning.
             (self.folder / "index.txt").write_text("")
             (self.folder / "ca.cnf").write_text(CA_CONFIGURATION.format(folder=self.folder))
             openssl(

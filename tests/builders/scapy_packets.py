@@ -1,15 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Frames made by scapy, with the key and the rewritten frames that scapy's own dissection and checksums expect.
+"""Frames made by scapy, with the flow key and the rewritten frames according to scapy.
 
-Prints, for tests/unit/dataplane/pipeline/scapy_test.cc, a line of words separated by single blanks each:
+Prints, for tests/unit/dataplane/pipeline/scapy_test.cc, lines of words separated by single blanks:
 
     frame NAME HEX
-    key FIELD VALUE             of the frame above: a decimal number, or hex bytes for addresses (x:HEX)
-    rewrite HEX ACTION [VALUE]  what the action makes of the frame above
-    refused ACTION [VALUE]      the frame above has not what the action needs
+    key FIELD VALUE             of the frame above; a decimal number, or hex bytes (x:HEX)
+    rewrite HEX ACTION [VALUE]  the result of the action on the frame above
+    refused ACTION [VALUE]      the frame above lacks the header that the action needs
 
-Deterministic: the same scapy prints the same.
+Deterministic: the same scapy prints the same lines.
 """
 import copy
 import logging
@@ -79,7 +79,7 @@ def data(size):
 
 
 def transports():
-    """Name and layers above IP, by IP version."""
+    """Yields names and layers above IP, by IP version."""
     return {
         4: {
             "tcp": TCP(sport=40000, dport=443, flags="PA", seq=1, ack=2) / data(64),
@@ -130,7 +130,7 @@ def transports():
 
 
 def packets():
-    """Every frame with its name, as scapy layers with all that can be computed left to scapy."""
+    """Yields every frame with its name, as scapy layers. Scapy computes all derived fields."""
     upper = transports()
     for name, above in upper[4].items():
         proto = {"proto": 253} if name == "other" else {}
@@ -179,7 +179,7 @@ def packets():
 
 
 def fragments():
-    """Frames of fragmented datagrams, already bytes."""
+    """Yields the frames of fragmented datagrams as bytes."""
     for i, piece in enumerate(fragment(ip4() / UDP(sport=7, dport=8) / data(100), fragsize=48)):
         yield f"ipv4_fragment_{i}", bytes(eth() / piece)
     whole = ip6() / IPv6ExtHdrFragment(id=5) / UDP(sport=7, dport=8) / data(2000)
@@ -208,7 +208,7 @@ def tci_of(tag):
 
 
 def key_of(frame):
-    """The flow key by scapy's dissection."""
+    """Returns the flow key according to scapy's dissection."""
     key = {"eth_dst": mac(frame.dst), "eth_src": mac(frame.src), "eth_type": frame.type}
     layers = {"eth"}
     tags, layer = tags_of(frame)
@@ -288,7 +288,7 @@ def l4_of(layer, key, layers):
 
 
 class Refused(Exception):
-    """The frame has not what the action needs."""
+    """The frame lacks the header that the action needs."""
 
 
 def l3_of(frame, *kinds):

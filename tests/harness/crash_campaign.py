@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two real switches of which one is killed (SIGKILL) in the middle of a move, at a fault point or at a random time, and started
-again; VMs under traffic all the while. What must hold afterwards, each time:
+"""Kills one of two real switches (SIGKILL) in the middle of a move and starts it again.
 
-- one owner, the host where the VM's rings run; its rules are the first ones, by digest
-- nothing of the VM at the other host but its name and where it is; no move goes on
-- what its policy forbids has never arrived, at no time; `unpoliced_packets` is 0; what it permits flows
-- the move was taken up and decided within a second of EAL being up
+A kill happens at a fault point or at a random time, under traffic of the VMs. Afterwards these must
+hold each time:
 
-Run as a program it is the campaign behind scripts/crash.
+- The VM has one owner: the host where its rings run. Its rules are unchanged, by digest.
+- The other host has only the VM's name and location. No move is in progress.
+- Forbidden packets have never arrived, and `unpoliced_packets` is 0. Permitted packets flow.
+- The restarted switch resumed and decided the move within a second after EAL was up.
+
+As a program it is the campaign of scripts/crash.
 """
 import argparse
 import contextlib
@@ -100,12 +102,16 @@ PERMITTED = {
 
 
 class KernelFabric:
-    """A bridge in a namespace and a veth pair to each host: memif's server does not survive a peer that is killed."""
+    """A bridge in a namespace and a veth pair to each host.
+
+    It replaces memif, whose server does not survive the death of a peer.
+    """
 
     def __init__(self, _folder):
         self.namespace = f"gw-fabric-{os.getpid()}"
         self.interfaces = {host: f"gw{host}{os.getpid()}" for host in "ab"}
-        # DPDK numbers an af_packet device's fanout group by process and interface, 16 bits: far apart, or two get the same.
+        # DPDK derives the 16-bit fanout group of an af_packet device from process and interface. The
+        # indexes are far apart, so that two devices never get the same group.
         first = random.randrange(10000, 30000)
         self.indexes = {"a": first, "b": first ^ 0x8000}
 
@@ -179,7 +185,7 @@ class CrashHosts(Hosts):
 
 
 class Violation(AssertionError):
-    """Something did not hold."""
+    """A property that must hold was violated."""
 
 
 class Crashes:
@@ -204,7 +210,7 @@ class Crashes:
         return self.net.switches[host].rpc
 
     def start(self, host, faults=None):
-        """With these fault points, or none; what it logs from now on."""
+        """Starts the switch with these fault points. Returns the length of its log before."""
         switch = self.net.switches[host]
         config = yaml.safe_load(switch.config_path.read_text())
         config.pop("faults", None)
@@ -226,7 +232,7 @@ class Crashes:
         switch.process = None
 
     def revive(self):
-        """After a violation, for what follows."""
+        """Starts dead switches again after a violation, for the next cycles."""
         self.bury_all()
         for host in "ab":
             if self.net.switches[host].process is None:
@@ -241,7 +247,10 @@ class Crashes:
         return self.rpc(host).call("migrate.status")["moves"]
 
     def cycle(self, side, faults=None, kill_after_s=None):
-        """One move from where the VM is, one kill; what happened, or None if the point was not reached."""
+        """Makes one move from the VM's host and one kill.
+
+        Returns the killed host, or None if the fault point was not reached.
+        """
         net = self.net
         source = net.place["vm"]
         destination = "b" if source == "a" else "a"
@@ -278,7 +287,7 @@ class Crashes:
         return victim
 
     def move(self, source, destination, victim, deadline):
-        """As far as it gets."""
+        """Makes the move, as far as the living switches allow."""
         net = self.net
 
         def on_time():
@@ -299,13 +308,13 @@ class Crashes:
         except RpcError:
             raise
         except TestbedError:
-            return  # the daemon has gone
+            return  # The daemon is dead.
         with contextlib.suppress(FrontendError):
             net.vms.stop(f"vm-{source}", timeout_ms=1000)
         net.vms.run(20)
         on_time()
-        # The VM goes on at the destination; where that has gone, QEMU may also let it go on at the source, and must where the
-        # source has given the move up before the VM stopped.
+        # The VM resumes at the destination. If the destination is dead, QEMU may also resume the VM
+        # at the source. It must do so if the source aborted the move before the VM stopped.
         if self.given_up(source) or (self.dead(destination) and self.random.random() < 0.5):
             with contextlib.suppress(FrontendError):
                 net.vms.resume(f"vm-{source}", timeout_ms=300)
@@ -333,10 +342,13 @@ class Crashes:
         except RpcError:
             raise
         except TestbedError:
-            return False  # one has just gone
+            return False  # One has just died.
 
     def settle(self):
-        """Until no move goes on; one that waits for QEMU again, with the VM at the source, is cancelled."""
+        """Waits until no move is in progress.
+
+        Cancels a move that waits for QEMU again while the VM runs at the source.
+        """
         net = self.net
         net.vms.wait(["na", "nb", net.device("vm")], 10000)
 
@@ -364,7 +376,8 @@ class Crashes:
 
     def check(self, victim, log_from):
         net = self.net
-        # What was parked leaves in order before the VM's place is its port again: that takes a moment.
+        # Parked packets leave in order before the VM's location is its port again, which takes a
+        # moment.
         with contextlib.suppress(AssertionError):
             wait_for(lambda: not self.ownership(), 1, "one owner")
         wrong = self.ownership() + self.traffic()
@@ -378,7 +391,7 @@ class Crashes:
             raise Violation("; ".join(wrong))
 
     def ownership(self):
-        """What is wrong with who has the VM and its rules."""
+        """Returns the violations of the ownership of the VM and its rules."""
         here = self.net.place["vm"]
         there = "b" if here == "a" else "a"
         wrong = []
@@ -421,7 +434,10 @@ class Crashes:
         }
 
     def traffic(self):
-        """What is permitted flows again (within two seconds), what is forbidden has never come."""
+        """Returns the violations in the traffic.
+
+        Permitted packets must flow again within two seconds; forbidden ones must never arrive.
+        """
         before = self.received(PERMITTED)
         try:
             wait_for(
@@ -446,7 +462,11 @@ class Crashes:
 
 
 def recovery(log):
-    """Seconds from EAL being up until what was in doubt is decided, or the switch is ready when nothing was; and what that was."""
+    """Returns the time of a recovery in seconds, and its last event.
+
+    The time runs from the end of EAL's start until the in-doubt move is decided, or until the switch
+    is ready if no move was in doubt.
+    """
     up = ready = None
     for line in log.splitlines():
         try:
@@ -494,7 +514,10 @@ class Campaign:
         self.violations, self.unreached, self.recoveries = [], [], []
 
     def next(self):
-        """What it is called, and the arguments of a cycle: first each point once, then these and random times by chance."""
+        """Yields a name and the arguments of each cycle.
+
+        Each fault point comes once; then points and random times follow at random.
+        """
         self.tried += 1
         if self.tried <= len(self.points) or self.points_only or self.plan.random() < 0.5:
             side, when, point = (
@@ -514,7 +537,7 @@ class Campaign:
         print(f"VIOLATION {what}: {error}", flush=True)
 
     def run(self):
-        """With new switches, until one of these cycles goes wrong."""
+        """Runs cycles on new switches until one fails."""
         before, made = self.done, None
         try:
             with crashes(BUILD / "control" / "godwitd", self.seed + before) as made:
@@ -544,7 +567,7 @@ class Campaign:
 
 def main():
     parser = argparse.ArgumentParser(
-        description="Kills switches in the middle of moves, and looks at what is there when they are back."
+        description="Kills switches during moves, restarts them and checks their state."
     )
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A running switch with guests plugged in, and what tests send through it.
+"""A running switch with guests, and the frames that tests send through it.
 
     with network(godwitd, GUESTS) as net:
         with net.rules("vm1/net0 ingress pattern eth / end actions drop / end"):
             assert net.exchange("vm1", [frame]) == []
 
-A guest is a NIC of the vhost-user front-end. No test waits for silence: each exchange ends with a marker that goes the
-same way behind the frames, so what did not come before it was dropped.
+A guest is a NIC of the vhost-user front-end. No test waits for silence: each exchange ends with a
+marker that takes the same path after the frames. A frame that did not arrive before the marker was
+dropped.
 """
 import contextlib
 import itertools
@@ -21,8 +22,8 @@ from vhost_frontend.frontend import Frontend
 
 MARKER_TYPE = 0x88B5  # IEEE 802, local experimental
 MARKER_TIMEOUT_S = 10
-# Descriptors of guests that are there to count what others must not cost them: QEMU's 256 are full after 128 ms at 2,000 packets
-# a second, and a busy machine lets the front-end wait for longer than that.
+# The ring size of guests whose loss a test counts. QEMU's 256 descriptors are full after 128 ms at
+# 2,000 packets a second, and a busy machine may delay the front-end for longer.
 BYSTANDER_RING = 4096
 NEEDS_CSUM = 1  # virtio-net header flag
 
@@ -39,7 +40,7 @@ def mac(number):
 
 
 def ones_sum(data):
-    """The Internet checksum (RFC 1071) of bytes."""
+    """Returns the Internet checksum (RFC 1071) of bytes."""
     if len(data) % 2:
         data += b"\0"
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
@@ -49,7 +50,10 @@ def ones_sum(data):
 
 
 def finished(frame):
-    """The bytes of a ReceivedFrame, with the checksum that its virtio-net header leaves to the guest."""
+    """Returns the bytes of a ReceivedFrame.
+
+    Completes the checksum that its virtio-net header leaves to the guest.
+    """
     data = bytearray(frame.data)
     if frame.header["flags"] & NEEDS_CSUM:
         start, at = (
@@ -61,7 +65,10 @@ def finished(frame):
 
 
 class Network:
-    """`guests`: name -> {"endpoint": keys of the configuration, "nic": options of the front-end}."""
+    """A switch with guests.
+
+    `guests` maps a name to {"endpoint": configuration keys, "nic": options of the front-end}.
+    """
 
     def __init__(self, switch, vms, guests):
         self.switch = switch
@@ -69,12 +76,12 @@ class Network:
         self.vms = vms
         self.guests = guests
         self._numbers = itertools.count(1)
-        self._receivers = {}  # sender -> who gets its markers
+        self._receivers = {}  # Sender -> the receivers of its markers.
 
     # Rules.
 
     def create(self, text):
-        """`text`: PORT ATTRIBUTES pattern ... actions ... ; the rule's (port, id)."""
+        """Creates the rule `PORT ATTRIBUTES pattern ... actions ...`. Returns its (port, id)."""
         return text.split()[0], self.rpc.call("flow.create", text=text)["id"]
 
     def destroy(self, rule):
@@ -82,7 +89,7 @@ class Network:
 
     @contextlib.contextmanager
     def rules(self, *texts):
-        """Creates rules, and destroys them at the end. Yields their (port, id)."""
+        """Creates rules and destroys them at the end. Yields a list of their (port, id)."""
         made = []
         try:
             for text in texts:
@@ -93,7 +100,7 @@ class Network:
                 self.destroy(rule)
 
     def hits(self, rule):
-        """(packets, bytes) of a rule."""
+        """Returns the (packets, bytes) of a rule."""
         count = self.rpc.call("flow.query", text=f"{rule[0]} {rule[1]} count")
         return count["packets"], count["bytes"]
 
@@ -103,7 +110,7 @@ class Network:
         return self.rpc.call("show.drops")["drops"]
 
     def dropped_since(self, before):
-        """What was dropped since drops() said `before`, without zeroes."""
+        """Returns the drops since drops() returned `before`, without zeroes."""
         return {
             reason: n - before.get(reason, 0)
             for reason, n in self.drops().items()
@@ -111,7 +118,7 @@ class Network:
         }
 
     def port(self, name):
-        """Counters of a port by its endpoint's name."""
+        """Returns the counters of the port of an endpoint."""
         return self.rpc.call("show.port.stats", port=name)["ports"][0]
 
     def unpoliced(self):
@@ -120,7 +127,7 @@ class Network:
     # Frames.
 
     def mark(self, sender, receivers):
-        """What exchange() needs: markers of `sender` go to `receivers`."""
+        """Prepares exchange(): sends the markers of `sender` to `receivers`."""
         outputs = " / ".join(
             f"represented_port ethdev_port_id {receiver}/net0" for receiver in receivers
         )
@@ -130,7 +137,7 @@ class Network:
         self._receivers[sender] = receivers
 
     def exchange_all(self, sender, frames, **options):
-        """Sends frames and then a marker; {receiver: [ReceivedFrame before the marker]}."""
+        """Sends frames and a marker. Returns {receiver: [ReceivedFrame before the marker]}."""
         source = bytes.fromhex(mac(self.guests[sender]["number"]).replace(":", ""))
         marker = (
             b"\xff" * 6 + source + struct.pack("!HQ", MARKER_TYPE, next(self._numbers)) + bytes(40)
@@ -143,7 +150,7 @@ class Network:
         return {receiver: self._until(receiver, marker) for receiver in self._receivers[sender]}
 
     def exchange(self, sender, frames, receiver="vm2", **options):
-        """The same for one receiver: the bytes it got, checksums finished as a guest's driver would."""
+        """Sends frames and a marker. Returns the bytes that one receiver got, with full checksums."""
         return [finished(frame) for frame in self.exchange_all(sender, frames, **options)[receiver]]
 
     def _until(self, receiver, marker):
@@ -160,18 +167,18 @@ class Network:
 
 
 def wait_for(condition, timeout_s, what):
-    """The first true value of condition()."""
+    """Returns the first true value of condition(). Fails after `timeout_s`."""
     end = time.monotonic() + timeout_s
     while not (value := condition()):
-        assert time.monotonic() < end, f"waited {timeout_s} s in vain: {what}"
+        assert time.monotonic() < end, f"timed out after {timeout_s} s: {what}"
         time.sleep(0.01)
     return value
 
 
 @contextlib.contextmanager
 def network(godwitd, guests, **config):
-    """A daemon and a front-end with `guests`, all running. The daemon must end well."""
-    folder = Path(tempfile.mkdtemp(prefix="gw-"))  # short, so that sockets' paths fit
+    """Runs a daemon and a front-end with `guests`. The daemon must exit cleanly."""
+    folder = Path(tempfile.mkdtemp(prefix="gw-"))  # Short, because paths of sockets are limited.
     endpoints = []
     for number, (name, guest) in enumerate(guests.items(), 1):
         guest.setdefault("number", number)
@@ -211,9 +218,8 @@ def network(godwitd, guests, **config):
             assert (
                 switch.process.poll() is None
             ), f"the daemon ended with {switch.process.returncode}:\n{switch.log()}"
-            code = (
-                switch.stop()
-            )  # before its guests, so that a connection that breaks in the middle is the daemon's fault
+            # The switch ends before its guests, so that a broken connection is the daemon's fault.
+            code = switch.stop()
         assert code == 0, f"exit code {code}:\n{switch.log()}"
         for bad in ("[error]", " error ", "ERROR: ", "buffers were lost"):
             assert bad not in switch.log(), f"in the log:\n{switch.log()}"

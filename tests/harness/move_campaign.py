@@ -1,8 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Behind scripts/moves: a VM that moves to and fro between two daemons under numbered packets, and what came of each of them.
+"""The campaign of scripts/moves.
 
-Who took the CPUs is told by /proc: generator (all guests), fabric, and of each daemon its worker and the rest, which is control.
+A VM moves back and forth between two daemons under numbered packets, each of which is accounted
+for.
+
+CPU use comes from /proc: for the generator (all guests), the fabric, and of each daemon its worker
+and its other threads, which are the control plane.
 """
 import argparse
 import json

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two hosts, a third party and a learning switch between them; VMs that move to and fro under numbered packets.
+"""Two hosts, a third machine and a learning switch between them, with VMs that move under traffic.
 
     with hosts(godwitd) as net:
         net.fabric.set(learn_ms=100)
         outcome = run_moves(net, "vm", traffic(pps=10000), moves=2)
         assert outcome.wrong() == [], outcome
 
-`na` stays at host a, `nb` at host b, `nc` is a machine of its own on the fabric. What moves is chosen from MOVERS. All of them
-are NICs of the vhost-user front-end, which plays QEMU: it logs dirty pages, stops the rings at one switch and starts them at the
-other with the state they had. Fabric and front-end run at the workers' priority, so that what a test measures is the switches.
+`na` stays at host a, `nb` at host b, and `nc` is a separate machine on the fabric. A test selects
+the moving VMs from MOVERS. All of them are NICs of the vhost-user front-end, which acts as QEMU: it
+logs dirty pages, stops the rings at one switch and starts them at the other with their state. Fabric
+and front-end run at the priority of the workers, so that a test measures the switches.
 """
 import contextlib
 import itertools
@@ -31,13 +32,13 @@ MOVERS = {
     "tag": ("tag",),
     "duo": ("duo0", "duo1"),
     "pal": ("pal",),
-}  # NICs by VM; `tag` is on VLANS, the others are untagged
+}  # NICs by VM. `tag` is on VLANS, the others are untagged.
 NUMBERS = {"na": 1, "nb": 2, "nc": 3, "vm": 4, "tag": 5, "duo0": 6, "duo1": 7, "pal": 8}  # of NICs
 VM_OF = {nic: vm for vm, nics in MOVERS.items() for nic in nics}
 PEERS = ("na", "nb", "nc")
 VLANS = (10, 20)
 BROADCAST = "ff:ff:ff:ff:ff:ff"
-RULES = [  # something to move, that lets all of it through
+RULES = [  # A policy to move that permits all test traffic.
     "flow create {nic} ingress priority 1 pattern eth / ipv4 / udp dst is 53 / end actions drop / end",
     "flow create {nic} egress priority 1 pattern eth / ipv4 / udp dst is 5353 / end actions drop / end",
     "flow create {nic} egress priority 9 pattern eth / end actions count / end",
@@ -51,13 +52,13 @@ def free_port():
 
 
 def endpoint_of(nic):
-    """Its name in rules."""
+    """Returns the name of a NIC in rules."""
     vm = VM_OF.get(nic, nic)
     return f"{vm}/net{MOVERS[vm].index(nic) if vm in MOVERS else 0}"
 
 
 def hurry(pid):
-    """The workers' own priority (docs/user/operating), for what they share CPUs with here."""
+    """Gives a process the priority of the workers, with which it shares CPUs here."""
     with contextlib.suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, pid, -10)
 
@@ -72,8 +73,8 @@ class Hosts:
             movers,
         )
         self.place = {vm: "a" for vm in movers}
-        self.numbers = itertools.count(1)  # of streams: sinks know them apart for ever
-        self.nics = [nic for vm in movers for nic in MOVERS[vm]]  # that move
+        self.numbers = itertools.count(1)  # Of streams. Sinks never reuse a number.
+        self.nics = [nic for vm in movers for nic in MOVERS[vm]]  # The NICs that move.
         self._migration = migration
         self._more = more or {}
         self._ports = {"a": free_port(), "b": free_port()}
@@ -163,18 +164,21 @@ class Hosts:
         return "b" if self.place[vm] == "a" else "a"
 
     def prepare(self, vm):
-        """Starts its move to the other host; the id, once that is prepared."""
+        """Starts the VM's move to the other host. Returns its id once it is prepared."""
         here = self.switches[self.place[vm]].rpc
         move = here.call("migrate.start", vm=vm, peer=f"host-{self.other(vm)}")["id"]
         wait_for(lambda: self.status(self.place[vm], move)["state"] == "prepared", 10, "prepared")
         return move
 
     def move(self, vm, pause_ms, mode="dirty", meanwhile=None):
-        """To the other host, as QEMU does. The move as both sides have it at the end."""
+        """Moves a VM to the other host as QEMU does. Returns the final state of both sides."""
         return self.move_all([vm], pause_ms, mode, meanwhile)[0]
 
     def move_all(self, vms, pause_ms, mode="dirty", meanwhile=None):
-        """The same for several VMs at once: all stop, and then each starts where it goes to. `meanwhile` is called when they run."""
+        """Moves several VMs at once: all stop, then each starts at its destination.
+
+        Calls `meanwhile` when they run.
+        """
         started = [(vm, self.prepare(vm)) for vm in vms]
         nics = [nic for vm in vms for nic in MOVERS[vm]]
         targets = {nic: f"{nic}-{self.other(VM_OF[nic])}" for nic in nics}
@@ -240,10 +244,13 @@ class Hosts:
 
 @contextlib.contextmanager
 def hosts(godwitd, migration=None, ring=1024, movers=("vm",), more=None, fabric=None, kind=Hosts):
-    """`migration`: more keys of the configuration's section, or what gives them for "a" and "b". `more`: other sections; HOST in
-    them is a or b, FOLDER the run's. `fabric`: another one than the learning switch, made from the folder. The daemons must end well.
+    """Runs both hosts. The daemons must exit cleanly.
+
+    `migration` has further keys of that section of the configuration, or is a function of "a" or "b"
+    that returns them. `more` has other sections, in which HOST stands for a or b and FOLDER for the
+    folder of the run. `fabric` makes another fabric than the learning switch from the folder.
     """
-    folder = Path(tempfile.mkdtemp(prefix="gw-"))  # short, so that sockets' paths fit
+    folder = Path(tempfile.mkdtemp(prefix="gw-"))  # Short, because paths of sockets are limited.
     net = kind.__new__(kind)
     learning_switch = BUILD / "tests" / "tools" / "learning_switch" / "learning-switch"
     net.switches = {}
@@ -277,7 +284,7 @@ def hosts(godwitd, migration=None, ring=1024, movers=("vm",), more=None, fabric=
 
 @dataclass
 class Flow:
-    """A stream of numbered packets and who must get all of it, in order, once."""
+    """A stream of numbered packets and the receivers that must get each packet once, in order."""
 
     source: str
     to: str  # a name, or "all"
@@ -287,7 +294,10 @@ class Flow:
 
 
 def traffic(vm="vm", pps=10000, vlans=(), broadcast_share=0.1, peers=PEERS):
-    """`pps` packets a second from the VM and as many to it, unicast with each peer and broadcast by all."""
+    """Returns flows of `pps` packets a second from the VM and as many to it.
+
+    They are unicast with each peer, and broadcast by all.
+    """
     flows = []
     per_vlan = pps / max(1, len(vlans))
     for vlan in vlans or (None,):
@@ -314,10 +324,14 @@ def traffic(vm="vm", pps=10000, vlans=(), broadcast_share=0.1, peers=PEERS):
 
 
 class Outcome:
-    """What came of all flows: for each and each of its receivers what was sent, received, lost, doubled, disordered."""
+    """The result of all flows.
+
+    For each flow and receiver it has the numbers of packets that were sent, received, lost,
+    duplicated and out of order.
+    """
 
     def __init__(self, net, flows, sent, moves, before, seconds, fabric_before):
-        """`flows`: by the stream's number."""
+        """`flows` maps the number of a stream to its flow."""
         self.moves, self.seconds = moves, seconds
         self.rows = []
         for number, flow in flows.items():
@@ -389,7 +403,7 @@ class Outcome:
         }
 
     def wrong(self):
-        """Flows of which something is lost, doubled, out of order or damaged; and moves that failed."""
+        """Returns flows with lost, duplicated, reordered or damaged packets, and failed moves."""
         bad = [
             row
             for row in self.rows
@@ -404,7 +418,10 @@ class Outcome:
 def run_moves(
     net, vm, flows, moves, pause_ms=50, mode="dirty", settle_ms=100, each=None, seconds=3000
 ):
-    """Starts the flows, moves the VM (or VMs, together) so many times, stops the flows, waits for what is on its way."""
+    """Starts the flows, makes the moves, stops the flows and waits for packets in transit.
+
+    Several VMs move together.
+    """
     vms = [vm] if isinstance(vm, str) else list(vm)
 
     def steps():
@@ -420,7 +437,7 @@ def run_flows(net, flows, steps, settle_ms=100, each=None, seconds=3000):
     for device in net.devices():
         net.vms.stats(device, reset=True)
     drops, fabric = net.drops(), net.fabric.stats()
-    # All addresses are known before it begins, as on any network in use: also where nothing is flooded.
+    # All addresses are known from the start, as on any network in use, even if nothing is flooded.
     vlans = {flow.options.get("vlan") for flow in flows}
     for name in sorted({flow.source for flow in flows}):
         for vlan in vlans:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A peer that tests write by hand: TLS by Python's ssl module, messages byte by byte. It can say what a switch never would.
+"""A hand-written peer for tests, which can send messages that no switch sends.
+
+It uses Python's ssl module for TLS and builds messages byte by byte.
 
     with PeerClient(port, files) as peer:        # files None: no certificate; tls=False: plain text
         peer.say(hello("host-a"))
@@ -22,7 +24,7 @@ def varint(number):
 
 
 def field(number, value):
-    """An integer, bytes or text, in protobuf's form."""
+    """Encodes an integer, bytes or text as a protobuf field."""
     if isinstance(value, int):
         return varint(number << 3) + varint(value)
     value = value.encode() if isinstance(value, str) else value
@@ -30,7 +32,7 @@ def field(number, value):
 
 
 def fields(data):
-    """number -> the list of its values."""
+    """Decodes a message. Returns {field number: list of values}."""
     out, at = {}, 0
 
     def take():

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames by scapy, from vm1 to vm2 unless said otherwise. Not built yet: a copy with other fields has the checksums scapy gives it."""
+"""Frames made by scapy, from vm1 to vm2 unless a name says otherwise.
+
+They are not built yet: a copy with changed fields gets its checksums from scapy.
+"""
 import logging
 
 logging.getLogger("scapy").setLevel(logging.ERROR)
@@ -54,7 +57,10 @@ OTHER = Ether(src=VM1, dst=VM2, type=0x88B6) / Raw(LOAD)
 
 
 def change(frame, *changes):
-    """A copy; each change is (layer, {field: value}), or (layer, number of that layer, {field: value})."""
+    """Returns a changed copy.
+
+    A change is (layer, {field: value}), or (layer, number of that layer, {field: value}).
+    """
     copy = frame.copy()
     for layer, *which, fields in changes:
         part = copy.getlayer(layer, which[0] if which else 1)

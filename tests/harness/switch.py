@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real daemon for tests: no hugepages, one quiet device as uplink, a folder of its own.
+"""A real daemon for tests, without hugepages, with one silent device as uplink and its own folder.
 
 GODWIT_BUILD names the build directory (default: build/test).
 """
@@ -23,7 +23,7 @@ STOP_TIMEOUT_S = 30
 
 
 class Switch:
-    """One godwitd. `config` is added to a small one; what is None is left out."""
+    """One godwitd. `config` extends a small configuration; a value of None removes a key."""
 
     def __init__(self, binary, folder, name, config):
         self.binary = binary
@@ -82,7 +82,7 @@ class Switch:
         raise AssertionError(f"not ready after {START_TIMEOUT_S} s:\n{self.log()}")
 
     def stop(self, signal_number=signal.SIGTERM):
-        """Its exit code."""
+        """Stops the daemon and returns its exit code."""
         self.rpc.close()
         if self.process is None:
             return None
@@ -100,20 +100,20 @@ class Switch:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def text(self, line):
-        """What a command prints."""
+        """Returns the printed text of a command."""
         return self.rpc.command(line)["text"]
 
     def data(self, line):
         return self.rpc.command(line)["data"]
 
     def refused(self, line):
-        """The error of a command that must be refused."""
+        """Returns the error of a command, which must be refused."""
         with pytest.raises(RpcError) as caught:
             self.rpc.command(line)
         return caught.value
 
     def picture(self):
-        """All that commands can show of the policy, to compare before and after."""
+        """Returns the whole visible policy, for comparison."""
         endpoints = self.data("show endpoints")["endpoints"]
         return (
             endpoints,
@@ -136,8 +136,10 @@ VM2 = {
 }
 VM7 = {"name": "vm7/net0", "macs": ["02:00:00:00:00:07"]}
 RULES = [
-    "flow create vm1/net0 ingress pattern eth / ipv4 dst is 10.0.0.2 / end actions represented_port ethdev_port_id vm2/net0 / end",
-    "flow create vm1/net0 ingress priority 3 pattern eth / ipv4 dst is 10.0.0.7 / end actions count / represented_port ethdev_port_id vm7/net0 / end",
+    "flow create vm1/net0 ingress pattern eth / ipv4 dst is 10.0.0.2 / end "
+    "actions represented_port ethdev_port_id vm2/net0 / end",
+    "flow create vm1/net0 ingress priority 3 pattern eth / ipv4 dst is 10.0.0.7 / end "
+    "actions count / represented_port ethdev_port_id vm7/net0 / end",
     "flow create vm2/net0 egress pattern eth / ipv4 / udp dst is 53 / end actions drop / end",
     "flow create vm2/net0 ingress group 4 priority 1 pattern eth / end actions drop / end",
 ]

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hosts, a physical network and real virtual machines on one machine, for the demo and the system tests.
+"""Hosts, a physical network and real VMs on one machine, for the demo and the system tests.
 
-    with Testbed() as bed:                         # a temporary directory; what is started here ends with it
-        fabric = Fabric(bed, ["host-a", "host-b"])  # a network namespace a host, a learning bridge between them
+    with Testbed() as bed:                         # a temporary directory; ends all it started
+        fabric = Fabric(bed, ["host-a", "host-b"])  # a namespace for each host, and a bridge
         daemon = Daemon(bed, fabric.host("host-a"), binary, config)
         vm = Vm(bed, VmSpec("vm7", ...))
         vm.boot(fabric.host("host-a"), socket)
 
-Nothing has a name that a second run could collide with: namespaces are held open by a process each, not by a name.
+No name collides with that of a second run: a process holds each namespace open, not a name.
 Every process dies with the one that started it, even if that one is killed outright.
 """
 

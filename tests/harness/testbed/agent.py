@@ -18,8 +18,11 @@ class AgentTimeout(TestbedError):
 
 
 class Agent:
-    """Commands to one guest's agent and its reports. The guest may move: each QEMU it runs in has a console, and
-    attach() adds the next one. The newest is written to; all are read, since the last words of the old one count.
+    """Commands to one guest's agent, and its reports.
+
+    The guest may move. Each of its QEMU processes has a console, and attach() adds the next one.
+    Commands go to the newest console. All consoles are read, because the last reports of the old
+    one count.
 
     Methods may be called from one thread; reading happens in another.
     """
@@ -53,7 +56,10 @@ class Agent:
             self._sockets.clear()
 
     def command(self, verb, argument="", timeout_s=15.0):
-        """Sends a command and returns its answer. Repeated while it goes unanswered; the agent does it once."""
+        """Sends a command and returns its answer.
+
+        Repeats the command until an answer comes; the agent runs it once.
+        """
         identity = f"{verb}{next(self._ids)}"
         line = f"{verb} {identity} {argument}".rstrip().encode() + b"\n"
         deadline = time.monotonic() + timeout_s
@@ -82,7 +88,7 @@ class Agent:
                 lambda: self.latest is not None and condition(self.latest), timeout_s
             ):
                 raise AgentTimeout(
-                    f"guest {self.name}: waited {timeout_s:g} s in vain: {what}; "
+                    f"guest {self.name}: timed out after {timeout_s:g} s: {what}; "
                     f"its console's log: {self._log_path}"
                 )
             return self.latest

@@ -16,7 +16,7 @@ class TestbedError(Exception):
 
 
 class Testbed(contextlib.ExitStack):
-    """Everything of one run. Leaving it, by whatever way, stops the processes and removes the directory.
+    """All resources of one run. Its exit always stops the processes and removes the directory.
 
     SIGINT, SIGTERM and SIGHUP end the run as an exception does. To be made in the main thread.
     """

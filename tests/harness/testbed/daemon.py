@@ -73,7 +73,7 @@ class RpcClient:
 
 
 class Daemon:
-    """One godwitd. `config` is the configuration file as a dictionary; control.socket is filled in."""
+    """One godwitd. `config` is its configuration as a dictionary; control.socket is added."""
 
     def __init__(self, bed, host, binary, config):
         self.host = host

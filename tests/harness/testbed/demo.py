@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo: a VM with a thousand rules moves between two hosts and back, and nothing is lost. See scripts/demo."""
+"""The demo of scripts/demo.
+
+A VM with a thousand rules moves between two hosts and back without loss.
+"""
 
 import argparse
 import json
@@ -15,7 +18,7 @@ from .scenario import TwoHosts
 _TRANSMIT_RULES = 1000
 _RECEIVE_RULES = 1000
 _QUIET_S = 12.0
-# 2 MB each: 128 MB of packet memory for each switch, and what EAL takes besides.
+# Pages of 2 MB: 128 MB of packet memory for each switch, and the needs of EAL.
 _HUGEPAGES = 192
 
 
@@ -50,7 +53,7 @@ def _run(arguments, log):
     with Testbed(keep_logs=arguments.keep_logs, log=log) as bed:
         hugepages = _reserve_hugepages(bed, arguments.setup)
         log("setting up two hosts and the network between them")
-        # Emulated guests miss some of what they are to send.
+        # Emulated guests miss some of their sending times.
         scene = TwoHosts(
             bed,
             arguments.godwitd,
@@ -109,7 +112,7 @@ def _run(arguments, log):
 
 
 def _reserve_hugepages(bed, setup):
-    """Sees to hugepages and gives them back at the end; False if there are none to be had."""
+    """Reserves hugepages and releases them at the end. Yields False if there are none."""
     record = ["--hugepages-record", bed.path("hugepages.before")]
     quiet = ["--no-packages", "--no-guest"]
     bed.callback(

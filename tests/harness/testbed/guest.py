@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual machines: real QEMU guests on vhost-user, that boot, run the agent and move live between hosts.
+"""Real QEMU guests on vhost-user that boot, run the agent and live-migrate between hosts.
 
-QEMU is the vhost-user server, the switch the client, so a QEMU waits at its start until the switch has connected.
-Guests run under TCG with INTx (`vectors=0`): Debian's QEMU 7.2 crashes with vhost-user, TCG and MSI-X together.
+QEMU is the vhost-user server and the switch is the client, so QEMU waits at its start until the
+switch has connected. Guests run under TCG with INTx (`vectors=0`), because Debian's QEMU 7.2 crashes
+with vhost-user, TCG and MSI-X together.
 """
 
 import dataclasses
@@ -44,13 +45,13 @@ class Nic:
 
     name: str = "net0"
     mac: str = "02:00:00:00:00:01"
-    options: str = ""  # more of virtio-net-pci's, such as "mrg_rxbuf=off"
+    options: str = ""  # Further options of virtio-net-pci, such as "mrg_rxbuf=off"
     queues: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class VmSpec:
-    """What a VM is, wherever it runs."""
+    """The properties of a VM, independent of its host."""
 
     name: str
     ip: str  # 10.0.0.7; the prefix is /24
@@ -60,7 +61,7 @@ class VmSpec:
     forbidden: tuple = ()  # probes, see tests/tools/guest/probes.h
     permitted: tuple = ()
     probe_rate: int = 50
-    permitted_rate: int = 0  # of the permitted ones; 0: probe_rate
+    permitted_rate: int = 0  # Of the permitted ones. Zero for probe_rate.
     memory_mb: int = 80
     ipv6: bool = False
     accelerator: str = "tcg,tb-size=64"
@@ -91,11 +92,14 @@ class VmSpec:
 
 @dataclasses.dataclass(frozen=True)
 class MigrationReport:
-    """What QEMU says of a move. The VM's pause is what lies between the events: query-migrate's downtime ends when the
-    source has sent everything, while the destination has yet to load it."""
+    """QEMU's figures of a move.
 
-    pause_ms: float  # from the source's event STOP to the destination's RESUME
-    downtime_ms: float  # query-migrate's
+    The VM's pause is the time between the events. The downtime of query-migrate ends earlier, when
+    the source has sent everything and the destination has yet to load it.
+    """
+
+    pause_ms: float  # From event STOP of the source to RESUME of the destination.
+    downtime_ms: float  # From query-migrate.
     total_ms: float
     transferred_bytes: int
     dirty_rounds: int
@@ -105,7 +109,11 @@ class Qemu:
     """One QEMU process: a VM on one host."""
 
     def __init__(self, bed, spec, host, image, sockets, incoming=None):
-        """sockets: the vhost-user socket path of each NIC. incoming: the address to wait at for the VM's state."""
+        """Starts QEMU.
+
+        `sockets` has the vhost-user socket of each NIC. At the address `incoming`, QEMU waits for
+        the VM's state.
+        """
         self.host = host
         self.name = f"{spec.name}-{host.name}-{time.monotonic_ns() // 1000000}"
         self.console_path = bed.path(host.name, f"{self.name}.console")
@@ -187,7 +195,7 @@ class Qemu:
 
 
 class Vm:
-    """A virtual machine, wherever it runs at the moment."""
+    """A virtual machine, on any host."""
 
     _MIGRATION_PORT = 4700
 
@@ -214,7 +222,7 @@ class Vm:
         self.agent.attach(self.qemu.console_path)
 
     def wait_for_switch(self, timeout_s=20.0):
-        """Waits until the switch has connected to the NICs, that is, the guest runs."""
+        """Waits until the switch has connected to the NICs and the guest runs."""
         self.qemu.qmp.connect(timeout_s)
 
     def wait_for_agent(self, timeout_s=60.0):
@@ -223,7 +231,7 @@ class Vm:
         )
 
     def prepare_destination(self, host, sockets):
-        """Starts the QEMU that is to receive the VM; it waits for the switch there. Returns it, for migrate()."""
+        """Starts the QEMU that receives the VM, which waits for its switch. Returns it for migrate()."""
         return Qemu(
             self._bed,
             self.spec,
@@ -234,8 +242,10 @@ class Vm:
         )
 
     def migrate(self, destination, timeout_s=60.0, downtime_limit_ms=300):
-        """Moves the VM, live, to the QEMU that prepare_destination() returned. As libvirt does, ends the source's
-        QEMU as soon as it has said that the move is complete."""
+        """Live-migrates the VM to the QEMU from prepare_destination().
+
+        Like libvirt, it ends the source's QEMU as soon as that reports the end of the migration.
+        """
         source = self.qemu
         destination.qmp.connect(timeout_s)
         self.agent.attach(destination.console_path)
@@ -265,7 +275,7 @@ class Vm:
             )
         status = source.qmp.execute(
             "query-migrate"
-        )  # "completed" is said before the downtime is entered
+        )  # QEMU reports "completed" before it sets the downtime.
         self.qemu = destination
         source.quit()
         ram = status.get("ram", {})
@@ -278,7 +288,7 @@ class Vm:
         )
 
     def cancel_migration(self, destination):
-        """Stops a move that is under way; the VM goes on where it was."""
+        """Cancels a migration in progress. The VM continues at the source."""
         self.qemu.qmp.execute("migrate_cancel")
         destination.quit()
 

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A vhost-user device that has a VM's whole memory sent once more when the VM has stopped to be moved.
+"""A vhost-user device that makes QEMU send a VM's whole memory again when the VM stops for a move.
 
-Under TCG, QEMU before 9.0 loses writes of the guest while it is being moved: it takes pages from the bitmap of dirty ones
-without telling the emulated CPU's TLB, which goes on writing to those that it knows as dirty already (QEMU's commit "physmem:
-Fix migration dirty bitmap coherency with TCG memory access"). The busier the guest, the more: it goes on with memory of
-some moments ago, sends what it has sent once more, or its kernel crashes. Debian 12 has 7.2.
+Under TCG, QEMU before 9.0 loses writes of the guest during a migration. It takes pages from the
+dirty bitmap without a notice to the TLB of the emulated CPU, which continues to write to pages that
+it considers dirty (QEMU's commit "physmem: Fix migration dirty bitmap coherency with TCG memory
+access"). A busier guest loses more: it resumes with older memory, sends packets again, or its kernel
+crashes. Debian 12 has QEMU 7.2.
 
-So each VM of the testbed has one more NIC, with no packets. When its rings are stopped while memory is logged, it says of all
-pages that it has written to them, before QEMU reads the log for the last time. That costs the time to send them.
+Each VM of the testbed therefore has one more NIC, without packets. If its rings stop while memory is
+logged, it marks all pages as written before QEMU reads the log for the last time. That costs the time
+to send them.
 """
 
 import mmap
@@ -28,7 +30,7 @@ _MAX_FDS = 8
 
 
 class MemoryLog:
-    """The device's back-end, for one QEMU. It ends with QEMU's connection, or with the testbed."""
+    """The back-end of the device, for one QEMU. It ends with QEMU's connection or the testbed."""
 
     def __init__(self, bed, path):
         """Listens at `path`, before QEMU starts."""
@@ -44,7 +46,7 @@ class MemoryLog:
 
     @staticmethod
     def arguments(path):
-        """QEMU's, behind those of all other NICs, so that it is the guest's last."""
+        """Returns QEMU's arguments. They follow those of all other NICs, so it is the last NIC."""
         return [
             "-chardev",
             f"socket,id=memlog,path={path}",
@@ -71,7 +73,7 @@ class MemoryLog:
                 while self._answer_one():
                     pass
         except OSError:
-            pass  # QEMU has ended, or the testbed does
+            pass  # QEMU or the testbed has ended.
         self._forget_log()
 
     def _answer_one(self):
@@ -94,11 +96,11 @@ class MemoryLog:
         return True
 
     def _handle(self, request, payload, fds):
-        """The reply's payload, or None."""
+        """Handles a request. Returns the payload of the reply, or None."""
         if request == _GET_FEATURES:
             return struct.pack("<Q", _LOG_ALL | _PROTOCOL_FEATURES | _VERSION_1)
         if request == _GET_PROTOCOL_FEATURES:
-            # Post-copy is refused by the switch, not for this device's sake.
+            # The switch must be the one that refuses post-copy, not this device.
             return struct.pack("<Q", _LOG_SHMFD | _RARP | _REPLY_ACK | _PAGEFAULT)
         if request == _SET_FEATURES:
             self._logging = bool(struct.unpack("<Q", payload)[0] & _LOG_ALL)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes of a run: logged, in a namespace if asked, never left behind."""
+"""Processes of a run, with a log, an optional namespace, and a guaranteed end."""
 
 import signal
 import subprocess
@@ -9,9 +9,10 @@ from .bed import TestbedError
 
 
 class Process:
-    """One process. Ends when the testbed does; killed by the kernel if this process is.
+    """One process. It ends with the testbed. The kernel kills it if this process is killed.
 
-    To be started from the main thread: the kernel takes the end of the starting thread for that of its process.
+    Start it from the main thread: the kernel treats the end of the starting thread as the end of
+    its process.
     """
 
     def __init__(
@@ -24,8 +25,11 @@ class Process:
         environment=None,
         stdin=subprocess.DEVNULL,
     ):
-        """namespace: the network namespace (fabric.Namespace) to run in. cpus: such as "0" or "0-1". stdin: PIPE for
-        one that is written to."""
+        """Starts the process.
+
+        `namespace` is the network namespace (fabric.Namespace) to run in, `cpus` a list such as "0"
+        or "0-1". `stdin` is PIPE if write() is used.
+        """
         self.name = name
         self.log_path = bed.path("logs", name + ".log")
         command = ["setpriv", "--pdeathsig", "KILL"]
@@ -33,7 +37,7 @@ class Process:
             command += ["taskset", "--cpu-list", cpus]
         if namespace is not None:
             command += namespace.prefix()
-        # What a process logged before a restart stays.
+        # Appends, to keep the log from before a restart.
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
                 command + arguments,
@@ -50,26 +54,26 @@ class Process:
         return self._process.pid
 
     def exit_code(self):
-        """None while it runs; negative for a signal."""
+        """Returns the exit code: None while it runs, negative for a signal."""
         return self._process.poll()
 
     def alive(self):
         return self.exit_code() is None
 
     def write(self, text):
-        """To its standard input (stdin=PIPE)."""
+        """Writes to its standard input (stdin=PIPE)."""
         self._process.stdin.write(text.encode())
         self._process.stdin.flush()
 
     def halt(self):
-        """No instruction of it runs until resume()."""
+        """Stops it with SIGSTOP until resume()."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self):
         self._process.send_signal(signal.SIGCONT)
 
     def stop(self, timeout_s=10.0):
-        """Ends it with SIGTERM, with SIGKILL if it does not listen, and returns its exit code."""
+        """Ends it with SIGTERM, or with SIGKILL after a timeout. Returns its exit code."""
         if self.alive():
             self._process.send_signal(signal.SIGTERM)
             self.resume()
@@ -85,7 +89,7 @@ class Process:
         return self._process.wait()
 
     def wait(self, timeout_s):
-        """Waits for it to end by itself; False if it does not."""
+        """Waits for its end. Returns False on a timeout."""
         try:
             self._process.wait(timeout_s)
             return True
@@ -107,12 +111,12 @@ class Process:
 
 
 def wait_until(condition, timeout_s, what, interval_s=0.02):
-    """Returns the first true value of condition(); raises TestbedError, naming what, when it takes too long."""
+    """Returns the first true value of condition(). Raises TestbedError with `what` on a timeout."""
     deadline = time.monotonic() + timeout_s
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise TestbedError(f"waited {timeout_s:g} s in vain: {what}")
+            raise TestbedError(f"timed out after {timeout_s:g} s: {what}")
         time.sleep(interval_s)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of QEMU's machine protocol (QMP), as much of it as moving a VM takes."""
+"""A client of the QEMU machine protocol (QMP), with the part that a migration needs."""
 
 import json
 import socket
@@ -13,8 +13,11 @@ class QmpError(TestbedError):
 
 
 class Qmp:
-    """One session. A QEMU that waits for its vhost-user back-end accepts the connection, but greets only later:
-    connect() may therefore take as long as the switch does."""
+    """One session.
+
+    A QEMU that waits for its vhost-user back-end accepts the connection but sends its greeting only
+    later. connect() may therefore take as long as the switch does.
+    """
 
     def __init__(self, path, process):
         self.events = []  # as received: {"event", "timestamp", "data"?}
@@ -47,7 +50,7 @@ class Qmp:
             self._socket = None
 
     def execute(self, command, timeout_s=10.0, **arguments):
-        """Runs a command and returns what it returns. Underscores in argument names become hyphens."""
+        """Runs a command and returns its result. Underscores in argument names become hyphens."""
         message = {"execute": command}
         if arguments:
             message["arguments"] = {

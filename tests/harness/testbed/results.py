@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demo found: the figures, the verdict, the table, the JSON document."""
+"""The results of the demo: the figures, the verdict, the table and the JSON document."""
 
 import dataclasses
 
 from .scenario import MOVER, Move, TwoHosts
 
-# What a move may add to QEMU's own pause and to the gaps that are there without a move.
+# The time that a move may add to QEMU's own pause and to the gaps without a move.
 GAP_ALLOWANCE_MS = 100.0
 FIRST_PACKET_MS = 10.0
 _STATUS_COUNTS = (
@@ -21,7 +21,11 @@ _STATUS_COUNTS = (
 
 @dataclasses.dataclass
 class Results:
-    """reports: each guest's final report. quiet_gaps_ms: by pinger. drops: show.drops of each host at the end."""
+    """The results of a run.
+
+    `reports` has the final report of each guest, `quiet_gaps_ms` a gap for each pinger, `drops` the
+    final show.drops of each host.
+    """
 
     moves: list
     reports: dict
@@ -29,9 +33,9 @@ class Results:
     drops: dict
     forbidden_before: int
     counted_s: float
-    wanted_rate: int  # of permitted probes, a second and sender; 0: any, and then gaps have bounds
+    wanted_rate: int  # Permitted probes a second and sender. Zero for any; gaps then have bounds.
     transmit_rules: int
-    names: dict  # by IP
+    names: dict  # By IP.
 
     # Figures.
 
@@ -41,7 +45,7 @@ class Results:
 
     @property
     def pingers(self):
-        """(name, counts) of each pinger, over the whole run."""
+        """Yields the (name, counts) of each pinger over the whole run."""
         return [
             (f"{name} -> {self.names[target['ip']]}", target)
             for name, report in self.reports.items()
@@ -70,7 +74,7 @@ class Results:
 
     @property
     def permitted_a_second(self):
-        """Of the slowest sender, while it ran: emulated guests miss some of their ticks."""
+        """Returns the rate of the slowest sender. Emulated guests miss some of their ticks."""
         paused_s = sum(move.qemu.pause_ms for move in self.moves) / 1000
         return min(
             one["sent"] / (self.counted_s - (paused_s if name == MOVER else 0))
@@ -80,7 +84,7 @@ class Results:
         )
 
     def probes_disturbed(self, what):
-        """Permitted probes that came twice ("duplicated") or late ("reordered")."""
+        """Returns the number of permitted probes that were "duplicated" or "reordered"."""
         return sum(
             one[what]
             for report in self.reports.values()
@@ -101,13 +105,13 @@ class Results:
 
     @staticmethod
     def count(move, key):
-        """A figure of the switches: each is told by the side that knows it."""
+        """Returns a figure of the switches, from the side that knows it."""
         return max(move.source_status.get(key) or 0, move.destination_status.get(key) or 0)
 
     # Verdict.
 
     def failures(self):
-        """What did not hold, in words; empty when all did."""
+        """Returns texts of the violations, or an empty list."""
         found = []
 
         def must(holds, text):
@@ -137,7 +141,7 @@ class Results:
             f"{self.permitted_a_second:.0f} permitted probes a second and sender, {self.wanted_rate} wanted",
         )
         for number, move in enumerate(self.moves, start=1):
-            # Emulated guests that are kept busy answer late.
+            # Busy emulated guests answer late.
             must(
                 self.wanted_rate > 0 or self.longest_gap_ms(move) <= self.allowed_gap_ms(move),
                 f"move {number}: gap of {self.longest_gap_ms(move):.1f} ms, at most "
@@ -165,7 +169,10 @@ class Results:
     # Output.
 
     def document(self):
-        """As JSON. The times and counts of single moves are in `move_list`; the rest is over all moves."""
+        """Returns the results for JSON.
+
+        `move_list` has the times and counts of single moves; the rest covers all moves.
+        """
         failures = self.failures()
         return {
             "ok": not failures,
@@ -213,7 +220,7 @@ class Results:
         }
 
     def table(self):
-        """For people."""
+        """Returns the results as text for people."""
         rows = _Rows()
         rows.add("", *(f"{move.source} -> {move.destination}" for move in self.moves))
         rows.rule()
@@ -301,7 +308,7 @@ class Results:
 
 
 class _Rows:
-    """Lines of a table: the first column to the left, the others to the right."""
+    """Yields the lines of a table, the first column left-aligned, the others right-aligned."""
 
     def __init__(self):
         self._rows = []

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rule sets of a realistic size and mixture for a VM that moves: testpmd's grammar, endpoints by name.
+"""Rule sets of realistic size and mixture for a VM that moves, in testpmd's grammar.
 
-What the VM may send (its transmit rules): what spoofs is dropped, what is listed as forbidden is dropped, ARP, pings and
-some services pass, everything else is dropped. What may reach it (its receive rules): rules on the uplink and on the
-neighbours that send to it, rules that drop, and its own inbound policy (`egress`).
+Rules name endpoints instead of port numbers. The transmit rules control the packets from the VM:
+they drop spoofed and forbidden packets, pass ARP, pings and some services, and drop everything else.
+The receive rules control the packets to the VM: rules on the uplink and on the neighbors that send to
+it, rules that drop, and the VM's own inbound policy (`egress`).
 
-The fillers are distinct and drawn from a seeded generator, so every run has the same rules. They match nothing that
-the demo's guests send.
+The filler rules are distinct and come from a seeded generator, so every run has the same rules. They
+match no packet of the demo's guests.
 """
 
 import dataclasses
@@ -17,7 +18,7 @@ UDP_DENIED = 6666  # by an ingress rule
 UDP_DENIED_BY_TRANSFER = 6667  # by a transfer rule that names the VM as origin
 TCP_DENIED = 23
 # To the VM that moves:
-UDP_DENIED_AT_SENDER = 7777  # by a rule on the neighbour that sends it
+UDP_DENIED_AT_SENDER = 7777  # by a rule on the sending neighbor
 UDP_DENIED_INBOUND = 7778  # by the VM's own inbound policy, and by rules on the uplinks
 # Probes that pass:
 UDP_PERMITTED = 5000
@@ -25,7 +26,7 @@ UDP_PERMITTED = 5000
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """What rules need to know of a VM's NIC."""
+    """The properties of a VM's NIC that rules use."""
 
     name: str
     mac: str
@@ -37,14 +38,14 @@ def _create(owner, attributes, pattern, actions):
 
 
 class _Fillers:
-    """Matches on traffic that nobody sends in a demo, in several shapes (sets of masks)."""
+    """Patterns for traffic that the demo never sends, in several shapes (sets of masks)."""
 
     def __init__(self, seed):
         self._random = random.Random(seed)
         self._seen = set()
 
     def match(self, side="src"):
-        """A pattern's part from ipv4 on, different from all before. side: which addresses it names."""
+        """Returns a new pattern from ipv4 on. `side` selects the addresses that it names."""
         while True:
             text = self._random.choice(self._SHAPES)(self, side)
             if text not in self._seen:
@@ -82,7 +83,10 @@ class _Fillers:
 
 
 def transmit_rules(vm, neighbours, count=1000):
-    """Exactly `count` rules of what the VM may send: ingress rules, and transfer rules that name it as origin."""
+    """Returns exactly `count` transmit rules.
+
+    They are ingress rules, and transfer rules with the VM as origin.
+    """
     own = f"eth src is {vm.mac}"
     rules = [
         _create(
@@ -152,7 +156,7 @@ def transmit_rules(vm, neighbours, count=1000):
 
 
 def inbound_rules(vm, count=20):
-    """The VM's own inbound policy, which travels with it."""
+    """Returns the VM's own inbound policy, which moves with it."""
     fillers = _Fillers(f"inbound {vm.name}")
     rules = [
         _create(
@@ -169,7 +173,7 @@ def inbound_rules(vm, count=20):
 
 
 def receive_rules(vm, uplink, local, remote, count=1000):
-    """One host's rules about what reaches the VM: exactly `count` that send to it, and some that drop.
+    """Returns one host's receive rules: exactly `count` that send to the VM, and some that drop.
 
     local: the endpoint of this host that stays; remote: that of the other host.
     """

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's scene: two hosts with a godwitd each, a VM that stays on each, and one that moves between them.
+"""The demo's scenario: two hosts with a godwitd and a fixed VM each, and a VM that moves.
 
     host-a: stay-a, vm7        physnet1        host-b: stay-b
             godwitd  up0 ----- bridge ----- up0  godwitd
 
-Everybody pings: the stayers the mover, the mover both. Everybody sends forbidden probes, from its first instruction on,
-and permitted ones to show that the ears work.
+The fixed VMs ping the moving one, which pings both. Each VM sends forbidden probes from its first
+instruction on, and permitted ones to show that the receivers work.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ from .process import wait_until
 UPLINK = "physnet1"
 MOVER = "vm7"
 _PEER_PORT = 7400
-# States of a move, at its source, in which the destination has staged everything and the VM may be moved.
+# States of a move at its source in which the destination has staged everything and the VM may move.
 _PREPARED_STATES = ("prepared", "sync", "syncing", "synced")
 _ENDED_STATES = ("done", "aborted")
 
 
 @dataclasses.dataclass(frozen=True)
 class Move:
-    """One move, as QEMU, the two switches and the pingers saw it."""
+    """One move, with the figures of QEMU, the two switches and the pingers."""
 
     source: str
     destination: str
@@ -40,7 +40,7 @@ class Move:
 
     @property
     def first_packet_ms(self):
-        """From the VM's rings running at the destination to its first packet delivered; None if not known."""
+        """Returns the time from the start of the rings to the first delivered packet, or None."""
         running = self.destination_status.get("rings_running_ns") or 0
         first = self.destination_status.get("first_packet_ns") or 0
         return (first - running) / 1e6 if running and first else None
@@ -64,7 +64,7 @@ def _probe(protocol, to, port, source_ip=None, source_mac=None):
 
 
 class TwoHosts:
-    """The scene. boot() brings all up; move() moves the mover to a host."""
+    """The scenario. boot() starts everything; move() moves the VM to a host."""
 
     STAY_A, STAY_B, MOVING = _endpoint("stay-a", 1), _endpoint("stay-b", 2), _endpoint(MOVER, 7)
 
@@ -117,8 +117,7 @@ class TwoHosts:
             )
 
     def start_count(self):
-        """Lets all counts begin at zero, at a moment when nothing is on its way. Forbidden probes that arrived
-        before are remembered."""
+        """Resets all counts while no packet is in transit. Keeps the number of forbidden probes so far."""
         self.forbidden_before = 0
         for vm in self.vms.values():
             vm.agent.command("stop")
@@ -130,7 +129,7 @@ class TwoHosts:
             vm.agent.command("start")
 
     def stop_count(self, grace_s=3.0):
-        """Stops pings and probes, waits for late ones, and returns each guest's final report, by name."""
+        """Stops pings and probes and waits for late ones. Returns the final reports by name."""
         for vm in self.vms.values():
             vm.agent.command("stop")
         time.sleep(grace_s)
@@ -139,7 +138,7 @@ class TwoHosts:
     # Measuring.
 
     def take_gaps(self):
-        """The longest gap of each pinger since the last call, in milliseconds, and counts of reordered replies."""
+        """Returns each pinger's longest gap in ms since the last call, and counts of reordered replies."""
         gaps, reordered = {}, {}
         for name, vm in self.vms.items():
             for target in vm.agent.command("gaps")["targets"]:
@@ -186,8 +185,10 @@ class TwoHosts:
         return self.moves[-1]
 
     def prepare(self, to):
-        """Starts the QEMU that waits there, and the switches' move, up to prepared. Returns the QEMU, and which moves
-        there were before, by host."""
+        """Starts the destination's QEMU and the switches' move, up to prepared.
+
+        Returns the QEMU, and the earlier moves by host.
+        """
         source, destination = self.mover.host, self.fabric.host(to)
         switch = self.daemons[source.name]
         qemu = self.mover.prepare_destination(destination, [self._socket(to, MOVER)])

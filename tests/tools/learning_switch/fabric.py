@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The network between hosts for system tests: a process of `learning-switch` and its commands as methods.
+"""The network between hosts for system tests: a `learning-switch`, with commands as methods.
 
     with Fabric(binary, folder, ["a", "b"], ["nc"]) as fabric:
         fabric.devargs("a")                 # for the uplink of host a; its memif is port 0
@@ -21,7 +21,7 @@ class FabricError(RuntimeError):
 
 class Fabric:
     def __init__(self, binary, folder, hosts, guests=(), cpu=0, ring_bits=13, lifetime_s=3600):
-        """`ring_bits`: log2 of the frames that a memif ring holds. Ports are numbered hosts first."""
+        """`ring_bits` is log2 of the size of a memif ring. Hosts get the first port numbers."""
         self._folder, self._ring_bits = folder, ring_bits
         self.ports = {name: number for number, name in enumerate([*hosts, *guests])}
         ports = [
@@ -64,7 +64,7 @@ class Fabric:
         self.stop()
 
     def stop(self):
-        """Its exit code. It ends by SIGTERM, or is killed."""
+        """Ends it with SIGTERM, or SIGKILL after a timeout. Returns its exit code."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -121,7 +121,7 @@ class Fabric:
         self.command("forget")
 
     def where(self, mac, vlan=0):
-        """The port's name behind which an address is; None where that is not known."""
+        """Returns the name of the port of an address, or None if it is unknown."""
         number = self.command(f"where {mac} {vlan}")["port"]
         return (
             None if number < 0 else [name for name, port in self.ports.items() if port == number][0]

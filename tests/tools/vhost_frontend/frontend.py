@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual machines' NICs for system tests: a process of `vhost-frontend` and its commands as methods.
+"""NICs of virtual machines for system tests: a `vhost-frontend` process, with commands as methods.
 
     with Frontend() as vms:
         vms.open("vm1", path="/tmp/vm1.sock", mac="02:00:00:00:00:01")
@@ -13,8 +13,8 @@
         vms.stream_wait(1)
         assert vms.stats("vm2")["streams"]["1"]["lost"] == 0
 
-One process serves hundreds of devices. A command that the tool refuses raises FrontendError. Times in replies are
-CLOCK_MONOTONIC nanoseconds, so time.monotonic_ns() compares with them. Not for several Python threads at once.
+One process serves hundreds of devices. A refused command raises FrontendError. Times in replies are
+CLOCK_MONOTONIC nanoseconds, comparable with time.monotonic_ns(). Not safe for several threads.
 """
 
 import json
@@ -84,7 +84,7 @@ class Frontend:
         return self._process.pid
 
     def quit(self):
-        """Asks the tool to end; its exit code."""
+        """Ends the tool and returns its exit code."""
         try:
             self.command("quit")
             return self._process.wait(timeout=10)
@@ -141,7 +141,11 @@ class Frontend:
     # Devices.
 
     def open(self, name, path, **options):
-        """Options: mac, server, incoming, queues, size, mem, mtu, regions, mrg, csum, tso, event_idx, features."""
+        """Opens a device.
+
+        Options: mac, server, incoming, queues, size, mem, mtu, regions, mrg, csum, tso, event_idx,
+        features.
+        """
         return self.command("open", name, path=path, **options)
 
     def close(self, names):
@@ -159,7 +163,7 @@ class Frontend:
         )
 
     def run(self, ms):
-        """Lets streams and sinks go on for that long. (They do between commands, too.)"""
+        """Runs streams and sinks for that time. They also run between commands."""
         return self.command("run", ms, timeout_s=ms / 1000 + 30)
 
     def events(self, name):
@@ -168,19 +172,22 @@ class Frontend:
     # Frames.
 
     def send(self, name, frames, count=1, **options):
-        """Options: queue, csum="partial", gso_type, gso_size, header_length, timeout_ms. Returns how many were put."""
+        """Sends frames. Returns how many the ring took.
+
+        Options: queue, csum="partial", gso_type, gso_size, header_length, timeout_ms.
+        """
         if isinstance(frames, (bytes, bytearray)):
             frames = [frames]
         text = ",".join(bytes(frame).hex() for frame in frames)
         return self.command("send", name, hex=text, count=count, **options)["sent"]
 
     def recv(self, name, count=1, timeout_ms=1000):
-        """Up to `count` frames, as soon as they are there or the time is up."""
+        """Returns up to `count` frames, at the latest after the timeout."""
         reply = self.command("recv", name, count, timeout_ms, timeout_s=timeout_ms / 1000 + 30)
         return [ReceivedFrame(bytes.fromhex(frame.pop("hex")), frame) for frame in reply["frames"]]
 
     def drain(self, name):
-        """What was received so far, thrown away. Returns how many."""
+        """Discards the received frames. Returns their number."""
         count = 0
         while got := len(self.recv(name, 4096, 0)):
             count += got
@@ -210,7 +217,7 @@ class Frontend:
         return self.command("sink", names_of(names), "on" if on else "off")
 
     def sink_wait(self, names, stream_id, count, timeout_ms=5000):
-        """Until the sinks have `count` different packets of the stream, together; how many they have."""
+        """Waits until the sinks together have `count` distinct packets. Returns the number."""
         return self.command(
             "sink-wait",
             names_of(names),
@@ -221,7 +228,7 @@ class Frontend:
         )["received"]
 
     def stats(self, name, reset=False):
-        """Of one device: {"streams": {"1": {received, lost, duplicates, ...}}, "rx_frames", ...}."""
+        """Returns {"streams": {"1": {received, lost, duplicates, ...}}, "rx_frames", ...}."""
         return self.command("stats", name, "reset" if reset else None)["devices"][name]
 
     def all_stats(self, reset=False):
@@ -237,7 +244,10 @@ class Frontend:
         return self.command("stop", names_of(names), timeout_ms=timeout_ms)
 
     def resume(self, names, on=None, mode="shared", timeout_ms=5000):
-        """Starts them again, here or (`on`) at another front-end, which takes guest, streams and accounts over."""
+        """Starts the rings again, here or at the front-end `on`.
+
+        That front-end takes over the guest, its streams and its accounts.
+        """
         return self.command("resume", names_of(names), on=on, mode=mode, timeout_ms=timeout_ms)
 
     def migrate(self, name, on, mode="dirty", precopy_ms=50, pause_ms=100):
