@@ -57,7 +57,7 @@ void IncomingLinks::accept(SessionPtr session) {
 
 void IncomingLinks::on_pending_closed(const SessionPtr& session, const std::string& reason) {
   if (pending_.erase(session) == 0) return;
-  // A peer that said hello and closes has pinged, or asked and got its answer.
+  // A peer that closes after its hello sent pings, or an ask that was answered.
   if (!session->host().empty() &&
       (reason == "closed" || reason == "the peer closed the connection"))
     return;

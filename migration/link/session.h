@@ -5,7 +5,7 @@
 //
 // Before the peer's hello, a message has at most kMaxHelloBytes, and the hello must arrive within
 // handshake_timeout_ms. Over TLS the hello must name a host that the peer's certificate is for. A
-// peer that said hello and takes part in no move must send something at least as often. A silent
+// peer that takes part in no move must then send something at least as often. A silent
 // peer of version 2 is pinged, and the session ends when it stays silent for idle_timeout_ms. A
 // peer of version 1 cannot be pinged; only TCP's keep-alive ends its session.
 //
