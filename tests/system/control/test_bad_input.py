@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whatever comes in that is wrong is refused with a reason, changes nothing and breaks nothing.
+"""Wrong input is refused with a reason, changes nothing and breaks nothing.
 
-SEED=N chooses other alterations; the seed is in each message.
+SEED=N selects other alterations. Each message has the seed.
 """
 import copy
 import json
@@ -31,11 +31,11 @@ BAD_CONFIGURATIONS = {
     "out of range": (HEAD + "memory: {mbufs: 7}\n", "2:17", "a number from"),
     "no boolean": (HEAD + "memory: {hugepages: 1}\n", "2:21", "true or false"),
     "no list": (HEAD + "endpoints: {name: v}\n", "2:12", "a list"),
-    "bad name": (HEAD + "endpoints:\n  - name: \"vm 1\"\n", "3:11", "a letter"),
+    "bad name": (HEAD + 'endpoints:\n  - name: "vm 1"\n', "3:11", "a letter"),
     "bad MAC": (HEAD + "endpoints:\n  - {name: v, macs: [nope]}\n", "3:22", "MAC"),
     "one MAC twice": (
-        HEAD + "endpoints:\n  - {name: v, macs: [\"02:00:00:00:00:01\"]}\n"
-        "  - {name: w, macs: [\"02:00:00:00:00:01\"]}\n",
+        HEAD + 'endpoints:\n  - {name: v, macs: ["02:00:00:00:00:01"]}\n'
+        '  - {name: w, macs: ["02:00:00:00:00:01"]}\n',
         "4:12",
         "belongs to v",
     ),
@@ -46,7 +46,7 @@ BAD_CONFIGURATIONS = {
     ),
     "long socket": (HEAD + f"control: {{socket: /{'x' * 107}}}\n", "2:19", "107"),
     "peer not on loopback": (
-        HEAD + "migration:\n  peers: {b: \"10.0.0.1:7400\"}\n",
+        HEAD + 'migration:\n  peers: {b: "10.0.0.1:7400"}\n',
         "3:14",
         "plaintext: anywhere",
     ),
@@ -58,7 +58,7 @@ BAD_CONFIGURATIONS = {
         "`ipv5`",
     ),
     "rule's endpoint": (
-        HEAD + "rules:\n  - \"flow create v ingress pattern eth / end actions drop / end\"\n",
+        HEAD + 'rules:\n  - "flow create v ingress pattern eth / end actions drop / end"\n',
         "3:18",
         "no such endpoint",
     ),

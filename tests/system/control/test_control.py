@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The daemon from outside: start and stop, and what each command does."""
+"""The daemon from outside: start and stop, and the effect of each command."""
 import json
 import os
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a switch still knows when it starts again: after SIGTERM, after kill -9, with an edited file, with a full disk."""
+"""The state that survives a restart: after SIGTERM, SIGKILL, an edited configuration and a full disk."""
 import os
 import re
 import signal
@@ -297,7 +297,7 @@ def test_export_rewrite_and_import_by_hand_survive_a_kill(stateful):
 
 
 def test_single_rules_with_state_take_under_5_ms_each(stateful):
-    """Printed for the record; the bound only says that no sync waits behind each."""
+    """Prints the rate. The bound only shows that rules do not each wait for a sync."""
     count = 2000
     began = time.monotonic()
     for number in range(count):

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests exchange frames through the real switch: learning, VLANs, malformed frames, what NICs negotiate, and counters that
-agree with what was sent. Items and actions have their own files."""
+"""Guests exchange frames through the real switch.
+
+The tests cover learning, VLANs, malformed frames, the features that NICs negotiate, and counters that
+agree with the sent frames. The rules' items and actions have their own files.
+"""
 import itertools
 import struct
 

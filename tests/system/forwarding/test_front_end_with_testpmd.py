@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The front-end against Debian's dpdk-testpmd, whose net_vhost ports are librte_vhost 22.11: what our switch uses.
+"""The vhost-user front-end against Debian's dpdk-testpmd.
 
-Needs root, dpdk-testpmd and 2 MB hugepages (96 of them a testpmd); skipped with the reason where they are missing.
+The net_vhost ports of testpmd are librte_vhost 22.11, which our switch uses too. The tests need root,
+dpdk-testpmd and hugepages of 2 MB (96 for each testpmd), and skip themselves with a reason otherwise.
 """
 
 import os

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workers that sleep: what costs nothing while nothing happens, and what wakes them.
+"""Sleeping workers: their cost without traffic, and the events that wake them.
 
-The longest sleep here is half a second, and there is no device that has to be polled, so that a wake-up that is lost
-or left to chance is seen. About 8 seconds.
+The longest sleep here is half a second and no device has to be polled, so a test detects a wake-up
+that is lost or left to chance. The tests take about 8 seconds.
 """
 import os
 import time

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several hundred vhost ports come and go while traffic runs: nobody else notices, each new one works, nothing stays behind."""
+"""Several hundred vhost ports are added and removed under traffic.
+
+Other ports lose nothing, each new port works, and nothing stays behind.
+"""
 import os
 import struct
 import time

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A VM's whole policy is taken off the switch and put back 50 times a second, under traffic: nobody sees half of it.
+"""A VM's whole policy is removed and restored 50 times a second under traffic, and no packet sees half
+of it.
 
-Each swap is `migration.export`, `migration.rewrite` and `migration.import` on the control socket. What is imported alternates
-between two sets of 1,000 rules that rewrite the VM's packets differently, each by two rules in each direction: a packet that
-one set's first rule and the other set's second rule have seen has seen half a swap. GODWIT_SWAP_SECONDS (30) is how long.
+Each swap is `migration.export`, `migration.rewrite` and `migration.import` on the control socket. The
+imports alternate between two sets of 1,000 rules. Each set rewrites the VM's packets differently, by
+two rules in each direction. A packet that matched the first rule of one set and the second rule of
+the other has seen half a swap. GODWIT_SWAP_SECONDS (30) is the duration.
 """
 import os
 import socket
@@ -65,7 +67,7 @@ def policy(name):
 
 
 class Swapper:
-    """Swaps the VM over one connection to the control socket, with as little work on this side as can be."""
+    """Swaps the VM's policy over one control connection, with little work on this side."""
 
     def __init__(self, path, port, documents):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -144,7 +146,7 @@ def exported(net):
 
 
 class Watch:
-    """Everything that a guest receives of some streams: which numbers, and what was made of their packets."""
+    """The packets that a guest receives from some streams: their numbers and their rewrites."""
 
     def __init__(self, net, guest):
         self._net, self._guest = net, guest
@@ -192,7 +194,7 @@ def prepare(net):
     net.create(
         "vm3/net0 ingress priority 5 pattern eth / ipv4 dst is 10.0.0.1 / end actions count / represented_port ethdev_port_id vm1/net0 / end"
     )
-    # All that leaves by the uplink is counted here: packets as their sender made them, and anything else.
+    # These rules count all packets to the uplink: unchanged packets, and all others.
     untouched = net.create(
         "physnet1 egress priority 1 pattern eth / ipv4 ttl is 64 / udp src is 40000 / end actions count / end"
     )
@@ -311,7 +313,7 @@ def test_swaps_pass_no_forbidden_or_unpoliced_packet(net, outcome):
 
 
 def test_swaps_follow_each_other_without_pause(outcome):
-    # SWAPS_PER_S is asked for and held where nothing else runs; the room is for machines that are shared.
+    # SWAPS_PER_S holds on an otherwise idle machine. The tolerance is for shared machines.
     rate = outcome.swapper.swaps / outcome.swapper.took_s
     print(f"{rate:.1f} swaps a second")
     assert rate >= SWAPS_PER_S * 0.7

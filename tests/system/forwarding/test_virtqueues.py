@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every kind of virtqueue that a guest may have, by DPDK's virtio-user as the driver: frames of all sizes cross the switch from one
-guest to another, and arrive whole and in order. QEMU's guests of the other tests have split rings."""
+"""Every kind of virtqueue of a guest, with DPDK's virtio-user as the driver.
+
+Frames of all sizes cross the switch between two guests and arrive complete and in order. The QEMU
+guests of other tests have split rings.
+"""
 import os
 import random
 import shutil

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kill -9 of either switch at each step of a move (scripts/crash is the long form of it)."""
+"""SIGKILL of either switch at each step of a move. scripts/crash is the long campaign."""
 import pytest
 from crash_campaign import STEPS, crashes
 from front_end_guests import wait_for

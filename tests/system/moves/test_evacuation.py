@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host is emptied by one command: 100 VMs of 1,000 rules to a peer, beside neighbours that stay and notice nothing.
+"""One command evacuates a host: 100 VMs of 1,000 rules move, and their neighbors lose nothing.
 
-The VMs are NICs of the vhost-user front-end, which stops and starts their rings as QEMU does. Two daemons, joined by
-memif. GODWIT_EVACUATION_VMS and GODWIT_EVACUATION_RULES change the numbers.
+The VMs are NICs of the vhost-user front-end, which stops and starts their rings as QEMU does. Memif
+joins the two daemons. GODWIT_EVACUATION_VMS and GODWIT_EVACUATION_RULES change the numbers.
 """
 import os
 import shutil
@@ -76,7 +76,7 @@ class TwoHosts:
         )
 
     def drops(self):
-        """What each switch counted as dropped, and what its uplink and its neighbours' ports say."""
+        """Returns the drops of each switch, and the counters of its uplink and neighbors' ports."""
         return "".join(
             f"{switch.name}:\n{switch.text('show drops')}\n{switch.text('show port stats all')}\n"
             for switch in (self.a, self.b)

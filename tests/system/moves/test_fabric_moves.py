@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Moves of VMs between two real daemons over a fabric of every habit: nothing is lost, doubled, out of order or damaged.
+"""Moves between two real daemons over a fabric with every habit: no packet is lost, duplicated,
+reordered or damaged.
 
-Each flow is numbered packets, unicast and broadcast, both ways between the VM and receivers on the same host, on the other one
-and on a machine of its own (move_hosts). What the fabric or the generator lose by themselves is in their own counters.
+Each flow is numbered packets, unicast and broadcast, in both directions between the VM and receivers
+on the same host, on the other host and on a separate machine (move_hosts). Losses of the fabric or
+the generator themselves are in their own counters.
 """
 import pytest
 from front_end_guests import mac, wait_for
@@ -154,7 +156,7 @@ def test_vm_resumed_at_source_gets_all_packets_in_order_and_moves_later(net):
 
 
 def test_late_packets_to_old_host_after_window_are_counted(net):
-    """The VM is silent and the fabric deaf, so the fabric still knows the old place when all is over."""
+    """The VM is silent and the fabric deaf, so the fabric keeps the old location after the move."""
     net.fabric.set(deaf=True)
     source = net.place["vm"]
     vms = net.vms

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demo's moves as a test: two hosts, real QEMU guests, live migration there and back under pings.
+"""The moves of the demo as a test: two hosts and real QEMU guests, live-migrated there and back.
 
-What must hold on any machine is asserted: nothing lost, doubled, unpoliced or forbidden. Gaps depend on who else uses the
-CPUs; scripts/demo holds them against their bounds, here they are printed.
+The tests assert what holds on any machine: no packet is lost, duplicated, unpoliced or forbidden.
+Gaps depend on the load of the CPUs. scripts/demo checks their bounds; the tests print them.
 """
 import json
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scripts/moves in its short form: what it claims and its exit code, at a rate that any machine of CI holds."""
+"""The short form of scripts/moves: its claims and its exit code, at a rate for any CI machine."""
 import json
 import os
 import re
@@ -44,7 +44,7 @@ def test_campaign_at_fixed_rate_loses_nothing(folder):
 
 
 def test_campaign_with_losses_reports_them_and_exits_with_1(folder):
-    """Parks of 8 frames hold nothing worth of a pause."""
+    """A park of 8 frames is too small for a pause."""
     done, figures = campaign(
         folder, "--moves", 1, "--pps", 2000, "--park", 8, "--park-bytes", 65536
     )

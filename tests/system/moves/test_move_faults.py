@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QEMU's migration does not come to its end: cancelled, its destination killed, post-copy asked for. Real guests; VM and policy
-work on at the source, and a later move succeeds."""
+"""QEMU migrations that do not complete: cancelled, destination killed, post-copy requested.
+
+The guests are real. The VM and its policy continue at the source, and a later move succeeds.
+"""
 import re
 import time
 
@@ -131,7 +133,8 @@ def test_post_copy_is_refused_by_qemu_before_vm_stops(scene, before):
     qemu, _ = scene.prepare("host-b")
     qemu.qmp.connect(20)
     source = scene.mover.qemu
-    # Where the kernel has no userfaultfd the capability itself is refused, elsewhere the migration, for the vhost-user back-end's sake.
+    # Without userfaultfd in the kernel QEMU refuses the capability. Otherwise it refuses the
+    # migration because of the vhost-user back-end.
     try:
         for one in (qemu, source):
             one.qmp.execute(

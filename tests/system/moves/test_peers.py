@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peers over TLS: who is let in, who is not, and that whatever strangers do neither stops a peer nor slows a worker.
+"""Peers over TLS: which are accepted, and which are refused.
 
-Two daemons with certificates of one authority; strangers are peer_client's, which can say what no switch would say. Each refusal
-must be in the log, with the address it came from.
+Other connections can neither stop a peer nor slow a worker. Two daemons have certificates of one
+authority. The other connections come from peer_client, which can send messages that no switch sends.
+Each refusal must be in the log with the address of the connection.
 """
 import itertools
 import json
@@ -49,7 +50,10 @@ def identities(authority):
 
 
 class Pair:
-    """host-a and host-b, without a network between them. host-c is known and may have VMs, but none may come from it."""
+    """host-a and host-b without a network between them.
+
+    host-c is a known peer that may receive VMs but not send them.
+    """
 
     def __init__(self, godwitd, folder, identities):
         self.ports = {"host-a": free_port(), "host-b": free_port(), "host-c": free_port()}
@@ -284,7 +288,7 @@ def test_malformed_bytes_at_any_stage_are_refused(pair, identities):
 
 
 def test_peer_with_another_hosts_name_gets_no_reply(pair, identities, authority):
-    """We connect: whoever is there instead is found out before our hello."""
+    """Our side connects and detects the wrong host before it sends its hello."""
     with socket.create_server(("127.0.0.1", pair.ports["host-c"])) as server:
         server.settimeout(10)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -379,9 +383,7 @@ def test_older_epoch_is_refused_and_logged(pair, identities):
         )
 
 
-def test_config_check_locates_bad_certificate(
-    godwitd, authority, identities, folder
-):
+def test_config_check_locates_bad_certificate(godwitd, authority, identities, folder):
     good = authority.issue("host-t")
     cases = {
         "good": (good, 0, ""),
@@ -411,7 +413,7 @@ def test_config_check_locates_bad_certificate(
     for case, (files, code, says) in cases.items():
         lines = [
             "host: host-t",
-            "migration: {listen: \"10.0.0.1:7400\", tls: {",
+            'migration: {listen: "10.0.0.1:7400", tls: {',
             f"       certificate: \"{files['certificate']}\",",
             f"       key: \"{files['key']}\",",
             f"       ca: \"{files['ca']}\"}}}}",
@@ -428,9 +430,7 @@ def test_config_check_locates_bad_certificate(
         assert done.returncode == code and says in done.stderr, case
 
 
-def test_sighup_reloads_certificates_and_keeps_old_ones_on_error(
-    make_switch, authority, folder
-):
+def test_sighup_reloads_certificates_and_keeps_old_ones_on_error(make_switch, authority, folder):
     files = {host: authority.issue(host, into=f"hup-{host}") for host in ("host-p", "host-q")}
     ports = {"host-p": free_port(), "host-q": free_port()}
     p, q = (
@@ -511,7 +511,7 @@ def attack(port, identities, stop, counts):
 
 
 def rate(net, ms=2000):
-    """Packets a second that reach vm, of RATE_PPS that na sends it through host-a; and what is lost."""
+    """Returns the rate at which vm receives na's RATE_PPS packets through host-a, and the loss."""
     stream = next(STREAMS)  # a sink takes lower numbers of a stream that it knows for duplicates
     net.vms.stats("vm-a", reset=True)
     net.vms.stream(stream, source="na", dst=mac(NUMBERS["vm"]), pps=RATE_PPS, seconds=60)

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every action: the frame that comes out is, byte for byte, what scapy makes with the changed fields, checksums included."""
+"""Every action: the resulting frame equals, byte for byte, the frame that scapy builds with the changed
+fields, including checksums.
+"""
 import pytest
 from scapy_frames import (
     ARP4,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every pattern item and every field: a frame that it matches and one that it does not, through the real switch.
+"""Every pattern item and field: a frame that it matches and one that it does not match.
 
-The rule under test marks what it matches by another source MAC; what it leaves alone is forwarded as it was.
+The rule under test gives matching frames another source MAC. Other frames pass unchanged.
 """
 import pytest
 from scapy_frames import (
