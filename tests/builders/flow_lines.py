@@ -178,8 +178,10 @@ class Lines:
                 return line
 
     VOCABULARY = (
-        "/ end actions pattern ingress egress transfer group priority is spec last mask prefix 0 1 17 33 129 256 4096 65536 "
-        "4294967296 0x 08 -1 eth vlan ipv4 ipv6 tcp udp src dst type vid drop count mark id jump port_id flow validate "
+        "/ end actions pattern ingress egress transfer group priority is spec last mask prefix 0 1 "
+        "17 33 129 256 4096 65536 "
+        "4294967296 0x 08 -1 eth vlan ipv4 ipv6 tcp udp src dst type vid drop count mark id jump "
+        "port_id flow validate "
         "10.0.0.1 fd00::1 02:00:00:00:00:01 , # any rss"
     ).split()
 

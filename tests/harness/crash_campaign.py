@@ -385,7 +385,8 @@ class Crashes:
         self.recoveries.append((seconds, what))
         if seconds > RECOVERY_LIMIT_S:
             wrong.append(
-                f"{seconds:.2f} s from EAL being up to: {what}\n{net.switches[victim].log()[log_from:]}"
+                f"{seconds:.2f} s from EAL being up to: "
+                f"{what}\n{net.switches[victim].log()[log_from:]}"
             )
         if wrong:
             raise Violation("; ".join(wrong))
@@ -587,7 +588,8 @@ def main():
         f"{time.monotonic() - began:.0f} s; {len(unreached)} points were not reached: {unreached}"
     )
     print(
-        f"recovery: median {times[len(times) // 2] * 1000:.0f} ms, 99 % {times[int(len(times) * 0.99)] * 1000:.0f} ms, longest {times[-1] * 1000:.0f} ms"
+        f"recovery: median {times[len(times) // 2] * 1000:.0f} ms, 99 % "
+        f"{times[int(len(times) * 0.99)] * 1000:.0f} ms, longest {times[-1] * 1000:.0f} ms"
     )
     for violation in campaign.violations:
         print(f"VIOLATION {violation}")

@@ -132,7 +132,8 @@ class Network:
             f"represented_port ethdev_port_id {receiver}/net0" for receiver in receivers
         )
         self.create(
-            f"{sender}/net0 ingress priority 0 pattern eth type is {MARKER_TYPE:#x} / end actions {outputs} / end"
+            f"{sender}/net0 ingress priority 0 pattern eth type is {MARKER_TYPE:#x} / end "
+            f"actions {outputs} / end"
         )
         self._receivers[sender] = receivers
 
@@ -161,7 +162,8 @@ class Network:
                     return got
                 got.append(frame)
         raise AssertionError(
-            f"{receiver} got no marker in {MARKER_TIMEOUT_S} s; before it came {[f.data.hex() for f in got]}; "
+            f"{receiver} got no marker in {MARKER_TIMEOUT_S} s; before it came "
+            f"{[f.data.hex() for f in got]}; "
             f"drops {self.drops()}"
         )
 

@@ -117,7 +117,8 @@ class Watch:
             steps = ", ".join(f"{step['state']} {step['at_ms']:.1f}" for step in moved["steps"])
             source = moved["source"]
             print(
-                f"move {number}: dropped {lost or 'nothing'}; parked {source['parked']}, redirected {source['redirected']}; {steps}",
+                f"move {number}: dropped {lost or 'nothing'}; parked {source['parked']}, "
+                f"redirected {source['redirected']}; {steps}",
                 flush=True,
             )
         if lost:
@@ -179,18 +180,22 @@ def campaign(options, pps):
 
 def report(totals):
     print(
-        f"{totals['pps']['from_vm']} packets a second from the VM and {totals['pps']['to_vm']} to it (asked for: {totals['asked_pps']} each way), "
-        f"{totals['seconds']} s; each at every receiver: {totals['sent']} sent, {totals['received']} received"
+        f"{totals['pps']['from_vm']} packets a second from the VM and {totals['pps']['to_vm']} to "
+        f"it (asked for: {totals['asked_pps']} each way), "
+        f"{totals['seconds']} s; each at every receiver: {totals['sent']} sent, "
+        f"{totals['received']} received"
     )
     print(
-        f"longest gap {totals['longest_gap_ms']} ms; {totals['redirected']} redirected in the peers' session; dropped by name: {totals['drops']}"
+        f"longest gap {totals['longest_gap_ms']} ms; {totals['redirected']} redirected in the "
+        f"peers' session; dropped by name: {totals['drops']}"
     )
     print("CPU: " + ", ".join(f"{who} {share * 100:.0f} %" for who, share in totals["cpu"].items()))
     if totals["fabric_lost"]:
         print(f"lost by the test's own fabric, by port: {totals['fabric_lost']}")
     for row in totals["wrong"]:
         print(
-            f"  {row['flow']} at {row['receiver']}: {row['lost']} lost, {row['duplicated']} duplicated, {row['out_of_order']} out of order, "
+            f"  {row['flow']} at {row['receiver']}: {row['lost']} lost, {row['duplicated']} "
+            f"duplicated, {row['out_of_order']} out of order, "
             f"{row['corrupt']} damaged; missing {row['missing'][:4]}"
         )
     for what in ("failed_moves", "unpoliced"):

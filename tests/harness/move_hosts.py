@@ -39,8 +39,10 @@ PEERS = ("na", "nb", "nc")
 VLANS = (10, 20)
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 RULES = [  # A policy to move that permits all test traffic.
-    "flow create {nic} ingress priority 1 pattern eth / ipv4 / udp dst is 53 / end actions drop / end",
-    "flow create {nic} egress priority 1 pattern eth / ipv4 / udp dst is 5353 / end actions drop / end",
+    "flow create {nic} ingress priority 1 pattern eth / ipv4 / udp dst is 53 / end actions drop "
+    "/ end",
+    "flow create {nic} egress priority 1 pattern eth / ipv4 / udp dst is 5353 / end actions drop "
+    "/ end",
     "flow create {nic} egress priority 9 pattern eth / end actions count / end",
 ]
 

@@ -95,7 +95,8 @@ def _run(arguments, log):
             code = daemon.stop()
             if code != 0:
                 raise TestbedError(
-                    f"godwitd on {name} ended with {code}; its log's end:\n{daemon.process.log_tail()}"
+                    f"godwitd on {name} ended with {code}; its log's "
+                    f"end:\n{daemon.process.log_tail()}"
                 )
         log("cleaning up")
         return Results(

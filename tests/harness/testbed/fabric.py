@@ -30,7 +30,8 @@ class Namespace:
         self.run(
             "sh",
             "-c",
-            "for f in all default; do echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6; done || true",
+            "for f in all default; do echo 1 >/proc/sys/net/ipv6/conf/$f/disable_ipv6; done || "
+            "true",
         )
         self.ip("link set lo up")
 

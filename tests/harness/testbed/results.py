@@ -129,7 +129,8 @@ class Results:
         lost = self._probes_sent(True) - self.permitted_delivered
         must(
             lost == 0,
-            f"{self._probes_sent(True)} permitted probes sent, {self.permitted_delivered} delivered",
+            f"{self._probes_sent(True)} permitted probes sent, {self.permitted_delivered} "
+            "delivered",
         )
         for what in ("duplicated", "reordered"):
             must(
@@ -138,7 +139,8 @@ class Results:
             )
         must(
             self.permitted_a_second >= self.wanted_rate,
-            f"{self.permitted_a_second:.0f} permitted probes a second and sender, {self.wanted_rate} wanted",
+            f"{self.permitted_a_second:.0f} permitted probes a second and sender, "
+            f"{self.wanted_rate} wanted",
         )
         for number, move in enumerate(self.moves, start=1):
             # Busy emulated guests answer late.
@@ -153,16 +155,19 @@ class Results:
             )
             must(
                 move.first_packet_ms is None or move.first_packet_ms <= FIRST_PACKET_MS,
-                f"move {number}: first packet {move.first_packet_ms or 0:.1f} ms after the rings ran, at most "
+                f"move {number}: first packet {move.first_packet_ms or 0:.1f} ms after the rings "
+                "ran, at most "
                 f"{FIRST_PACKET_MS:g} ms allowed",
             )
             must(
                 self.count(move, "rules_exported") >= self.transmit_rules,
-                f"move {number}: {self.count(move, 'rules_exported')} rules exported, of {self.transmit_rules}",
+                f"move {number}: {self.count(move, 'rules_exported')} rules exported, of "
+                f"{self.transmit_rules}",
             )
             must(
                 self.count(move, "rules_imported") >= self.transmit_rules,
-                f"move {number}: {self.count(move, 'rules_imported')} rules imported, of {self.transmit_rules}",
+                f"move {number}: {self.count(move, 'rules_imported')} rules imported, of "
+                f"{self.transmit_rules}",
             )
         return found
 

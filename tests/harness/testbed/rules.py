@@ -83,10 +83,7 @@ class _Fillers:
 
 
 def transmit_rules(vm, neighbours, count=1000):
-    """Returns exactly `count` transmit rules.
-
-    They are ingress rules, and transfer rules with the VM as origin.
-    """
+    """Returns exactly `count` transmit rules: ingress, and transfer with the VM as origin."""
     own = f"eth src is {vm.mac}"
     rules = [
         _create(
@@ -98,7 +95,8 @@ def transmit_rules(vm, neighbours, count=1000):
         _create(
             vm.name,
             "transfer priority 10",
-            f"represented_port ethdev_port_id is {vm.name} / eth / ipv4 / udp dst is {UDP_DENIED_BY_TRANSFER}",
+            f"represented_port ethdev_port_id is {vm.name} / eth / ipv4 "
+            f"/ udp dst is {UDP_DENIED_BY_TRANSFER}",
             "count / drop",
         ),
         _create(

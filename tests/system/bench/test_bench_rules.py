@@ -76,8 +76,10 @@ def test_filter_has_the_same_meaning_for_each_switch():
     assert rulesets.parse_filter(one.line()) == one
     rules = rulesets.godwit_rules([one], "vm1/net0", "vm2/net0")
     assert rules[0] == (
-        "flow create vm1/net0 ingress priority 0 pattern eth / ipv4 src spec 10.1.2.0 src prefix 24 dst spec 192.168.0.1 "
-        "dst prefix 32 / tcp dst spec 1024 dst last 1027 dst mask 0xffff / end actions represented_port ethdev_port_id vm2/net0 / end"
+        "flow create vm1/net0 ingress priority 0 pattern eth "
+        "/ ipv4 src spec 10.1.2.0 src prefix 24 dst spec 192.168.0.1 "
+        "dst prefix 32 / tcp dst spec 1024 dst last 1027 dst mask 0xffff / end "
+        "actions represented_port ethdev_port_id vm2/net0 / end"
     )
     assert len(rules) == 2 and " priority 1 pattern eth / end " in rules[1]
     assert rulesets.ovs_flows([one], 1, 2)[0] == (

@@ -96,7 +96,8 @@ class TestConfiguration:
     def test_error_in_rules_file_has_its_own_line(self, godwitd, folder):
         (folder / "a.yaml").write_text(HEAD + "endpoints: [{name: v}]\nrules_file: r.flow\n")
         (folder / "r.flow").write_text(
-            "# comment\nflow create v ingress pattern eth / end actions drop / end\n\n  flow create v sideways\n"
+            "# comment\nflow create v ingress pattern eth / end actions drop "
+            "/ end\n\n  flow create v sideways\n"
         )
         done = subprocess.run(
             [godwitd, "--config", folder / "a.yaml", "--check"],
@@ -240,7 +241,8 @@ class TestSocket:
         lines = [
             "show port stats all",
             "flow list vm1/net0",
-            "flow validate vm1/net0 ingress pattern eth / ipv4 dst is 10.0.0.1 / end actions count / drop / end",
+            "flow validate vm1/net0 ingress pattern eth / ipv4 dst is 10.0.0.1 / end "
+            "actions count / drop / end",
             "show endpoints",
             "flow query vm1/net0 0 count",
             "migration export vm1",

@@ -234,7 +234,8 @@ class TestFlow:
     def test_port_numbers_in_rules_become_names(self, switch):
         assert (
             switch.text(
-                "flow create 1 ingress pattern eth / end actions represented_port ethdev_port_id 2 / end"
+                "flow create 1 ingress pattern eth / end actions represented_port ethdev_port_id 2 "
+                "/ end"
             )
             == "Flow rule #2 created\n"
         )
@@ -324,7 +325,8 @@ class TestPortsAndEndpoints:
         info = switch.rpc.call("show.port.info", port="up2")["ports"][0]
         assert (info["mtu"], info["kind"], info["link"]) == (1400, "ethdev", "up")
         switch.text(
-            "endpoint add vm9/net0 location uplink:up2 mac 02:00:00:00:00:09 ip 10.0.0.9 vlan 5 miss drop"
+            "endpoint add vm9/net0 location uplink:up2 mac 02:00:00:00:00:09 ip 10.0.0.9 vlan 5 "
+            "miss drop"
         )
         vm9 = next(e for e in switch.data("show endpoints")["endpoints"] if e["name"] == "vm9/net0")
         assert (vm9["location"], vm9["vlans"], vm9["miss"]) == ("uplink up2", [5], "drop")
@@ -354,7 +356,8 @@ class TestErrors:
             ("flow create vm9 ingress pattern eth / end actions drop / end", 13, "vm9"),
             ("  flow create vm1/net0 ingress pattern ethh / end actions drop / end", 40, "ethh"),
             (
-                "flow create vm1/net0 ingress pattern eth / end actions represented_port ethdev_port_id vm9 / end",
+                "flow create vm1/net0 ingress pattern eth / end "
+                "actions represented_port ethdev_port_id vm9 / end",
                 88,
                 "vm9",
             ),

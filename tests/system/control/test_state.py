@@ -62,10 +62,12 @@ def change_everything(switch, folder):
     switch.text("flow destroy vm1/net0 rule 0")
     switch.text("flow flush vm2/net0")
     switch.text(
-        "flow create physnet1 ingress pattern eth / end actions represented_port ethdev_port_id vm2/net0 / end"
+        "flow create physnet1 ingress pattern eth / end "
+        "actions represented_port ethdev_port_id vm2/net0 / end"
     )
     switch.text(
-        f"port attach vhost vm3/net0 socket={folder}/vm3.sock,mode=server,mac=02:00:00:00:00:03,ip=fd00::3,mtu=9000,queues=2"
+        "port attach vhost vm3/net0 "
+        f"socket={folder}/vm3.sock,mode=server,mac=02:00:00:00:00:03,ip=fd00::3,mtu=9000,queues=2"
     )
     switch.text("flow create vm3/net0 egress pattern eth / end actions count / end")
     switch.text("port detach vm2/net0")
@@ -150,7 +152,8 @@ def test_unrestorable_state_is_reported_and_removed_on_request(
     )
     stateful.start()
     stateful.text(
-        "flow create vm1/net0 ingress priority 77 pattern eth / end actions represented_port ethdev_port_id physnet3 / end"
+        "flow create vm1/net0 ingress priority 77 pattern eth / end "
+        "actions represented_port ethdev_port_id physnet3 / end"
     )
     assert stateful.stop() == 0
     edit(stateful, lambda config: config["uplinks"].pop())
@@ -240,7 +243,8 @@ def test_full_disk_refuses_commands_and_changes_nothing(make_switch, folder, end
         for number in range(2000):
             try:
                 switch.text(
-                    f"flow create vm1/net0 ingress priority {number} pattern eth / ipv4 src is 10.0.0.1 / end actions drop / end"
+                    f"flow create vm1/net0 ingress priority {number} pattern eth "
+                    "/ ipv4 src is 10.0.0.1 / end actions drop / end"
                 )
             except Exception as error:  # noqa: BLE001
                 refused = error

@@ -126,7 +126,8 @@ class TestNormal:
         ]  # in that VLAN the address is unknown: flooded, but not to vm6
         assert net.dropped_since(before) == {}
         with net.rules(
-            "vm1/net0 ingress priority 5 pattern eth / vlan / end actions represented_port ethdev_port_id vm6/net0 / end"
+            "vm1/net0 ingress priority 5 pattern eth / vlan / end "
+            "actions represented_port ethdev_port_id vm6/net0 / end"
         ):
             assert data(net.exchange_all("vm1", [good, bad]))["vm6"] == [bytes(good)]
         assert net.dropped_since(before) == {"vlan_not_allowed": 1}
@@ -283,7 +284,8 @@ class TestNic:
     def test_rewritten_jumbo_frame_has_correct_checksum(self, net):
         jumbo = ETH / IP4 / UDP(sport=1000, dport=2000) / Raw(bytes(range(256)) * 34)
         with net.rules(
-            "vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions set_ipv4_src ipv4_addr 10.9.9.9 / normal / end"
+            "vm1/net0 ingress priority 5 pattern eth / ipv4 / end "
+            "actions set_ipv4_src ipv4_addr 10.9.9.9 / normal / end"
         ):
             expected = to(3, change(jumbo, ("IP", {"src": "10.9.9.9"})))
             net.vms.send("vm1", bytes(to(3, jumbo)), csum="partial")
@@ -344,7 +346,8 @@ class TestCounters:
         before, drops = {name: net.port(name) for name in names}, net.drops()
         with net.rules(
             "vm1/net0 ingress priority 5 pattern eth / ipv4 / tcp / end actions drop / end",
-            "vm1/net0 ingress priority 6 pattern eth / ipv4 / udp / end actions count / normal / end",
+            "vm1/net0 ingress priority 6 pattern eth / ipv4 / udp / end actions count / normal "
+            "/ end",
             "vm2/net0 egress priority 1 pattern eth / end actions count / end",
         ) as (tcp, udp, egress):
             got = net.exchange("vm1", frames)

@@ -112,7 +112,8 @@ def test_port_flooding_new_flows_is_polled_until_its_ring_is_empty(net):
     net.vms.wait("vm4", 5000)
     rules = [
         net.create(
-            f"vm4/net0 ingress priority {n} pattern eth / ipv4 / udp src spec {1 + 600 * n} src last {600 * (n + 1)} src mask 65535 / end "
+            f"vm4/net0 ingress priority {n} pattern eth / ipv4 "
+            f"/ udp src spec {1 + 600 * n} src last {600 * (n + 1)} src mask 65535 / end "
             "actions drop / end"
         )
         for n in range(100)

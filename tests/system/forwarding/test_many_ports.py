@@ -107,7 +107,8 @@ def test_hundreds_of_ports_added_and_removed_under_traffic_lose_nothing(net):
     )
     account = net.vms.stats("vm2")["streams"][str(STREAM)]
     print(
-        f"{sent} packets beside {ROUNDS * PORTS} ports that came and went; longest gap {account['longest_gap_ns'] / 1e6:.1f} ms"
+        f"{sent} packets beside {ROUNDS * PORTS} ports that came and went; longest gap "
+        f"{account['longest_gap_ns'] / 1e6:.1f} ms"
     )
     assert (account["lost"], account["duplicates"], account["corrupt"]) == (0, 0, 0)
     assert net.dropped_since(before) == {}

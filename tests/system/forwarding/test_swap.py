@@ -42,12 +42,18 @@ def policy(name):
     """The rules in the VM's tables, RULES in all, and one on the uplink that only it receives by."""
     (ttl, port), (in_ttl, in_port) = SETS[name]
     own = [
-        f"vm1/net0 ingress priority 1 pattern eth / ipv4 / udp dst is {FORBIDDEN} / end actions drop / end",
-        f"vm1/net0 ingress priority 10 pattern eth / ipv4 / udp / end actions set_ttl ttl_value {ttl} / passthru / end",
-        f"vm1/net0 ingress priority 20 pattern eth / ipv4 / udp / end actions set_tp_src port {port} / represented_port ethdev_port_id vm2/net0 / end",
-        f"vm1/net0 egress priority 1 pattern eth / ipv4 / udp dst is {IN_FORBIDDEN} / end actions drop / end",
-        f"vm1/net0 egress priority 10 pattern eth / ipv4 / udp / end actions set_ttl ttl_value {in_ttl} / passthru / end",
-        f"vm1/net0 egress priority 20 pattern eth / ipv4 / udp / end actions set_tp_src port {in_port} / end",
+        f"vm1/net0 ingress priority 1 pattern eth / ipv4 / udp dst is {FORBIDDEN} / end "
+        "actions drop / end",
+        "vm1/net0 ingress priority 10 pattern eth / ipv4 / udp / end "
+        f"actions set_ttl ttl_value {ttl} / passthru / end",
+        "vm1/net0 ingress priority 20 pattern eth / ipv4 / udp / end "
+        f"actions set_tp_src port {port} / represented_port ethdev_port_id vm2/net0 / end",
+        f"vm1/net0 egress priority 1 pattern eth / ipv4 / udp dst is {IN_FORBIDDEN} / end "
+        "actions drop / end",
+        "vm1/net0 egress priority 10 pattern eth / ipv4 / udp / end "
+        f"actions set_ttl ttl_value {in_ttl} / passthru / end",
+        "vm1/net0 egress priority 20 pattern eth / ipv4 / udp / end "
+        f"actions set_tp_src port {in_port} / end",
     ]
     shapes = (
         "eth / ipv4 dst is 10.200.{h}.{l} / udp dst is {p}",
@@ -62,7 +68,8 @@ def policy(name):
             f"vm1/net0 {direction} priority {2 + n % 5} pattern {pattern} / end actions drop / end"
         )
     return own + [
-        "physnet1 ingress priority 1 pattern eth / ipv4 dst is 10.0.0.1 / end actions represented_port ethdev_port_id vm1/net0 / end"
+        "physnet1 ingress priority 1 pattern eth / ipv4 dst is 10.0.0.1 / end "
+        "actions represented_port ethdev_port_id vm1/net0 / end"
     ]
 
 
@@ -192,11 +199,13 @@ def prepare(net):
                 net.destroy(rule)
     assert documents["A"][2] != documents["B"][2]
     net.create(
-        "vm3/net0 ingress priority 5 pattern eth / ipv4 dst is 10.0.0.1 / end actions count / represented_port ethdev_port_id vm1/net0 / end"
+        "vm3/net0 ingress priority 5 pattern eth / ipv4 dst is 10.0.0.1 / end actions count "
+        "/ represented_port ethdev_port_id vm1/net0 / end"
     )
     # These rules count all packets to the uplink: unchanged packets, and all others.
     untouched = net.create(
-        "physnet1 egress priority 1 pattern eth / ipv4 ttl is 64 / udp src is 40000 / end actions count / end"
+        "physnet1 egress priority 1 pattern eth / ipv4 ttl is 64 / udp src is 40000 / end "
+        "actions count / end"
     )
     touched = net.create("physnet1 egress priority 2 pattern eth / end actions count / end")
     return documents, untouched, touched
@@ -238,12 +247,14 @@ class Outcome:
         while self.unaccounted() != 0 and time.monotonic() < end:
             time.sleep(0.05)
         print(
-            f"{self.swapper.swaps} swaps in {self.swapper.took_s:.1f} s, longest {self.swapper.longest_s * 1e3:.1f} ms; {self}"
+            f"{self.swapper.swaps} swaps in {self.swapper.took_s:.1f} s, longest "
+            f"{self.swapper.longest_s * 1e3:.1f} ms; {self}"
         )
 
     def __str__(self):
         return (
-            f"sent {self.sent}; to the VM {self.to_vm.looks}; from it {self.from_vm.looks}; to the uplink {self.uplink()}; "
+            f"sent {self.sent}; to the VM {self.to_vm.looks}; from it {self.from_vm.looks}; to the "
+            f"uplink {self.uplink()}; "
             f"drops {self.drops()}"
         )
 

@@ -208,7 +208,8 @@ def test_evacuated_vms_arrive_with_the_same_rules(hosts, evacuated):
     print(
         f"{VMS} VMs of {RULES} rules: prepared in {evacuated['prepared_s']:.2f} s "
         f"({VMS * RULES / evacuated['prepared_s']:.0f} rules a second), "
-        f"moved in {evacuated['vms_s']:.2f} s ({VMS / evacuated['vms_s']:.1f} VMs a second; 2 ms pause each)"
+        f"moved in {evacuated['vms_s']:.2f} s ({VMS / evacuated['vms_s']:.1f} VMs a second; 2 ms "
+        "pause each)"
     )
     assert (done["done"], done["rules"]) == (VMS, VMS * RULES)
     assert done["failed"] == 2, "only the two neighbours, whose moves were cancelled"
@@ -228,7 +229,8 @@ def test_neighbors_during_evacuation_lose_nothing(hosts, evacuated):
     for stream, sink in ((STREAM_THERE, "nb"), (STREAM_BACK, "na"), (STREAM_HOME, "nc")):
         account = hosts.vms.stats(sink)["streams"][str(stream)]
         print(
-            f"stream {stream}: {account['received']} packets, longest gap {account['longest_gap_ns'] / 1e6:.1f} ms"
+            f"stream {stream}: {account['received']} packets, longest gap "
+            f"{account['longest_gap_ns'] / 1e6:.1f} ms"
         )
         assert account["received"] == evacuated["streams"][stream], f"{account}\n{hosts.drops()}"
         assert [account[what] for what in ("lost", "duplicates", "corrupt", "out_of_order")] == [

@@ -89,7 +89,8 @@ class Pair:
         wait_for(
             told,
             5,
-            f"a line with {client.address} and `{reason}`; the log ends:\n{self.switches[host].log()[-1500:]}",
+            f"a line with {client.address} and `{reason}`; the log "
+            f"ends:\n{self.switches[host].log()[-1500:]}",
         )
 
 
@@ -395,7 +396,8 @@ def test_config_check_locates_bad_certificate(godwitd, authority, identities, fo
         "another's": (
             identities["host-a"],
             1,
-            "the certificate is for host-a, and this host is host-t, expected DNS:host-t in its subjectAltName",
+            "the certificate is for host-a, and this host is host-t, expected DNS:host-t in its "
+            "subjectAltName",
         ),
         "another's key": (good | {"key": identities["host-a"]["key"]}, 1, "c.yaml:4:13: "),
         "expired": (
@@ -558,8 +560,10 @@ def test_idle_connections_do_not_block_or_slow_peers(net, identities):
         for one in idle:
             one.close()
     print(
-        f"{IDLE} idle connections, {counts['handshakes']} handshakes and {counts['rubbish']} times rubbish: {before:.0f} packets a second before, "
-        f"{during:.0f} during, ratio {during / before:.3f}; lost {lost_before} before, {lost_during} during; a peer gets in within {max(trips)} us"
+        f"{IDLE} idle connections, {counts['handshakes']} handshakes and {counts['rubbish']} times "
+        f"rubbish: {before:.0f} packets a second before, "
+        f"{during:.0f} during, ratio {during / before:.3f}; lost {lost_before} before, "
+        f"{lost_during} during; a peer gets in within {max(trips)} us"
     )
     assert outcome.wrong() == [], outcome
     assert during > 0.7 * before

@@ -133,7 +133,8 @@ REFUSED_BY_US = [
 TAKEN_BY_US = [
     HEAD + "eth / end actions normal / end",
     HEAD + "eth / end actions port_id id vm1/net0 / end",
-    "flow validate 0 transfer pattern represented_port ethdev_port_id is vm1/net0 / end actions drop / end",
+    "flow validate 0 transfer pattern represented_port ethdev_port_id is vm1/net0 / end "
+    "actions drop / end",
     "flow validate vm1/net0 ingress pattern eth / end actions drop / end",
     "flow list vm1/net0",
     "validate 0 ingress pattern eth / end actions drop / end",

@@ -101,7 +101,8 @@ REWRITES = [
     ("dec_ttl / dec_ttl", TCP6, change(TCP6, (IPv6, {"hlim": 62}))),
     ("dec_ttl", change(UDP4, (IP, {"ttl": 2})), change(UDP4, (IP, {"ttl": 1}))),
     (
-        f"set_ipv4_src ipv4_addr {NEW4} / set_ipv4_dst ipv4_addr 1.2.3.4 / set_tp_src port 1 / set_tp_dst port 2 / dec_ttl / set_mac_src mac_addr {NEWMAC}",
+        f"set_ipv4_src ipv4_addr {NEW4} / set_ipv4_dst ipv4_addr 1.2.3.4 / set_tp_src port 1 "
+        f"/ set_tp_dst port 2 / dec_ttl / set_mac_src mac_addr {NEWMAC}",
         TCP4,
         change(
             TCP4,
@@ -111,7 +112,8 @@ REWRITES = [
         ),
     ),
     (
-        f"of_push_vlan ethertype 0x8100 / of_set_vlan_vid vlan_vid 3 / set_ipv6_src ipv6_addr {NEW6} / set_tp_dst port 9",
+        "of_push_vlan ethertype 0x8100 / of_set_vlan_vid vlan_vid 3 "
+        f"/ set_ipv6_src ipv6_addr {NEW6} / set_tp_dst port 9",
         UDP6,
         ETH / Dot1Q(vlan=3) / change(UDP6, (IPv6, {"src": NEW6}), (UDP, {"dport": 9})).payload,
     ),
@@ -209,7 +211,8 @@ def test_output_by_name_or_number_sends_to_its_endpoint(net, action):
 
 def test_several_outputs_each_get_the_frame_of_their_step(net):
     with net.rules(
-        "vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions represented_port ethdev_port_id vm3/net0 / "
+        "vm1/net0 ingress priority 5 pattern eth / ipv4 / end "
+        "actions represented_port ethdev_port_id vm3/net0 / "
         f"set_ipv4_dst ipv4_addr {NEW4} / dec_ttl{TO2} / end"
     ):
         got = net.exchange_all("vm1", [UDP4])
@@ -219,9 +222,12 @@ def test_several_outputs_each_get_the_frame_of_their_step(net):
 
 def test_passthru_and_rules_without_fate_continue_with_next_rule(net):
     with net.rules(
-        "vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions set_ttl ttl_value 9 / passthru / end",
-        f"vm1/net0 ingress priority 6 pattern eth / ipv4 ttl is 9 / end actions set_ipv4_dst ipv4_addr {NEW4} / end",
-        f"vm1/net0 ingress priority 7 pattern eth / ipv4 dst is {NEW4} / end actions set_tp_dst port 5 / represented_port ethdev_port_id vm2/net0 / end",
+        "vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions set_ttl ttl_value 9 "
+        "/ passthru / end",
+        "vm1/net0 ingress priority 6 pattern eth / ipv4 ttl is 9 / end "
+        f"actions set_ipv4_dst ipv4_addr {NEW4} / end",
+        f"vm1/net0 ingress priority 7 pattern eth / ipv4 dst is {NEW4} / end "
+        "actions set_tp_dst port 5 / represented_port ethdev_port_id vm2/net0 / end",
     ):
         assert net.exchange("vm1", [UDP4]) == [
             bytes(change(UDP4, (IP, {"ttl": 9, "dst": NEW4}), (UDP, {"dport": 5})))
@@ -231,10 +237,13 @@ def test_passthru_and_rules_without_fate_continue_with_next_rule(net):
 def test_jump_continues_in_group_and_never_returns(net):
     before = net.drops()
     with net.rules(
-        "vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions set_ttl ttl_value 9 / jump group 3 / end",
+        "vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions set_ttl ttl_value 9 "
+        "/ jump group 3 / end",
         "vm1/net0 ingress priority 6 pattern eth / ipv4 / end actions drop / end",
-        f"vm1/net0 group 3 priority 9 ingress pattern eth / ipv4 ttl is 9 / udp / end actions set_tp_dst port 5{TO2} / end",
-        "vm1/net0 group 3 priority 4 ingress pattern eth / ipv4 / tcp / end actions jump group 4 / end",
+        "vm1/net0 group 3 priority 9 ingress pattern eth / ipv4 ttl is 9 / udp / end "
+        f"actions set_tp_dst port 5{TO2} / end",
+        "vm1/net0 group 3 priority 4 ingress pattern eth / ipv4 / tcp / end actions jump group 4 "
+        "/ end",
         "vm1/net0 group 4 ingress pattern eth / ipv4 / tcp dst is 2000 / end actions drop / end",
     ):
         out = change(UDP4, (IP, {"ttl": 9}), (UDP, {"dport": 5}))
@@ -272,7 +281,8 @@ def test_fragments_of_rewritten_datagram_reassemble(net):
     parts = [Ether(bytes(part)) for part in fragment(whole, fragsize=400)]
     assert len(parts) == 4
     with net.rules(
-        f"vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions set_ipv4_dst ipv4_addr {NEW4} / dec_ttl{TO2} / end"
+        "vm1/net0 ingress priority 5 pattern eth / ipv4 / end "
+        f"actions set_ipv4_dst ipv4_addr {NEW4} / dec_ttl{TO2} / end"
     ):
         got = [Ether(frame) for frame in net.exchange("vm1", parts)]
     payload = b"".join(bytes(part[IP].payload) for part in got)
@@ -308,7 +318,8 @@ def test_ipv6_fragments_of_rewritten_datagram_reassemble(net):
     parts = [ETH / part for part in fragment6(whole, 600)]
     assert len(parts) > 2
     with net.rules(
-        f"vm1/net0 ingress priority 5 pattern eth / ipv6 / end actions set_ipv6_dst ipv6_addr {NEW6}{TO2} / end"
+        "vm1/net0 ingress priority 5 pattern eth / ipv6 / end "
+        f"actions set_ipv6_dst ipv6_addr {NEW6}{TO2} / end"
     ):
         got = net.exchange("vm1", parts)
     assert len(got) == len(parts)
@@ -322,8 +333,10 @@ class TestOrder:
     def test_lowest_priority_number_wins_in_any_order_of_creation(self, net):
         with net.rules(
             "vm1/net0 ingress priority 9 pattern eth / end actions drop / end",
-            f"vm1/net0 ingress priority 7 pattern eth / ipv4 / udp / end actions set_ttl ttl_value 7{TO2} / end",
-            f"vm1/net0 ingress priority 8 pattern eth / ipv4 / end actions set_ttl ttl_value 8{TO2} / end",
+            "vm1/net0 ingress priority 7 pattern eth / ipv4 / udp / end "
+            f"actions set_ttl ttl_value 7{TO2} / end",
+            "vm1/net0 ingress priority 8 pattern eth / ipv4 / end "
+            f"actions set_ttl ttl_value 8{TO2} / end",
         ):
             assert net.exchange("vm1", [OTHER, UDP4, TCP4]) == [
                 bytes(change(UDP4, (IP, {"ttl": 7}))),
@@ -332,20 +345,26 @@ class TestOrder:
 
     def test_equal_priorities_older_rule_wins(self, net):
         with net.rules(
-            f"vm1/net0 ingress priority 7 pattern eth / ipv4 / end actions set_ttl ttl_value 1{TO2} / end",
-            f"vm1/net0 ingress priority 7 pattern eth / ipv4 / udp / end actions set_ttl ttl_value 2{TO2} / end",
+            "vm1/net0 ingress priority 7 pattern eth / ipv4 / end "
+            f"actions set_ttl ttl_value 1{TO2} / end",
+            "vm1/net0 ingress priority 7 pattern eth / ipv4 / udp / end "
+            f"actions set_ttl ttl_value 2{TO2} / end",
         ):
             assert net.exchange("vm1", [UDP4]) == [bytes(change(UDP4, (IP, {"ttl": 1})))]
 
     def test_equal_priorities_ingress_precedes_transfer(self, net):
         with net.rules(
-            f"vm1/net0 transfer priority 7 pattern eth / ipv4 / end actions set_ttl ttl_value 1{TO2} / end",
-            f"vm1/net0 ingress priority 7 pattern eth / ipv4 / end actions set_ttl ttl_value 2{TO2} / end",
+            "vm1/net0 transfer priority 7 pattern eth / ipv4 / end "
+            f"actions set_ttl ttl_value 1{TO2} / end",
+            "vm1/net0 ingress priority 7 pattern eth / ipv4 / end "
+            f"actions set_ttl ttl_value 2{TO2} / end",
         ):
             assert net.exchange("vm1", [UDP4]) == [bytes(change(UDP4, (IP, {"ttl": 2})))]
         with net.rules(
-            f"vm1/net0 transfer priority 6 pattern eth / ipv4 / end actions set_ttl ttl_value 1{TO2} / end",
-            f"vm1/net0 ingress priority 7 pattern eth / ipv4 / end actions set_ttl ttl_value 2{TO2} / end",
+            "vm1/net0 transfer priority 6 pattern eth / ipv4 / end "
+            f"actions set_ttl ttl_value 1{TO2} / end",
+            "vm1/net0 ingress priority 7 pattern eth / ipv4 / end "
+            f"actions set_ttl ttl_value 2{TO2} / end",
         ):
             assert net.exchange("vm1", [UDP4]) == [bytes(change(UDP4, (IP, {"ttl": 1})))]
 
@@ -360,7 +379,8 @@ class TestEgress:
         before = net.drops()
         with net.rules(
             self.MARKER,
-            "vm2/net0 egress priority 1 pattern eth / ipv4 / udp dst is 53 / end actions drop / end",
+            "vm2/net0 egress priority 1 pattern eth / ipv4 / udp dst is 53 / end actions drop "
+            "/ end",
             "vm2/net0 egress priority 2 pattern eth / ipv4 / udp / end actions count / end",
         ):
             assert net.exchange("vm1", [UDP4, TCP4, change(UDP4, (UDP, {"dport": 53}))]) == [
@@ -371,8 +391,10 @@ class TestEgress:
     def test_egress_rules_see_and_rewrite_the_result_of_ingress_rules(self, net):
         with net.rules(
             self.MARKER,
-            f"vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions mark id 4 / set_ttl ttl_value 3{TO2} / end",
-            f"vm2/net0 egress priority 1 pattern mark id is 4 / eth / ipv4 ttl is 3 / end actions set_ipv4_src ipv4_addr {NEW4} / end",
+            "vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions mark id 4 "
+            f"/ set_ttl ttl_value 3{TO2} / end",
+            "vm2/net0 egress priority 1 pattern mark id is 4 / eth / ipv4 ttl is 3 / end "
+            f"actions set_ipv4_src ipv4_addr {NEW4} / end",
         ):
             assert net.exchange("vm1", [TCP4]) == [
                 bytes(change(TCP4, (IP, {"ttl": 3, "src": NEW4})))
@@ -391,8 +413,10 @@ class TestEgress:
     def test_egress_rules_of_one_receiver_leave_other_copies_unchanged(self, net):
         with net.rules(
             self.MARKER,
-            f"vm2/net0 egress priority 1 pattern eth / ipv4 / end actions set_ipv4_src ipv4_addr {NEW4} / end",
-            f"vm1/net0 ingress priority 5 pattern eth / ipv4 / end actions represented_port ethdev_port_id vm3/net0{TO2} / end",
+            "vm2/net0 egress priority 1 pattern eth / ipv4 / end "
+            f"actions set_ipv4_src ipv4_addr {NEW4} / end",
+            "vm1/net0 ingress priority 5 pattern eth / ipv4 / end "
+            f"actions represented_port ethdev_port_id vm3/net0{TO2} / end",
         ):
             got = net.exchange_all("vm1", [UDP4])
             assert [f.data for f in got["vm3"]] == [bytes(UDP4)]

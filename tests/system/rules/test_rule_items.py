@@ -200,7 +200,8 @@ def marked(frame):
 def test_item_matches_its_frames_and_no_others(net, pattern, matched, left):
     rule = (
         f"vm1/net0 ingress priority 5 pattern {pattern} / end "
-        f"actions count / set_mac_src mac_addr {MARK} / represented_port ethdev_port_id vm2/net0 / end"
+        f"actions count / set_mac_src mac_addr {MARK} / represented_port ethdev_port_id vm2/net0 "
+        "/ end"
     )
     before = net.drops()
     with net.rules(rule) as (made,):
@@ -245,8 +246,10 @@ def test_transfer_rule_without_origin_matches_all_senders(net):
 
 def test_mark_is_matched_by_later_rule(net):
     with net.rules(
-        "vm1/net0 ingress priority 5 pattern eth / ipv4 / udp / end actions mark id 77 / passthru / end",
+        "vm1/net0 ingress priority 5 pattern eth / ipv4 / udp / end actions mark id 77 "
+        "/ passthru / end",
         "vm1/net0 ingress priority 6 pattern mark id is 77 / eth / end actions drop / end",
-        "vm1/net0 ingress priority 6 pattern mark id is 78 / eth / ipv4 / tcp / end actions drop / end",
+        "vm1/net0 ingress priority 6 pattern mark id is 78 / eth / ipv4 / tcp / end actions drop "
+        "/ end",
     ):
         assert net.exchange("vm1", [UDP4, TCP4]) == [bytes(TCP4)]

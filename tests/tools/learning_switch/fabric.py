@@ -100,7 +100,8 @@ class Fabric:
             part = os.read(out, 1 << 16)
             if not part:
                 raise FabricError(
-                    f"learning-switch ended with {self._process.wait()}; {self._folder}/fabric.log says why"
+                    f"learning-switch ended with {self._process.wait()}; {self._folder}/fabric.log "
+                    "says why"
                 )
             self._unread += part
         answer, self._unread = self._unread.split(b"\n", 1)
