@@ -4,7 +4,7 @@
 openssl(1) makes them as docs/user/operating.md describes.
 
     authority = Authority(folder)
-    files = authority.issue("host-a")  # {"certificate": ..., "key": ..., "ca": ...} for migration.tls
+    files = authority.issue("host-a")  # "certificate", "key" and "ca", as in migration.tls
     files = authority.issue("host-a", days=(-2, -1))
 """
 import subprocess

@@ -34,7 +34,7 @@ Result<void> each_line(const std::string& path, const std::function<bool(const c
   const bool packed = path.ends_with(".xz");
   FILE* file =
       packed ? popen(("xz -dc " + shell_quoted(path)).c_str(), "r") : fopen(path.c_str(), "r");
-  if (file == nullptr) return fail("can't open " + path);
+  if (file == nullptr) return fail("cannot open " + path);
   char line[512];
   size_t number = 0;
   bool good = true;
@@ -43,8 +43,8 @@ Result<void> each_line(const std::string& path, const std::function<bool(const c
     good = take(line);
   }
   const int status = packed ? pclose(file) : fclose(file);
-  if (!good) return fail(path + ": line " + std::to_string(number) + " is not what was expected");
-  if (status != 0 || number == 0) return fail("can't read " + path);
+  if (!good) return fail(path + ": line " + std::to_string(number) + " has an unexpected format");
+  if (status != 0 || number == 0) return fail("cannot read " + path);
   return {};
 }
 

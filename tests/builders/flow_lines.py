@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random lines of the `flow` grammar, valid and broken, by seed; and every form of every field."""
+"""Lines of the `flow` grammar: random ones by seed, valid or broken, and every form of a field."""
 import random
 
 # testpmd truncates a longer line.
 LONGEST_LINE = 480
 
 MAC, IPV4, IPV6 = "mac", "ipv4", "ipv6"
-# Item -> field -> number of bits, or a kind of address. PORT_ITEMS has the fields of ports, which are
-# matched as a whole or not at all.
+# Item -> field -> number of bits, or a kind of address. PORT_ITEMS has the fields of ports, which
+# match only as a whole.
 ITEMS = {
     "void": {},
     "eth": {"dst": MAC, "src": MAC, "type": 16, "has_vlan": 1},
@@ -70,7 +70,7 @@ HEAD, TAIL = "flow validate 0 ingress pattern ", " / end actions drop / end"
 
 
 class Lines:
-    """Random `flow validate` lines that both should take."""
+    """Random `flow validate` lines that Godwit and testpmd should both accept."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
@@ -186,7 +186,7 @@ class Lines:
     ).split()
 
     def broken(self):
-        """A line with a word or two lost, doubled, swapped, cut or replaced."""
+        """Returns a line in which one or two words are lost, doubled, swapped, cut or replaced."""
         words = self.line().split()
         for _ in range(self.random.choice([1, 1, 2])):
             at = self.random.randrange(3, len(words))
@@ -207,9 +207,9 @@ class Lines:
 
 
 def every_form(source):
-    """Yields each field in each way to match it, and each action with and without its argument.
+    """Yields each field with each form of match, and each action with and without its argument.
 
-    `source` is the Lines that gives the values.
+    `source` is the Lines object that provides the values.
     """
     for item, fields in ITEMS.items():
         for field, kind in fields.items():
@@ -231,4 +231,5 @@ def every_form(source):
     for action, argument in ACTIONS.items():
         yield HEAD + f"eth / end actions {action} / end"
         if argument is not None:
-            yield HEAD + f"eth / end actions {action} {argument[0]} {source.value(argument[1])} / end"
+            value = source.value(argument[1])
+            yield HEAD + f"eth / end actions {action} {argument[0]} {value} / end"

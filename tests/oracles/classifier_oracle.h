@@ -162,7 +162,7 @@ struct Sighting {
 
 // A writer commits transactions of several inserts and removals in two groups while readers look
 // up. Each transaction also replaces one marker rule in both groups. A lookup that finds markers of
-// two generations has seen half a transaction.
+// two generations observed an incomplete transaction.
 class ConcurrentOracle {
  public:
   ConcurrentOracle(uint64_t seed, uint64_t lookups)
@@ -214,7 +214,7 @@ class ConcurrentOracle {
       if (markers_[group] != nullptr) goes.push_back(markers_[group]);
       markers_[group] = comes.back();
     }
-    const size_t want = pick(random_, 50) == 0 ? 100 : kLive;  // Sometimes most rules go.
+    const size_t want = pick(random_, 50) == 0 ? 100 : kLive;  // Sometimes removes most rules.
     for (size_t i = 0; i < changes; ++i) {
       auto entry = random_entry(random_, ++sequence_ << 20);
       entry->order.priority += 1;
@@ -308,7 +308,7 @@ class ConcurrentOracle {
   TestRcu rcu_;
   Reclaimer reclaimer_{rcu_};
   dataplane::RuleTable table_{reclaimer_};
-  std::deque<std::unique_ptr<RuleEntry>> entries_;  // All entries ever made, for verification.
+  std::deque<std::unique_ptr<RuleEntry>> entries_;  // All entries, for verification.
   std::vector<RuleEntry*> live_;
   RuleEntry* markers_[kGroups] = {};
   uint64_t sequence_ = 0;

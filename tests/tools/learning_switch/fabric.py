@@ -4,8 +4,8 @@
 
     with Fabric(binary, folder, ["a", "b"], ["nc"]) as fabric:
         fabric.devargs("a")                 # for the uplink of host a; its memif is port 0
-        fabric.guest_socket("nc")           # a guest's NIC that is plugged into the fabric itself
-        fabric.set(learn_ms=100, deaf=True) # what is left out is as by default
+        fabric.guest_socket("nc")           # the socket of a guest's NIC at the fabric itself
+        fabric.set(learn_ms=100, deaf=True) # omitted options get their defaults
         fabric.stats()["flooded"]
 """
 import json
@@ -16,7 +16,7 @@ import time
 
 
 class FabricError(RuntimeError):
-    """A command was refused, or the program is gone."""
+    """The program refused a command or has ended."""
 
 
 class Fabric:
@@ -25,7 +25,8 @@ class Fabric:
         self._folder, self._ring_bits = folder, ring_bits
         self.ports = {name: number for number, name in enumerate([*hosts, *guests])}
         ports = [
-            f"net_memif{n},role=server,id={n},socket={folder}/fabric.sock,socket-abstract=no,bsize=2048,rsize={ring_bits}"
+            f"net_memif{n},role=server,id={n},socket={folder}/fabric.sock,socket-abstract=no,"
+            f"bsize=2048,rsize={ring_bits}"
             for n in range(len(hosts))
         ]
         ports += [
@@ -79,8 +80,8 @@ class Fabric:
 
     def devargs(self, host):
         return (
-            f"net_memif0,role=client,id={self.ports[host]},socket={self._folder}/fabric.sock,socket-abstract=no,bsize=2048,"
-            f"rsize={self._ring_bits}"
+            f"net_memif0,role=client,id={self.ports[host]},socket={self._folder}/fabric.sock,"
+            f"socket-abstract=no,bsize=2048,rsize={self._ring_bits}"
         )
 
     def guest_socket(self, guest):
@@ -91,7 +92,7 @@ class Fabric:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
         except OSError as error:
-            raise FabricError(f"learning-switch is gone: {error}") from error
+            raise FabricError(f"cannot write to learning-switch: {error}") from error
         end = time.monotonic() + timeout_s
         out = self._process.stdout.fileno()
         while b"\n" not in self._unread:
@@ -111,7 +112,7 @@ class Fabric:
         return reply
 
     def set(self, **habits):
-        """learn_ms, age_ms, never_flood, deaf, latency_us, vlans (a list)."""
+        """Options: learn_ms, age_ms, never_flood, deaf, latency_us, vlans (a list)."""
         words = [
             f"{key}={','.join(map(str, value)) if key == 'vlans' else int(value)}"
             for key, value in habits.items()

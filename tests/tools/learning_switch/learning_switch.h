@@ -10,8 +10,7 @@
 //   once.
 // - Never floods: a frame to one unknown address is dropped instead of flooded.
 // - Deaf: drops announcements (RARP, gratuitous ARP, unsolicited neighbor advertisements) and
-// learns
-//   nothing from them.
+//   learns nothing from them.
 // - VLANs: switches only the listed VLANs, each separately. An empty list allows all VLANs.
 //
 // A frame to a group goes to every other port. Each frame is counted exactly once: as flooded, as

@@ -28,7 +28,7 @@ Bytes frame(uint8_t to, uint8_t from, int vlan = -1, uint16_t type = 0x0800) {
   return out;
 }
 
-TEST(LearningSwitch, KnowsWhereAnAddressIsFromItsFirstFrame) {
+TEST(LearningSwitch, LearnsAddressFromFirstFrame) {
   LearningSwitch fabric(3);
   EXPECT_EQ(fabric.forward(0, frame(2, 1), 0), kP1 | kP2);
   EXPECT_EQ(fabric.forward(1, frame(1, 2), 0), kP0);
@@ -41,7 +41,7 @@ TEST(LearningSwitch, KnowsWhereAnAddressIsFromItsFirstFrame) {
             5u);
 }
 
-TEST(LearningSwitch, FollowsAnAddressThatMoves) {
+TEST(LearningSwitch, AddressOnNewPort_MovesAtOnce) {
   LearningSwitch fabric(3);
   fabric.forward(0, frame(kAll, 1), 0);
   EXPECT_EQ(fabric.forward(2, frame(1, 3), 0), kP0);
@@ -50,7 +50,7 @@ TEST(LearningSwitch, FollowsAnAddressThatMoves) {
   EXPECT_EQ(fabric.counts().moved, 1u);
 }
 
-TEST(LearningSwitch, WhereSlowHoldsToTheFormerPlaceForItsDelay) {
+TEST(LearningSwitch, WithLearnDelay_KeepsFormerPortUntilDelayEnds) {
   LearningSwitch fabric(3);
   fabric.forward(0, frame(kAll, 1), 0);
   fabric.set_habits({.learn_delay_ns = 100 * kMs, .vlans = {}});
@@ -60,7 +60,7 @@ TEST(LearningSwitch, WhereSlowHoldsToTheFormerPlaceForItsDelay) {
   EXPECT_EQ(fabric.forward(2, frame(1, 3), 110 * kMs), kP1);
 }
 
-TEST(LearningSwitch, WhereForgetfulFloodsWhatItHasNotHeardForLong) {
+TEST(LearningSwitch, WithAging_FloodsToSilentAddress) {
   LearningSwitch fabric(3);
   fabric.set_habits({.age_ns = 50 * kMs, .vlans = {}});
   fabric.forward(0, frame(kAll, 1), 0);
@@ -72,7 +72,7 @@ TEST(LearningSwitch, WhereForgetfulFloodsWhatItHasNotHeardForLong) {
   EXPECT_EQ(fabric.forward(2, frame(1, 3), 52 * kMs), kP0 | kP1);
 }
 
-TEST(LearningSwitch, WhereItNeverFloodsDropsTheUnknownByName) {
+TEST(LearningSwitch, WithNeverFlood_CountsUnknownDestinationAsDrop) {
   LearningSwitch fabric(3);
   fabric.set_habits({.never_flood = true, .vlans = {}});
   EXPECT_EQ(fabric.forward(2, frame(1, 3), 0), 0u);
@@ -80,7 +80,7 @@ TEST(LearningSwitch, WhereItNeverFloodsDropsTheUnknownByName) {
   EXPECT_EQ(fabric.forward(2, frame(kAll, 3), 0), kP0 | kP1);
 }
 
-TEST(LearningSwitch, WhereDeafLearnsNothingByAnnouncements) {
+TEST(LearningSwitch, WithDropAnnouncements_LearnsNothingFromThem) {
   Bytes arp = frame(kAll, 1, -1, 0x0806);
   arp[14 + 27] = arp[14 + 17] = 9;
   Bytes na = frame(kAll, 1, 7, 0x86dd);
@@ -103,7 +103,7 @@ TEST(LearningSwitch, WhereDeafLearnsNothingByAnnouncements) {
   EXPECT_FALSE(is_announcement(na));
 }
 
-TEST(LearningSwitch, KeepsVlansApart) {
+TEST(LearningSwitch, LearnsAddressesPerVlan) {
   LearningSwitch fabric(3);
   SwitchHabits habits;
   habits.vlans.set(10);
@@ -119,7 +119,7 @@ TEST(LearningSwitch, KeepsVlansApart) {
   EXPECT_EQ(fabric.counts().vlan_dropped, 2u);
 }
 
-TEST(LearningSwitch, DropsWhatHasNoHeader) {
+TEST(LearningSwitch, DropsFrameWithoutWholeHeader) {
   LearningSwitch fabric(2);
   EXPECT_EQ(fabric.forward(0, Bytes(13), 0), 0u);
   EXPECT_EQ(fabric.counts().runts, 1u);

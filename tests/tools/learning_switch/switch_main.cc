@@ -92,7 +92,7 @@ json set_habits(SwitchPorts& ports, std::istringstream& words) {
       for (std::string one; std::getline(list, one, ',');) {
         const auto vlan = to_number(one, 4095);
         if (!vlan) {
-          return refused("vlans: '" + one + "' is no VLAN");
+          return refused("vlans: '" + one + "' is not a VLAN from 0 to 4095");
         }
         habits.vlans.set(*vlan);
       }
@@ -100,12 +100,12 @@ json set_habits(SwitchPorts& ports, std::istringstream& words) {
     }
     const auto option = known.find(key);
     if (option == known.end()) {
-      return refused("no option '" + key + "'");
+      return refused("unknown option '" + key + "'");
     }
     const auto value = to_number(text, option->second.second);
     if (!value) {
-      return refused(key + ": a number up to " + std::to_string(option->second.second) +
-                     " is expected, not '" + text + "'");
+      return refused(key + ": expected a number up to " + std::to_string(option->second.second) +
+                     ", not '" + text + "'");
     }
     *option->second.first = *value;
   }
@@ -127,7 +127,7 @@ json where(SwitchPorts& ports, std::istringstream& words) {
   const auto parsed = std::from_chars(text.data(), end, mac, 16);
   const auto vlan = to_number(vlan_text, 4095);
   if (text.size() != 12 || parsed.ec != std::errc{} || parsed.ptr != end || !vlan) {
-    return refused("where MAC [VLAN]");
+    return refused("usage: where MAC [VLAN]");
   }
   return {{"ok", true}, {"port", ports.logic().where(static_cast<uint16_t>(*vlan), mac, now())}};
 }
@@ -183,7 +183,7 @@ json answer(SwitchPorts& ports, const std::string& line) {
     g_ended = 1;
     return {{"ok", true}};
   }
-  return refused("no command '" + verb + "': set, forget, stats, where or quit");
+  return refused("unknown command '" + verb + "'; expected set, forget, stats, where or quit");
 }
 
 // Answers the waiting commands. Returns false at the end of the input.
@@ -278,7 +278,7 @@ bool start_eal(const Options& options) {
 
 int start(const Options& options) {
   if (!start_eal(options)) {
-    std::fprintf(stderr, "learning-switch: EAL does not start: %s\n", rte_strerror(rte_errno));
+    std::fprintf(stderr, "learning-switch: cannot start EAL: %s\n", rte_strerror(rte_errno));
     return 1;
   }
   std::vector<std::string> names;

@@ -33,8 +33,8 @@ struct SwitchPortCounts {
 
 class SwitchPorts {
  public:
-  static constexpr size_t kMaxQueued =
-      16384;  // For each port, including frames that wait for the latency.
+  // The limit for each port. It includes frames that wait for the latency.
+  static constexpr size_t kMaxQueued = 16384;
   static constexpr unsigned kBuffers = 65535;
 
   // Opens a port for each name of a device, which EAL has created.

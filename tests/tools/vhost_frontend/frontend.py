@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 
 
 class FrontendError(RuntimeError):
-    """A command was refused, or the tool is gone."""
+    """The tool refused a command or has ended."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class ReceivedFrame:
 
 
 def find_executable():
-    """$VHOST_FRONTEND, else the newest one below the build directories next to the source tree."""
+    """Returns $VHOST_FRONTEND, or else the newest executable in the build directories."""
     named = os.environ.get("VHOST_FRONTEND")
     if named:
         return named
@@ -56,7 +56,7 @@ def find_executable():
         if place and os.access(path, os.X_OK):
             found.append(path)
     if not found:
-        raise FrontendError("vhost-frontend isn't built; name it in $VHOST_FRONTEND")
+        raise FrontendError("vhost-frontend is not built; build it or set $VHOST_FRONTEND")
     return max(found, key=os.path.getmtime)
 
 
@@ -103,7 +103,7 @@ class Frontend:
         self._process.stdin.close()
         self._process.stdout.close()
 
-    # The language itself.
+    # Commands and replies.
 
     def _read_line(self, timeout_s):
         deadline = time.monotonic() + timeout_s
@@ -120,19 +120,19 @@ class Frontend:
         return line
 
     def command(self, verb, *words, timeout_s=30, **values):
-        """One command, as the tool's `help` has it; the reply without its "ok"."""
+        """Runs one command of the tool's `help`. Returns the reply without its "ok"."""
         parts = [verb] + [str(word) for word in words if word is not None]
         for key, value in values.items():
             if value is not None:
                 parts.append(f"{key}={int(value) if isinstance(value, bool) else value}")
         line = " ".join(parts)
         if "\n" in line:
-            raise FrontendError("a command is one line")
+            raise FrontendError("a command must be one line")
         try:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
         except OSError as error:
-            raise FrontendError(f"vhost-frontend is gone: {error}") from error
+            raise FrontendError(f"cannot write to vhost-frontend: {error}") from error
         reply = json.loads(self._read_line(timeout_s))
         if not reply.pop("ok"):
             raise FrontendError(f"{verb}: {reply['error']}")
@@ -206,7 +206,7 @@ class Frontend:
         reply = self.command("stream-wait", stream_id, timeout_ms, timeout_s=timeout_ms / 1000 + 30)
         if not reply["done"]:
             raise FrontendError(
-                f"stream {stream_id} isn't done after {timeout_ms} ms: {reply['streams']}"
+                f"stream {stream_id} is not done after {timeout_ms} ms: {reply['streams']}"
             )
         return reply["streams"]
 
@@ -251,7 +251,7 @@ class Frontend:
         return self.command("resume", names_of(names), on=on, mode=mode, timeout_ms=timeout_ms)
 
     def migrate(self, name, on, mode="dirty", precopy_ms=50, pause_ms=100):
-        """Log, copy, stop, wait, copy what is dirty, start on the other."""
+        """Migrates the guest: logs, copies, stops, waits, copies dirty pages, starts it at `on`."""
         return self.command(
             "migrate",
             name,

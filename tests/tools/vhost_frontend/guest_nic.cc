@@ -66,7 +66,7 @@ std::unique_ptr<GuestNic> GuestNic::create(const NicOptions& options, Status* wh
     if (!nic->receive_[pair].place(*nic->memory_, options.queue_size, buffer) ||
         !nic->transmit_[pair].place(*nic->memory_, options.queue_size, buffer)) {
       *why = Status::error(
-          "the rings don't fit into the guest's memory, or their size is no power of two");
+          "the rings do not fit into the guest's memory, or their size is not a power of two");
       return nullptr;
     }
   }
@@ -75,7 +75,7 @@ std::unique_ptr<GuestNic> GuestNic::create(const NicOptions& options, Status* wh
 
 Status GuestNic::initialise(uint64_t features) {
   if ((features & ~options_.features & ~virtio::kVhostProtocolFeatures) != 0) {
-    return Status::error("features that the driver didn't ask for");
+    return Status::error("the features include some that the driver did not request");
   }
   features_ = features & ~virtio::kVhostProtocolFeatures;
   for (ReceiveRing& ring : receive_) {

@@ -195,12 +195,13 @@ Status MessageChannel::receive(bool* progress) {
   std::memcpy(&header, in_.data(), sizeof(header));
   MessageHeader asked{};
   if (!awaiting_) {
-    return Status::error("a reply to nothing");
+    return Status::error("reply without a pending request");
   }
   std::memcpy(&asked, queue_.front().bytes.data(), sizeof(asked));
   if (header.size > vhost_user::kMaxPayload || header.request != asked.request ||
       (header.flags & vhost_user::kFlagReply) == 0) {
-    return Status::error("not the reply to " + request_name(Request{asked.request}));
+    return Status::error("unexpected message instead of the reply to " +
+                         request_name(Request{asked.request}));
   }
   if (in_bytes_ < sizeof(header) + header.size) {
     return {};

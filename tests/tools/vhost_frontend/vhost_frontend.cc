@@ -282,7 +282,7 @@ std::unique_ptr<GuestNic> VhostFrontend::detach_guest() {
 
 Status VhostFrontend::attach_guest(std::unique_ptr<GuestNic> guest) {
   if (guest_ != nullptr || guest == nullptr || !stopped()) {
-    return Status::error("this front-end has a guest, or none was given");
+    return Status::error("the front-end already has a guest, or the new guest is null");
   }
   Status status = make_events(guest->ring_count());
   if (status.ok()) {

@@ -80,7 +80,7 @@ struct Device {
 
 constexpr uint64_t kMergeable = virtio::kVersion1 | virtio::kNetMrgRxbuf;
 
-TEST(ReceiveRing, GathersAFrameOfSeveralBuffers) {
+TEST(ReceiveRing, GathersFrameFromSeveralBuffers) {
   Device device(kMergeable);
   device.write_frame(3, 2, 0xaa, 244);
   std::memset(device.at(device.descriptor(device.receive, 5).address), 0xbb, 10);
@@ -95,7 +95,7 @@ TEST(ReceiveRing, GathersAFrameOfSeveralBuffers) {
   EXPECT_EQ(device.receive.driver_avail_index(), Device::kSize + 2);
 }
 
-TEST(ReceiveRing, BreaksOnWhateverADeviceMayNotWrite) {
+TEST(ReceiveRing, InvalidUsedEntry_BreaksRing) {
   struct Case {
     const char* name;
     std::function<void(Device&)> write;
@@ -124,7 +124,7 @@ TEST(ReceiveRing, BreaksOnWhateverADeviceMayNotWrite) {
          d.put_used(d.receive, 0, 0, 76);
          d.set_used_index(d.receive, 1);
        }},
-      {"buffers that didn't come",
+      {"more buffers than returned",
        [](Device& d) {
          d.write_frame(0, 2, 1, 64);
          d.put_used(d.receive, 0, 0, 76);
@@ -147,7 +147,7 @@ TEST(ReceiveRing, BreaksOnWhateverADeviceMayNotWrite) {
   }
 }
 
-TEST(TransmitRing, ChainsLongFramesAndRefusesWhatDoesNotFit) {
+TEST(TransmitRing, ChainsLongFramesAndRefusesFramesThatDoNotFit) {
   Device device(kMergeable);
   const std::vector<uint8_t> longest(8 * 256 - 12, 0x5a);
   const std::vector<uint8_t> longer(longest.size() + 1, 0x5a);
@@ -169,7 +169,7 @@ TEST(TransmitRing, ChainsLongFramesAndRefusesWhatDoesNotFit) {
   EXPECT_EQ(device.transmit.in_flight(), 0u);
 }
 
-TEST(TransmitRing, BreaksWhenADescriptorIsReturnedThatWasNotGiven) {
+TEST(TransmitRing, ReturnOfDescriptorNotPosted_BreaksRing) {
   Device device(kMergeable);
   const std::vector<uint8_t> frame(60, 1);
   ASSERT_EQ(device.transmit.send(std::array{Frame{.data = frame}}), 1u);
@@ -180,7 +180,7 @@ TEST(TransmitRing, BreaksWhenADescriptorIsReturnedThatWasNotGiven) {
   EXPECT_EQ(device.transmit.send(std::array{Frame{.data = frame}}), 0u);
 }
 
-TEST(Rings, KeepTheirPlaceInACopyOfTheMemory) {
+TEST(Rings, CopyOfMemory_KeepsRingIndices) {
   Device device(kMergeable);
   device.write_frame(0, 1, 0x11, 60);
   device.put_used(device.receive, 0, 0, 72);
@@ -230,13 +230,13 @@ class ChannelTest : public ::testing::Test {
   UniqueFd back_end_;
 };
 
-TEST_F(ChannelTest, TakesARefusalAsAnError) {
+TEST_F(ChannelTest, RefusedRequest_IsError) {
   channel_.request(Request::kSetOwner, {}, {}, true);
   ASSERT_TRUE(channel_.pump(0).ok());
   EXPECT_FALSE(answer(Request::kSetOwner, kReply, 8, {1, 0, 0, 0, 0, 0, 0, 0}).ok());
 }
 
-TEST_F(ChannelTest, ContinuesAfterAnAcknowledgement) {
+TEST_F(ChannelTest, AcknowledgedRequest_SendsNextRequest) {
   bool done = false;
   channel_.request(Request::kSetOwner, {}, {}, true, [&] {
     done = true;
@@ -249,35 +249,35 @@ TEST_F(ChannelTest, ContinuesAfterAnAcknowledgement) {
   EXPECT_TRUE(channel_.idle());
 }
 
-TEST_F(ChannelTest, RefusesRepliesThatAreNotTheOneAwaited) {
+TEST_F(ChannelTest, RefusesReplyToOtherRequest) {
   channel_.query(Request::kGetFeatures, {}, [](std::span<const uint8_t>) { return Status(); });
   ASSERT_TRUE(channel_.pump(0).ok());
   EXPECT_FALSE(answer(Request::kGetQueueNum, kReply, 8, {}).ok());
 }
 
-TEST_F(ChannelTest, RefusesRepliesThatAreTooLong) {
+TEST_F(ChannelTest, RefusesOverlongReply) {
   channel_.query(Request::kGetFeatures, {}, [](std::span<const uint8_t>) { return Status(); });
   ASSERT_TRUE(channel_.pump(0).ok());
   EXPECT_FALSE(answer(Request::kGetFeatures, kReply, 0xffffffff, {}).ok());
 }
 
-TEST_F(ChannelTest, RefusesWhatIsNoReply) {
+TEST_F(ChannelTest, RefusesReplyWithoutPendingRequest) {
   EXPECT_FALSE(answer(Request::kGetFeatures, kReply, 0, {}).ok());
 }
 
-TEST_F(ChannelTest, GivesUpOnAReplyThatDoesNotCome) {
+TEST_F(ChannelTest, MissingReply_IsErrorAfterTimeout) {
   channel_.query(Request::kGetFeatures, {}, [](std::span<const uint8_t>) { return Status(); });
   ASSERT_TRUE(channel_.pump(0).ok());
   EXPECT_TRUE(channel_.pump(MessageChannel::kReplyTimeoutNs).ok());
   EXPECT_FALSE(channel_.pump(MessageChannel::kReplyTimeoutNs + 1).ok());
 }
 
-TEST_F(ChannelTest, TellsWhenTheBackEndIsGone) {
+TEST_F(ChannelTest, ReportsClosedConnection) {
   back_end_.reset();
   EXPECT_FALSE(channel_.pump(0).ok());
 }
 
-TEST(NumberedPackets, AreReadBackAsTheyWereBuilt) {
+TEST(NumberedPackets, ParsedFrame_EqualsBuiltFrame) {
   for (const bool ipv6 : {false, true}) {
     for (const int vlan : {-1, 100}) {
       NumberedTemplate shape;
@@ -304,7 +304,7 @@ TEST(NumberedPackets, AreReadBackAsTheyWereBuilt) {
   }
 }
 
-TEST(StreamAccount, TellsLossFromRepetitionFromReordering) {
+TEST(StreamAccount, CountsLossDuplicatesAndReorderingSeparately) {
   StreamAccount account;
   int64_t now = 1000;
   for (const uint64_t sequence : {0, 1, 3, 2, 2, 7}) {
@@ -321,7 +321,7 @@ TEST(StreamAccount, TellsLossFromRepetitionFromReordering) {
   EXPECT_EQ(account.missing(8), missing);
 }
 
-TEST(StreamAccount, StartsAnewWithoutCallingWhatCameBeforeLost) {
+TEST(StreamAccount, CountsNoLossBeforeStartSequence) {
   StreamAccount account(100);
   account.add({.stream = 1, .sequence = 99, .sent_ns = 0, .intact = true}, 1);
   EXPECT_EQ(account.lost(), 0u);

@@ -122,7 +122,8 @@ Status VhostFrontend::begin_start() {
   GuestNic& guest = *guest_;
   if (guest.options().queue_pairs > negotiated_.max_pairs) {
     return Status::error("the back-end has " + std::to_string(negotiated_.max_pairs) +
-                         " queue pairs, the guest " + std::to_string(guest.options().queue_pairs));
+                         " queue pairs, the guest needs " +
+                         std::to_string(guest.options().queue_pairs));
   }
   if (!guest.initialised()) {
     const Status status = guest.initialise(guest.options().features & negotiated_.offered);
@@ -272,7 +273,7 @@ Status VhostFrontend::set_logging(bool on) {
 
 Status VhostFrontend::send_rarp() {
   if (state_ == State::kDown || !has_protocol(vhost_user::kProtocolRarp)) {
-    return Status::error("the back-end takes no RARP hint");
+    return Status::error("the back-end does not support SEND_RARP");
   }
   uint64_t payload = 0;
   const std::array<uint8_t, 6>& mac = guest_ != nullptr ? guest_->options().mac : options_.nic.mac;

@@ -168,7 +168,7 @@ size_t ReceiveRing::poll(size_t max, uint16_t queue_pair, const ReceiveFn& fn) {
 bool ReceiveRing::take_buffer(uint16_t position, uint16_t* id, uint32_t* length) {
   const virtio::UsedElement element = used_element(position);
   if (element.id >= size_ || !posted_[element.id]) {
-    break_ring("received into descriptor " + std::to_string(element.id) + ", which isn't posted");
+    break_ring("received into descriptor " + std::to_string(element.id) + ", which is not posted");
     return false;
   }
   if (element.length > buffer_bytes_) {
@@ -199,8 +199,8 @@ uint16_t ReceiveRing::take_frame(uint16_t pending, uint16_t queue_pair, const Re
   std::memcpy(&frame.header, buffer(id), header_bytes_);
   const uint16_t buffers = mergeable_ ? frame.header.num_buffers : uint16_t{1};
   if (buffers == 0 || buffers > pending) {
-    break_ring("a frame of " + std::to_string(buffers) + " buffers, of which " +
-               std::to_string(pending) + " came");
+    break_ring("a frame of " + std::to_string(buffers) + " buffers, of which only " +
+               std::to_string(pending) + " were returned");
     return 0;
   }
   frame.data = {buffer(id) + header_bytes_, length - header_bytes_};
@@ -241,7 +241,7 @@ size_t TransmitRing::reclaim() {
   for (; pending > 0; --pending, ++last_used_) {
     const uint32_t head = used_element(last_used_).id;
     if (head >= size_ || chain_left_[head] == 0) {
-      break_ring("returned descriptor " + std::to_string(head) + ", which isn't posted");
+      break_ring("returned descriptor " + std::to_string(head) + ", which is not posted");
       return 0;
     }
     uint16_t id = static_cast<uint16_t>(head);

@@ -10,7 +10,7 @@ using nlohmann::json;
 Device& CommandInterpreter::device(const std::string& name) {
   Device* found = engine_.find(name);
   if (found == nullptr) {
-    throw CommandError("no device '" + name + "'");
+    throw CommandError("unknown device '" + name + "'");
   }
   return *found;
 }
@@ -73,7 +73,7 @@ const std::vector<CommandInterpreter::Command>& CommandInterpreter::commands() {
       {"close", &Self::close, "NAMES|all"},
       {"list", &Self::list, "[NAMES|all]"},
       {"wait", &Self::wait, "NAMES|all [TIMEOUT_MS] [state=running|stopped|ready|down]"},
-      {"run", &Self::run_for, "[MS]   let things run for that long"},
+      {"run", &Self::run_for, "[MS]   streams and sinks run for that time"},
       {"send", &Self::send,
        "NAME hex=FRAME[,FRAME] [count=1] [queue=0] [csum=full|partial] [gso_type=] [gso_size=] "
        "[header_length=] "
@@ -88,14 +88,14 @@ const std::vector<CommandInterpreter::Command>& CommandInterpreter::commands() {
       {"stream-stop", &Self::stream_stop, "ID|all"},
       {"sink", &Self::sink, "NAMES|all [on|off]"},
       {"sink-wait", &Self::sink_wait,
-       "NAMES|all ID COUNT [TIMEOUT_MS]   until so many came, together"},
+       "NAMES|all ID COUNT [TIMEOUT_MS]   waits until the sinks together have COUNT packets"},
       {"stats", &Self::stats, "[NAMES|all] [reset]"},
       {"stop", &Self::stop, "NAMES|all [timeout_ms=5000]   rings stop, as in a paused VM"},
       {"resume", &Self::resume, "NAMES|all [on=NAME2] [mode=shared|copy|dirty] [timeout_ms=5000]"},
       {"migrate", &Self::migrate, "NAME on=NAME2 [mode=dirty] [precopy_ms=50] [pause_ms=100]"},
       {"reset", &Self::reset,
-       "NAMES|all [timeout_ms=5000]   the driver starts anew, as in a reboot"},
-      {"pause", &Self::pause, "NAMES|all   rings go on, the guest does nothing"},
+       "NAMES|all [timeout_ms=5000]   the driver starts again, as in a reboot"},
+      {"pause", &Self::pause, "NAMES|all   rings keep running, the guest does nothing"},
       {"unpause", &Self::unpause, "NAMES|all"},
       {"log", &Self::log, "NAME [on|off|show|clear]   dirty page logging"},
       {"arp-responder", &Self::arp_responder, "NAME ip=ADDRESS[,ADDRESS]"},
@@ -115,7 +115,7 @@ json CommandInterpreter::run(const std::string& line) {
     const auto at = std::find_if(all.begin(), all.end(),
                                  [&](const Command& one) { return one.verb == words.verb(); });
     if (at == all.end()) {
-      throw CommandError("no command '" + words.verb() + "'; help lists them");
+      throw CommandError("unknown command '" + words.verb() + "'; help lists the commands");
     }
     reply = (this->*at->handler)(words);
     reply["ok"] = true;

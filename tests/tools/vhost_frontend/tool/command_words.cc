@@ -19,10 +19,10 @@ uint64_t parse_number(const std::string& what, const std::string& text, uint64_t
   uint64_t value = 0;
   const auto [stopped, error] = std::from_chars(begin, end, value, hex ? 16 : 10);
   if (error != std::errc() || stopped != end || begin == end) {
-    throw CommandError(what + ": '" + text + "' is no number");
+    throw CommandError(what + ": '" + text + "' is not a number");
   }
   if (value < least || value > most) {
-    throw CommandError(what + " must lie between " + std::to_string(least) + " and " +
+    throw CommandError(what + " must be between " + std::to_string(least) + " and " +
                        std::to_string(most));
   }
   return value;
@@ -104,7 +104,7 @@ void CommandWords::finish() const {
     throw CommandError("'" + words_[next_word_] + "' is not expected here");
   }
   if (!values_.empty()) {
-    throw CommandError("'" + values_.begin()->first + "=' is not known here");
+    throw CommandError("'" + values_.begin()->first + "=' is not a key of this command");
   }
 }
 
@@ -122,13 +122,13 @@ std::string to_hex(std::span<const uint8_t> bytes) {
 std::vector<uint8_t> from_hex(const std::string& text) {
   std::vector<uint8_t> bytes(text.size() / 2);
   if (text.empty() || text.size() % 2 != 0 || bytes.size() > kMaxFrame) {
-    throw CommandError("hex: an even number of digits, at most " + std::to_string(kMaxFrame) +
-                       " bytes");
+    throw CommandError("hex: expected an even number of digits, at most " +
+                       std::to_string(kMaxFrame) + " bytes");
   }
   for (size_t i = 0; i < bytes.size(); ++i) {
     const char* at = text.data() + 2 * i;
     if (std::from_chars(at, at + 2, bytes[i], 16).ptr != at + 2) {
-      throw CommandError("hex: '" + std::string(at, 2) + "' is no byte");
+      throw CommandError("hex: '" + std::string(at, 2) + "' is not a byte");
     }
   }
   return bytes;
@@ -141,7 +141,7 @@ std::array<uint8_t, 6> parse_mac(const std::string& text) {
     mac[i] = static_cast<uint8_t>(parse_number("mac", "0x" + parts[i], 0, 255));
   }
   if (parts.size() != mac.size()) {
-    throw CommandError("'" + text + "' is no MAC address");
+    throw CommandError("'" + text + "' is not a MAC address");
   }
   return mac;
 }
@@ -154,7 +154,7 @@ bool parse_ip(const std::string& text, std::array<uint8_t, 16>* ip) {
   if (inet_pton(AF_INET6, text.c_str(), ip->data()) == 1) {
     return true;
   }
-  throw CommandError("'" + text + "' is no IP address");
+  throw CommandError("'" + text + "' is not an IP address");
 }
 
 }  // namespace godwit::support

@@ -184,7 +184,7 @@ void CommandInterpreter::begin_log(Device& logged, bool copy) {
   wait_for(kDefaultTimeoutMs, {&logged}, "logging",
            [](const VhostFrontend& one) { return one.logging_settled(); });
   if (!logged.frontend->logging()) {
-    throw CommandError("the back-end went away: " + logged.frontend->error());
+    throw CommandError("the back-end closed the connection: " + logged.frontend->error());
   }
   if (copy) {
     // As in QEMU, guests run meanwhile. The log records their writes during the copy.
@@ -257,7 +257,7 @@ json CommandInterpreter::log(CommandWords& words) {
              [](const VhostFrontend& one) { return one.logging_settled(); });
     logged.copy.reset();
   } else if (what != "show" && what != "clear") {
-    throw CommandError("on, off, show or clear");
+    throw CommandError("expected on, off, show or clear");
   }
   DirtyLog* dirty = logged.frontend->log();
   const size_t pages = dirty != nullptr ? dirty->dirty_pages() : 0;

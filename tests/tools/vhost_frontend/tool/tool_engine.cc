@@ -84,7 +84,7 @@ Status Engine::move_guest(Device& from, Device& to, Move how) {
     moved = from.frontend->guest()->clone(&status);
   } else if (how == Move::kDirty) {
     if (from.copy == nullptr || from.frontend->log() == nullptr) {
-      return Status::error("no copy was begun: log " + from.name + " on");
+      return Status::error("no copy has begun; run: log " + from.name + " on");
     }
     to.copied = from.frontend->guest()->finish_copy(*from.copy, from.frontend->log()->read(true));
     moved = std::move(from.copy);

@@ -102,7 +102,7 @@ json CommandInterpreter::stream(CommandWords& words) {
   shape.ipv6 = parse_ip(words.text_or("dip", "10.0.0.2"), &shape.destination_ip);
   if (parse_ip(words.text_or("sip", shape.ipv6 ? "fd00::1" : "10.0.0.1"), &shape.source_ip) !=
       shape.ipv6) {
-    throw CommandError("sip and dip must be of one family");
+    throw CommandError("sip and dip must be of the same family");
   }
   shape.source_port = static_cast<uint16_t>(words.number_or("sport", 40000, 0, UINT16_MAX));
   shape.destination_port = static_cast<uint16_t>(words.number_or("dport", 40001, 0, UINT16_MAX));
@@ -143,7 +143,7 @@ json CommandInterpreter::stream_wait(CommandWords& words) {
     }
   }
   if (ids.empty() && which != "all") {
-    throw CommandError("no stream " + which);
+    throw CommandError("unknown stream " + which);
   }
   const bool done = engine_.run_until(deadline_in(timeout_ms), [&] {
     return std::all_of(ids.begin(), ids.end(), [&](uint32_t id) {
@@ -173,7 +173,7 @@ json CommandInterpreter::stream_stop(CommandWords& words) {
     engine_.remove_stream(id);
   }
   if (ids.empty() && which != "all") {
-    throw CommandError("no stream " + which);
+    throw CommandError("unknown stream " + which);
   }
   return {{"streams", all}};
 }
@@ -183,7 +183,7 @@ json CommandInterpreter::sink(CommandWords& words) {
   const std::string on = words.word_or("on");
   words.finish();
   if (on != "on" && on != "off") {
-    throw CommandError("on or off");
+    throw CommandError("expected on or off");
   }
   for (Device* one : which) {
     one->side->sink = on == "on";
@@ -243,7 +243,7 @@ json CommandInterpreter::arp_responder(CommandWords& words) {
   for (const std::string& text : split(addresses, ',')) {
     std::array<uint8_t, 16> ip{};
     if (parse_ip(text, &ip)) {
-      throw CommandError("ARP is for IPv4");
+      throw CommandError("an ARP responder needs IPv4 addresses");
     }
     at.side->arp_addresses.insert(uint32_t{ip[0]} << 24 | uint32_t{ip[1]} << 16 |
                                   uint32_t{ip[2]} << 8 | ip[3]);
