@@ -84,7 +84,7 @@ class FirstMatch {
     uint32_t word;
   };
 
-  // Returns a word whose bit i is (column[i] & mask) == value.
+  // Returns a word whose bit i is set if (column[i] & mask) == value.
   static uint64_t equal_portable(const uint64_t* column, uint64_t mask, uint64_t value) {
     uint64_t bits = 0;
     for (size_t i = 0; i < kKeys; ++i)

@@ -23,7 +23,7 @@ static const char kMarker[] = "godwit-probe";
 
 struct probe_payload {
   char marker[sizeof kMarker - 1];
-  char verdict;  // 'f' or 'p'
+  char verdict;  // 'f' for a forbidden probe, 'p' for a permitted one.
   uint8_t kind;
   struct in_addr sender;
   uint64_t sequence;

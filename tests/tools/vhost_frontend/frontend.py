@@ -32,9 +32,8 @@ class FrontendError(RuntimeError):
 @dataclass
 class ReceivedFrame:
     data: bytes
-    header: dict = field(
-        default_factory=dict
-    )  # of virtio-net: flags, gso_type, csum_start, ...; queue, time_ns
+    # The fields of the virtio-net header (flags, gso_type, csum_start, ...), queue and time_ns.
+    header: dict = field(default_factory=dict)
 
     def __bytes__(self):
         return self.data

@@ -50,7 +50,7 @@ class NumberedBuilder {
   std::vector<uint8_t> frame_;
   size_t ip_ = 0;
   size_t udp_ = 0;
-  uint32_t pseudo_ = 0;  // sum of the pseudo header
+  uint32_t pseudo_ = 0;  // The sum of the pseudo header.
 };
 
 struct NumberedPacket {

@@ -26,7 +26,7 @@
 
 namespace godwit::support {
 
-inline constexpr size_t kMaxFrame = 65550;  // 64 KB of IP and the Ethernet header with two tags
+inline constexpr size_t kMaxFrame = 65550;  // 64 KB of IP and an Ethernet header with two tags.
 
 struct Frame {
   std::span<const uint8_t> data;
@@ -80,7 +80,7 @@ class SplitRing {
   virtio::UsedElement used_element(uint16_t index) const;
   void put_avail(uint16_t id);
   void publish();
-  // Reads the used index. Returns false if the device returned more than it was given.
+  // Reads the used index. Returns false if the device returned more descriptors than were posted.
   bool pending_count(uint16_t* count);
   void break_ring(std::string why);
 
