@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kills one of two real switches (SIGKILL) in the middle of a move and starts it again.
 
-A kill happens at a fault point or at a random time, under traffic of the VMs. Afterwards these must
-hold each time:
+A kill happens at a fault point or at a random time, under traffic. After each kill these hold:
 
 - The VM has one owner: the host where its rings run. Its rules are unchanged, by digest.
 - The other host has only the VM's name and location. No move is in progress.
@@ -110,8 +109,8 @@ class KernelFabric:
     def __init__(self, _folder):
         self.namespace = f"gw-fabric-{os.getpid()}"
         self.interfaces = {host: f"gw{host}{os.getpid()}" for host in "ab"}
-        # DPDK derives the 16-bit fanout group of an af_packet device from process and interface. The
-        # indexes are far apart, so that two devices never get the same group.
+        # DPDK derives the 16-bit fanout group of an af_packet device from process and interface.
+        # The indexes are far apart, so that two devices never get the same group.
         first = random.randrange(10000, 30000)
         self.indexes = {"a": first, "b": first ^ 0x8000}
 
@@ -465,8 +464,8 @@ class Crashes:
 def recovery(log):
     """Returns the time of a recovery in seconds, and its last event.
 
-    The time runs from the end of EAL's start until the in-doubt move is decided, or until the switch
-    is ready if no move was in doubt.
+    The time runs from the end of EAL's start until the in-doubt move is decided. If no move was in
+    doubt, it runs until the switch is ready.
     """
     up = ready = None
     for line in log.splitlines():

@@ -151,7 +151,7 @@ class Network:
         return {receiver: self._until(receiver, marker) for receiver in self._receivers[sender]}
 
     def exchange(self, sender, frames, receiver="vm2", **options):
-        """Sends frames and a marker. Returns the bytes that one receiver got, with full checksums."""
+        """Sends frames and a marker. Returns the bytes one receiver got, with full checksums."""
         return [finished(frame) for frame in self.exchange_all(sender, frames, **options)[receiver]]
 
     def _until(self, receiver, marker):

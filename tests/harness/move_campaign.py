@@ -207,7 +207,10 @@ def last_line(runs):
     total = {
         k: sum(run[k] for run in runs) for k in ("moves", "lost", "duplicated", "out_of_order")
     }
-    return f"{total['moves']} moves, {total['lost']} lost, {total['duplicated']} duplicated, {total['out_of_order']} out of order"
+    return (
+        f"{total['moves']} moves, {total['lost']} lost, {total['duplicated']} duplicated, "
+        f"{total['out_of_order']} out of order"
+    )
 
 
 def main():

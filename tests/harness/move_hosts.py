@@ -8,8 +8,8 @@
 
 `na` stays at host a, `nb` at host b, and `nc` is a separate machine on the fabric. A test selects
 the moving VMs from MOVERS. All of them are NICs of the vhost-user front-end, which acts as QEMU: it
-logs dirty pages, stops the rings at one switch and starts them at the other with their state. Fabric
-and front-end run at the priority of the workers, so that a test measures the switches.
+logs dirty pages, stops the rings at one switch and starts them at the other with their state.
+Fabric and front-end run at the priority of the workers, so that a test measures the switches.
 """
 import contextlib
 import itertools
@@ -248,9 +248,9 @@ class Hosts:
 def hosts(godwitd, migration=None, ring=1024, movers=("vm",), more=None, fabric=None, kind=Hosts):
     """Runs both hosts. The daemons must exit cleanly.
 
-    `migration` has further keys of that section of the configuration, or is a function of "a" or "b"
-    that returns them. `more` has other sections, in which HOST stands for a or b and FOLDER for the
-    folder of the run. `fabric` makes another fabric than the learning switch from the folder.
+    `migration` has further keys of that section of the configuration, or is a function of "a" or
+    "b" that returns them. `more` has other sections, in which HOST stands for a or b and FOLDER for
+    the folder of the run. `fabric` makes another fabric than the learning switch from the folder.
     """
     folder = Path(tempfile.mkdtemp(prefix="gw-"))  # Short, because paths of sockets are limited.
     net = kind.__new__(kind)

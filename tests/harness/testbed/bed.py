@@ -28,8 +28,11 @@ class Testbed(contextlib.ExitStack):
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self, keep_logs=None, log=None):
-        """keep_logs: a directory that receives the logs and configurations at the end. log: called with each
-        line worth telling."""
+        """Creates an empty testbed.
+
+        `keep_logs` is a directory that receives the logs and configurations at the end. `log` is
+        called with each line of the report.
+        """
         super().__init__()
         self.directory = None
         self._former_handlers = {}

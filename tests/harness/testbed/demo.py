@@ -146,7 +146,8 @@ def _parse_arguments():
         "--udp-rate",
         type=int,
         default=0,
-        help="at least so many permitted, numbered UDP packets a second each way (default: 50, and fewer will do); gaps are then told, but have no bound",
+        help="the least number of permitted, numbered UDP packets a second in each direction "
+        "(default: 50, with no minimum); with this option, gaps are reported but have no bound",
     )
     parser.add_argument(
         "--verbose", action="store_true", help="show what switches and guests report"

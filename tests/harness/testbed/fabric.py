@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hosts and the networks between them: network namespaces, veth pairs, bridges that learn.
 
-    host namespace: up0 ---- bridge "physical" in the fabric's namespace ---- up0 of the other hosts
-                    mgmt0 -- bridge "management" ---------------------------- mgmt0 of the other hosts
+    host namespace: up0 ---- bridge "physical" in the fabric's namespace -- up0 of the other hosts
+                    mgmt0 -- bridge "management" -------------------------- mgmt0 of the other hosts
 
-up0 is the uplink that the switch drives by af_packet; the host's kernel keeps out of it (no address, no IPv6).
-mgmt0 has an address, for the peers' sessions and QEMU's migration stream. lo is up.
+up0 is the uplink that the switch drives by af_packet. It has no address and no IPv6, so the host's
+kernel does not use it. mgmt0 has an address, for the peers' sessions and QEMU's migration stream.
+lo is up.
 """
 
 import os

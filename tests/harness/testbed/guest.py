@@ -2,8 +2,8 @@
 """Real QEMU guests on vhost-user that boot, run the agent and live-migrate between hosts.
 
 QEMU is the vhost-user server and the switch is the client, so QEMU waits at its start until the
-switch has connected. Guests run under TCG with INTx (`vectors=0`), because Debian's QEMU 7.2 crashes
-with vhost-user, TCG and MSI-X together.
+switch has connected. Guests run under TCG with INTx (`vectors=0`), because Debian's QEMU 7.2
+crashes with vhost-user, TCG and MSI-X together.
 """
 
 import dataclasses
@@ -176,7 +176,10 @@ class Qemu:
             "chardev=qmp,mode=control",
         ]
         for index, (nic, path) in enumerate(zip(spec.nics, sockets, strict=True)):
-            device = f"virtio-net-pci,netdev=net{index},mac={nic.mac},vectors=0,rx_queue_size=1024,romfile="
+            device = (
+                f"virtio-net-pci,netdev=net{index},mac={nic.mac},vectors=0,"
+                "rx_queue_size=1024,romfile="
+            )
             netdev = f"vhost-user,id=net{index},chardev=vhost{index}"
             if nic.queues > 1:
                 netdev += f",queues={nic.queues}"
@@ -231,7 +234,7 @@ class Vm:
         )
 
     def prepare_destination(self, host, sockets):
-        """Starts the QEMU that receives the VM, which waits for its switch. Returns it for migrate()."""
+        """Starts the receiving QEMU, which waits for its switch. Returns it for migrate()."""
         return Qemu(
             self._bed,
             self.spec,

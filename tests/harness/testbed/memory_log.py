@@ -4,12 +4,12 @@
 Under TCG, QEMU before 9.0 loses writes of the guest during a migration. It takes pages from the
 dirty bitmap without a notice to the TLB of the emulated CPU, which continues to write to pages that
 it considers dirty (QEMU's commit "physmem: Fix migration dirty bitmap coherency with TCG memory
-access"). A busier guest loses more: it resumes with older memory, sends packets again, or its kernel
-crashes. Debian 12 has QEMU 7.2.
+access"). A busier guest loses more: it resumes with older memory, sends packets again, or its
+kernel crashes. Debian 12 has QEMU 7.2.
 
-Each VM of the testbed therefore has one more NIC, without packets. If its rings stop while memory is
-logged, it marks all pages as written before QEMU reads the log for the last time. That costs the time
-to send them.
+Each VM of the testbed therefore has one more NIC, without packets. If its rings stop while memory
+is logged, it marks all pages as written before QEMU reads the log for the last time. That costs the
+time to send them.
 """
 
 import mmap

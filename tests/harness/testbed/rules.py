@@ -2,12 +2,12 @@
 """Rule sets of realistic size and mixture for a VM that moves, in testpmd's grammar.
 
 Rules name endpoints instead of port numbers. The transmit rules control the packets from the VM:
-they drop spoofed and forbidden packets, pass ARP, pings and some services, and drop everything else.
-The receive rules control the packets to the VM: rules on the uplink and on the neighbors that send to
-it, rules that drop, and the VM's own inbound policy (`egress`).
+they drop spoofed and forbidden packets, pass ARP, pings and some services, and drop everything
+else. The receive rules control the packets to the VM: rules on the uplink and on the neighbors that
+send to it, rules that drop, and the VM's own inbound policy (`egress`).
 
-The filler rules are distinct and come from a seeded generator, so every run has the same rules. They
-match no packet of the demo's guests.
+The filler rules are distinct and come from a seeded generator, so every run has the same rules.
+They match no packet of the demo's guests.
 """
 
 import dataclasses
@@ -60,18 +60,27 @@ class _Fillers:
         return self._random.randint(8000, 30000)
 
     def _host_and_port(self, side):
-        return f"ipv4 {side} is {self._network(32)} / {self._random.choice(['tcp', 'udp'])} dst is {self._port()}"
+        return (
+            f"ipv4 {side} is {self._network(32)} / {self._random.choice(['tcp', 'udp'])} "
+            f"dst is {self._port()}"
+        )
 
     def _network_and_port(self, side):
         bits = self._random.choice([16, 20, 24])
-        return f"ipv4 {side} spec {self._network(bits)} {side} prefix {bits} / tcp dst is {self._port()}"
+        return (
+            f"ipv4 {side} spec {self._network(bits)} {side} prefix {bits} / "
+            f"tcp dst is {self._port()}"
+        )
 
     def _network_alone(self, side):
         return f"ipv4 {side} spec {self._network(24)} {side} prefix 24 / udp"
 
     def _port_range(self, _side):
         first = self._port()
-        return f"ipv4 / udp dst spec {first} dst last {first + self._random.randint(1, 500)} dst mask 65535"
+        return (
+            f"ipv4 / udp dst spec {first} dst last {first + self._random.randint(1, 500)} "
+            "dst mask 65535"
+        )
 
     def _both_ports(self, _side):
         return f"ipv4 / tcp src is {self._port()} dst is {self._port()}"

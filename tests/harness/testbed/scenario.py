@@ -117,7 +117,10 @@ class TwoHosts:
             )
 
     def start_count(self):
-        """Resets all counts while no packet is in transit. Keeps the number of forbidden probes so far."""
+        """Resets all counts while no packet is in transit.
+
+        Keeps the number of forbidden probes so far.
+        """
         self.forbidden_before = 0
         for vm in self.vms.values():
             vm.agent.command("stop")
@@ -138,7 +141,10 @@ class TwoHosts:
     # Measuring.
 
     def take_gaps(self):
-        """Returns each pinger's longest gap in ms since the last call, and counts of reordered replies."""
+        """Returns the longest gap of each pinger in ms, and its count of reordered replies.
+
+        Both cover the time since the last call.
+        """
         gaps, reordered = {}, {}
         for name, vm in self.vms.items():
             for target in vm.agent.command("gaps")["targets"]:
@@ -158,7 +164,10 @@ class TwoHosts:
     # Moving.
 
     def move(self, to, settle_s=4.0):
-        """Moves the mover to a host: `migrate start` at the source's switch, then QEMU's own migration."""
+        """Moves the mover to a host.
+
+        Runs `migrate start` at the source's switch, then QEMU's own migration.
+        """
         source = self.mover.host
         self.take_gaps()
         qemu, known = self.prepare(to)

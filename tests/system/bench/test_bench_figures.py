@@ -74,7 +74,8 @@ def test_testpmd_figures_are_found_for_each_port():
 
 
 def test_ratio_is_the_median_of_ratios_within_rounds():
-    # One disturbed round doubles both figures, which must not matter; a round without a peer does not count.
+    # One disturbed round doubles both figures, which must not change the ratio. A round without a
+    # peer does not count.
     rounds = [
         {"a": {"x": 10.0}, "b": {"x": 5.0}},
         {"a": {"x": 40.0}, "b": {"x": 20.0}},
@@ -116,7 +117,8 @@ def test_goal_is_met_at_its_bound_and_never_without_figure():
 TEST_ACL = """\
 rte_acl_build(1) finished with 0
 acl context <TESTACL>@0x13f9c1280
-search_ip5tuples  @lcore 1: 10 iterations, 89900 pkts, 1 categories, 15731820 cycles (0.01 sec), 174.99 cycles/pkt, 14857785.05 pkt/sec
+search_ip5tuples  @lcore 1: 10 iterations, 89900 pkts, 1 categories, \
+15731820 cycles (0.01 sec), 174.99 cycles/pkt, 14857785.05 pkt/sec
 """
 
 

@@ -53,7 +53,8 @@ BAD_CONFIGURATIONS = {
     "rules file": (HEAD + "rules_file: none.flow\n", "2:13", "cannot be read"),
     "rule's word": (
         HEAD
-        + "endpoints: [{name: v}]\nrules:\n  - flow create v ingress pattern eth / ipv5 / end actions drop / end\n",
+        + "endpoints: [{name: v}]\nrules:\n"
+        "  - flow create v ingress pattern eth / ipv5 / end actions drop / end\n",
         "4:41",
         "`ipv5`",
     ),
@@ -72,7 +73,8 @@ class TestConfiguration:
         text, place, says = BAD_CONFIGURATIONS[case]
         path = folder / "bad.yaml"
         path.write_text(text)
-        # What only the policy store can tell is found at start when EAL runs already; the last test here has that.
+        # The policy store finds these faults only at start, when EAL already runs. The last test of
+        # this file covers that.
         starts = (
             [] if case in ("one MAC twice", "rule's word", "rule's endpoint", "no rule") else [[]]
         )
@@ -189,7 +191,8 @@ class TestSocket:
                 -32000,
             ),
             (
-                b'{"jsonrpc":"2.0","id":1,"method":"command","params":{"line":"flow create \\u0000 \\ud83d\\ude00"}}',
+                b'{"jsonrpc":"2.0","id":1,"method":"command",'
+                b'"params":{"line":"flow create \\u0000 \\ud83d\\ude00"}}',
                 -32000,
             ),
         ],
@@ -327,7 +330,10 @@ def altered(document, generator):
 
 
 def meaning(document):
-    """The document without what its digest does not cover: who exported it, when, what was counted, what a driver could do."""
+    """Returns the document without the fields that its digest does not cover.
+
+    These are the exporting host, the time, the counts and the capabilities of drivers.
+    """
     out = copy.deepcopy(document)
     for name in ("host", "epoch"):
         out.pop(name, None)

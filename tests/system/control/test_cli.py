@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `godwit` command against a real daemon: output, exit codes, files, and the shell on a terminal."""
+"""The `godwit` command against a real daemon: output, exit codes, files and the shell."""
 import json
 import os
 import pty

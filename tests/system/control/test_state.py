@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state that survives a restart: after SIGTERM, SIGKILL, an edited configuration and a full disk."""
+"""The state survives a restart after SIGTERM, SIGKILL, an edited configuration and a full disk."""
 import os
 import re
 import signal
@@ -40,7 +40,10 @@ def edit(switch, change):
 
 
 def policy(switch):
-    """Endpoints, where they are, and rules; without what a restart makes anew: counts and ports' numbers."""
+    """Returns the endpoints, their locations and the rules.
+
+    Leaves out counts and port numbers, which a restart does not keep.
+    """
     endpoints = {
         e["name"]: (re.sub(r"port \d+", "port", e["location"]), e["macs"], e["ips"], e["mtu"])
         for e in switch.data("show endpoints")["endpoints"]
@@ -307,7 +310,8 @@ def test_single_rules_with_state_take_under_5_ms_each(stateful):
     for number in range(count):
         stateful.rpc.call(
             "flow.create",
-            text=f"vm1/net0 ingress priority {number} pattern eth / ipv4 dst is 10.1.{number // 256}.{number % 256} / end actions drop / end",
+            text=f"vm1/net0 ingress priority {number} pattern eth / "
+            f"ipv4 dst is 10.1.{number // 256}.{number % 256} / end actions drop / end",
         )
     took = time.monotonic() - began
     print(f"{count / took:.0f} flow creates a second, each stored")

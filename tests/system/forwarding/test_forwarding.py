@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests exchange frames through the real switch.
 
-The tests cover learning, VLANs, malformed frames, the features that NICs negotiate, and counters that
-agree with the sent frames. The rules' items and actions have their own files.
+The tests cover learning, VLANs, malformed frames, the features that NICs negotiate, and counters
+that agree with the sent frames. The rules' items and actions have their own files.
 """
 import itertools
 import struct
@@ -404,7 +404,8 @@ class TestCounters:
 
     @pytest.mark.parametrize("when", ["at-rest", "dirty-logging-has-begun", "settling"])
     def test_frames_for_full_ring_wait_only_around_migration(self, net, when):
-        # By the first its rings have run for so long that nothing waits for that reason; the last is longer than the time to catch up.
+        # At rest, the rings have run for so long that no frame waits because they just started.
+        # Settling takes longer than the time that a guest has to catch up.
         logging = when == "dirty-logging-has-begun"
         if when == "settling":
             net.vms.log("vm3", "on")

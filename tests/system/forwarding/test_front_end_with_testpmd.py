@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vhost-user front-end against Debian's dpdk-testpmd.
 
-The net_vhost ports of testpmd are librte_vhost 22.11, which our switch uses too. The tests need root,
-dpdk-testpmd and hugepages of 2 MB (96 for each testpmd), and skip themselves with a reason otherwise.
+The net_vhost ports of testpmd are librte_vhost 22.11, which our switch uses too. The tests need
+root, dpdk-testpmd and hugepages of 2 MB (96 for each testpmd). Without them they skip themselves
+and say why.
 """
 
 import os
@@ -29,7 +30,7 @@ def free_hugepages():
 
 
 class Switch:
-    """A testpmd with two net_vhost ports as vhost-user clients, frames crossing from one to the other."""
+    """A testpmd that forwards frames between two net_vhost ports, which are vhost-user clients."""
 
     def __init__(self, paths, queues=1, client=1):
         if os.geteuid() != 0 or shutil.which("dpdk-testpmd") is None:
@@ -200,7 +201,8 @@ def test_partial_checksum_can_be_completed_by_switch(vms, switches, tmp_path):
     received = vms.recv("b", 1)
     assert len(received) == 1
     assert received[0].data[:40] == sent[:40] and received[0].data[42:] == sent[42:]
-    # net_vhost finishes it: over addresses, protocol, length and the datagram with its checksum the sum is all ones.
+    # net_vhost completes the checksum. The sum over addresses, protocol, length and the datagram
+    # with its checksum is all ones.
     datagram = received[0].data[34:]
     pseudo = received[0].data[26:34] + bytes([0, 17]) + len(datagram).to_bytes(2, "big")
     assert ones_complement_sum(pseudo + datagram) == 0xFFFF
@@ -289,8 +291,8 @@ def test_guest_moved_to_another_switch_continues(vms, switches, tmp_path, mode):
     at_b = vms.stats("b")["streams"]["1"]
     at_c = vms.stats("c")["streams"]["1"]
     at_a = vms.stats("a2")["streams"]
-    # testpmd may have taken the last few frames off the ring when it was stopped, but between the two none is lost
-    # or repeated by the front-end.
+    # A stopped testpmd may have taken the last few frames off the ring. Between the two, the
+    # front-end neither loses nor repeats a frame.
     assert at_b["received"] + at_c["received"] == 3000, (at_b, at_c)
     assert at_b["lost"] == at_b["duplicates"] == at_c["duplicates"] == 0
     check_no_loss(at_a["3"], 1000)

@@ -37,7 +37,10 @@ def cpu_seconds(net):
 
 
 def median_latency_ns(net, source="vm1", receiver="vm2", frame=FRAME, count=9):
-    """From before the send command to the arrival, each time after a pause in which the worker has gone to sleep."""
+    """Returns the median time from before the send command until the arrival.
+
+    The worker falls asleep in the pause before each frame.
+    """
     taken = []
     for _ in range(count):
         time.sleep(0.03)
@@ -100,7 +103,8 @@ def test_busy_worker_polls_guest_that_was_silent(net):
 
 
 def test_port_flooding_new_flows_is_polled_until_its_ring_is_empty(net):
-    # In debt for its misses it is not polled while others have frames, and a full ring kicks for nothing.
+    # While the port owes for its misses, the worker does not poll it if others have frames. A full
+    # ring sends no kick.
     net.rpc.call(
         "port.attach.vhost",
         name="vm4/net0",

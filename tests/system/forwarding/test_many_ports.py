@@ -21,7 +21,10 @@ def mac_of(number):
 
 
 def hello(number):
-    """From guest `number` to the next one, by a rule of its own, so that its port and its rules both work."""
+    """Returns a frame from guest `number` to the next one, which a rule of its own permits.
+
+    It arrives only if the guest's port and its rules both work.
+    """
     raw = bytes.fromhex((mac_of((number + 1) % PORTS) + mac_of(number)).replace(":", ""))
     return raw + struct.pack("!HI", 0x88B6, number) + bytes(40)
 

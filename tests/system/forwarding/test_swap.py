@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A VM's whole policy is removed and restored 50 times a second under traffic, and no packet sees half
-of it.
+"""A VM's whole policy is removed and restored 50 times a second under traffic.
 
-Each swap is `migration.export`, `migration.rewrite` and `migration.import` on the control socket. The
-imports alternate between two sets of 1,000 rules. Each set rewrites the VM's packets differently, by
-two rules in each direction. A packet that matched the first rule of one set and the second rule of
-the other has seen half a swap. GODWIT_SWAP_SECONDS (30) is the duration.
+No packet sees half of it.
+
+Each swap is `migration.export`, `migration.rewrite` and `migration.import` on the control socket.
+The imports alternate between two sets of 1,000 rules. Each set rewrites the VM's packets
+differently, by two rules in each direction. A packet that matched the first rule of one set and the
+second rule of the other has seen half a swap. GODWIT_SWAP_SECONDS (30) is the duration.
 """
 import os
 import socket
@@ -24,7 +25,7 @@ GUESTS = {"vm1": {"endpoint": {"ips": ["10.0.0.1"]}}, "vm2": {}} | {
 }
 ALLOWED, FORBIDDEN = 2000, 53  # UDP ports that the VM may send to and may not
 IN_ALLOWED, IN_FORBIDDEN = 3000, 5353  # ... that may be sent to it and may not
-# What a set makes of a packet: (TTL, UDP source port) of what the VM sends, (TTL, UDP source port) of what it gets.
+# The (TTL, UDP source port) that each set writes: into packets from the VM, into packets to the VM.
 SETS = {"A": ((11, 1111), (12, 1112)), "B": ((21, 2111), (22, 2112))}
 OUT, OUT_BAD, IN, IN_BAD, STAY, STAY_BACK, STAY_NEAR = 1, 2, 3, 4, 5, 6, 7
 STREAMS = (  # (stream, from, to guest number, packets a second, more)
@@ -39,7 +40,7 @@ STREAMS = (  # (stream, from, to guest number, packets a second, more)
 
 
 def policy(name):
-    """The rules in the VM's tables, RULES in all, and one on the uplink that only it receives by."""
+    """Returns the RULES rules of the VM's tables, and the uplink's one rule that delivers to it."""
     (ttl, port), (in_ttl, in_port) = SETS[name]
     own = [
         f"vm1/net0 ingress priority 1 pattern eth / ipv4 / udp dst is {FORBIDDEN} / end "

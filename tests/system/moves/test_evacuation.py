@@ -29,15 +29,21 @@ def vm_mac(number):
 
 
 def rules_of(name):
-    """One that lets ALLOWED_TYPE through to a neighbour; drops for all else, each of its own."""
-    yield f"flow create {name}/net0 ingress priority 2 pattern eth type is {ALLOWED_TYPE:#x} / end actions count / represented_port ethdev_port_id nb/net0 / end"
+    """Yields one rule that forwards ALLOWED_TYPE to a neighbor, and distinct rules that drop."""
+    yield (
+        f"flow create {name}/net0 ingress priority 2 pattern eth type is {ALLOWED_TYPE:#x} / end "
+        "actions count / represented_port ethdev_port_id nb/net0 / end"
+    )
     for i in range(RULES - 1):
         match = (
             f"ipv4 dst is 10.{i >> 8}.{i & 255}.1 / udp dst is {1000 + i}"
             if i
             else f"type is {FORBIDDEN_TYPE:#x}"
         )
-        yield f"flow create {name}/net0 ingress priority {1 if i else 0} pattern eth {'/ ' if i else ''}{match} / end actions drop / end"
+        yield (
+            f"flow create {name}/net0 ingress priority {1 if i else 0} pattern eth "
+            f"{'/ ' if i else ''}{match} / end actions drop / end"
+        )
 
 
 def free_port():
@@ -98,7 +104,10 @@ class TwoHosts:
         ]
 
     def switch(self, godwitd, name, peer, ports, endpoints, role, more):
-        devargs = f"net_memif0,role={role},id=0,socket={self.folder}/memif.sock,socket-abstract=no,bsize=2048,rsize=10"
+        devargs = (
+            f"net_memif0,role={role},id=0,socket={self.folder}/memif.sock,"
+            "socket-abstract=no,bsize=2048,rsize=10"
+        )
         config = {
             "uplinks": [{"name": "physnet1", "devargs": devargs}],
             "endpoints": endpoints,

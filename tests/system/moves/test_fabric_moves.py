@@ -2,9 +2,9 @@
 """Moves between two real daemons over a fabric with every habit: no packet is lost, duplicated,
 reordered or damaged.
 
-Each flow is numbered packets, unicast and broadcast, in both directions between the VM and receivers
-on the same host, on the other host and on a separate machine (move_hosts). Losses of the fabric or
-the generator themselves are in their own counters.
+Each flow is numbered packets, unicast and broadcast, in both directions between the VM and
+receivers on the same host, on the other host and on a separate machine (move_hosts). Losses of the
+fabric or the generator themselves are in their own counters.
 """
 import pytest
 from front_end_guests import mac, wait_for

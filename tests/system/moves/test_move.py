@@ -27,9 +27,10 @@ def figures(tmp_path_factory):
         check=False,
     )
     print(done.stdout[-5000:], done.stderr[-2000:])
-    assert (
-        out.exists()
-    ), f"the demo gave no figures: exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
+    assert out.exists(), (
+        f"the demo gave no figures: exit code {done.returncode}\n"
+        f"{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
+    )
     data = json.loads(out.read_text())
     data["leftovers"] = leftovers() - before
     return data

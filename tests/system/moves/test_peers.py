@@ -2,8 +2,8 @@
 """Peers over TLS: which are accepted, and which are refused.
 
 Other connections can neither stop a peer nor slow a worker. Two daemons have certificates of one
-authority. The other connections come from peer_client, which can send messages that no switch sends.
-Each refusal must be in the log with the address of the connection.
+authority. The other connections come from peer_client, which can send messages that no switch
+sends. Each refusal must be in the log with the address of the connection.
 """
 import itertools
 import json

@@ -273,7 +273,10 @@ class Oracle:
         )
 
     def testpmd(self, lines):
-        """For each line: None where testpmd refuses it, else what it understood ("" for lines that are no rules)."""
+        """Returns for each line what testpmd understood.
+
+        The value is None if testpmd refuses the line, and "" if the line is no rule.
+        """
         assert max(map(len, lines)) <= LONGEST_LINE
         done = subprocess.run(
             TESTPMD,

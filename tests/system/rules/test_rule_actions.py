@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every action: the resulting frame equals, byte for byte, the frame that scapy builds with the changed
-fields, including checksums.
+"""Every action produces, byte for byte, the frame that scapy builds with the changed fields.
+
+This includes checksums.
 """
 import pytest
 from scapy_frames import (
