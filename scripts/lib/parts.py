@@ -259,6 +259,7 @@ def add_case(tally, label, case):
 PARTS = {
     "layers": run_layers,
     "scripts": run_scripts,
+    "style": run_style,
     "sim": run_sim,
     "unit": run_unit,
     "counts": run_counts,
@@ -266,4 +267,4 @@ PARTS = {
     "sanitize": run_sanitize,
 }
 # Parts that run only when they are named.
-FURTHER_PARTS = {"style": run_style, "tsan": run_tsan}
+FURTHER_PARTS = {"tsan": run_tsan}
