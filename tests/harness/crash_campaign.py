@@ -286,7 +286,7 @@ class Crashes:
         return victim
 
     def move(self, source, destination, victim, deadline):
-        """Makes the move, as far as the living switches allow."""
+        """Makes the move, up to the step that the running switches allow."""
         net = self.net
 
         def on_time():

@@ -95,7 +95,7 @@ def bad_reasons(drops):
 
 
 class Watch:
-    """After each move: what was dropped in it that should not be."""
+    """Collects, after each move, its drops that are not allowed."""
 
     def __init__(self, net, verbose):
         self.net, self.verbose, self.before, self.suspects = net, verbose, net.drops(), []

@@ -81,14 +81,14 @@ def epoch(counter, host):
 
 
 def message(vm, move, kind, body=b"", at=None):
-    """An Envelope with its epoch `at` = (counter, host)."""
+    """Returns an Envelope with the epoch `at` = (counter, host)."""
     return framed(
         field(1, vm) + field(2, move) + (field(3, epoch(*at)) if at else b"") + field(kind, body)
     )
 
 
 def offer(document, move, at):
-    """Of an exported document, by another epoch."""
+    """Returns an offer of an exported document with another epoch."""
     body = field(1, at[1]) + field(2, epoch(*at))
     for profile in document["profiles"]:
         one = field(1, profile["name"])
@@ -158,7 +158,7 @@ class PeerClient:
                 self._fill()
 
     def encrypt(self, data):
-        """What say() would put on the wire."""
+        """Returns the bytes that say() would send."""
         self._tls.write(data)
         return self._out.read()
 
@@ -188,11 +188,11 @@ class PeerClient:
         return data
 
     def hear(self):
-        """The next message's fields."""
+        """Returns the fields of the next message."""
         return fields(self._read(struct.unpack("!I", self._read(4))[0]))
 
     def end(self):
-        """Why nothing more comes: waits until the other side has closed."""
+        """Waits until the other side has closed the connection. Returns the reason."""
         try:
             while True:
                 self.hear()

@@ -37,7 +37,7 @@ def folder():
 
 @pytest.fixture
 def make_switch(godwitd, folder):
-    """make_switch(name, **config) -> Switch, not started."""
+    """Returns make_switch(name, **config), which returns a Switch that is not started."""
     made = []
 
     def make(name="host-t", **config):
@@ -57,7 +57,7 @@ def make_switch(godwitd, folder):
 
 @pytest.fixture
 def switch(make_switch, folder):
-    """A daemon that runs: two VMs here, one behind the uplink, four rules."""
+    """A running daemon with two local VMs, one VM behind the uplink, and four rules."""
     endpoints = yaml.safe_load(yaml.safe_dump([VM1, VM2, VM7]).replace("{folder}", str(folder)))
     return make_switch(
         endpoints=endpoints,

@@ -10,7 +10,7 @@ import tempfile
 
 
 class TestbedError(Exception):
-    """The testbed could not do what was asked; the message says what to look at."""
+    """An operation of the testbed failed. The message says where to look for the reason."""
 
     __test__ = False  # not a test case, whatever the name says to pytest
 

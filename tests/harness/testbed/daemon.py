@@ -33,7 +33,7 @@ class RpcClient:
         self._file = None
 
     def call(self, method, **parameters):
-        """The result of a method; RpcError if it is refused."""
+        """Returns the result of a method. Raises RpcError if the daemon refuses it."""
         identity = next(self._ids)
         request = {"jsonrpc": "2.0", "id": identity, "method": method, "params": parameters}
         try:

@@ -17,7 +17,7 @@ from .process import Process, wait_until
 
 
 class Namespace:
-    """A network namespace, held open by a process; it is gone when that process is."""
+    """A network namespace, held open by a process. It disappears when that process ends."""
 
     def __init__(self, bed, name):
         self.name = name
@@ -38,7 +38,7 @@ class Namespace:
 
     @property
     def pid(self):
-        """A process in the namespace: `nsenter -t PID -n` enters it."""
+        """Returns the id of a process in the namespace. `nsenter -t PID -n` enters it."""
         return self._holder.pid
 
     def prefix(self):
@@ -106,7 +106,7 @@ class Fabric:
         return list(self._hosts.values())
 
     def learned(self, mac):
-        """The host behind whose uplink the physical network has learned a MAC, or None."""
+        """Returns the host behind whose uplink the physical network has learned a MAC, or None."""
         for line in self.namespace.run("bridge", "fdb", "show", "br", "physical").splitlines():
             words = line.split()
             if words[0].lower() == mac.lower() and "permanent" not in words:

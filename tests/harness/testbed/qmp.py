@@ -68,7 +68,7 @@ class Qmp:
                 return answer["return"]
 
     def event_time_s(self, name):
-        """The time (CLOCK_REALTIME) of the last event of that name, or None."""
+        """Returns the time (CLOCK_REALTIME) of the last event of that name, or None."""
         for event in reversed(self.events):
             if event["event"] == name:
                 return event["timestamp"]["seconds"] + event["timestamp"]["microseconds"] / 1e6

@@ -207,7 +207,7 @@ class TwoHosts:
         return qemu, known
 
     def state(self, host):
-        """Of the newest move there."""
+        """Returns the state of the newest move at a host."""
         return self._moves(self.daemons[host])[-1]["state"]
 
     # Details.
@@ -226,7 +226,7 @@ class TwoHosts:
         return {(move["id"], move["role"]) for move in self._moves(daemon)}
 
     def _current(self, daemon, known):
-        """The move that was not there before, or None."""
+        """Returns the move that did not exist before, or None."""
         for move in self._moves(daemon):
             if (move["id"], move["role"]) not in known:
                 return move

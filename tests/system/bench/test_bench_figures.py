@@ -109,7 +109,7 @@ def test_goal_is_met_at_its_bound_and_never_without_figure():
         "command": "scripts/bench p",
     }
     assert found["b"]["command"] == "scripts/bench p --y"
-    # Of a part that was run for other rows only what was measured counts.
+    # If a part was run for other rows, only the measured rows count.
     assert goals.evaluate([at_most], {"p": {"x": None}}, ["p"]) == {}
     assert goals.evaluate([at_most], {"p": {"x": 1.0}}, ["p"])["a"]["met"]
 
@@ -177,7 +177,7 @@ def test_classifier_goals_cover_typical_and_hard_sets():
     values = {name: one["value"] for name, one in found.items()}
     assert values["classifier, 100k rules: cycles / rte_acl's, geometric mean"] == 0.5
     assert values["classifier, 100k rules: cycles of the worst set"] == 400.0
-    # A mean over sets of which one has no peer would flatter or hurt: there is none.
+    # If one set has no peer, a mean over the sets would be biased, so there is none.
     assert values["classifier, 1k rules: cycles / rte_acl's, geometric mean"] is None
     assert values["classifier, 10k rules: cycles / rte_acl's, geometric mean"] is None
     assert values["msk_100000: cycles, at rest and under 100k updates a second"] == 350.0
@@ -412,7 +412,7 @@ def test_goals_cover_every_row_and_depend_on_figures():
         "waking adds from guest to guest, p99"
     ) == (110.0, False)
     assert of("neighbour's rate") == (pytest.approx(8.0), True)
-    assert of("msk_100000: bytes") == (None, False)  # not among what was measured
+    assert of("msk_100000: bytes") == (None, False)  # not measured
     assert goals.evaluate(goals.GOALS, {"attack": [attacked("masks", None)]}) == {
         "attack: percent of a neighbour's rate lost": {
             "value": None,
@@ -449,7 +449,7 @@ def test_every_part_has_tables_markdown_and_svg_plots(tmp_path):
     assert set(drawn) == {"classifier.svg", "swap.svg", "forward.svg"}
     for svg in drawn.values():
         ElementTree.fromstring(svg)
-    # A document with the markers keeps what stands around them.
+    # A document with the markers keeps the text around them.
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     for _ in range(2):

@@ -238,7 +238,7 @@ class TestSocket:
         assert switch.picture() == before, SEED
 
     def test_altered_requests_do_not_break_the_socket(self, switch):
-        """Of requests that read, no altered form may do harm."""
+        """No altered form of a request that only reads may do harm."""
         before = switch.picture()
         generator = random.Random(SEED)
         lines = [
@@ -287,7 +287,7 @@ class TestSocket:
 
 
 def altered(document, generator):
-    """The document with one thing in it changed."""
+    """Returns the document with one change."""
     out = copy.deepcopy(document)
     places = []
 

@@ -24,7 +24,7 @@ def run(godwitd, *arguments):
 
 
 def rules_of(text):
-    """The rules in a `flow list`, without the comments."""
+    """Returns the rules of a `flow list` without the comments."""
     return [line.split(" #")[0] for line in text.splitlines()]
 
 

@@ -55,7 +55,7 @@ def policy(switch):
 
 
 def change_everything(switch, folder):
-    """One of each command that changes policy."""
+    """Runs one of each command that changes policy."""
     assert (
         switch.text(
             "flow create vm1/net0 ingress priority 9 pattern eth / ipv6 / end actions drop / end"
@@ -102,7 +102,7 @@ def test_changes_by_commands_survive_restart(stateful, folder, how):
         r"state .*/state: 8 endpoints, \d+ rules, 0 moves",
         stateful.log().rsplit("EAL is up", 1)[1].split("ready:")[0],
     ), stateful.log()
-    # Ids go on where they were, and what was made then can be undone now.
+    # Ids continue after the restart, and objects from before it can be deleted.
     stateful.text("flow destroy vm1/net0 rule 2")
     assert (
         stateful.text("flow create vm3/net0 ingress pattern eth / end actions drop / end")

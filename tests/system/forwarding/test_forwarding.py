@@ -38,16 +38,16 @@ from front_end_guests import NEEDS_CSUM, finished, mac, network, ones_sum, wait_
 
 GUESTS = {
     "vm1": {"endpoint": {"mtu": 9000}, "nic": {"mtu": 9000, "buffer": 2048}},
-    "vm2": {"nic": {"csum": 0, "tso": 0}},  # takes no partial checksums
+    "vm2": {"nic": {"csum": 0, "tso": 0}},  # accepts no partial checksums
     "vm3": {"endpoint": {"mtu": 9000}, "nic": {"mtu": 9000, "buffer": 2048}},  # mergeable buffers
     "vm4": {"endpoint": {"mtu": 9000}, "nic": {"mtu": 9000, "mrg": 0, "buffer": 10000}},
     "vm5": {"endpoint": {"queues": 4}, "nic": {"queues": 4}},
     "vm6": {"endpoint": {"vlans": [0, 7]}},
-    "vm7": {"endpoint": {"vlans": [4094]}, "nic": None},  # nobody is there; floods pass it by
+    "vm7": {"endpoint": {"vlans": [4094]}, "nic": None},  # no guest; gets no flooded frames
 }
 NOWHERE = {"name": "vm8/net0", "macs": [mac(8)], "location": "none"}
 EVERYBODY = ("vm2", "vm3", "vm4", "vm6")
-STREAMS = itertools.count(20)  # those below have numbers of their own
+STREAMS = itertools.count(20)  # the fixed numbers below are lower
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def patch(frame, at, *values):
 
 
 def resum(frame):
-    """An IPv4 header with its checksum made right, so that something else is wrong."""
+    """Returns an IPv4 header with a correct checksum, so that only another field is wrong."""
     data = bytearray(bytes(frame))
     length = max(20, (data[14] & 15) * 4)
     data[24:26] = b"\0\0"
@@ -465,7 +465,7 @@ class TestCounters:
         pools = net.rpc.call("show.memory")["pools"]
         assert any(
             pool["available"] < pool["size"] / 2 for pool in pools
-        ), pools  # much of one is held
+        ), pools  # the full rings hold much of one pool
         assert all(pool["available"] >= pool["size"] / 4 for pool in pools), pools
         beside = next(STREAMS)
         net.vms.stream(beside, source="vm1", dst=mac(5), pps=4000, count=800, flows=40)

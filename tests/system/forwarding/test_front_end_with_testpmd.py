@@ -98,7 +98,7 @@ class Switch:
 def vms():
     with Frontend() as frontend:
         yield frontend
-        assert frontend.quit() == 0  # also what a sanitizer found
+        assert frontend.quit() == 0  # a sanitizer's report also changes the exit code
 
 
 @pytest.fixture
@@ -311,7 +311,7 @@ def test_page_written_and_not_logged_is_detected(vms, switches, tmp_path):
     assert len(vms.recv("a", 1)) == 1
     assert vms.log("a", "clear")["dirty_pages"] >= 2  # the buffer and the used ring
     vms.stop("a")
-    # The other front-end has no switch: the guest is copied, but can't start.
+    # The other front-end has no switch. The guest is copied, but cannot start.
     with pytest.raises(FrontendError):
         vms.resume("a", on="a2", mode="dirty", timeout_ms=100)
     assert vms.info("a2")["pages_missed"] >= 2
@@ -383,7 +383,7 @@ def test_idle_front_end_sleeps(vms, switches, tmp_path):
     before = cpu_ticks()
     time.sleep(1)
     assert cpu_ticks() - before <= 5
-    # And an eventfd wakes it: nothing polls.
+    # An eventfd wakes it, because nothing polls.
     assert vms.send("a", frame_of(60)) == 1
     assert len(vms.recv("b", 1)) == 1
 

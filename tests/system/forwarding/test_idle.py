@@ -11,7 +11,7 @@ import pytest
 from front_end_guests import BYSTANDER_RING, mac, network, wait_for
 
 IDLE = {"spin_us": 20, "max_sleep_us": 500_000, "poll_us": 100_000}
-SOON_NS = 50_000_000  # by far; shared machines stall for some ten milliseconds
+SOON_NS = 50_000_000  # generous, because shared machines stall for tens of milliseconds
 FRAME = bytes.fromhex((mac(2) + mac(1)).replace(":", "")) + b"\x88\xb6" + bytes(46)
 
 
@@ -94,7 +94,7 @@ def test_waiting_frames_are_polled_once_policy_is_in_place(net):
 def test_busy_worker_polls_guest_that_was_silent(net):
     net.vms.sink("vm2")
     net.vms.stream(1, source="vm1", dst=mac(2), pps=20000, seconds=2)
-    time.sleep(0.5)  # vm2's queue has long been left alone
+    time.sleep(0.5)  # the worker has stopped polling vm2's queue
     back = bytes.fromhex((mac(1) + mac(2)).replace(":", "")) + FRAME[12:]
     assert median_latency_ns(net, source="vm2", receiver="vm1", frame=back, count=5) < SOON_NS
     net.vms.stream_wait(1)

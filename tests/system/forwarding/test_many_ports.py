@@ -45,7 +45,7 @@ def net(godwitd):
 
 
 def descriptors(net):
-    """What the daemon has open: {kind: how many}."""
+    """Returns the number of the daemon's open descriptors by kind."""
     folder, kinds = f"/proc/{net.switch.process.pid}/fd", {}
     for name in os.listdir(folder):
         try:
@@ -61,7 +61,7 @@ def pool(net):
 
 
 def attach(net, number):
-    """A guest, its port, and a rule that sends what it sends to the next one."""
+    """Adds a guest, its port, and a rule that sends its packets to the next guest."""
     name, path = f"many{number}", str(net.switch.folder / f"m{number}.sock")
     net.vms.open(name, path=path, mac=mac_of(number), size=64)
     net.rpc.call(
@@ -93,7 +93,7 @@ def test_hundreds_of_ports_added_and_removed_under_traffic_lose_nothing(net):
         for number in range(PORTS):
             net.rpc.call("flow.flush", port=f"many{number}/net0")
         for number in range(PORTS):
-            # Some guests go first, some ports: both must end well.
+            # Either the guest or its port is removed first. Both orders must succeed.
             if number % 2:
                 net.vms.close(f"many{number}")
             net.rpc.call("port.detach", port=f"many{number}/net0")
@@ -106,11 +106,11 @@ def test_hundreds_of_ports_added_and_removed_under_traffic_lose_nothing(net):
     wait_for(
         lambda: net.vms.stats("vm2")["streams"][str(STREAM)]["received"] == sent,
         5,
-        "all of the stream",
+        "all packets of the stream",
     )
     account = net.vms.stats("vm2")["streams"][str(STREAM)]
     print(
-        f"{sent} packets beside {ROUNDS * PORTS} ports that came and went; longest gap "
+        f"{sent} packets beside {ROUNDS * PORTS} ports that were added and removed; longest gap "
         f"{account['longest_gap_ns'] / 1e6:.1f} ms"
     )
     assert (account["lost"], account["duplicates"], account["corrupt"]) == (0, 0, 0)
@@ -118,7 +118,7 @@ def test_hundreds_of_ports_added_and_removed_under_traffic_lose_nothing(net):
     assert net.unpoliced() == 0
     wait_for(
         lambda: pool(net) >= start[1] - 1024, 5, "buffers back in the pool"
-    )  # workers' caches hold some
+    )  # the workers' caches hold some buffers
     end = time.monotonic() + 5
     while (now := descriptors(net)) != start[0] and time.monotonic() < end:
         time.sleep(0.05)

@@ -103,7 +103,7 @@ class Swapper:
         document = self._call(b"migration.export", b'{"vm":"vm1"}')
         assert (
             self._documents[self.in_place][2] in document
-        ), "what is exported is not what was imported"
+        ), "the exported document differs from the imported one"
         self._call(b"migration.rewrite", b'{"vm":"vm1"}')
         self.in_place = "B" if self.in_place == "A" else "A"
         before, behind, _ = self._documents[self.in_place]
@@ -116,7 +116,7 @@ class Swapper:
         self.longest_s = max(self.longest_s, time.monotonic() - begin)
 
     def run(self, seconds):
-        """In a thread of its own: SWAPS_PER_S swaps a second, for as long."""
+        """Makes SWAPS_PER_S swaps a second for that time. Runs in a thread of its own."""
         try:
             begin = time.monotonic()
             while self.swaps < seconds * SWAPS_PER_S and time.monotonic() - begin < 1.5 * seconds:
@@ -132,13 +132,13 @@ class Swapper:
 
 
 def epoch_in(document):
-    """Where in an exported document the VM's epoch stands."""
+    """Returns the position of the VM's epoch in an exported document."""
     at = document.index(b'"epoch":{')
     return slice(at, document.index(b"}", at) + 1)
 
 
 def exported(net):
-    """The VM's document as bytes: (what is before the epoch, what is behind it, its digest)."""
+    """Returns the VM's document: (bytes before the epoch, bytes behind it, digest)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(net.switch.socket_path)
         connection.sendall(
@@ -148,7 +148,7 @@ def exported(net):
             answer = file.readline()
     document = answer[
         answer.index(b'"result":') + len(b'"result":') : answer.rindex(b"}")
-    ]  # the answer's last member
+    ]  # the last member of the answer
     epoch, digest = epoch_in(document), document.index(b'"digest":"')
     return document[: epoch.start], document[epoch.stop :], document[digest : digest + 75]
 
@@ -190,7 +190,7 @@ def net(godwitd):
 
 
 def prepare(net):
-    """Both sets' documents, set A in place, and the rules of the others."""
+    """Adds all rules and imports set A. Returns the documents of both sets."""
     documents = {}
     for name in ("B", "A"):
         made = [net.create(rule) for rule in policy(name)]
@@ -213,7 +213,7 @@ def prepare(net):
 
 
 class Outcome:
-    """What came of it: `sent` by stream, both Watches, the frames to the uplink, drops by name."""
+    """The outcome: `sent` by stream, both Watches, the frames to the uplink, drops by name."""
 
     def __init__(self, net):
         documents, self.untouched, self.touched = prepare(net)
@@ -303,7 +303,7 @@ def test_packets_of_vm_during_swaps_are_delivered_or_counted(net, outcome):
     assert outcome.unaccounted() == 0, str(outcome)
     for watch in (outcome.to_vm, outcome.from_vm):
         assert (watch.twice, watch.other) == (0, [])
-    # What the VM sends waits while its rules are away, so only rules drop.
+    # Packets from the VM wait while its rules are absent, so only rules drop packets.
     assert len(outcome.from_vm.numbers[OUT]) == outcome.sent[OUT]
     assert outcome.drops()["rule_drop"] == outcome.sent[OUT_BAD]
     assert set(outcome.drops()) == {"rule_drop", "egress_rule_drop"}
@@ -313,7 +313,7 @@ def test_packets_during_swaps_see_one_whole_policy(net, outcome):
     # Each packet has both marks of one set, and both sets were in force.
     assert set(outcome.from_vm.looks[OUT]) == {SETS["A"][0], SETS["B"][0]}
     assert set(outcome.to_vm.looks[IN]) == {SETS["A"][1], SETS["B"][1]}
-    # What went to the uplink had no rule of the VM applied.
+    # No rule of the VM was applied to the packets to the uplink.
     assert (
         net.hits(outcome.touched)[0] == 0 and net.hits(outcome.untouched)[0] == outcome.uplink() > 0
     )

@@ -37,7 +37,7 @@ KINDS = {
 
 
 def frames(seed):
-    """Numbered frames from the first guest to the second, of every length a NIC has."""
+    """Returns numbered frames from the first guest to the second, of every valid length."""
     chance = random.Random(seed)
     head = bytes.fromhex((MACS[1] + MACS[0]).replace(":", "")) + b"\x88\xb5"
     for number in range(FRAMES):
@@ -53,7 +53,7 @@ def write_capture(path, data):
 
 
 def read_capture(path):
-    """The frames of a capture; the last one may be half there yet."""
+    """Returns the frames of a capture. The last one may be incomplete and is left out."""
     with open(path, "rb") as file:
         data = file.read()
     found, at = [], 24
@@ -67,7 +67,7 @@ def read_capture(path):
 
 
 def wait_for_rings(switch):
-    """{endpoint: what is shown of its port}, when all guests' rings run."""
+    """Waits until the rings of all guests run. Returns the shown port of each endpoint."""
     found = {}
 
     def running():
@@ -134,13 +134,13 @@ def test_frames_cross_every_kind_of_virtqueue(make_switch, folder, kind):
         guests.command("set fwd io retry")
         guests.command(
             "set burst tx delay 5 retry 100000"
-        )  # a full ring is waited for, not dropped at
+        )  # testpmd waits for a full ring and drops nothing
         guests.command("start")
         end = time.monotonic() + 20
         while guests.received()[2] < FRAMES and time.monotonic() < end:
             time.sleep(0.05)
         guests.command("stop")
-        # What was written is on the disk when the port is closed.
+        # All written packets are on the disk when the port is closed.
         guests.command("port stop all")
         guests.command("port close 3")
         arrived = read_capture(received)

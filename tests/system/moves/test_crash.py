@@ -29,12 +29,12 @@ def test_status_explains_in_doubt_moves_after_restart(run):
     there = "b" if here == "a" else "a"
     run.rpc(here).call("migrate.start", vm="vm", peer=f"host-{there}")
     wait_for(lambda: run.moves(here)[-1]["state"] == "prepared", 10, "prepared")
-    for host in (here, there):  # the source first: it would give the move up
+    for host in (here, there):  # the source first, which would otherwise abort the move
         run.net.switches[host].process.kill()
         run.buried(host)
     run.net.vms.stop(
         f"vm-{here}", timeout_ms=1000
-    )  # its rings do not run anywhere: only the peer can tell
+    )  # its rings run nowhere, so only the peer knows the outcome
     run.start(here)
     move = run.moves(here)[-1]
     assert (move["state"], move["role"]) == ("in-doubt", "source")

@@ -176,7 +176,7 @@ def evacuation(hosts):
 
 @pytest.fixture(scope="module")
 def evacuated(hosts):
-    """What was there before, what the streams saw, how long it took."""
+    """The state before the evacuation, the figures of the streams, and the duration."""
     a, b, vms = hosts.a.rpc, hosts.b.rpc, hosts.vms
     digests = {name: a.call("migration.export", vm=name)["digest"] for name in hosts.names}
     vms.sink(["na", "nb", "nc"])

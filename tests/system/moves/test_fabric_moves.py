@@ -15,7 +15,7 @@ WINDOW_MS = 700  # without a proof
 NO_OVERLAP = {
     "redirect_duplicate",
     "uplink_to_uplink",
-}  # copies of what is delivered by another way
+}  # copies of packets that another path delivers
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def as_before(net):
 
 
 def switched_on(moved):
-    """The event on which the source's senders began to use the uplink."""
+    """Returns the event on which the source's senders began to use the uplink."""
     return next(step["on"] for step in moved["steps"] if step["state"] == "holding")
 
 
@@ -85,7 +85,7 @@ def test_vlans_of_moved_vm_move_separately(net):
 def test_fabric_without_one_vlan_gives_no_proof_for_it(net):
     net.fabric.set(vlans=VLANS[:1])
     flows = traffic("tag", PPS, vlans=VLANS[:1])
-    flows += [Flow("na", "tag", 500, (), {"vlan": VLANS[1]})]  # it reaches nobody behind the fabric
+    flows += [Flow("na", "tag", 500, (), {"vlan": VLANS[1]})]  # no receiver behind the fabric
     check(run_moves(net, "tag", flows, moves=2), "window-timeout")
 
 
@@ -156,7 +156,7 @@ def test_vm_resumed_at_source_gets_all_packets_in_order_and_moves_later(net):
 
 
 def test_late_packets_to_old_host_after_window_are_counted(net):
-    """The VM is silent and the fabric deaf, so the fabric keeps the old location after the move."""
+    """The VM is silent and the fabric does not learn, so the fabric keeps the old location."""
     net.fabric.set(deaf=True)
     source = net.place["vm"]
     vms = net.vms
@@ -175,7 +175,7 @@ def test_late_packets_to_old_host_after_window_are_counted(net):
     vms.stream(first, source="nc", dst=mac(NUMBERS["vm"]), pps=1000, seconds=60)
     moved = net.move("vm", 50)
     assert switched_on(moved) == "window-timeout"
-    vms.run(200)  # after the end: to the old place, which can only count them
+    vms.run(200)  # packets after the move go to the old location, which counts them
     sent = vms.stream_stop(first)[0]["sent"]
     vms.run(50)
     account = vms.stats(net.device("vm"))["streams"][str(first)]
@@ -188,7 +188,7 @@ def test_late_packets_to_old_host_after_window_are_counted(net):
         0,
     )
     assert net.fabric.stats()["hairpin_dropped"] == hairpin
-    # It speaks, so the fabric knows, and all comes again.
+    # A frame from the VM teaches the fabric its location. All packets arrive again.
     vms.send(
         net.device("vm"),
         bytes.fromhex("f" * 12 + mac(NUMBERS["vm"]).replace(":", "")) + b"\x88\xb5" + bytes(46),
@@ -201,14 +201,14 @@ def test_late_packets_to_old_host_after_window_are_counted(net):
 
 
 def test_slow_fabric_after_window_costs_only_senders_at_source(net):
-    """What they send by the uplink meanwhile is dropped by the fabric, which counts it."""
+    """The fabric drops and counts the packets that these senders send by the uplink."""
     habits, switched = HABITS["believes a new place too late"]
     net.fabric.set(**habits)
     outcome = run_moves(net, "vm", traffic("vm", PPS), moves=1)
     assert [switched_on(moved) for moved in outcome.moves] == [switched]
     lost = {row["flow"]: row["lost"] for row in outcome.rows if row["lost"]}
     assert set(lost) <= {f"{'na' if net.place['vm'] == 'b' else 'nb'}->vm"}
-    assert 0 < sum(lost.values()) <= outcome.fabric["hairpin_dropped"]  # and probes
+    assert 0 < sum(lost.values()) <= outcome.fabric["hairpin_dropped"]  # includes probes
     assert all(
         row["duplicated"] == row["out_of_order"] == row["corrupt"] == 0 for row in outcome.rows
     ), str(outcome)

@@ -48,7 +48,7 @@ def test_campaign_with_losses_reports_them_and_exits_with_1(folder):
     done, figures = campaign(
         folder, "--moves", 1, "--pps", 2000, "--park", 8, "--park-bytes", 65536
     )
-    # A flooded frame whose first copy found the park full comes by its second, late.
+    # A flooded frame has two copies. If the park was full for the first, the second arrives late.
     lost = re.fullmatch(
         r"1 moves, (\d+) lost, 0 duplicated, \d+ out of order", done.stdout.splitlines()[-1]
     )

@@ -42,12 +42,12 @@ def scene():
 
 @pytest.fixture
 def before(scene):
-    """What must be as it was: the VM's policy on both hosts."""
+    """Returns the state that must not change: the VM's policy on both hosts."""
     return policy(scene)
 
 
 def policy(scene):
-    """Rules as they are listed, and where the VM is, by host."""
+    """Returns for each host the endpoints with their locations, and the listed rules."""
     out = {}
     for name, daemon in scene.daemons.items():
         endpoints = {
@@ -63,7 +63,7 @@ def policy(scene):
 
 
 def begin_slowly(scene, qemu, downtime_limit_ms=300, bandwidth=4 << 20):
-    """QEMU's migration, so slow that there is time to interfere."""
+    """Begins QEMU's migration at a rate that leaves time to interfere."""
     source = scene.mover.qemu
     qemu.qmp.connect(20)
     source.qmp.execute(
@@ -73,7 +73,7 @@ def begin_slowly(scene, qemu, downtime_limit_ms=300, bandwidth=4 << 20):
 
 
 def pings_go_on(scene):
-    """Another 50 pings of each guest are answered."""
+    """Waits until another 50 pings of each guest are answered."""
     marks = {
         name: [t["received"] for t in vm.agent.report()["targets"]]
         for name, vm in scene.vms.items()
@@ -114,7 +114,7 @@ def test_migration_cancelled_in_qemu_leaves_all_at_source(scene, before):
 
 def test_destination_killed_with_vm_returns_it_to_source(scene, before):
     qemu, _ = scene.prepare("host-b")
-    # 8 MB a second and 2.5 s to stand still: it stops with up to 20 MB to go.
+    # With 8 MB a second and a downtime limit of 2.5 s, the VM stops with up to 20 MB to send.
     begin_slowly(scene, qemu, downtime_limit_ms=2500, bandwidth=8 << 20)
     wait_until(
         lambda: scene.state("host-a") == "handed-over", 60, "the VM stops at the source", 0.002
@@ -123,9 +123,9 @@ def test_destination_killed_with_vm_returns_it_to_source(scene, before):
     wait_until(
         lambda: scene.mover.qemu.qmp.execute("query-status")["status"] == "running",
         10,
-        "the VM goes on at the source",
+        "the VM resumes at the source",
     )
-    wait_until(lambda: scene.state("host-a") == "prepared", 10, "revoked and thawed")
+    wait_until(lambda: scene.state("host-a") == "prepared", 10, "the move is revoked")
     cancel_and_compare(scene, before)
 
 

@@ -77,9 +77,9 @@ class Pair:
         self.a, self.b = self.switches["host-a"], self.switches["host-b"]
 
     def refused(self, client, reason, host="host-a"):
-        """The log says that this client was refused, and why."""
+        """Waits until the log says that this client was refused for `reason`."""
 
-        def told():
+        def lines():
             return [
                 line
                 for line in self.switches[host].log().splitlines()
@@ -87,7 +87,7 @@ class Pair:
             ]
 
         wait_for(
-            told,
+            lines,
             5,
             f"a line with {client.address} and `{reason}`; the log "
             f"ends:\n{self.switches[host].log()[-1500:]}",
@@ -165,8 +165,8 @@ def test_certificate_that_does_not_match_is_refused(pair, authority, folder, cas
         try:
             client.say(hello(claims))
         except (OSError, EOFError):
-            pass  # some hear it before they have said anything
-        print(f"{case}: the client hears: {client.end()}")
+            pass  # the switch may close the connection before the hello is sent
+        print(f"{case}: the client receives: {client.end()}")
         pair.refused(client, reason)
     assert works(pair)
 
@@ -270,11 +270,11 @@ def test_malformed_bytes_after_handshake_are_refused(pair, identities):
     )
     after_handshake(
         b"\x17\x03\x03\x00\x20" + bytes(32), reason="TLS: ", raw=True
-    )  # a record nobody sealed
+    )  # a record without authentication
     after_handshake(
         b"\x17\x03\x03\xff\xff" + bytes(65535), reason="TLS: ", raw=True
-    )  # longer than records may be
-    with PeerClient(port, me) as peer:  # a record with one bit turned over
+    )  # longer than the limit of a record
+    with PeerClient(port, me) as peer:  # a record with one flipped bit
         peer.say(hello("host-b"))
         peer.hear()
         record = bytearray(peer.encrypt(message("vm7", "1", ABORT)))
@@ -282,11 +282,11 @@ def test_malformed_bytes_after_handshake_are_refused(pair, identities):
         peer.raw(bytes(record))
         peer.end()
         pair.refused(peer, "TLS: ")
-    with PeerClient(port, me) as peer:  # the half of a message, then nothing
+    with PeerClient(port, me) as peer:  # half of a message
         peer.say(hello("host-b"))
         peer.hear()
         peer.say(message("vm7", "1", ABORT)[:9])
-    with PeerClient(port, me) as peer:  # the half of a record
+    with PeerClient(port, me) as peer:  # half of a record
         peer.say(hello("host-b"))
         peer.hear()
         peer.raw(peer.encrypt(message("vm7", "1", ABORT))[:20])
@@ -464,12 +464,12 @@ def test_sighup_reloads_certificates_and_keeps_old_ones_on_error(make_switch, au
     renewed = expiry()
     Path(files["host-p"]["certificate"]).write_text("rubbish")
     p.process.send_signal(1)
-    wait_for(lambda: "the certificates from before stay in use" in p.log(), 5, "said in the log")
+    wait_for(lambda: "the certificates from before stay in use" in p.log(), 5, "line in the log")
     assert f"{files['host-p']['certificate']}: no start line" in p.log()
     assert expiry() == renewed
     authority.issue("host-p", days=(-3, -1), into="hup-host-p")
     p.process.send_signal(1)
-    wait_for(lambda: "the certificate expired on" in p.log(), 5, "said in the log")
+    wait_for(lambda: "the certificate expired on" in p.log(), 5, "line in the log")
     with pytest.raises(RpcError, match="certificate has expired"):
         expiry()
     assert p.rpc.call("version"), "and the switch works on"
@@ -497,7 +497,7 @@ def idle_connections(port, count):
 
 
 def attack(port, identities, stop, counts):
-    """What strangers do, as fast as one can, until told to stop."""
+    """Attacks the port without a pause until `stop` is set. Adds its attempts to `counts`."""
     while not stop.is_set():
         for files in (None, identities["host-c"], identities["host-b"]):
             try:
@@ -519,7 +519,7 @@ def attack(port, identities, stop, counts):
 
 def rate(net, ms=2000):
     """Returns the rate at which vm receives na's RATE_PPS packets through host-a, and the loss."""
-    stream = next(STREAMS)  # a sink takes lower numbers of a stream that it knows for duplicates
+    stream = next(STREAMS)  # a sink counts lower numbers of a known stream as duplicates
     net.vms.stats("vm-a", reset=True)
     net.vms.stream(stream, source="na", dst=mac(NUMBERS["vm"]), pps=RATE_PPS, seconds=60)
     began = time.monotonic()

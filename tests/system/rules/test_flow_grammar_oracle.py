@@ -37,7 +37,7 @@ TESTPMD = [
     "--total-num-mbufs=2048",
     "--no-mlockall",
 ]
-# (what is different, what our parser says of such a line, lines that testpmd takes and we refuse)
+# (the difference, our parser's error for such a line, lines that only testpmd accepts)
 REFUSED_BY_US = [
     (
         "exactly one direction is asked for",
@@ -139,12 +139,12 @@ TAKEN_BY_US = [
     "flow list vm1/net0",
     "validate 0 ingress pattern eth / end actions drop / end",
 ]
-# In our canonical text, or in the line itself where a mask of 0 took the name out again.
+# Found in our canonical text, or in the line itself if a mask of 0 removed the name.
 PORT_BY_NAME = (
     r"^flow \w+ [a-z]|(ethdev_port_id|port_representor port_id|port_id id) (is )?(?!is )[A-Za-z]"
 )
 PORT_BY_NAME_IN_ITEM = r"\b(ethdev_port_id|port_id|id) (is|spec) [A-Za-z]"
-# Both are asked; what they must agree on.
+# Lines that both parsers must accept.
 BOTH_TAKE = [
     "flow destroy 0 rule 0",
     "flow destroy 0 rule 0 rule 1 rule 0x2",
@@ -306,7 +306,7 @@ class Oracle:
         return verdicts
 
     def ours(self, lines):
-        """For each line: (canonical text, None) or (None, why not)."""
+        """Returns for each line (canonical text, None), or (None, error)."""
         done = subprocess.run(
             [str(self.parser)],
             input="".join(line + "\n" for line in lines),
@@ -336,7 +336,7 @@ def oracle(tmp_path_factory, parser):
 
 
 def explained(line, ours, theirs):
-    """The documented difference that a disagreement is, or None."""
+    """Returns the documented difference that explains a disagreement, or None."""
     canonical, why = ours
     if theirs is not None:
         return next((what for what, pattern, _ in REFUSED_BY_US if re.search(pattern, why)), None)
@@ -434,4 +434,4 @@ def test_reference_page_matches_vocabulary_table(parser):
     ).stdout
     assert (
         REPO / "docs" / "user" / "rules.md"
-    ).read_text() == page, "write it anew: flow_parse --reference > docs/user/rules.md"
+    ).read_text() == page, "generate it again: flow_parse --reference > docs/user/rules.md"

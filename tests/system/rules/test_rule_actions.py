@@ -51,7 +51,7 @@ OPTIONS = (
 EXTENDED6 = ETH / IP6 / IPv6ExtHdrHopByHop() / TCP(sport=1000, dport=2000) / Raw(LOAD)
 NEW4, NEW6, NEWMAC = "192.168.255.1", "fd00:1:2:3::ffff", "02:12:34:56:78:9a"
 
-# (actions, frame, what comes out)
+# (actions, frame, resulting frame)
 REWRITES = [
     ("void", UDP4, UDP4),
     ("mark id 5", UDP4, UDP4),
@@ -164,7 +164,7 @@ def test_rewrite_yields_the_frame_of_scapy(net, actions, frame, expected):
 
 
 def sums_partially(frame):
-    """The front-end makes partial checksums of TCP and UDP right behind the IP header."""
+    """The front-end makes partial checksums of TCP and UDP directly after the IP header."""
     return (
         (TCP in frame or UDP in frame) and frame is not NO_SUM and IPv6ExtHdrHopByHop not in frame
     )
@@ -250,7 +250,7 @@ def test_jump_continues_in_group_and_never_returns(net):
         out = change(UDP4, (IP, {"ttl": 9}), (UDP, {"dport": 5}))
         left = change(
             ICMP4, (IP, {"ttl": 9})
-        )  # no rule of group 3: the miss policy, not group 0's drop
+        )  # group 3 has no rule, so the miss policy applies, and not group 0's drop
         assert net.exchange("vm1", [UDP4, TCP4, ICMP4]) == [bytes(out), bytes(left)]
     assert net.dropped_since(before) == {"rule_drop": 1}
 

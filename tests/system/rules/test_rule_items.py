@@ -57,7 +57,7 @@ FRAGMENT4 = (
 FRAGMENT6 = ETH / IP6 / IPv6ExtHdrFragment(offset=3, m=1, id=5, nh=17) / Raw(LOAD + b"x")
 EXTENDED6 = ETH / IP6 / IPv6ExtHdrHopByHop() / UDP(sport=1000, dport=2000) / Raw(LOAD)
 
-# (pattern without its end, what it matches, what it does not)
+# (pattern without its end, frames that match, frames that do not match)
 FIELDS = [
     ("eth", OTHER, None),
     (f"eth dst is {VM2}", UDP4, change(UDP4, (Ether, {"dst": SECOND2}))),
@@ -133,7 +133,7 @@ FIELDS = [
     ("eth / ipv4 / udp / vxlan vni is 70", VXLAN4, change(VXLAN4, (VXLAN, {"vni": 71}))),
     ("void / eth / void / ipv4 / udp / void", UDP4, TCP4),
 ]
-# Masks, prefixes and ranges: the ends of what is inside, and their neighbours.
+# Masks, prefixes and ranges: their first and last values, and the values next to those.
 RANGES = [
     (
         "eth / ipv4 src spec 10.1.2.0 src prefix 24",
@@ -220,7 +220,7 @@ def test_item_matches_its_frames_and_no_others(net, pattern, matched, left):
     ],
 )
 def test_origin_item_matches_only_frames_from_its_port(net, item):
-    # Owned by vm3: a transfer rule is about any packet, and here about vm1's.
+    # vm3 owns the transfer rule, which applies to any packet. Here it applies to vm1's.
     rule = (
         f"vm3/net0 transfer priority 5 pattern {item} / eth / ipv4 / end actions count / drop / end"
     )
