@@ -162,7 +162,7 @@ class Network:
                     return got
                 got.append(frame)
         raise AssertionError(
-            f"{receiver} got no marker in {MARKER_TIMEOUT_S} s; before it came "
+            f"{receiver} got no marker in {MARKER_TIMEOUT_S} s; before the timeout it got "
             f"{[f.data.hex() for f in got]}; "
             f"drops {self.drops()}"
         )

@@ -18,9 +18,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / room) for room in ("harness", "tools")]
 
 HIGHEST = (25000, 50000, 75000, 100000, 125000, 150000, 175000, 200000, 250000, 300000)
-SWITCH_MB = 704  # packet buffers of each switch, in hugepages where there are enough
-KEPT_UP = 0.95  # of what the generator was asked for reached the wire
-COPIES = {"redirect_duplicate", "uplink_to_uplink"}  # of frames that come by another way
+SWITCH_MB = 704  # packet buffers of each switch, in hugepages if enough are free
+KEPT_UP = 0.95  # the least share of the requested packets that the generator must send
+COPIES = {"redirect_duplicate", "uplink_to_uplink"}  # copies of frames that another path delivers
 
 
 def arguments():
@@ -63,7 +63,7 @@ def arguments():
 
 
 def cpu_seconds(net):
-    """Seconds of CPU so far, by what runs on it."""
+    """Returns the seconds of CPU time so far by component."""
     tick = os.sysconf("SC_CLK_TCK")
 
     def of(stat):
@@ -134,9 +134,9 @@ def campaign(options, pps):
 
     limits = {"park_packets": options.park, "park_bytes": options.park_bytes or options.park * 512}
     more = {}
-    if (
-        free_hugepages() >= SWITCH_MB
-    ):  # of 2 MB, for two switches. As hosts have it: others are not there before they are touched
+    # Two switches need SWITCH_MB pages of 2 MB. Real hosts use hugepages too. Other pages do not
+    # exist before they are touched.
+    if free_hugepages() >= SWITCH_MB:
         more["memory"] = {
             "hugepages": True,
             "socket_mb": SWITCH_MB,

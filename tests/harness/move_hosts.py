@@ -435,7 +435,7 @@ def run_moves(
 
 
 def run_flows(net, flows, steps, settle_ms=100, each=None, seconds=3000):
-    """The flows while `steps` go on; it yields the moves that it made."""
+    """Runs the flows during `steps`, which yields its moves."""
     for device in net.devices():
         net.vms.stats(device, reset=True)
     drops, fabric = net.drops(), net.fabric.stats()

@@ -114,7 +114,7 @@ def offer(document, move, at):
 
 class PeerClient:
     def __init__(self, port, files=None, tls=True, timeout_s=10):
-        self.sent = b""  # all of it, as it went over the wire
+        self.sent = b""  # all bytes, as sent on the connection
         self._unread = b""
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
         self.address = "%s:%d" % self._socket.getsockname()

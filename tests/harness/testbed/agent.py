@@ -64,7 +64,7 @@ class Agent:
         line = f"{verb} {identity} {argument}".rstrip().encode() + b"\n"
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            # The newline first ends what line noise may have begun.
+            # The first newline ends a line that noise may have begun.
             self._write(b"\n" + line)
             with self._changed:
                 if self._changed.wait_for(lambda: identity in self._answers, timeout=2.0):
@@ -100,7 +100,7 @@ class Agent:
             try:
                 console.send(data)
             except OSError:
-                pass  # it will be tried again, then at the next console
+                pass  # the command is repeated, then at the next console
 
     def _read(self):
         pending = {}
@@ -140,7 +140,7 @@ class Agent:
         try:
             message = json.loads(line[start + len(_PREFIX) :])
         except ValueError:
-            return  # torn by a move
+            return  # a line that a move cut off
         with self._changed:
             if message.get("id") is not None:
                 self._answers[message["id"]] = message

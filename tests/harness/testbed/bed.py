@@ -12,13 +12,13 @@ import tempfile
 class TestbedError(Exception):
     """An operation of the testbed failed. The message says where to look for the reason."""
 
-    __test__ = False  # not a test case, whatever the name says to pytest
+    __test__ = False  # not a test case for pytest, in spite of its name
 
 
 class Testbed(contextlib.ExitStack):
     """All resources of one run. Its exit always stops the processes and removes the directory.
 
-    SIGINT, SIGTERM and SIGHUP end the run as an exception does. To be made in the main thread.
+    SIGINT, SIGTERM and SIGHUP end the run as an exception does. Create it in the main thread.
     """
 
     __test__ = False

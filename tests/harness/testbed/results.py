@@ -105,7 +105,7 @@ class Results:
 
     @staticmethod
     def count(move, key):
-        """Returns a figure of the switches, from the side that knows it."""
+        """Returns a figure of the switches, from the side that reports it."""
         return max(move.source_status.get(key) or 0, move.destination_status.get(key) or 0)
 
     # Verdict.
@@ -151,7 +151,7 @@ class Results:
             )
             must(
                 move.first_packet_ms is not None,
-                f"move {number}: the switch does not say when the first packet came",
+                f"move {number}: the switch does not report when the first packet arrived",
             )
             must(
                 move.first_packet_ms is None or move.first_packet_ms <= FIRST_PACKET_MS,

@@ -182,7 +182,7 @@ def inbound_rules(vm, count=20):
 def receive_rules(vm, uplink, local, remote, count=1000):
     """Returns one host's receive rules: exactly `count` that send to the VM, and some that drop.
 
-    local: the endpoint of this host that stays; remote: that of the other host.
+    `local` is the endpoint of this host that stays, `remote` the one of the other host.
     """
     to_vm = f"represented_port ethdev_port_id {vm.name}"
     towards = f"eth dst is {vm.mac}"

@@ -224,7 +224,7 @@ class TestSocket:
             client.close()
         end = time.monotonic() + 20
         while b"too many" in json.dumps(exchange(switch.socket_path, VERSION)).encode():
-            assert time.monotonic() < end, "still turned away after all others have gone"
+            assert time.monotonic() < end, "still refused after all other connections have closed"
             time.sleep(0.01)
 
     def test_random_bytes_do_not_break_the_socket(self, switch):

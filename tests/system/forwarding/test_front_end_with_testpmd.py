@@ -281,7 +281,7 @@ def test_guest_moved_to_another_switch_continues(vms, switches, tmp_path, mode):
     moved = vms.migrate("a", on="a2", mode=mode, precopy_ms=100, pause_ms=50)
     if mode == "dirty":
         assert moved["pages_logged"] > 0
-        assert moved["pages_missed"] == 0, "the device wrote pages that it didn't log"
+        assert moved["pages_missed"] == 0, "the device wrote pages that it did not log"
     assert vms.streams()[1]["from"] == "a2"
     vms.stream(3, "c", dst=MACS[0], pps=5000, count=1000)
     vms.stream_wait(1)

@@ -221,7 +221,7 @@ def test_evacuated_vms_arrive_with_the_same_rules(hosts, evacuated):
         "pause each)"
     )
     assert (done["done"], done["rules"]) == (VMS, VMS * RULES)
-    assert done["failed"] == 2, "only the two neighbours, whose moves were cancelled"
+    assert done["failed"] == 2, "moves failed other than the two cancelled ones of the neighbors"
     there = {name: hosts.b.rpc.call("migration.export", vm=name)["digest"] for name in hosts.names}
     assert there == evacuated["digests"]
 

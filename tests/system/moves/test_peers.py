@@ -198,7 +198,7 @@ def test_recorded_session_replayed_is_refused(pair, identities):
     wait_for(
         lambda: pair.b.rpc.call("migrate.status")["moves"][-1]["id"] == "feed01",
         5,
-        "the offer was heard",
+        "the offer has arrived",
     )
     moves = len(pair.b.rpc.call("migrate.status")["moves"])
     for cut in (len(recorded), len(recorded) // 2):
@@ -206,7 +206,7 @@ def test_recorded_session_replayed_is_refused(pair, identities):
             thief.raw(recorded[:cut])
             print(f"replayed {cut} of {len(recorded)} bytes: {thief.end()}")
             pair.refused(thief, "TLS: ", "host-b")
-    assert len(pair.b.rpc.call("migrate.status")["moves"]) == moves, "nothing of it was heard"
+    assert len(pair.b.rpc.call("migrate.status")["moves"]) == moves, "host-b has a new move"
     # The offer's own session is gone, so host-b asks the real host-a, which does not know the move.
     wait_for(
         lambda: pair.b.rpc.call("migrate.status")["moves"][-1]["state"] == "aborted", 10, "given up"
@@ -458,7 +458,7 @@ def test_sighup_reloads_certificates_and_keeps_old_ones_on_error(make_switch, au
 
     before = expiry()
     authority.issue("host-p", days=(0, 9), into="hup-host-p")
-    assert expiry() == before, "not before it is asked to"
+    assert expiry() == before, "the certificate changed before SIGHUP"
     p.process.send_signal(1)
     wait_for(lambda: expiry() > before, 5, "the new certificate")
     renewed = expiry()
@@ -472,7 +472,7 @@ def test_sighup_reloads_certificates_and_keeps_old_ones_on_error(make_switch, au
     wait_for(lambda: "the certificate expired on" in p.log(), 5, "line in the log")
     with pytest.raises(RpcError, match="certificate has expired"):
         expiry()
-    assert p.rpc.call("version"), "and the switch works on"
+    assert p.rpc.call("version"), "the switch stopped working"
 
 
 IDLE = 1000
