@@ -405,7 +405,7 @@ class TestCounters:
     @pytest.mark.parametrize("when", ["at-rest", "dirty-logging-has-begun", "settling"])
     def test_frames_for_full_ring_wait_only_around_migration(self, net, when):
         # At rest, the rings have run for so long that no frame waits because they just started.
-        # Settling takes longer than the time that a guest has to catch up.
+        # Settling waits for longer than the time that a guest has to catch up after a migration.
         logging = when == "dirty-logging-has-begun"
         if when == "settling":
             net.vms.log("vm3", "on")

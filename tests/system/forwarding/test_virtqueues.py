@@ -37,7 +37,7 @@ KINDS = {
 
 
 def frames(seed):
-    """Returns numbered frames from the first guest to the second, of every valid length."""
+    """Yields numbered frames from the first guest to the second, of 60 to 1514 bytes."""
     chance = random.Random(seed)
     head = bytes.fromhex((MACS[1] + MACS[0]).replace(":", "")) + b"\x88\xb5"
     for number in range(FRAMES):

@@ -112,12 +112,12 @@ def pair(godwitd, identities):
 
 
 def works(pair):
-    """A peer still gets in."""
+    """Returns the round trips of a ping, which fails if host-b cannot reach its peer host-a."""
     return pair.b.rpc.call("peer.ping", host="host-a")["round_trips_us"]
 
 
 REFUSED_CERTIFICATES = {
-    # files of the authority, or None; what the hello claims; what the log says
+    # (certificate files or None, host name in the hello, reason in the log)
     "no certificate": (lambda own, other: None, "host-b", "peer did not return a certificate"),
     "wrong authority": (
         lambda own, other: other.issue("host-b"),
