@@ -19,7 +19,8 @@
 #include "migration/journal/journal.h"
 #include "migration/moves/move_context.h"
 #include "migration/policy/document.h"
-#include "migration/policy/rewriting.h"
+#include "migration/policy/staged_import.h"
+#include "migration/policy/withdraw.h"
 
 namespace godwit::migration {
 

@@ -4,7 +4,8 @@
 #include <utility>
 
 #include "dataplane/rules/flow_command.h"
-#include "migration/policy/rewriting.h"
+#include "migration/policy/exporting.h"
+#include "migration/policy/vm_rules.h"
 
 namespace godwit::migration {
 

@@ -18,7 +18,8 @@
 #include "base/result.h"
 #include "migration/link/network.h"
 #include "migration/moves/move_context.h"
-#include "migration/policy/rewriting.h"
+#include "migration/policy/vm_rules.h"
+#include "migration/policy/withdraw.h"
 
 namespace godwit::migration {
 

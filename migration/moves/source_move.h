@@ -22,7 +22,7 @@
 #include "migration/moves/redirect_sender.h"
 #include "migration/moves/source_endpoints.h"
 #include "migration/moves/source_machine.h"
-#include "migration/policy/rewriting.h"
+#include "migration/policy/withdraw.h"
 
 namespace godwit::migration {
 

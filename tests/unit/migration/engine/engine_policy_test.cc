@@ -11,7 +11,7 @@
 #include <asio/write.hpp>
 #include <random>
 
-#include "migration/policy/rewriting.h"
+#include "migration/policy/staged_import.h"
 #include "tests/unit/migration/engine/two_engines.h"
 
 namespace godwit::migration {
