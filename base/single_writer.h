@@ -2,8 +2,8 @@
 //
 // Counters that one thread writes and any thread reads.
 //
-// A relaxed load and store cost less than an atomic read-modify-write and are exact as long as
-// there is one writer. A reader sees a recent value.
+// A relaxed load and store cost less than an atomic read-modify-write. The count is exact because
+// only one thread writes it. A reader may see a slightly old value.
 #pragma once
 
 #include <atomic>

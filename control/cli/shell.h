@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The interactive shell: line editing, a history in ~/.godwit_history, completion by the daemon.
+// The interactive shell. It edits lines, keeps a history in ~/.godwit_history, and asks the daemon
+// for completions.
 #pragma once
 
 #include "control/cli/client.h"
@@ -8,7 +9,8 @@
 
 namespace godwit::cli {
 
-// Runs lines until `quit`, `exit` or the end of input. A refused command does not end the shell.
+// Runs lines until `quit`, `exit` or the end of input, then returns kDone. A refused command does
+// not end the shell. Returns kUsage if the line editor cannot be started.
 ExitCode run_shell(Client& client, Session& session);
 
 }  // namespace godwit::cli

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a command is refused: it throws a CommandRefusal, which the dispatcher turns into the error
-// of the answer. A refusal leaves no other way. Transactions that were open are undone by their
-// destructors.
+// The exception by which a handler refuses a command. The dispatcher catches it and answers with
+// its error. Unwinding destroys the handler's open transactions, which rolls them back.
 #pragma once
 
 #include <string>
@@ -13,14 +12,17 @@
 namespace godwit::control {
 
 struct CommandRefusal {
-  int code = kRefused;
+  int code = kRefused;  // the JSON-RPC error code of the answer
   Error error;
 };
 
+// Throws a CommandRefusal with the code kRefused. `token` is the faulty word, and `expected` says
+// what would be correct; either may be empty.
 [[noreturn]] void refuse(std::string message, std::string token = {}, std::string expected = {});
+// Throws a CommandRefusal with the code kRefused and this error.
 [[noreturn]] void refuse(Error error);
 
-// Returns the result's value, or refuses with its error.
+// Returns the result's value. Refuses the command with the result's error if there is no value.
 template <typename T>
 T take(Result<T> result) {
   if (!result) refuse(std::move(result).error());
@@ -30,9 +32,9 @@ inline void take(Result<void> result) {
   if (!result) refuse(std::move(result).error());
 }
 
-// Moves the column of an error from a part of a text to the whole text: the part's column 1 is the
-// whole's column 1 + `by`. The column stays within 1 and `last`. An error without a column stays
-// without.
+// Converts the column of an error from a position in a part of a text to one in the whole text.
+// Adds `by`, the number of bytes before the part, and limits the result to 1 through `last`. An
+// error whose column is zero has no position and is left unchanged.
 void shift_column(Error& error, int64_t by, size_t last);
 
 }  // namespace godwit::control

@@ -39,6 +39,7 @@ std::string Parameters::text_or(const char* name, const char* otherwise) const {
 
 namespace {
 
+// Returns the value as a number. Refuses the parameter `name` if it is none from `least` to `most`.
 uint64_t unsigned_number(const char* name, const Json& value, uint64_t least, uint64_t most) {
   const bool natural =
       value.is_number_unsigned() || (value.is_number_integer() && value.get<int64_t>() >= 0);
@@ -49,6 +50,7 @@ uint64_t unsigned_number(const char* name, const Json& value, uint64_t least, ui
   return value.get<uint64_t>();
 }
 
+// Returns `value`. Refuses the parameter `name` if it is not a list.
 const Json& list(const char* name, const Json& value) {
   if (!value.is_array()) Parameters::wrong(std::string("\"") + name + "\" must be a list");
   return value;
@@ -64,6 +66,7 @@ std::string Parameters::port(const char* name) const {
   const Json& value = raw(name);
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number_integer())
+    // The value of a default PortId means no port, so it is not a port's number.
     return std::to_string(unsigned_number(name, value, 0, PortId{}.value - 1u));
   wrong(std::string("\"") + name + "\" must be a port's number or an endpoint's name");
 }

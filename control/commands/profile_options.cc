@@ -37,7 +37,7 @@ bool put_profile_option(Json& params, std::string_view key, const Token& value) 
 
 namespace {
 
-constexpr size_t kMaxAddresses = 256;  // of each kind
+constexpr size_t kMaxAddresses = 256;  // limit for MACs, for IPv4 and for IPv6 addresses each
 constexpr size_t kMaxVlans = 4095;
 
 template <typename Parser>

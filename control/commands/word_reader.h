@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads the words behind a command's own words. The line was split into words once, by the
-// dispatcher. A missing or wrong word is refused with kInvalidParams and its column.
+// Reads the arguments of a command line, which follow the words of the command's name. The
+// dispatcher splits the line into words.
+//
+// To refuse a word is to throw a CommandRefusal with the code kInvalidParams and the word's column.
+//
+// Thread safety: the control thread only.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -17,24 +21,31 @@ using Json = nlohmann::json;
 
 class WordReader {
  public:
-  // `words` are the words of `line` behind the command's own.
+  // `words` are the words of `line` that follow the command's name. They point into the text of
+  // `line`, which must outlive the reader.
   WordReader(std::string_view line, std::vector<Token> words)
       : line_(line), words_(std::move(words)) {}
 
+  // Returns whether words are left.
   [[nodiscard]] bool more() const { return next_ < words_.size(); }
-  // Returns the next word. `expected` describes it in the error if there is none.
+  // Returns the next word and moves past it. Refuses the line if no word is left; `expected`
+  // describes the missing word in the error.
   Token next(const std::string& expected);
+  // Returns the text of next().
   std::string text(const std::string& expected) { return std::string(next(expected).text); }
-  // Refuses the next word, if there is one.
+  // Refuses the next word if words are left.
   void end();
-  // Returns the rest of the line as it was typed.
+  // Returns the rest of the line as it was typed and moves to its end. Returns an empty text if no
+  // word is left.
   std::string rest();
 
-  // Returns the word as a number of at most `most`.
+  // Returns the word's value. Refuses the word if it is no number or is above `most`.
   [[nodiscard]] static uint64_t number(const Token& word, uint64_t most);
-  // Returns the part of a word that begins `offset` bytes into it, with its own column.
+  // Returns the part of a word that begins `offset` bytes into it and has at most `length` bytes.
+  // Its column is that of the part. `offset` is at most the length of the word.
   [[nodiscard]] static Token part(const Token& word, size_t offset,
                                   size_t length = std::string_view::npos);
+  // Refuses the word with this message. `expected` says what would be correct.
   [[noreturn]] static void wrong(const Token& word, const std::string& message,
                                  const std::string& expected);
 
@@ -44,9 +55,14 @@ class WordReader {
   size_t next_ = 0;
 };
 
-// Readers that several commands use. Each returns the parameters of the command's method.
+// Readers that several commands use. Each returns the parameters of the command's method, and
+// refuses words that are missing or left over.
+
+// Returns an empty object.
 Json read_nothing(WordReader& words);
-Json read_port(WordReader& words);         // {"port"}
-Json read_port_or_all(WordReader& words);  // {"port"}
+// Returns {"port": WORD}. The word is not checked here. The two functions differ in the text of the
+// error for a missing word.
+Json read_port(WordReader& words);
+Json read_port_or_all(WordReader& words);
 
 }  // namespace godwit::control

@@ -34,7 +34,7 @@ void read_rules(const ConfigValue& value, HostConfig& config) {
   value.each([&](const ConfigValue& v) {
     const std::string text = v.text("a line `flow create ...`", 64 * 1024);
     total += text.size();
-    // YAML aliases can expand to more text than the file has.
+    // The size of the file does not bound the total, since many YAML aliases can repeat one text.
     if (total > kMaxConfigBytes)
       v.refuse("the rules are longer than a file may be", "a rules_file for that many rules");
     config.rules.push_back({text, v.text_place()});
@@ -71,7 +71,7 @@ void read_sections(const ConfigValue& top, ConfigDraft& draft) {
          v.each([&](const ConfigValue& x) { read_endpoint(x, draft); });
        }},
       {"rules", [&](const ConfigValue& v) { read_rules(v, config); }},
-      // Its rules come behind those of `rules`, in whatever order the file has the two keys.
+      // Rules from rules_file follow those of `rules`, regardless of the order of the keys.
       {"rules_file",
        [&](const ConfigValue& v) {
          draft.deferred.push_back([&config, v] { read_rules_file(v, config); });
@@ -90,6 +90,7 @@ HostConfig read_host(const ConfigValue& top) {
   read_sections(top, draft);
   HostConfig& config = draft.config;
   if (config.host.empty()) top.refuse("this host has no name", "the key host");
+  // These include the reading of rules_file.
   for (const auto& check : draft.deferred) check();
   if (config.memory.file_prefix.empty()) config.memory.file_prefix = "godwit-" + config.host;
   if (config.migration.uplink.empty() && config.uplinks.size() == 1)

@@ -19,7 +19,8 @@ inline constexpr size_t kMaxSocketPath = 107;  // sun_path without its final zer
 // The configuration while its file is read.
 struct ConfigDraft {
   HostConfig config;
-  std::vector<std::function<void()>> deferred;       // checks that need the whole file
+  // Work that needs the whole file: checks of names, and the reading of rules_file.
+  std::vector<std::function<void()>> deferred;
   std::map<std::string, std::string> socket_owners;  // path -> endpoint
   std::map<std::string, uint32_t> endpoint_lines;    // endpoint -> line of its name
 };

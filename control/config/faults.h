@@ -36,9 +36,12 @@ class Faults {
   using Kill = std::function<void(const std::string& where)>;
   Faults(std::vector<FaultConfig> faults, Kill kill)
       : faults_(std::move(faults)), kill_(std::move(kill)) {}
-  // Calls `kill` if the point is configured and all passes to skip are used up.
+  // Calls `kill` if the point is configured and all passes to skip are used up. `after` is false
+  // when the switch is about to act or to write, and true when it has done so. A fault point
+  // applies to one of the two.
   void reached(std::string_view point, bool after);
-  // Does the same for every point that the batch passes.
+  // Does the same for every point of the batch: the state of each move, the end of each move,
+  // staged rule changes, or policy alone.
   void reached(const migration::JournalBatch& batch, bool after);
 
  private:

@@ -206,8 +206,6 @@ uint16_t EthdevPort::receive(uint16_t queue, rte_mempool*, rte_mbuf** out, uint1
   return count;
 }
 
-// Copies a frame of several segments into one buffer. Returns the frame unchanged if no buffer is
-// long enough or free.
 rte_mbuf* EthdevPort::linear(rte_mbuf* mbuf) {
   rte_mempool* pool = pools_.for_frame(numa_node_, mbuf->pkt_len);
   rte_mbuf* whole = pool == nullptr ? nullptr : rte_pktmbuf_alloc(pool);
