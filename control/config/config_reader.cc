@@ -44,7 +44,7 @@ void read_rules(const ConfigValue& value, HostConfig& config) {
 void read_rules_file(const ConfigValue& value, HostConfig& config) {
   const std::string path = read_file_path(value);
   const std::string text = read_file(path, kMaxRulesFileBytes, [&](const std::string& why) {
-    value.refuse("rules_file " + quoted(path) + " " + why);
+    value.refuse("rules_file " + in_backticks(path) + " " + why);
   });
   auto rules = parse_rules(text, path);
   if (!rules) throw ConfigRefusal{rules.error()};

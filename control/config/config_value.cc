@@ -9,7 +9,7 @@
 
 namespace godwit::control {
 
-std::string quoted(const std::string& text) { return "`" + printable(text) + "`"; }
+std::string in_backticks(const std::string& text) { return "`" + printable(text) + "`"; }
 
 Place ConfigValue::place() const {
   const YAML::Mark mark = node_.Mark();
@@ -29,7 +29,7 @@ void ConfigValue::refuse(const std::string& what, const std::string& expected) c
 void ConfigValue::wrong(const std::string& expected) const {
   std::string what = name_ + " is ";
   switch (node_.Type()) {
-    case YAML::NodeType::Scalar: what += quoted(node_.Scalar()); break;
+    case YAML::NodeType::Scalar: what += in_backticks(node_.Scalar()); break;
     case YAML::NodeType::Sequence: what += "a list"; break;
     case YAML::NodeType::Map: what += "a mapping"; break;
     default: what += "empty";
@@ -95,7 +95,7 @@ void ConfigValue::each_key(const std::function<void(const ConfigValue& key, cons
     const ConfigValue key(pair.first, file_, name_.empty() ? "a key" : "a key of " + name_);
     if (!pair.first.IsScalar()) key.wrong("a word");
     const std::string& name = pair.first.Scalar();
-    if (!seen.insert(name).second) key.refuse("the key " + quoted(name) + " appears twice");
+    if (!seen.insert(name).second) key.refuse("the key " + in_backticks(name) + " appears twice");
     const std::string child = printable(name);
     entry(key, name, ConfigValue(pair.second, file_, name_.empty() ? child : name_ + "." + child));
   }
@@ -108,8 +108,9 @@ void ConfigValue::fields(const std::vector<Field>& known) const {
     std::string expected;
     for (const Field& field : known)
       expected += (expected.empty() ? "" : ", ") + std::string(field.name);
-    key.refuse("the key " + quoted(name) + " is not known" + (name_.empty() ? "" : " in " + name_),
-               "one of " + expected);
+    key.refuse(
+        "the key " + in_backticks(name) + " is not known" + (name_.empty() ? "" : " in " + name_),
+        "one of " + expected);
   });
 }
 

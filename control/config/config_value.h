@@ -19,7 +19,7 @@
 namespace godwit::control {
 
 // Returns the text in backticks, fit for an error message.
-std::string quoted(const std::string& text);
+std::string in_backticks(const std::string& text);
 
 class ConfigValue {
  public:

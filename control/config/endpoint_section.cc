@@ -73,7 +73,7 @@ void read_vhost(const ConfigValue& value, EndpointConfig& out, ConfigDraft& draf
   if (vhost.socket.empty()) value.refuse("vhost has no socket", "the key socket");
   const auto [other, unused] = draft.socket_owners.emplace(vhost.socket, out.profile.name);
   if (!unused)
-    value.refuse(quoted(vhost.socket) + " is already the socket of " + other->second,
+    value.refuse(in_backticks(vhost.socket) + " is already the socket of " + other->second,
                  "a different path");
 }
 

@@ -18,7 +18,7 @@ std::string read_host_name(const ConfigValue& value, const std::string& expected
                       return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_';
                     });
   if (!good)
-    value.refuse(quoted(text) + " is not a valid host name",
+    value.refuse(in_backticks(text) + " is not a valid host name",
                  "letters, digits and . _ -, at most 63");
   return text;
 }
@@ -26,7 +26,7 @@ std::string read_host_name(const ConfigValue& value, const std::string& expected
 std::string read_endpoint_name(const ConfigValue& value) {
   const std::string name = value.text("an endpoint's name");
   if (auto good = dataplane::check_endpoint_name(name); !good)
-    value.refuse(quoted(name) + " is not a valid endpoint name", good.error().expected);
+    value.refuse(in_backticks(name) + " is not a valid endpoint name", good.error().expected);
   return name;
 }
 
@@ -46,7 +46,7 @@ std::string read_file_path(const ConfigValue& value) {
 
 void require_uplink(const HostConfig& config, const std::string& name, const Place& place) {
   if (std::ranges::find(config.uplinks, name, &UplinkConfig::name) == config.uplinks.end())
-    refuse_at(place, "there is no uplink " + quoted(name), "the name of one of `uplinks`");
+    refuse_at(place, "there is no uplink " + in_backticks(name), "the name of one of `uplinks`");
 }
 
 void read_workers(const ConfigValue& value, WorkersConfig& out) {
@@ -141,7 +141,7 @@ void read_fault(const ConfigValue& value, std::vector<FaultConfig>& out) {
     if (!fault.at.empty()) v.refuse("a fault takes the key before or the key after, not both");
     const std::vector<std::string> known = fault_points();
     if (std::ranges::find(known, point) == known.end())
-      v.refuse(quoted(point) + " is not a fault point", "one such as `source rewrite-out`");
+      v.refuse(in_backticks(point) + " is not a fault point", "one such as `source rewrite-out`");
     fault.at = point;
     fault.after = after;
   };

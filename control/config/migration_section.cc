@@ -19,7 +19,7 @@ std::string read_address(const ConfigValue& value, ConfigDraft& draft) {
   if (!address.loopback) {
     draft.deferred.push_back([&config = draft.config, value, text] {
       if (!config.migration.tls && !config.migration.plaintext_anywhere)
-        value.refuse(quoted(text) + " is not on loopback, and peers would talk in plain text",
+        value.refuse(in_backticks(text) + " is not on loopback, and peers would talk in plain text",
                      "migration.tls, an address in 127.0.0.0/8, or migration.plaintext: anywhere");
     });
   }
@@ -59,7 +59,7 @@ void read_peers(const ConfigValue& value, ConfigDraft& draft) {
       key.refuse("there are too many peers", "at most " + std::to_string(kMaxPeers));
     draft.deferred.push_back([&config = draft.config, key, name] {
       if (name == config.host)
-        key.refuse(quoted(name) + " is this host", "the name of another host");
+        key.refuse(in_backticks(name) + " is this host", "the name of another host");
     });
   });
 }
@@ -70,10 +70,11 @@ void read_allowed(const ConfigValue& value, std::optional<std::set<std::string>>
   value.each(
       [&](const ConfigValue& v) {
         const std::string host = v.text("the name of a peer", 64);
-        if (!out->insert(host).second) v.refuse(quoted(host) + " is listed twice");
+        if (!out->insert(host).second) v.refuse(in_backticks(host) + " is listed twice");
         draft.deferred.push_back([&config = draft.config, v, host] {
           if (!config.migration.peers.contains(host))
-            v.refuse("there is no peer " + quoted(host), "the name of one of migration.peers");
+            v.refuse("there is no peer " + in_backticks(host),
+                     "the name of one of migration.peers");
         });
       },
       kMaxPeers);

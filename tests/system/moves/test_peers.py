@@ -329,7 +329,7 @@ def test_peer_list_and_ping_show_state_of_peers(pair):
         and "Certificate: CN = host-b, issued by CN = Godwit test CA, valid to 20" in text
     )
     assert (
-        "version 2; it speaks 1 to 2, this switch 1 to 2" in text
+        "version 2; the peer speaks 1 to 2, this switch 1 to 2" in text
         and "VMs may move in: yes, out: yes" in text
         and "20 pings" in text
     )
