@@ -66,7 +66,7 @@ PortId find_port(const CommandContext& context, const std::string& port);
 std::vector<dataplane::PortInfo> find_ports(const CommandContext& context,
                                             const Parameters& params);
 
-// Refuses if the endpoint's VM is moving to or from another host.
+// Refuses the command if the endpoint's VM is moving to or from another host.
 void refuse_if_moving(const CommandContext& context, std::string_view endpoint);
 
 // Returns "port 0", "uplink physnet1", "parked", "redirect" or "none".

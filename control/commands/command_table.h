@@ -47,7 +47,7 @@ std::span<const Command> commands();
 // Returns the words of a command of the table.
 const std::vector<std::string_view>& words_of(const Command& command);
 
-// Returns how many words at the start of the line are the command's.
+// Returns how many words at the start of the line are equal to the command's first words.
 size_t common_words(std::span<const Token> line, const Command& command);
 
 // Returns the command whose words begin the line. Refuses a line that names none, with the column

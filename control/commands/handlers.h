@@ -20,8 +20,8 @@ nlohmann::json read_help(WordReader& words);
 GODWIT_HANDLER(help);
 GODWIT_HANDLER(quit);
 
-// flow_commands.cc. The parameter is {"text"}, the line behind the verb. Commands other than
-// `flow validate` and `flow create` also take the parts by name.
+// flow_commands.cc. The parameter "text" is the rest of the line after the verb. Commands other
+// than `flow validate` and `flow create` also take the parts by name.
 nlohmann::json read_flow(WordReader& words);
 GODWIT_HANDLER(flow_validate);
 GODWIT_HANDLER(flow_create);

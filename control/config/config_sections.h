@@ -35,13 +35,14 @@ void read_state(const ConfigValue& value, StateConfig& out);
 void read_fault(const ConfigValue& value, std::vector<FaultConfig>& out);
 
 // Readers that several sections use.
+// Each returns the value, or throws a ConfigRefusal if it breaks the rules for its kind.
 std::string read_host_name(const ConfigValue& value, const std::string& expected = "a host's name");
 std::string read_endpoint_name(const ConfigValue& value);
 std::string read_socket_path(const ConfigValue& value);
 // Returns the path; a relative one starts at the folder of the configuration.
 std::string read_file_path(const ConfigValue& value);
 
-// Refuses at `place` unless the configuration has an uplink of that name.
+// Throws a ConfigRefusal at `place` unless the configuration has an uplink of that name.
 void require_uplink(const HostConfig& config, const std::string& name, const Place& place);
 
 }  // namespace godwit::control

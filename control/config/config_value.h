@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A YAML node with its file and its name, and readers for each type of value. A reader that finds
-// another type or value throws a ConfigRefusal at the node's place.
+// another type or value throws a ConfigRefusal at the node's place. In the comments below, to
+// refuse is to throw it.
 #pragma once
 
 #include <yaml-cpp/yaml.h>
@@ -29,9 +30,11 @@ class ConfigValue {
   ConfigValue(YAML::Node node, const std::string& file, std::string name)
       : node_(std::move(node)), file_(file), name_(std::move(name)) {}
 
+  // Returns the place at which the node begins.
   [[nodiscard]] Place place() const;
   // Returns the place of a scalar's first byte, behind an opening quote.
   [[nodiscard]] Place text_place() const;
+  // Refuses the node with this message.
   [[noreturn]] void refuse(const std::string& what, const std::string& expected = {}) const;
   // Refuses the value itself: "NAME is `VALUE`, expected ...".
   [[noreturn]] void wrong(const std::string& expected) const;
@@ -45,10 +48,11 @@ class ConfigValue {
     out = static_cast<T>(number(least, most));
   }
   [[nodiscard]] bool boolean() const;
-  // Returns the index of the value in `words`.
+  // Returns the index of the value in `words`. Refuses a value that is not among them.
   [[nodiscard]] size_t choice(const std::vector<std::string>& words) const;
 
-  // Calls `entry` for each entry of a list. An empty value is an empty list.
+  // Calls `entry` for each entry of a list. An empty value is an empty list. Refuses a list of more
+  // than `most` entries.
   void each(const std::function<void(const ConfigValue&)>& entry,
             size_t most = kMaxListEntries) const;
   // Calls `entry` for each key of a mapping. Refuses a duplicate key.

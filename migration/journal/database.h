@@ -60,6 +60,7 @@ class Value {
 class Database {
  public:
   enum class Access : uint8_t { kRead, kWrite, kCreate };
+  // Opens the file. Returns an error if it cannot be opened, or does not exist and may not be made.
   static Result<std::unique_ptr<Database>> open(const std::string& path, Access access);
   ~Database();
   Database(const Database&) = delete;

@@ -12,8 +12,9 @@
 
 namespace godwit::migration {
 
+// Returns the JSON text of the endpoint.
 [[nodiscard]] std::string endpoint_body(const StoredEndpoint& endpoint);
-// Returns an error if the text is not the body of the endpoint `name`.
+// Parses the text. Returns an error if it is not the body of the endpoint `name`.
 [[nodiscard]] Result<StoredEndpoint> endpoint_from_body(const std::string& name,
                                                         const std::string& body);
 

@@ -44,10 +44,13 @@ class Journal {
   // batch waits for a later write or flush(), and the error says why. A crash loses waiting
   // batches.
   Result<void> write_or_keep(JournalBatch batch);
-  // Stores the batches that wait.
+  // Stores the batches that wait, oldest first. Returns an error if the disk refuses one, which
+  // then keeps waiting, as do those after it.
   Result<void> flush();
+  // Returns whether batches wait.
   [[nodiscard]] bool waiting() const { return !kept_.empty(); }
-  // Called before and after each batch is stored.
+  // Watches the writes. The watcher is called before each batch is stored, and again with `stored`
+  // set once it is.
   using Watcher = std::function<void(const JournalBatch& batch, bool stored)>;
   void watch(Watcher watcher) { watcher_ = std::move(watcher); }
 
@@ -58,9 +61,9 @@ class Journal {
   // Returns false if this journal ignores the policy in batches.
   [[nodiscard]] virtual bool keeps_policy() const { return true; }
 
-  // Served from memory.
+  // Returns the newest epoch of each VM from memory, including those of batches that wait.
   [[nodiscard]] const std::map<std::string, Epoch>& epochs() const { return epochs_; }
-  // Returns how the move ended, or null if it is not among the last kMaxSettled.
+  // Returns how the move ended, from memory, or nullptr if it is not among the last kMaxSettled.
   [[nodiscard]] const SettledMove* settled(const std::string& id, MoveRole role) const;
 
  protected:

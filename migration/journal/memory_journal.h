@@ -22,8 +22,8 @@
 
 namespace godwit::migration {
 
-// What a MemoryJournal stores where another journal has a file. It survives the journal, as a disk
-// survives a crash.
+// The storage of a MemoryJournal, in place of a file. It outlives the journal, as a disk survives a
+// crash.
 struct MemoryDisk {
   // A rule and the number of rules created before it.
   using NumberedRule = std::pair<uint64_t, StoredRule>;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a journal stores: epochs, moves, and the policy of the switch. A JournalBatch is one write;
-// MoveRecord, SettledMove and StoredPolicy are also what a journal returns after a restart.
+// The types that a journal stores: epochs, moves, and the policy of the switch. A JournalBatch is
+// one write; MoveRecord, SettledMove and StoredPolicy are also what a journal returns after a
+// restart.
 //
 // Thread safety: plain values.
 #pragma once
@@ -37,7 +38,7 @@ struct MoveRecord {
 // document.
 struct MoveDelta {
   std::string id;        // of the move
-  bool created = false;  // else destroyed
+  bool created = false;  // false if the rule was destroyed
   DocumentRule rule;     // a destroyed rule has only its owner and id
   bool uplink = false;   // one of the document's uplink_rules
 };
@@ -46,7 +47,7 @@ struct MoveDelta {
 struct SettledMove {
   std::string id, vm, peer;
   MoveRole role = MoveRole::kInvalid;
-  bool done = false;  // the destination owns the policy
+  bool done = false;  // true if the destination owns the policy; false if the move was aborted
   Epoch epoch;        // the VM's when the move ended
   std::string why;    // the reason of an aborted move
 };

@@ -25,7 +25,7 @@
 namespace godwit::migration {
 
 struct SqliteJournalOptions {
-  std::string host;  // whose state it is; the file of another host is refused
+  std::string host;  // the name of this host; the file of another host is refused
   bool lazy_policy = false;
   bool read_only = false;  // the file must exist
 };
@@ -43,6 +43,7 @@ class SqliteJournal final : public Journal {
 
   // Returns whether lazily stored policy is not on the disk yet.
   [[nodiscard]] bool unsynced() const { return unsynced_; }
+  // Brings lazily stored policy to the disk. Returns an error if the disk refuses.
   Result<void> sync();
   [[nodiscard]] const std::string& path() const;
 

@@ -4,8 +4,8 @@
 // `PRAGMA user_version` holds the schema's number.
 //
 //   table       columns                                    contents
-//   meta        name, value                                host: whose state this is; written:
-//                                                          whether a policy was stored
+//   meta        name, value                                host: the name of the host;
+//                                                          written: whether a policy was stored
 //   syncs       count                                      changed by SqliteJournal::sync()
 //   epochs      vm, counter, host
 //   moves       seq, role, id, vm, peer, state, offered    moves in progress; head is the document

@@ -41,14 +41,17 @@ class PeerSession {
   virtual ~PeerSession() = default;
   // Begins to read. The first message must be a hello. It is checked, then passed to on_message.
   virtual void start(OnMessage on_message, OnClosed on_closed) = 0;
-  // Replaces the callbacks: a move takes the session over.
+  // Replaces the callbacks because a move takes the session over.
   virtual void hand_over(OnMessage on_message, OnClosed on_closed) = 0;
+  // Queues the message. Discards it if the session is closed or closing.
   virtual void send(const wire::Envelope& message) = 0;
   // Closes at once. Calls on_closed, once.
   virtual void close(const std::string& reason) = 0;
   // Closes when all queued messages are sent, after a second at the latest.
   virtual void close_when_sent() = 0;
+  // Stops the delivery of messages, or lets it continue. Messages that wait are delivered later.
   virtual void pause_reading(bool pause) = 0;
+  // Returns how many bytes wait to be sent.
   [[nodiscard]] virtual size_t queued_bytes() const = 0;
   // Returns the peer's name from its hello; empty before it.
   [[nodiscard]] virtual const std::string& host() const = 0;
@@ -61,8 +64,8 @@ class PeerSession {
 class Timer {
  public:
   virtual ~Timer() = default;
-  // Calls `action` once, after `ms`. It replaces the action that was set before. No action runs
-  // after cancel() or destruction.
+  // Calls `action` once, after `ms` milliseconds. It replaces the action that was set before. No
+  // action runs after cancel() or destruction.
   virtual void set(uint64_t ms, std::function<void()> action) = 0;
   virtual void cancel() = 0;
 };
@@ -73,9 +76,11 @@ class Network {
   using OnAccepted = std::function<void(std::shared_ptr<PeerSession> session)>;
 
   virtual ~Network() = default;
-  // Connects to "address:port", which are numbers. Calls `done` once, later, unless this network is
-  // destroyed first.
+  // Connects to "address:port", which are numbers. Calls `done` once, later, with the session or
+  // the reason why there is none. Does not call it if this network is destroyed first.
   virtual void connect(const std::string& address, OnConnected done) = 0;
+  // Calls `accepted` for each session that a peer opens, until stop_listening(). Returns an error
+  // if the address cannot be used.
   virtual Result<void> listen(const std::string& address, OnAccepted accepted) = 0;
   virtual void stop_listening() = 0;
   [[nodiscard]] virtual std::unique_ptr<Timer> timer() = 0;

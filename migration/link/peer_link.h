@@ -35,10 +35,11 @@ class PeerLink {
     std::function<bool()> wanted;
     // Returns the message that carries the hello.
     std::function<wire::Envelope()> greeting;
-    // The peer has said hello, by the right name.
+    // Takes the peer's hello, once its name is found to be right.
     std::function<void(const wire::Hello& hello)> on_hello;
-    // Every later message.
+    // Takes every later message.
     std::function<void(wire::Envelope& message)> on_message;
+    // Takes the loss of the session, or the failure to make one. The link has no session then.
     std::function<void(Loss loss, const std::string& reason)> on_lost;
   };
   struct Peer {
@@ -52,7 +53,8 @@ class PeerLink {
   PeerLink(const PeerLink&) = delete;
   PeerLink& operator=(const PeerLink&) = delete;
 
-  // Connects, now or after `ms`. `owner` holds this link.
+  // Connects, now or after `ms` milliseconds. A failure is reported to on_lost. `owner` holds this
+  // link.
   void connect(std::weak_ptr<void> owner);
   void connect_in(uint64_t ms, std::weak_ptr<void> owner);
   // Takes a session whose hellos are done, and gives up a planned connection.
@@ -61,16 +63,17 @@ class PeerLink {
   [[nodiscard]] std::shared_ptr<PeerSession> release() { return std::move(session_); }
 
   [[nodiscard]] bool connected() const { return session_ != nullptr; }
-  // When the session was made, by the clock.
+  // Returns when the last session began, by the clock.
   [[nodiscard]] uint64_t since_ns() const { return since_ns_; }
-  // Null without a session.
+  // Returns the session, or nullptr if there is none.
   [[nodiscard]] PeerSession* session() const { return session_.get(); }
 
-  // Does nothing without a session.
+  // Sends a message. Discards it if there is no session.
   void send(const wire::Envelope& message) const;
   // Closes the session because of what the peer did; on_lost is called.
   void reject(const std::string& reason) const;
-  // These end the session and call no handler.
+  // These three functions end the session and call no handler. close_when_sent() first sends the
+  // queued messages. drop() only forgets the session, which its other holders may keep.
   void close(const std::string& reason);
   void close_when_sent();
   void drop() { session_.reset(); }

@@ -32,10 +32,14 @@ struct PingReport {
 class PeerPing : public std::enable_shared_from_this<PeerPing> {
  public:
   using Done = std::function<void(Result<PingReport> report)>;
+  // Sends `count` pings, one after the other. A count of zero only exchanges hellos.
   PeerPing(Network& network, const Clock& clock, std::string self, std::string host,
            std::string address, uint64_t count, Done done);
 
+  // Connects and sends the pings. Calls `done` once, with an error if the whole takes longer than
+  // `timeout_ms`.
   void begin(uint64_t timeout_ms);
+  // Ends the ping because the switch ends, and calls `done` with that error.
   void stop();
   [[nodiscard]] bool over() const { return over_; }
 

@@ -33,15 +33,17 @@ class PeerStream {
 
   virtual ~PeerStream() = default;
   virtual void handshake(Done done) = 0;
+  // Reads at least one byte into `room`, which must stay valid until `done` is called.
   virtual void read_some(asio::mutable_buffer room, Done done) = 0;
   // Writes all buffers. Their bytes must stay valid until `done` is called.
   virtual void write(const std::vector<asio::const_buffer>& buffers, Done done) = 0;
   virtual void close() = 0;
 
   [[nodiscard]] virtual asio::ip::tcp::socket& socket() = 0;
-  // These are known after the handshake.
+  // Both of the following are known after the handshake.
   // Returns, for example, "TLSv1.3 TLS_AES_256_GCM_SHA384"; empty for plain text.
   [[nodiscard]] virtual std::string cipher() const = 0;
+  // Returns the peer's certificate, or nothing for plain text.
   [[nodiscard]] virtual const std::optional<CertificateInfo>& certificate() const = 0;
 };
 

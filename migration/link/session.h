@@ -5,12 +5,13 @@
 //
 // Before the peer's hello, a message has at most kMaxHelloBytes, and the hello must arrive within
 // handshake_timeout_ms. Over TLS the hello must name a host that the peer's certificate is for. A
-// peer that takes part in no move must then send something at least as often. A silent
-// peer of version 2 is pinged, and the session ends when it stays silent for idle_timeout_ms. A
-// peer of version 1 cannot be pinged; only TCP's keep-alive ends its session.
+// peer that has connected to this host and takes part in no move must then send a message within
+// each handshake_timeout_ms. Keep-alive pings do not count. A silent peer of version 2 is pinged,
+// and the session ends when it stays silent for idle_timeout_ms. A peer of version 1 cannot be
+// pinged; only TCP's keep-alive ends its session.
 //
 // send() queues without a bound. A sender of bulk data checks queued_bytes() first. After close()
-// nothing is called but on_closed, once.
+// the session calls on_closed once, and no other callback.
 //
 // Thread safety: the control thread (the io_context's handlers).
 #pragma once

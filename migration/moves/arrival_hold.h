@@ -35,7 +35,7 @@ class ArrivalHold {
   struct Handlers {
     std::function<bool()> connected;   // returns whether there is a session with the source
     std::function<bool()> over;        // returns whether the move is over
-    std::function<void()> on_timeout;  // the hold has lasted long enough
+    std::function<void()> on_timeout;  // called when the hold has lasted long enough
     // Gives the VM's endpoints the location that lets direct arrivals through, with fenced().
     std::function<void()> let_through;
   };
@@ -46,13 +46,14 @@ class ArrivalHold {
 
   // Begins to count the looks of the hold. The move has parked what comes directly.
   void begin();
-  // Stops counting them.
+  // Stops counting looks. The hold then ends by release() only.
   void cancel() { hold_timer_->cancel(); }
   // Ends the hold. Direct arrivals flow, behind the fence if the last barrier is still to come.
   void release();
-  // Ends the fence, if there is one.
+  // Ends the fence. Does nothing if there is none.
   void lift();
-  // The fence ends with the window, whose closing gives the endpoints their last location.
+  // Ends the fence without a change of locations, because the close of the window sets the last
+  // one.
   void forget_fence() { fenced_ = false; }
   [[nodiscard]] bool fenced() const { return fenced_; }
   void stop();
@@ -68,8 +69,8 @@ class ArrivalHold {
   const RedirectReceiver& receiver_;
   const Handlers handlers_;
   bool fenced_ = false;
-  uint32_t looks_ = 0;              // at which something waited
-  uint32_t quiet_looks_ = 0;        // the last of those, at which the session had brought nothing
+  uint32_t looks_ = 0;              // looks at which something waited
+  uint32_t quiet_looks_ = 0;        // the last of those, while the session brought nothing
   uint64_t redirected_before_ = 0;  // frames that the session had brought at the last look
   std::unique_ptr<Timer> hold_timer_, fence_timer_;
 };

@@ -28,7 +28,7 @@ class ArrivedPolicy {
  public:
   ArrivedPolicy(MoveContext& context, std::string vm, std::string move);
 
-  // The policy as offered, with what has changed since.
+  // Sets the policy as it was offered, with the changes since.
   void set_document(Document document) { document_ = std::move(document); }
   [[nodiscard]] const Document& document() const { return document_; }
 
@@ -41,19 +41,20 @@ class ArrivedPolicy {
   [[nodiscard]] bool staged() const { return staged_ != nullptr; }
   // Applies a rule change of the source to what is staged and to the document.
   Result<void> apply(const MoveDelta& delta);
-  // The digests of what is staged.
+  // Return the digests of what is staged, which must exist.
   [[nodiscard]] std::string digest() const { return staged_->digest(); }
   [[nodiscard]] std::string uplinks_digest() const { return staged_->uplinks_digest(); }
 
-  // Puts the policy in force. What comes directly is parked.
+  // Puts the policy in force. Frames that come directly are parked. Returns an error if
+  // the transaction fails.
   Result<void> publish();
   // Makes the records of what was published.
   const StagedImport::Report& enter();
   [[nodiscard]] bool published() const { return published_; }
-  // The uplink rules that came with the VM, after enter().
+  // Returns the uplink rules that came with the VM. They are known after enter().
   [[nodiscard]] const std::vector<OwnedRule>& arrived() const { return report_.arrived; }
-  // Lets direct arrivals through to the VM's ports. `paired`: copies of a frame are told apart.
-  // `fenced`: what the fabric brings to the VM alone waits.
+  // Lets direct arrivals through to the VM's ports. With `paired`, the second copy of a flooded
+  // frame is dropped. With `fenced`, frames that the fabric brings to the VM alone wait.
   void let_through(bool paired, bool fenced);
   // Withdraws what was published: the VM is behind the uplink again. Returns the uplink rules that
   // went. Rules to the VM that this host had before the move stay, unless a restart has lost which

@@ -44,15 +44,17 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   void on_port_event(const dataplane::PortEvent& event);
   // Takes a probe of the source, which came in by an uplink.
   void on_fabric_message(const FabricMessage& message);
-  // Fails if the VM runs here, or may be the destination's already.
+  // Cancels the move. Returns an error if the VM runs here, or may be the destination's already.
   Result<void> cancel();
+  // Stops the move because the switch ends: closes its sessions, and discards a policy that is only
+  // staged.
   void stop();
 
   [[nodiscard]] const std::string& vm() const { return status_.vm; }
   [[nodiscard]] const std::string& id() const { return status_.id; }
   [[nodiscard]] const std::string& peer() const { return status_.peer; }
   [[nodiscard]] DestinationState state() const { return progress_.state(); }
-  // The outcome is known, and no frame is left that has to go to the VM.
+  // Returns whether the outcome is known and no frame is left that has to go to the VM.
   [[nodiscard]] bool over() const { return progress_.over() && receiver_.empty(); }
   [[nodiscard]] MoveStatus status() const;
 
@@ -87,7 +89,7 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   [[nodiscard]] MoveRecord record(DestinationState state) const;
   void keep_policy();
   void settle(bool done);
-  // Goes on with a policy that was in force before the restart.
+  // Continues with a policy that was in force before the restart.
   Result<void> go_on();
   // Claims the VM by an epoch that is newer than `newer_than`.
   void mint(const Epoch& newer_than);

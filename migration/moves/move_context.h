@@ -39,9 +39,10 @@ struct MoveContext {
   // The fabric brought no announcement in the last move from here that came to its end.
   bool announcements_hidden = false;
 
-  // Returns the configured uplink, else the only one, else an invalid id.
+  // Returns the configured uplink or, if none is configured, the only one. Returns an invalid id if
+  // there is no such uplink.
   [[nodiscard]] EndpointId uplink() const;
-  // Returns the first epoch for a VM that was never seen.
+  // Returns the newest epoch of the VM, or a default Epoch for a VM that was never seen.
   [[nodiscard]] Epoch newest_epoch(const std::string& vm) const {
     const auto found = epochs.find(vm);
     return found == epochs.end() ? Epoch{} : found->second;
@@ -62,10 +63,10 @@ struct MoveContext {
 
   // Takes the frames that workers redirected, and gives each to its move.
   std::function<void()> pump;
-  // A move has changed its state. Soon after, moves that are over are put aside and queued ones
-  // begin.
+  // Called when a move has changed its state. Soon after, moves that are over are put aside and
+  // queued ones begin.
   std::function<void()> changed;
-  // The journal keeps a batch that it could not write.
+  // Called when the journal keeps a batch that it could not write.
   std::function<void(const std::string& why)> journal_waits;
   // See Engine::watch().
   std::function<void(MoveRole role, std::string_view action, bool after)> watcher;

@@ -53,7 +53,7 @@ class MoveProgress {
 
   [[nodiscard]] State state() const { return machine_.state(); }
   [[nodiscard]] bool over() const { return machine_.over(); }
-  // The last reason that came with an event.
+  // Returns the last reason that came with an event.
   [[nodiscard]] const std::string& why() const { return why_; }
 
   // Writes the present state into the status as its first step.
@@ -61,7 +61,7 @@ class MoveProgress {
     if (!why.empty()) why_ = why;
     note_step(status_, context_.clock.now_ns(), name_of(machine_.state()), {}, why);
   }
-  // Begins in another state: a move that is taken up again after a restart.
+  // Begins in another state, for a move that continues after a restart.
   void resume(MachineType machine, const std::string& why) {
     machine_ = std::move(machine);
     begin(why);

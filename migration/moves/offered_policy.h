@@ -39,7 +39,7 @@ class OfferedPolicy {
   [[nodiscard]] uint64_t rules() const {
     return document_.rules.size() + document_.uplink_rules.size();
   }
-  // Fills in the offer, or the digests of the handover.
+  // These fill in the offer, and the digests of the handover.
   void write(wire::Offer& offer) const { to_wire(document_, offer); }
   void write(wire::Handover& handover) const;
   // Fills in one rule change. Returns false if the rule's owner is gone and cannot be named; the

@@ -20,10 +20,13 @@ class PullRequest : public std::enable_shared_from_this<PullRequest> {
   PullRequest(MoveContext& context, std::string vm, std::string from, std::string id,
               const std::string& address);
 
+  // Connects and asks. The request fails if no offer has come within prepare_timeout_ms.
   void begin();
-  // The offer has come.
+  // Ends the request without an error, because the offer has come.
   void arrived();
+  // Ends the request with the error "cancelled".
   void cancel();
+  // Ends the request because the switch ends. Reports nothing.
   void stop();
 
   [[nodiscard]] bool over() const { return over_; }
@@ -34,7 +37,7 @@ class PullRequest : public std::enable_shared_from_this<PullRequest> {
   void ask();
   void on_message(const wire::Envelope& message);
   void on_lost(PeerLink::Loss loss, const std::string& reason);
-  // Ends the request; with an error, also in the status and the log.
+  // Ends the request. An `error` that is not empty goes to the status and the log.
   void end(const std::string& error);
 
   MoveContext& context_;

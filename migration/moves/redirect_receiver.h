@@ -34,8 +34,10 @@ namespace godwit::migration {
 class RedirectReceiver {
  public:
   struct Handlers {
-    std::function<void()> on_barrier;  // barrier() has come
-    std::function<void()> on_pumped;   // the queue has got shorter, or waits for the worker's ring
+    // Called when every frame before a barrier is past the worker. barrier() returns its number.
+    std::function<void()> on_barrier;
+    // Called after an attempt to inject queued frames, which may have left some in the queue.
+    std::function<void()> on_pumped;
   };
 
   RedirectReceiver(MoveContext& context, std::string vm, Handlers handlers);
@@ -43,28 +45,32 @@ class RedirectReceiver {
   // Takes a batch of frames. Fails at a frame that is not this VM's or cannot be read; then the
   // rest of the batch is not taken.
   Result<void> take(const wire::Redirect& redirect);
+  // Queues a barrier behind the frames that have come.
   void take_barrier(uint32_t number);
   // Notes the stream that a handover names. An open receiver expects frame zero of another stream.
   void set_stream(uint64_t stream);
 
-  // The destination is active: delivers what waits, and everything that comes.
+  // Delivers the frames that wait, and from now on those that come. Called when the destination is
+  // active.
   void open();
-  // The same after a restart, when nothing waits.
+  // Opens the receiver after a restart, when no frame waits.
   void reopen() { open_ = true; }
-  // Drops what waits.
+  // Drops the frames that wait for the worker, as `redirect_closed`. Closes the receiver.
   void close();
-  // Forgets what was sent ahead. Does nothing if the receiver is open.
+  // Drops the frames that were sent ahead, without counting them. Does nothing if the receiver is
+  // open.
   void forget_ahead();
   void stop() { timer_->cancel(); }
 
-  // The number of the frame that is due: how many of the stream's frames are here.
+  // Returns the number of the frame that is due, which is how many of the stream's frames have
+  // come.
   [[nodiscard]] uint64_t next_number() const { return next_number_; }
-  // The number of the last barrier, zero before the first.
+  // Returns the number of the last barrier, or zero before the first.
   [[nodiscard]] uint32_t barrier() const { return barrier_; }
-  // How many frames were delivered or wait for the worker's ring.
+  // Returns how many frames were delivered or wait for the worker's ring.
   [[nodiscard]] uint64_t redirected() const { return redirected_; }
   [[nodiscard]] bool empty() const { return in_.empty(); }
-  // Returns whether so much waits that the session is not to be read.
+  // Returns whether so many frames wait that the caller must not read the session.
   [[nodiscard]] bool crowded() const;
 
  private:

@@ -36,9 +36,9 @@ namespace godwit::migration {
 class RedirectSender {
  public:
   enum class Mode : uint8_t {
-    kKeep,     // not handed over: frames wait here
-    kAhead,    // handed over: frames are sent and kept
-    kThrough,  // the destination is active: frames are sent, or dropped where no session is
+    kKeep,     // before the handover: keeps frames here
+    kAhead,    // after the handover: sends frames and keeps copies
+    kThrough,  // the destination is active: sends frames, or drops them if there is no session
   };
   struct Handlers {
     std::function<Mode()> mode;                // returns what to do with frames now
@@ -62,7 +62,7 @@ class RedirectSender {
   [[nodiscard]] bool full() const;
   [[nodiscard]] bool keeps_any() const { return !kept_.empty(); }
 
-  // The name of the stream, for the handover.
+  // Returns the name of the stream, for the handover.
   [[nodiscard]] uint64_t stream() const { return stream_; }
   // Sends all kept frames, from number zero on: the receiver forgets them at each handover.
   void send_ahead();
@@ -70,8 +70,8 @@ class RedirectSender {
   void begin_stream() { stream_ = context_.network.random(); }
   // Notes how many frames the destination has, or kTakesNoFrames.
   void set_held_by_peer(uint64_t frames) { held_by_peer_ = frames; }
-  // Sends the kept frames that the destination has not got, and forgets all. Returns how many were
-  // kept.
+  // Sends the kept frames that the destination does not have, then discards all kept frames.
+  // Returns how many were kept.
   uint64_t send_rest();
   // Injects the kept frames into the VM's port as long as the ring has room. Returns whether none
   // is left.
@@ -80,7 +80,7 @@ class RedirectSender {
   // Sends barrier `number` behind everything before it: 1 behind the backlog, 2 behind the last
   // redirected frame.
   void send_barrier(uint32_t number) { send_barrier_when_drained(number, 0); }
-  // The number of the last barrier that was sent.
+  // Returns the number of the last barrier that was sent.
   [[nodiscard]] uint32_t barrier() const { return barrier_; }
   void stop() { barrier_timer_->cancel(); }
 

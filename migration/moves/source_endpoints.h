@@ -33,9 +33,9 @@ class SourceEndpoints {
     bool old_active = false;
   };
   struct Handlers {
-    // Injects what the move keeps for the VM. Returns whether nothing is left.
+    // Injects the frames that the move keeps for the VM. Returns whether none is left.
     std::function<bool()> give_back;
-    // Everything is as before the move, and nothing is left that has to go back to the VM.
+    // Called when everything is as before the move and no kept frame is left.
     std::function<void()> thawed;
   };
 
@@ -43,8 +43,8 @@ class SourceEndpoints {
 
   // Notes the VM's endpoints as they are.
   void note();
-  // The same after a restart: the endpoints are parked, and were local before. Fails if one has no
-  // port any more.
+  // Notes the VM's endpoints after a restart, when they are parked and were local before. Returns
+  // an error if one has no port any more.
   Result<void> note_after_restart();
 
   [[nodiscard]] bool running() const { return std::ranges::any_of(nics_, &Nic::running); }
@@ -58,7 +58,7 @@ class SourceEndpoints {
   void guard(const std::string& reason);
   // Holds what comes for the VM in the workers' parks, and stops polling its ports.
   void park();
-  // The same for one endpoint.
+  // Does the same for one endpoint.
   void park(const Nic& nic);
   // Gives one endpoint the location that it had before the move.
   void restore(const Nic& nic);
@@ -72,7 +72,7 @@ class SourceEndpoints {
   // is parked, then what comes; thawed() is called when the last kept frame is delivered. `owner`
   // holds this object.
   void thaw(bool frames_kept, std::weak_ptr<void> owner);
-  // Frames are on their way back to the VM.
+  // Returns whether frames are on their way back to the VM.
   [[nodiscard]] bool thawing() const { return thawing_; }
   // Takes the VM's rules out and redirects what comes for it, in one transaction. The ports stay.
   Result<TakenOut> rewrite_out();

@@ -32,7 +32,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   // `address` is the peer's.
   SourceMove(MoveContext& context, MoveStatus status, const std::string& address);
 
-  // Fails if the VM is not known, or if one of its endpoints is not local.
+  // Returns an error if the VM is not known, or if one of its endpoints is not local.
   static Result<void> check(const MoveContext& context, const std::string& vm);
   // Exports the policy and connects to the peer. On failure nothing has changed.
   Result<void> begin();
@@ -42,8 +42,11 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   // Takes a session that the destination has opened because it lost the former one. Returns false
   // if the move does not want it.
   bool attach(std::shared_ptr<PeerSession> session);
-  // Fails if the VM runs at the peer, or if it is unknown where it runs.
+  // Cancels the move. Returns an error if the VM runs at the peer, or if it is unknown where it
+  // runs.
   Result<void> cancel();
+  // Stops the move because the switch ends. Cancels it if the VM is not handed over. Otherwise the
+  // journal keeps it, and it is in doubt after the restart.
   void stop();
 
   void on_port_event(const dataplane::PortEvent& event);
@@ -61,11 +64,11 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   [[nodiscard]] const std::string& vm() const { return status_.vm; }
   [[nodiscard]] const std::string& id() const { return status_.id; }
   [[nodiscard]] const std::string& peer() const { return status_.peer; }
-  // The outcome is known.
+  // Returns whether the outcome is known.
   [[nodiscard]] bool settled() const { return progress_.over(); }
-  // The outcome is known, and no frame is left that has to go back to the VM.
+  // Returns whether the outcome is known and no frame is left that has to go back to the VM.
   [[nodiscard]] bool over() const { return progress_.over() && !endpoints_.thawing(); }
-  // The peer has not answered the offer yet.
+  // Returns whether the peer has not yet answered the offer.
   [[nodiscard]] bool preparing() const { return progress_.state() < SourceState::kPrepared; }
   [[nodiscard]] MoveStatus status() const;
 
@@ -78,7 +81,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
 
   void on_message(wire::Envelope& message);
   void on_active(const wire::Envelope& message);
-  // All rings of the VM have stopped.
+  // Called when all rings of the VM have stopped.
   void stopped();
 
   [[nodiscard]] wire::Envelope envelope() const;

@@ -10,8 +10,8 @@
 //   (queue_per_worker).
 // - PortIds are reused; serials are not.
 //
-// Thread safety: receive(), send(), batch() and cell() by workers; other functions as noted. Any
-// thread may read counts.
+// Thread safety: workers call receive(), send(), batch() and cell(). The comment of each other
+// function names its threads. Any thread may read counts.
 #pragma once
 
 #include <rte_mbuf.h>
@@ -52,30 +52,33 @@ class Port {
   const std::string detail;
 
   // Workers. Receives up to `most` frames (at most kBurst) into `out`, each with its Packet filled
-  // in. Returns their number. A frame that still has several segments did not fit in one buffer and
-  // must be dropped.
+  // in. Returns their number. The caller owns the frames. It must drop a frame that still has
+  // several segments, since that frame did not fit in one buffer. `pool` provides the buffers if
+  // the device has no pool of its own.
   virtual uint16_t receive(uint16_t queue, rte_mempool* pool, rte_mbuf** out, uint16_t most) = 0;
-  // Workers. Sends as many of the frames as the device takes, from the first on, and frees those.
-  // Returns their number.
+  // Workers. Sends as many of the frames as the device takes, from the first on. Returns their
+  // number. The port frees the frames that were sent, and the caller keeps the others.
   virtual uint16_t send(uint16_t queue, rte_mbuf** mbufs, uint16_t count) = 0;
 
   // The result of arming a silent receive queue.
   enum class Arm : uint8_t {
-    kArmed,  // `sleeper` reports `tag` once there may be frames. The queue is polled once more now.
+    kArmed,    // `sleeper` reports `tag` once there may be frames. The caller polls once more now.
     kDormant,  // No frames can come before Sleeper::attend() is called.
     kPolled,   // Frames are not announced: the queue has to be polled.
   };
-  // Workers. Prepares a queue to be left alone. `watched` is state of the caller for this queue and
-  // Sleeper, 0 at first.
+  // Workers. Prepares for the worker to stop polling a queue. The port keeps state for this queue
+  // and `sleeper` in `watched`, which the caller stores. It is 0 at first.
   virtual Arm arm(uint16_t queue, Sleeper& sleeper, uint32_t tag, uint32_t& watched) = 0;
   // Workers. Undoes arm(): the queue is polled again.
   virtual void disarm(uint16_t queue) = 0;
 
-  // Workers. The queue for the next packet of a flow.
+  // The tx queue for a packet of a flow.
   struct Route {
     uint16_t queue = 0;
     bool up = false;  // the queue can be sent to now
   };
+  // Workers. Returns the queue by which `worker` sends a packet with this flow hash. While the port
+  // is down, a flow keeps its queue.
   [[nodiscard]] Route route(WorkerId worker, uint32_t flow_hash) const {
     if (queue_per_worker_) return {worker.value, true};
     uint32_t mask = tx_mask_.load(std::memory_order_acquire);
@@ -86,15 +89,17 @@ class Port {
       mask &= mask - 1;
     return {static_cast<uint16_t>(std::countr_zero(mask)), up};
   }
-  // Returns whether all flows use one queue and it can be sent to now. Sets `queue` to it.
+  // Workers. Returns whether all flows use one queue and it can be sent to now. Sets `queue` to it.
   [[nodiscard]] bool one_way(WorkerId worker, uint16_t& queue) const {
     queue = queue_per_worker_ ? worker.value : uint16_t{0};
     return queue_per_worker_ || tx_mask_.load(std::memory_order_acquire) == 1;
   }
+  // Workers. Returns whether the queue can be sent to now.
   [[nodiscard]] bool ready(uint16_t queue) const {
     const uint32_t mask = tx_mask_.load(std::memory_order_acquire);
     return queue_per_worker_ || ((mask & kDownBit) == 0 && (mask >> queue & 1) != 0);
   }
+  // Workers. Returns the worker that writes the tx queue: `self` if each worker has its own.
   [[nodiscard]] WorkerId owner(uint16_t queue, WorkerId self) const {
     return queue_per_worker_ ? self : WorkerId(owners_[queue].load(std::memory_order_relaxed));
   }
@@ -114,17 +119,20 @@ class Port {
   [[nodiscard]] bool settling(uint64_t now_ns) const {
     return hold_until_ns() != 0 && now_ns < hold_until_ns() + kSettleNs;
   }
+  // Returns whether the port comes and goes with a VM and is not settling any more.
   [[nodiscard]] bool settled(uint64_t now_ns) const {
     return hold_until_ns() != 0 && !settling(now_ns);
   }
 
+  // Returns the counts of one worker. Only that worker writes them.
   [[nodiscard]] PortCell& cell(WorkerId worker) { return cells_[worker.value]; }
   [[nodiscard]] const PortCell& cell(WorkerId worker) const { return cells_[worker.value]; }
+  // Returns the batch in which one worker gathers frames for a queue. Only that worker uses it.
   [[nodiscard]] TxBatch& batch(WorkerId worker, uint16_t queue) {
     return queue_per_worker_ ? batches_[worker.value]
                              : batches_[worker.value * batch_stride_ + queue];
   }
-  // Workers. Called after frames were received or sent.
+  // Workers. Records the time of the first traffic. Called after frames were received or sent.
   void note_traffic() {
     if (first_delivery_ns_.load(std::memory_order_relaxed) == 0) first_delivery_now();
   }
@@ -132,6 +140,7 @@ class Port {
   // Control thread.
   [[nodiscard]] uint16_t rx_queues() const { return rx_queues_; }
   [[nodiscard]] uint16_t tx_queues() const { return tx_queues_; }
+  // Returns the time of the first note_traffic() (CLOCK_MONOTONIC), or zero before it.
   [[nodiscard]] uint64_t first_delivery_ns() const {
     return first_delivery_ns_.load(std::memory_order_relaxed);
   }
@@ -140,6 +149,7 @@ class Port {
   virtual void describe(PortInfo& info) const = 0;
   // Releases the device. Called once no worker can reach the port.
   virtual void close() = 0;
+  // Sets the worker that writes a tx queue. Has no effect if each worker has its own.
   void set_owner(uint16_t queue, WorkerId worker) {
     owners_[queue].store(worker.value, std::memory_order_relaxed);
   }
@@ -151,7 +161,7 @@ class Port {
   // Set in tx_mask_ while the port is down. The other bits are those from before it went down.
   static constexpr uint32_t kDownBit = 1u << 31;
 
-  // Called before the port is published.
+  // Sets the numbers of queues and makes the batches. Called before the port is published.
   void set_queues(uint16_t rx_queues, uint16_t tx_queues, bool queue_per_worker);
 
   std::atomic<uint32_t> tx_mask_{kDownBit};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The port of each PortId, for workers.
+// Finds the port of a PortId. Workers use it for the ports to which they send.
 //
 // Thread safety: set() by the control thread, find() by any thread. The control thread frees a port
 // a grace period after it has removed it from the directory.
@@ -19,10 +19,11 @@ class Port;
 class PortDirectory {
  public:
   PortDirectory() : ports_(kMaxPorts) {}
-  // Returns the port, or nullptr.
+  // Returns the port, or nullptr if no port has the id.
   [[nodiscard]] Port* find(PortId id) const {
     return id.value < kMaxPorts ? ports_[id.value].load(std::memory_order_acquire) : nullptr;
   }
+  // Enters a port, or removes it if `port` is nullptr. The directory does not own the port.
   void set(PortId id, Port* port) { ports_[id.value].store(port, std::memory_order_release); }
 
  private:

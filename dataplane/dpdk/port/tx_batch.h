@@ -16,7 +16,8 @@ namespace godwit::dataplane {
 
 struct TxBatch {
   uint16_t count = 0;
-  bool stalled = false;  // the queue took nothing the last time; not waited for until it does
+  // The queue took nothing the last time. The worker does not wait for it until it takes a frame.
+  bool stalled = false;
   std::array<rte_mbuf*, kBurst> mbufs;
 };
 

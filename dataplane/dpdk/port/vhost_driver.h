@@ -13,7 +13,8 @@
 
 namespace godwit::dataplane {
 
-// Opens the port's socket: listens, or connects and keeps retrying. Callbacks may run from here on.
+// Opens the port's socket. librte_vhost then listens, or connects and keeps retrying. Callbacks for
+// the port may run before this function returns. Returns an error if the socket cannot be opened.
 Result<void> register_vhost(VhostPort& port);
 // Closes the socket. No callback for the port runs after this returns.
 void unregister_vhost(VhostPort& port);

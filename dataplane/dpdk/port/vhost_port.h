@@ -46,16 +46,23 @@ class VhostPort final : public Port {
 
   // Called by vhost_driver.cc. Returns false to refuse a second front-end.
   bool on_connection(int vid);
+  // The front-end has closed the connection.
   void on_disconnect(int vid);
-  // Control thread. Called before the socket is closed.
+  // Control thread. Makes on_connection() refuse every front-end. Called before the socket is
+  // closed.
   void refuse_connections() { refusing_.store(true); }
   [[nodiscard]] bool connected() const { return connection_.load() != -1; }
   [[nodiscard]] uint64_t last_disconnect_ns() const { return last_disconnect_ns_.load(); }
+  // The device's rings may be used until on_device_gone() returns.
   void on_device_ready(int vid);
   void on_device_gone(int vid);
+  // A ring may be used, or may be used no longer.
   void on_ring(uint16_t ring, bool ready);
-  void on_ring_base(uint32_t ring);  // GET_VRING_BASE was answered
+  // GET_VRING_BASE was answered: the front-end has stopped the ring.
+  void on_ring_base(uint32_t ring);
+  // RESET_OWNER has come: all rings have stopped.
   void on_reset_owner();
+  // The front-end has set the negotiated features.
   void on_features(uint64_t features);
   // Dirty logging begins or ends while the rings run. The library has locked the rings meanwhile,
   // so workers find a backlog.
@@ -74,6 +81,7 @@ class VhostPort final : public Port {
   void close() override;
 
  private:
+  // Posts kRingsStopped if the rings ran.
   void all_stopped();
   void publish_tx_mask();
   void hold_at_least(uint64_t ns);

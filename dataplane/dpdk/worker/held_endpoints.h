@@ -28,6 +28,8 @@ class HeldEndpoints {
   void publish(std::span<const EndpointId> endpoints);
   // Returns whether the published list is empty.
   [[nodiscard]] bool empty() const { return published_.empty(); }
+  // Returns whether the worker holds frames for the endpoint. Returns true for every
+  // endpoint if there are more than kShown.
   [[nodiscard]] bool contains(EndpointId endpoint) const;
 
  private:

@@ -20,7 +20,8 @@ struct RingDeleter {
 };
 using RingPtr = std::unique_ptr<rte_ring, RingDeleter>;
 
-// Makes a ring of a unique name that holds at least `capacity` entries, in memory of a NUMA node.
+// Makes a ring of a unique name that holds at least `capacity` entries, in memory of a NUMA
+// node. Returns an error if there is no memory.
 using RingMaker = std::function<Result<RingPtr>(const char* name, unsigned capacity, int node)>;
 
 // The RingMaker of the switch, which takes memory from EAL.

@@ -16,8 +16,10 @@ namespace godwit::dataplane {
 class TxHost {
  public:
   virtual ~TxHost() = default;
+  // Frees the packets' buffers.
   virtual void free(std::span<Packet* const> packets) = 0;
-  // Sends a held frame to the current location of its endpoint, which has moved.
+  // Sends a held frame to the current location of its endpoint, which has moved. Takes the packet
+  // over in any case.
   virtual void reroute(const ForwardingState& state, EndpointId endpoint, Packet* packet) = 0;
 };
 

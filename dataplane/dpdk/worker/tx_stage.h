@@ -67,11 +67,14 @@ class TxStage {
   // Takes over the state and time of a loop, then sends held frames that can go now. Called at the
   // start of each loop.
   void begin(const ForwardingState& state, uint64_t now_ns);
+  // Adds frames from the pipeline. Takes them over in any case; those that cannot be sent or held
+  // are dropped.
   void add(std::span<const Output> outputs);
   // Sets whether frames added after this call are patient: they may wait at a full ring. Off by
   // default.
   void set_patient(bool patient) { patient_ = patient; }
-  // Adds a frame from another worker, which found this one to own the queue.
+  // Adds a frame from another worker's mailbox message. `serial` tells whether the port is still
+  // the one that the sender meant, since PortIds are reused. Takes the packet over in any case.
   void add_mail(Packet* packet, PortId to, uint32_t serial);
   // Sends all batches. Called at the end of each loop, before the quiescent state.
   void flush();

@@ -96,6 +96,7 @@ class Worker final : public PipelineHost, public TxHost {
   Worker(const Config& config, const WorkerDeps& deps);
   ~Worker() override;
 
+  // Runs the loop until request_stop().
   void run();
   void request_stop() {
     stop_.store(true, std::memory_order_release);

@@ -34,6 +34,7 @@ class WorkerGate final : public PacketGate {
   static constexpr unsigned kRedirectFrames = 4095;
   static constexpr unsigned kAnnouncements = 255;
 
+  // Makes the rings of each worker. Returns an error if there is no memory for one.
   static Result<std::unique_ptr<WorkerGate>> create(const std::vector<int>& worker_nodes,
                                                     Mempools& pools, Mailboxes& mail,
                                                     const PortDirectory& ports,
