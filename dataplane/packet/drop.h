@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Drop: the reasons for which the switch drops a packet. Each reason has a counter for each port
-// and each worker; `show port stats`, `show drops` and the metrics show them. A packet that is
-// neither delivered nor counted here is a defect. To add a reason, add a row to the table below.
+// and each worker; `show port stats` and `show drops` show them. A packet that is neither delivered
+// nor counted here is a defect. To add a reason, add a row to the table below.
 #pragma once
 
 #include <cstddef>
