@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `migration`: moving a VM's policy by hand, as a document: export, rewrite, import. The client
-// reads and writes the files; the daemon opens none that a client names.
+// `migration`: moves a VM's policy by hand. `export` returns the policy as a document, and `import`
+// brings it into force on another host. `rewrite` removes the VM's transmit rules and the uplink
+// rules that lead to the VM alone, makes its receive rules lead to the uplink, and unbinds its
+// ports. The client reads and writes the files; the daemon opens none that a client names.
 #include "base/ids.h"
 #include "control/commands/command_context.h"
 #include "control/commands/command_refusal.h"

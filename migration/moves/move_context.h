@@ -33,16 +33,18 @@ struct MoveContext {
   MoveLog log;
   Journal& journal;
   const MoveTables tables;
-  // The newest epoch seen of each VM. The journal has those of settled moves.
+  // The newest epoch seen of each VM. The map may be ahead of the journal, which has the epochs of
+  // settled moves.
   std::map<std::string, Epoch> epochs;
-  uint16_t next_window = 1;  // Location::dedupe of the next move to this host
-  // The fabric brought no announcement in the last move from here that came to its end.
+  uint16_t next_window = 1;  // number for Location::dedupe of the next move to this host; skips 0
+  // Set by the last move from here that reached hold(): true if the announcements of some addresses
+  // had not come back. The next move then waits less before its first barrier.
   bool announcements_hidden = false;
 
   // Returns the configured uplink or, if none is configured, the only one. Returns an invalid id if
   // there is no such uplink.
   [[nodiscard]] EndpointId uplink() const;
-  // Returns the newest epoch of the VM, or a default Epoch for a VM that was never seen.
+  // Returns the newest epoch seen of the VM, or Epoch{} if there is none.
   [[nodiscard]] Epoch newest_epoch(const std::string& vm) const {
     const auto found = epochs.find(vm);
     return found == epochs.end() ? Epoch{} : found->second;
@@ -57,7 +59,8 @@ struct MoveContext {
   // Writes how a move ended, with the VM's epoch. `policy` adds the VM's present policy to what
   // `batch` has of other endpoints.
   void settle(SettledMove settled, bool policy, JournalBatch batch = {});
-  // Logs that a message by an older epoch is not acted upon.
+  // Logs that a message is not acted upon because its epoch is not newer. The caller drops the
+  // message.
   void absorb(const std::string& move, const std::string& vm, const std::string& what,
               const Epoch& its, const Epoch& ours) const;
 

@@ -3,8 +3,8 @@
 // The endpoints of a VM at the source of its move: where their frames go, and whether their rings
 // run.
 //
-// Each function that changes a location does so for all endpoints in one transaction, so a worker
-// sees all of them or none.
+// park(nic) and restore(nic) change the location of one endpoint. Each other function that changes
+// locations does so for all endpoints in one transaction, so a worker sees all changes or none.
 //
 // Thread safety: the control thread only.
 #pragma once
@@ -35,7 +35,8 @@ class SourceEndpoints {
   struct Handlers {
     // Injects the frames that the move keeps for the VM. Returns whether none is left.
     std::function<bool()> give_back;
-    // Called when everything is as before the move and no kept frame is left.
+    // Called at the end of a thaw that returned frames or stopped a redirect. Everything is then as
+    // before the move, and no kept frame is left.
     std::function<void()> thawed;
   };
 
@@ -51,14 +52,14 @@ class SourceEndpoints {
   [[nodiscard]] bool owns(EndpointId endpoint) const;
   // Returns nullptr if the port is not one of the VM's.
   [[nodiscard]] Nic* find(PortId port);
-  // Returns whether the workers' parks are empty.
+  // Returns whether nothing is parked for the VM.
   [[nodiscard]] bool drained() const;
 
   // Refuses rule changes with this reason, or accepts them again if it is empty.
   void guard(const std::string& reason);
   // Holds what comes for the VM in the workers' parks, and stops polling its ports.
   void park();
-  // Does the same for one endpoint.
+  // Holds what comes for one endpoint in the workers' parks. Its port is still polled.
   void park(const Nic& nic);
   // Gives one endpoint the location that it had before the move.
   void restore(const Nic& nic);
@@ -66,11 +67,12 @@ class SourceEndpoints {
   void pass_on();
   // Parks again what comes from now on, if it is passed on.
   void stop_passing_on();
-  // Passed-on frames are no copies any more: the destination is active.
+  // Notes that the destination is active. Frames passed on from now on are not kept.
   void end_passing_on() { passing_on_ = false; }
-  // Everything becomes as before the move. If frames are kept, they go to the VM first, then what
-  // is parked, then what comes; thawed() is called when the last kept frame is delivered. `owner`
-  // holds this object.
+  // Restores the endpoints to what they were before the move. Kept frames go to the VM first, then
+  // parked frames, then new ones. Handlers::thawed is called when the last kept frame is delivered.
+  // Without kept frames and without passing on, the thaw ends at once and Handlers::thawed is not
+  // called. `owner` holds this object.
   void thaw(bool frames_kept, std::weak_ptr<void> owner);
   // Returns whether frames are on their way back to the VM.
   [[nodiscard]] bool thawing() const { return thawing_; }

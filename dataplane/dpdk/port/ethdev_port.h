@@ -5,11 +5,12 @@
 //
 // Rx queues: a NIC with RSS gets one for each worker, up to the device's limit. A device whose
 // queues come from its devargs gets all of those, since frames on a queue that is not polled are
-// lost. Other devices get one.
+// lost. Other devices get one. No device gets more than 64.
 //
 // Tx queues: a device that supports it gets one for each worker, and every worker sends by its own.
 // Other devices get one, which a single worker writes. The other workers pass their frames to that
-// worker through mailboxes (dataplane/dpdk/worker/mailboxes.h).
+// worker through mailboxes (dataplane/dpdk/worker/mailboxes.h). net_memif and net_virtio_user
+// always get one, since their peer decides how many it reads.
 //
 // Sleep: a worker can sleep until a frame arrives only if the device is a kernel interface
 // (net_af_packet) with one rx queue. It then watches the device's packet socket. All other devices
