@@ -24,6 +24,8 @@ RedirectSender::RedirectSender(MoveContext& context, PeerLink& link, Handlers ha
 
 void RedirectSender::redirect(const dataplane::Frame& frame) {
   if (through()) return send_frame(frame);
+  if (handlers_.mode() == Mode::kClosed)
+    return context_.gate.drop(frame, dataplane::Drop::k_redirect_closed);
   kept_.push_back(frame);
   kept_bytes_ += frame.bytes.size();
   if (handlers_.mode() != Mode::kAhead) return;

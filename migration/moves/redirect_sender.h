@@ -39,6 +39,7 @@ class RedirectSender {
     kKeep,     // before the handover: keeps frames here
     kAhead,    // after the handover: sends frames and keeps copies
     kThrough,  // the destination is active: sends frames, or drops them if there is no session
+    kClosed,   // the destination was told that no frame follows: drops frames
   };
   struct Handlers {
     std::function<Mode()> mode;                // returns what to do with frames now

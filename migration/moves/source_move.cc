@@ -420,6 +420,8 @@ void SourceMove::close_window() {
 RedirectSender::Mode SourceMove::redirect_mode() const {
   const SourceState now = progress_.state();
   if (now == SourceState::kHandedOver) return RedirectSender::Mode::kAhead;
+  // A worker may redirect frames until it sees that the window is closed.
+  if (now == SourceState::kFinishing) return RedirectSender::Mode::kClosed;
   // A worker may redirect frames until it sees that the move was given up. They go back to the VM
   // with the others.
   return now >= SourceState::kRedirecting && !endpoints_.thawing() ? RedirectSender::Mode::kThrough

@@ -46,6 +46,12 @@ def switched_on(moved):
     return next(step["on"] for step in moved["steps"] if step["state"] == "holding")
 
 
+def speak(net, nic):
+    """Sends one broadcast frame, which teaches the fabric where the NIC is."""
+    source = bytes.fromhex(mac(NUMBERS[nic]).replace(":", ""))
+    net.vms.send(net.device(nic), b"\xff" * 6 + source + b"\x88\xb5" + bytes(46))
+
+
 def check(outcome, switched="proof"):
     assert outcome.fabric_lost == {}, f"the test's own fabric was too slow: {outcome}"
     assert outcome.wrong() == [], str(outcome)
@@ -162,10 +168,7 @@ def test_late_packets_to_old_host_after_window_are_counted(net):
     vms = net.vms
     net.fabric.forget()
     for nic in ("vm", "nc", "nb", "na"):
-        vms.send(
-            net.device(nic),
-            bytes.fromhex("f" * 12 + mac(NUMBERS[nic]).replace(":", "")) + b"\x88\xb5" + bytes(46),
-        )
+        speak(net, nic)
     vms.run(20)
     for device in net.devices():
         vms.stats(device, reset=True)
@@ -180,7 +183,11 @@ def test_late_packets_to_old_host_after_window_are_counted(net):
     vms.run(50)
     account = vms.stats(net.device("vm"))["streams"][str(first)]
     after = net.drops()
-    refused = after[source]["uplink_to_uplink"] - before[source].get("uplink_to_uplink", 0)
+    # The last frames that wait at the end of the window may miss it.
+    refused = sum(
+        after[source].get(reason, 0) - before[source].get(reason, 0)
+        for reason in ("uplink_to_uplink", "redirect_closed")
+    )
     assert 150 <= refused <= sent // 2
     assert (account["received"], account["duplicates"], account["out_of_order"]) == (
         sent - refused,
@@ -189,10 +196,7 @@ def test_late_packets_to_old_host_after_window_are_counted(net):
     )
     assert net.fabric.stats()["hairpin_dropped"] == hairpin
     # A frame from the VM teaches the fabric its location. All packets arrive again.
-    vms.send(
-        net.device("vm"),
-        bytes.fromhex("f" * 12 + mac(NUMBERS["vm"]).replace(":", "")) + b"\x88\xb5" + bytes(46),
-    )
+    speak(net, "vm")
     vms.run(20)
     vms.stream(second, source="nc", dst=mac(NUMBERS["vm"]), pps=1000, count=100)
     vms.stream_wait(second)
@@ -203,6 +207,9 @@ def test_late_packets_to_old_host_after_window_are_counted(net):
 def test_slow_fabric_after_window_costs_only_senders_at_source(net):
     """The fabric drops and counts the packets that these senders send by the uplink."""
     habits, switched = HABITS["believes a new place too late"]
+    net.fabric.forget()
+    speak(net, "vm")
+    net.vms.run(20)
     net.fabric.set(**habits)
     outcome = run_moves(net, "vm", traffic("vm", PPS), moves=1)
     assert [switched_on(moved) for moved in outcome.moves] == [switched]

@@ -122,6 +122,14 @@ TEST_F(RedirectSenderTest, Through_WithSessionLostBeforeFlush_DropsBatch) {
   EXPECT_EQ(switch_.gate.drops[dataplane::Drop::k_redirect_closed], 1u);
 }
 
+TEST_F(RedirectSenderTest, Closed_WithSession_DropsFramesAndCountsThem) {
+  mode_ = Mode::kClosed;
+  redirect({1, 2});
+  EXPECT_TRUE(session_->sent.empty()) << "the destination takes nothing behind `done`";
+  EXPECT_FALSE(sender_.keeps_any());
+  EXPECT_EQ(switch_.gate.drops[dataplane::Drop::k_redirect_closed], 2u);
+}
+
 TEST_F(RedirectSenderTest, GiveBack_WithFullRing_KeepsTheRest) {
   redirect({1, 2, 3});
   switch_.gate.inject_room = 2;
