@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The exit codes of the `godwit` command. Scripts rely on them.
+// The exit codes of the `godwit` command. Scripts rely on them, so a value never changes.
 #pragma once
 
 namespace godwit::cli {
 
 enum class ExitCode : int {
   kDone = 0,
-  kRefused = 1,      // by the daemon, or a file could not be read or written
-  kUsage = 2,        // the command line is wrong; nothing was sent
-  kUnreachable = 3,  // no daemon, no answer in time, or a malformed answer
+  // The daemon refused the command, or the client could not read or write a file.
+  kRefused = 1,
+  // The command line is wrong. The client sent nothing.
+  kUsage = 2,
+  // The client reached no daemon, or had no answer in time, or had a malformed answer.
+  kUnreachable = 3,
 };
 
 }  // namespace godwit::cli

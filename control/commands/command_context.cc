@@ -14,13 +14,14 @@
 namespace godwit::control {
 namespace {
 
+constexpr const char* kPortExpected = "a port's number or an endpoint's name (`show endpoints`)";
+
 bool is_number(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
 
 [[noreturn]] void no_such_port(const std::string& port) {
-  refuse("there is no port " + printable(port), printable(port),
-         "a port's number or an endpoint's name (`show endpoints`)");
+  refuse("there is no port " + printable(port), printable(port), kPortExpected);
 }
 
 }  // namespace
@@ -40,9 +41,7 @@ const dataplane::EndpointRecord& find_endpoint(const CommandContext& context,
                                                const std::string& port) {
   if (!is_number(port)) {
     const dataplane::EndpointRecord* found = context.store.find(port);
-    if (found == nullptr)
-      refuse("no such endpoint", printable(port),
-             "a port's number or an endpoint's name (`show endpoints`)");
+    if (found == nullptr) refuse("no such endpoint", printable(port), kPortExpected);
     return *found;
   }
   const auto number = to_number(port, PortId{}.value - 1u);
@@ -59,7 +58,10 @@ PortId find_port(const CommandContext& context, const std::string& port) {
     return PortId(static_cast<uint16_t>(*number));
   }
   const dataplane::EndpointRecord& found = find_endpoint(context, port);
-  if (!found.port.valid()) refuse(found.profile.name + " has no port here", printable(port));
+  if (!found.port.valid()) {
+    refuse(found.profile.name + " has no port here", printable(port),
+           "an endpoint with a port on this host (`show endpoints`)");
+  }
   return found.port;
 }
 
@@ -73,7 +75,8 @@ std::vector<dataplane::PortInfo> find_ports(const CommandContext& context,
 void refuse_if_moving(const CommandContext& context, std::string_view endpoint) {
   const std::string vm(dataplane::vm_of(endpoint));
   if (context.engine.moving(vm))
-    refuse(vm + " is moving to or from another host", printable(endpoint));
+    refuse(vm + " is moving to or from another host", printable(endpoint),
+           "an endpoint whose VM is not moving (`migrate status`)");
 }
 
 std::string location_text(const CommandContext& context, const dataplane::Location& location) {

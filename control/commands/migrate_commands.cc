@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `migrate`: moves of VMs' policies between peers.
+// The `migrate` commands start, show and cancel moves of VMs' policies between peers. The
+// `migration` commands, in migration_commands.cc, move a policy by hand.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -28,8 +29,8 @@ std::string seconds_text(double seconds) {
 }
 std::string rate_text(double rate) { return fixed_text(rate, rate < 10 ? 1 : 0) + " a second"; }
 
-// Returns a bar of 40 columns that shows the place of a step within the whole move. The shortest
-// step takes one column.
+// Returns a bar of 40 columns that shows the place of a step within the whole move. A step takes
+// one column at least. All arguments are in the same unit.
 std::string bar(double at, double length, double total) {
   constexpr int kColumns = 40;
   const double scale = total > 0 ? kColumns / total : 0;
@@ -44,8 +45,9 @@ bool is_over(const migration::MoveStatus& move) {
   return move.state == "done" || move.state == "aborted";
 }
 
-// Returns the VM's blackout as this side saw it: at the source from the freeze to the peer's
-// `active`, at the destination from the rings to the first packet. Returns null if it is not known.
+// Returns the VM's blackout as this side saw it, or null if it is not known. The source measures
+// from the freeze to the peer's message `active`. The destination measures from the start of the
+// VM's rings to the first packet.
 Json blackout_ms(const migration::MoveStatus& move) {
   const auto [from, to] = move.role == "source"
                               ? std::pair(move.times.freeze_ns, move.times.active_ns)
@@ -53,15 +55,18 @@ Json blackout_ms(const migration::MoveStatus& move) {
   return from == 0 || to < from ? Json() : Json(milliseconds(to - from));
 }
 
-// Returns whether the parameters have {"all": true} in the place of {"vm"}.
+// Returns true for {"all": true} and false without "all". Refuses any other value of "all", and
+// "all" together with "vm".
 bool wants_all(const Parameters& params) {
   if (!params.has("all")) return false;
   if (!params.raw("all").is_boolean() || !params.raw("all").get<bool>())
     Parameters::wrong("\"all\" must be true");
-  if (params.has("vm")) Parameters::wrong("\"vm\" and \"all\" exclude each other");
+  if (params.has("vm")) Parameters::wrong("the request must have \"vm\" or \"all\", not both");
   return true;
 }
 
+// Describes an evacuation. "left_ms" is the expected rest of the time, or null if it has ended or
+// has no rate yet.
 Json describe(const migration::EvacuationStatus& one, uint64_t now) {
   const uint64_t end = one.ended_ns != 0 ? one.ended_ns : now;
   const double rate = one.per_second(now);
@@ -80,7 +85,7 @@ Json describe(const migration::EvacuationStatus& one, uint64_t now) {
           {"left_ms", one.over() || rate == 0 ? Json() : Json(one.seconds_left(now) * 1e3)}};
 }
 
-// "left_ms" is the rest of the current step's time limit, or null if the step has none.
+// Describes a move. "left_ms" is the rest of the time limit of its state, or null without a limit.
 Json describe(const migration::MoveStatus& move, uint64_t now) {
   const uint64_t end = move.steps.empty() ? now : is_over(move) ? move.steps.back().ns : now;
   const uint64_t began = move.steps.empty() ? now : move.steps.front().ns;
@@ -128,8 +133,8 @@ std::string evacuation_text(const Json& one) {
                      : ", after " + seconds_text(one.at("elapsed_ms").get<double>() / 1e3) + "\n");
 }
 
-// Reads VM or --all.
-void read_vm_or_every(WordReader& words, Json& params) {
+// Reads a VM's name or --all, and adds {"vm": NAME} or {"all": true} to `params`.
+void read_vm_or_all(WordReader& words, Json& params) {
   const std::string vm = words.text("a VM's name, or --all");
   if (vm == "--all") {
     params["all"] = true;
@@ -142,7 +147,7 @@ void read_vm_or_every(WordReader& words, Json& params) {
 
 Json read_migrate_start(WordReader& words) {
   Json params = Json::object();
-  read_vm_or_every(words, params);
+  read_vm_or_all(words, params);
   params["peer"] = words.text("a peer's name (`peer list`)");
   words.end();
   return params;
@@ -174,8 +179,8 @@ std::string print_migrate_start(const Json& data, const Json&) {
   std::string out = "Moving " + std::to_string(data.at("started").size()) + " VMs to " + peer +
                     ", evacuation " + data.at("evacuation").get<std::string>() + "\n";
   for (const Json& one : data.at("refused")) {
-    out += "Not " + one.at("vm").get<std::string>() + ": " + one.at("reason").get<std::string>() +
-           "\n";
+    out += "Not started: " + one.at("vm").get<std::string>() + ": " +
+           one.at("reason").get<std::string>() + "\n";
   }
   return out;
 }
@@ -310,7 +315,7 @@ std::string print_migrate_show(const Json& data, const Json&) {
 
 Json read_migrate_cancel(WordReader& words) {
   Json params = Json::object();
-  read_vm_or_every(words, params);
+  read_vm_or_all(words, params);
   words.end();
   return params;
 }
@@ -340,8 +345,8 @@ std::string print_migrate_cancel(const Json& data, const Json&) {
   std::string out =
       std::to_string(cancelled) + (cancelled == 1 ? " move" : " moves") + " cancelled\n";
   for (const Json& one : data.at("refused")) {
-    out += "Not " + one.at("vm").get<std::string>() + ": " + one.at("reason").get<std::string>() +
-           "\n";
+    out += "Not cancelled: " + one.at("vm").get<std::string>() + ": " +
+           one.at("reason").get<std::string>() + "\n";
   }
   return out;
 }

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// `migration`: moves a VM's policy by hand. `export` returns the policy as a document, and `import`
-// brings it into force on another host. `rewrite` removes the VM's transmit rules and the uplink
-// rules that lead to the VM alone, makes its receive rules lead to the uplink, and unbinds its
-// ports. The client reads and writes the files; the daemon opens none that a client names.
+// The `migration` commands move a VM's policy by hand. The `migrate` commands, in
+// migrate_commands.cc, move it between peers.
+//
+// `export` returns the policy as a document, and `import` puts it in force on another host.
+// `rewrite` clears the old host. It removes the VM's transmit rules and the uplink rules that lead
+// to the VM alone, makes its receive rules lead to the uplink, and unbinds its ports.
+//
+// The client reads and writes the documents' files. The daemon opens no file that a client names.
 #include "base/ids.h"
 #include "control/commands/command_context.h"
 #include "control/commands/command_refusal.h"
@@ -15,6 +19,8 @@
 
 namespace godwit::control {
 namespace {
+
+constexpr const char* kBinding = "{\"socket\": PATH} or {\"port\": N}";
 
 std::string count_text(const Json& data, const char* name, const char* what) {
   const auto count = data.at(name).get<uint64_t>();
@@ -28,7 +34,7 @@ std::string ports_text(const Json& ports) {
   return out;
 }
 
-// Reads NAME=socket:PATH or NAME=port:N.
+// Reads NAME=socket:PATH or NAME=port:N into `bind`, an object with a member for each endpoint.
 void read_bind(const Token& word, Json& bind) {
   const std::string expected = "NAME=socket:PATH or NAME=port:N";
   const size_t equals = word.text.find('=');
@@ -40,6 +46,7 @@ void read_bind(const Token& word, Json& bind) {
   if (value.starts_with("socket:")) {
     bind[name] = {{"socket", value.substr(7)}};
   } else if (value.starts_with("port:")) {
+    // 6 is the length of "=port:". Port numbers end before the invalid PortId.
     bind[name] = {
         {"port", WordReader::number(WordReader::part(word, equals + 6), PortId{}.value - 1u)}};
   } else {
@@ -47,14 +54,15 @@ void read_bind(const Token& word, Json& bind) {
   }
 }
 
-// Returns the bindings of {"NAME": {"socket"} or {"port"}}.
+// Returns the bindings of an object that has a kBinding for each endpoint's name.
 std::map<std::string, migration::ImportBinding> bindings(const Json& json) {
   std::map<std::string, migration::ImportBinding> out;
   if (!json.is_object())
-    Parameters::wrong("\"bind\" must be an object of endpoints with {\"socket\"} or {\"port\"}");
+    Parameters::wrong("\"bind\" must be an object with a member for each endpoint: " +
+                      std::string(kBinding));
   for (const auto& [name, value] : json.items()) {
     if (!value.is_object() || value.size() != 1)
-      Parameters::wrong("a binding is {\"socket\"} or {\"port\"}");
+      Parameters::wrong("a binding in \"bind\" must be " + std::string(kBinding));
     const Parameters one(value, {"socket", "port"});
     migration::ImportBinding& binding = out[name];
     if (one.has("socket")) binding.socket_path = one.text("socket");
@@ -62,7 +70,7 @@ std::map<std::string, migration::ImportBinding> bindings(const Json& json) {
       binding.port = PortId(static_cast<uint16_t>(one.number("port", 0, PortId{}.value - 1u)));
     if (one.has("socket") &&
         (binding.socket_path.empty() || binding.socket_path.find('\0') != std::string::npos)) {
-      Parameters::wrong("\"socket\" must be a path");
+      Parameters::wrong("\"socket\" must be a path that is not empty and has no zero byte");
     }
   }
   return out;
@@ -78,7 +86,7 @@ Json read_migration_export(WordReader& words) {
 }
 
 Json migration_export(CommandContext& context, const Json& json) {
-  const Parameters params(json, {"vm", "file"});  // the client writes the file
+  const Parameters params(json, {"vm", "file"});  // "file" is for the client, which writes it
   return migration::to_json(take(context.engine.export_vm(params.text("vm"))));
 }
 std::string print_migration_export(const Json& data, const Json& params) {
@@ -123,7 +131,7 @@ Json migration_import(CommandContext& context, const Json& json) {
     refuse(
         "the daemon does not open its clients' files: the godwit command reads the file and calls "
         "migration.import",
-        printable(params.text("file")));
+        printable(params.text("file")), "\"document\" with the text or the object of the document");
   }
   const Json& given = params.raw("document");
   const migration::Document document =

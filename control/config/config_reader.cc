@@ -36,7 +36,7 @@ void read_rules(const ConfigValue& value, HostConfig& config) {
     total += text.size();
     // The size of the file does not bound the total, since many YAML aliases can repeat one text.
     if (total > kMaxConfigBytes)
-      v.refuse("the rules are longer than a file may be", "a rules_file for that many rules");
+      v.refuse("the rules together are longer than 1 MiB", "a rules_file for that many rules");
     config.rules.push_back({text, v.text_place()});
   });
 }

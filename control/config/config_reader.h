@@ -3,16 +3,16 @@
 // Reads the configuration of one host from a YAML file.
 //
 // The reader is strict. It refuses unknown keys, duplicate keys, wrong types and values out of
-// range, and stops at the first error. An error's message is complete: "FILE:LINE:COL: what,
-// expected ...". Its line and column are set as well.
+// range, and stops at the first error. An error's message is complete:
+// "FILE:LINE:COL: MESSAGE, expected WHAT". Error::line and Error::column are set as well.
 //
-// The reader checks what the file alone can tell. It does not compile rules; put_policy() in
-// config_policy.h does.
+// The reader checks syntax, types, ranges and references by name. It does not compile rules;
+// put_policy() in config_policy.h does.
 //
-// Bounds: a configuration has at most kMaxConfigBytes, a file of rules kMaxRulesFileBytes. Nothing
-// else grows with the file's claims.
+// Bounds: a configuration has at most kMaxConfigBytes, a file of rules kMaxRulesFileBytes. Lists
+// and rules are bounded as well, because YAML aliases can repeat a text.
 //
-// Thread safety: pure functions except for reading files.
+// Thread safety: any thread may call the functions, which share no state.
 #pragma once
 
 #include <cstddef>
@@ -28,16 +28,16 @@ namespace godwit::control {
 inline constexpr size_t kMaxConfigBytes = 1u << 20;
 inline constexpr size_t kMaxRulesFileBytes = 256u << 20;
 
-// Reads the file and its `rules_file`. A relative path of a `rules_file` starts at the folder of
-// the configuration.
+// Reads the file at `path`, and the file that its key `rules_file` names. A relative `rules_file`
+// begins at the folder of the configuration.
 Result<HostConfig> read_config(const std::string& path);
 
-// Reads a configuration from `text`. Errors call it `file`, and relative paths start at the folder
-// of `file`.
+// Reads a configuration from `text`. `file` is the file's name in errors, and relative paths begin
+// at its folder.
 Result<HostConfig> parse_config(std::string_view text, const std::string& file);
 
-// Splits a file of rules into its lines, one `flow create` each. Skips empty lines and lines that
-// begin with `#`.
+// Splits the text of a file of rules into its lines. Each is one `flow create` command, which is
+// not checked here. Skips empty lines and lines that begin with `#`. `file` is the name in errors.
 Result<std::vector<RuleConfig>> parse_rules(std::string_view text, const std::string& file);
 
 }  // namespace godwit::control

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Readers of the configuration's sections, and the draft that they fill. Each reader throws a
-// ConfigRefusal at the first error.
+// Functions that read one section of the configuration each, and the draft that they fill. Each
+// throws a ConfigRefusal at the first error. config_reader.cc calls them and catches it.
+//
+// A section reader checks its own section. A check that needs another section, such as the name of
+// an uplink, is deferred until the whole file is read.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
@@ -14,15 +19,16 @@
 
 namespace godwit::control {
 
-inline constexpr size_t kMaxSocketPath = 107;  // sun_path without its final zero
+inline constexpr size_t kMaxSocketPath = 107;  // bytes of sun_path without the final zero
 
 // The configuration while its file is read.
 struct ConfigDraft {
   HostConfig config;
-  // Work that needs the whole file: checks of names, and the reading of rules_file.
+  // Checks of names, and the reading of rules_file. They run in order after the whole file is read.
   std::vector<std::function<void()>> deferred;
-  std::map<std::string, std::string> socket_owners;  // path -> endpoint
-  std::map<std::string, uint32_t> endpoint_lines;    // endpoint -> line of its name
+  // Finds duplicates: the endpoint of each socket's path, and the line of each endpoint's name.
+  std::map<std::string, std::string> socket_owners;
+  std::map<std::string, uint32_t> endpoint_lines;
 };
 
 void read_workers(const ConfigValue& value, WorkersConfig& out);
@@ -34,12 +40,12 @@ void read_migration(const ConfigValue& value, ConfigDraft& draft);
 void read_state(const ConfigValue& value, StateConfig& out);
 void read_fault(const ConfigValue& value, std::vector<FaultConfig>& out);
 
-// Readers that several sections use.
-// Each returns the value, or throws a ConfigRefusal if it breaks the rules for its kind.
+// Functions that several sections use. Each returns the value, or throws a ConfigRefusal if the
+// value is not valid. `expected` describes a valid value in the error.
 std::string read_host_name(const ConfigValue& value, const std::string& expected = "a host's name");
 std::string read_endpoint_name(const ConfigValue& value);
 std::string read_socket_path(const ConfigValue& value);
-// Returns the path; a relative one starts at the folder of the configuration.
+// A relative path begins at the folder of the configuration; the returned path includes the folder.
 std::string read_file_path(const ConfigValue& value);
 
 // Throws a ConfigRefusal at `place` unless the configuration has an uplink of that name.
