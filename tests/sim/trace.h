@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The log of a simulated run, kept if it is wanted. Other runs pay for one branch a line.
+// The log of a simulated run. A run keeps it only if its caller wants it; otherwise each line
+// costs one branch.
 #pragma once
 
 #include <cstdint>

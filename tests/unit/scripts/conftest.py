@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the modules behind the scripts importable."""
+"""Puts scripts/lib, the modules of the programs in scripts/, on the import path."""
 import sys
 from pathlib import Path
 

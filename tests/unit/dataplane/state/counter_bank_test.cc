@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <set>
 #include <thread>
 #include <vector>
@@ -64,7 +65,7 @@ TEST(CounterBank, SlotsOfSeveralChunksKeepTheirCounts) {
   for (uint32_t i = 0; i < kSlots; ++i) {
     const CounterId id = bank.allocate();
     ASSERT_TRUE(id.valid());
-    ASSERT_TRUE(ids.insert(id).second) << "slot handed out twice";
+    ASSERT_TRUE(ids.insert(id).second) << "a slot was allocated twice";
     in_order.push_back(id);
     bank.add(WorkerId{static_cast<uint16_t>(i % 2)}, id, i, i * 3ull);
   }
@@ -84,11 +85,12 @@ TEST(CounterBank, NoCountIsLostDuringConcurrentAllocationAndReads) {
     });
   }
   Count last;
+  // Enough slots that the bank allocates a second chunk while the workers count.
   for (uint32_t i = 0; i < CounterBank::kChunkSlots + 2; ++i) {
     (void)bank.allocate();
     const Count now = bank.read(id);
-    ASSERT_GE(now.packets, last.packets) << "a count went back";
-    ASSERT_GE(now.bytes, last.bytes) << "a count went back";
+    ASSERT_GE(now.packets, last.packets) << "a count decreased";
+    ASSERT_GE(now.bytes, last.bytes) << "a count decreased";
     last = now;
   }
   for (std::thread& worker : workers) worker.join();
