@@ -21,6 +21,7 @@ TSAN_TESTS = [
 ]
 SIM_SEEDS = 20_000
 SIM_MUTANT_SEEDS = 10_000
+SIM_IDENTITY_SEEDS = 2_000
 SIM_TIMEOUT_S = 600
 CHECK_TIMEOUT_S = 600
 UNIT_TIMEOUT_S = 300
@@ -86,11 +87,15 @@ def run_scripts(run):
 
 
 def run_sim(run):
-    """The fault simulator on all CPUs: many seeds, then each mutant until it is caught."""
+    """The fault simulator on all CPUs: many seeds, then each mutant until it is caught.
+
+    The mutant `identity` changes nothing, so its wrappers must not be found at fault.
+    """
     directory = run.directory("test")
     seeds = ["--seeds", str(SIM_SEEDS), "--jobs", str(jobs())]
     mutants = ["--mutants", "--mutant-seeds", str(SIM_MUTANT_SEEDS)]
-    for name, arguments in {"seeds": seeds, "mutants": mutants}.items():
+    identity = ["--seeds", str(SIM_IDENTITY_SEEDS), "--mutant", "identity", "--jobs", str(jobs())]
+    for name, arguments in {"seeds": seeds, "identity": identity, "mutants": mutants}.items():
         command = ["scripts/simulate", "--build", str(directory), *arguments]
         code, output = run.processes.run(command, SIM_TIMEOUT_S, capture=True)
         print(

@@ -12,13 +12,16 @@ using migration::JournalBatch;
 
 namespace {
 
-// A mutant's journal, which changes each batch before it is stored.
+// A mutant's journal, which changes each batch before it is stored. It knows at its start what a
+// MemoryJournal of the same disk knows.
 class TamperedJournal final : public migration::Journal {
  public:
-  TamperedJournal(migration::MemoryJournal& inner, const std::function<void(JournalBatch&)>& tamper)
+  TamperedJournal(migration::MemoryJournal& inner, const migration::MemoryDisk& disk,
+                  const std::function<void(JournalBatch&)>& tamper)
       : inner_(inner), tamper_(tamper) {
     JournalBatch known;
-    known.epochs.assign(inner.epochs().begin(), inner.epochs().end());
+    known.epochs.assign(disk.epochs.begin(), disk.epochs.end());
+    known.settled.assign(disk.settled.begin(), disk.settled.end());
     remember(known);
   }
   Result<std::vector<migration::MoveRecord>> moves() override { return inner_.moves(); }
@@ -80,12 +83,12 @@ void Host::start() {
   };
   memory = std::make_unique<migration::MemoryJournal>(disk);
   memory->gatekeeper = [this](const JournalBatch&) { return gatekeeper(); };
-  migration::Journal* journal = memory.get();
+  journal = memory.get();
   migration::MoveTables tables;
   if (const Mutant* mutant = world.options.mutant) {
     tables = mutant->tables();
     if (mutant->journal) {
-      tampered = std::make_unique<TamperedJournal>(*memory, mutant->journal());
+      tampered = std::make_unique<TamperedJournal>(*memory, *disk, mutant->journal());
       journal = tampered.get();
     }
   }
@@ -122,8 +125,8 @@ void Host::restore() {
     (void)transaction.set_active(sw->uplink, true);
     transaction.commit();
   }
-  const auto policy = memory->policy();
-  const auto moves = memory->moves();
+  const auto policy = journal->policy();
+  const auto moves = journal->moves();
   if (auto restored = migration::restore_policy(sw->store, sw->uplink, *policy); !restored) {
     world.violate(name + " cannot restore its policy: " + restored.error().message);
     return;
@@ -169,6 +172,7 @@ void Host::crash(const char* when) {
 void Host::clear() {
   engine.reset();
   network.reset();
+  journal = nullptr;
   tampered.reset();
   memory.reset();
   sw.reset();

@@ -228,11 +228,20 @@ void add_to_network(std::vector<Mutant>& all) {
   };
 }
 
+// Wrappers that change nothing: what the checks find with these is wrong in the wrappers.
+void add_identity(std::vector<Mutant>& all) {
+  all.push_back(mutant("identity", "a journal and a network that pass on all as it is"));
+  all.back().harmless = true;
+  all.back().journal = [] { return [](JournalBatch&) {}; };
+  all.back().network = [] { return [](unsigned, unsigned, migration::wire::Envelope&) {}; };
+}
+
 }  // namespace
 
 const std::vector<Mutant>& all_mutants() {
   static const std::vector<Mutant> kAll = [] {
     std::vector<Mutant> all;
+    add_identity(all);
     add_to_source(all);
     add_to_destination(all);
     add_to_journal(all);

@@ -171,7 +171,8 @@ bool World::change_rule(Host& host, unsigned vm_index, unsigned nic, bool of_upl
         {owner->profile.name, made->value, owner->profile.name, dataplane::to_text(*rule)});
   }
   const uint64_t spared = std::exchange(host.crash_in, 0);
-  const bool written = host.memory->write(batch).has_value();
+  // An operator's change is no mutant's business, and comes after what waits.
+  const bool written = host.journal->flush() && host.memory->write(batch);
   host.crash_in = spared;
   if (!written) return false;
   transaction.commit();

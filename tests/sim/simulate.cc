@@ -47,6 +47,7 @@ struct Shared {
   std::atomic<uint64_t> next{0}, violations{0};
   std::atomic<uint64_t> events{0}, moved{0}, aborted{0}, delivered{0}, dropped{0}, crashes{0};
   std::array<std::atomic<uint64_t>, kMaxJobs> running{};  // the seed of each process, plus 1
+  char caught_by[12] = "a crash";                         // the violation's number, for mutants
 };
 
 Shared& share() {
@@ -181,17 +182,28 @@ int replay(const Arguments& arguments) {
   return report.violation.empty() ? 0 : 1;
 }
 
+// Returns the number of an invariant at the front of a violation's text, or "a packet" if it has
+// none.
+std::string number_of(const std::string& violation) {
+  const size_t colon = violation.find(": ");
+  const bool numbered = colon != std::string::npos && colon > 0 && colon <= 2 &&
+                        violation.find_first_not_of("0123456789") == colon;
+  return numbered ? violation.substr(0, colon) : "a packet";
+}
+
 // Runs in a process of its own, since a mutant may well break an assertion. Returns zero if the
-// mutant is not caught.
-uint64_t seeds_until_caught(const Mutant& mutant, const Arguments& arguments) {
-  Shared& shared = share();
+// mutant is not caught; shared.caught_by says what has caught it.
+uint64_t seeds_until_caught(const Mutant& mutant, const Arguments& arguments, Shared& shared) {
   const pid_t child = fork();
   if (child == 0) {
     freopen("/dev/null", "w", stderr);
     for (uint64_t seed = arguments.first; seed < arguments.first + arguments.mutant_seeds; ++seed) {
       shared.next = seed - arguments.first + 1;
-      if (!World({seed, hosts_of(seed, arguments), false, &mutant}).run().violation.empty())
-        _exit(1);
+      const RunReport report = World({seed, hosts_of(seed, arguments), false, &mutant}).run();
+      if (report.violation.empty()) continue;
+      std::snprintf(shared.caught_by, sizeof shared.caught_by, "%s",
+                    number_of(report.violation).c_str());
+      _exit(1);
     }
     _exit(0);
   }
@@ -201,19 +213,23 @@ uint64_t seeds_until_caught(const Mutant& mutant, const Arguments& arguments) {
 }
 
 int run_mutants(const Arguments& arguments) {
-  uint64_t survived = 0;
+  uint64_t count = 0, survived = 0;
   for (const Mutant& mutant : all_mutants()) {
-    const uint64_t seeds = seeds_until_caught(mutant, arguments);
+    if (mutant.harmless) continue;
+    ++count;
+    Shared& shared = share();
+    const uint64_t seeds = seeds_until_caught(mutant, arguments, shared);
     survived += seeds == 0 ? 1 : 0;
-    const std::string seed_text =
-        seeds == 0 ? "NOT CAUGHT"
-                   : "caught after " + std::to_string(seeds) + (seeds == 1 ? " seed" : " seeds");
-    std::printf("%-28s %-24s %s\n", mutant.name.c_str(), seed_text.c_str(), mutant.what.c_str());
+    const std::string seed_text = seeds == 0 ? "NOT CAUGHT"
+                                             : "after " + std::to_string(seeds) +
+                                                   (seeds == 1 ? " seed" : " seeds") + " by " +
+                                                   shared.caught_by;
+    std::printf("%-28s %-26s %s\n", mutant.name.c_str(), seed_text.c_str(), mutant.what.c_str());
     std::fflush(stdout);
   }
-  std::printf("%zu mutants, %llu not caught\n", all_mutants().size(),
+  std::printf("%llu mutants, %llu not caught\n", static_cast<unsigned long long>(count),
               static_cast<unsigned long long>(survived));
-  return survived == 0 && !all_mutants().empty() ? 0 : 1;
+  return survived == 0 && count > 0 ? 0 : 1;
 }
 
 template <typename Number>

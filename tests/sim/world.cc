@@ -217,7 +217,7 @@ void World::heal() {
 bool World::quiet() {
   if (fabric_.under_way != 0) return false;
   for (const auto& host : hosts) {
-    if (!host->up() || host->memory->waiting() || !host->sw->worker.idle()) return false;
+    if (!host->up() || host->journal->waiting() || !host->sw->worker.idle()) return false;
     for (const Vm& vm : vms_) {
       if (vm.busy || host->engine->moving(vm.name)) return false;
     }
@@ -241,7 +241,7 @@ void World::look_whether_all_is_quiet(uint64_t again_in) {
           if (move.state != "done" && move.state != "aborted")
             stuck += " " + move.vm + " is " + move.state + " at " + host->name + ";";
         }
-        if (host->memory->waiting()) stuck += " the journal of " + host->name + " waits;";
+        if (host->journal->waiting()) stuck += " the journal of " + host->name + " waits;";
         if (!host->sw->worker.idle()) stuck += " " + host->name + " holds packets;";
       }
       return violate("5: not over a minute after all has healed:" + stuck);

@@ -112,6 +112,7 @@ class Host final : public WorkerHost {
   std::unique_ptr<Switch> sw;
   std::unique_ptr<migration::MemoryJournal> memory;
   std::unique_ptr<migration::Journal> tampered;  // a mutant's journal in front of `memory`
+  migration::Journal* journal = nullptr;         // the one of them that the switch uses
   std::unique_ptr<migration::Network> network;
   std::unique_ptr<migration::Engine> engine;
   uint64_t checked_generation = 0;
