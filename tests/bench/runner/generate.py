@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generates rule sets from a seed, for users without ClassBench files. The sets have the shapes
-that matter for a classifier. They do not model a real network.
+"""Generates rule sets from a seed, for users without ClassBench files. The sets have shapes that
+stress a classifier in different ways. They do not model a real network.
 
-    acl    access lists: addresses with full or nearly full prefixes in some hundred networks,
-           any source port, one destination port or a range
-    fw     firewalls: one side wide open (lengths 0 to 2) or both short, services by destination
+    acl    access lists: long prefixes in one network for each 100 rules (16 at least), any source
+           port, mostly one destination port or a range of them
+    fw     firewalls: often one address is open (prefix length 0 to 2), services by destination
            port, many overlaps
-    ipc    chains: all prefix lengths, a third of the rules without protocol, some ports on both
-           sides
-    masks  thousands of combinations of prefix lengths, each rule elsewhere: few overlaps, many
-           tables
-    nest   prefixes of all lengths around one pair of addresses: all rules overlap
+    ipc    IP chains: prefix lengths from 0 to 32, a third of the rules without a protocol, ports
+           on both sides
+    masks  one pair of prefix lengths for each 20 rules, at random addresses: few overlaps, many
+           hash tables
+    nest   prefixes of all lengths around one pair of addresses: many rules overlap
 
 The same kind, count and seed give the same set.
 """
@@ -51,24 +51,28 @@ _HIGH = (1024, 65535)
 
 def generate(kind, count, seed):
     """Returns `count` different filters, the first with the highest priority. Raises ValueError if
-    the kind has no more."""
+    random draws do not find so many."""
     dice = random.Random(f"{kind} {count} {seed}")
     draw = {"acl": _Acl, "fw": _Fw, "ipc": _Ipc, "masks": _Masks, "nest": _Nest}[kind](dice, count)
     chosen, tries = {}, 0
     while len(chosen) < count:
         tries += 1
         if tries > 100 * count:
-            raise ValueError(f"kind {kind} has no {count} different rules")
+            raise ValueError(
+                f"kind {kind}: {len(chosen)} different rules in {tries - 1} draws, not {count}"
+            )
         chosen.setdefault(draw.filter())
     filters = list(chosen)
     if kind != "masks":
-        # Specific rules come first, as operators write them; open rules would hide the others.
+        # Rules with long prefixes come first, as operators write them. Open rules in front would
+        # hide the others.
         filters.sort(key=lambda one: -(one.source[1] + one.destination[1] + dice.randint(0, 8)))
     return filters
 
 
 def write(directory, kind, count, seed, headers=None):
-    """Writes KIND_COUNT.xz and its trace. Returns the name of the set."""
+    """Writes KIND_COUNT.xz, and KIND_COUNT_trace.xz with packet headers that match its rules. The
+    trace has `headers` of them, or 10 for each rule and 150,000 at most. Returns the set's name."""
     filters = generate(kind, count, seed)
     name = f"{kind}_{count}"
     os.makedirs(directory, exist_ok=True)
@@ -85,20 +89,26 @@ def write(directory, kind, count, seed, headers=None):
 
 
 class _Shape:
+    """Draws the parts of a filter. A subclass draws whole filters with filter(). `dice` is the
+    random generator."""
+
     def __init__(self, dice, count):
         self.dice = dice
         self.networks = [network(dice.getrandbits(32), 16) for _ in range(max(16, count // 100))]
 
     def prefix(self, lengths, weights):
+        """Returns a prefix in one of the networks, with one of the lengths by their weights."""
         length = self.dice.choices(lengths, weights)[0]
         return network(self.dice.choice(self.networks) | self.dice.getrandbits(16), length), length
 
     def protocol(self, tcp, udp, wild):
+        """Returns a protocol, or None for any. The arguments are weights. ICMP has the weight 2 and
+        GRE 1."""
         return self.dice.choices((TCP, UDP, None, 1, 47), (tcp, udp, wild, 2, 1))[0]
 
     def ports(self, protocol, one, span):
-        """Returns a service in `one` of 100 cases, a range in `span` of them, and otherwise any
-        port."""
+        """Returns (from, to): one port in `one` of 100 cases, a range in `span` of them, and
+        otherwise any port."""
         if protocol not in (TCP, UDP):
             return ANY_PORT
         roll = self.dice.randrange(100)
@@ -152,6 +162,7 @@ class _Ipc(_Shape):
 
 
 def _exact_or_any(dice):
+    """Returns (from, to) of one port or of any port, each in half of the cases."""
     port = dice.choice(_SERVICES) if dice.random() < 0.3 else dice.randrange(1024, 65536)
     return dice.choice(((port, port), ANY_PORT))
 
