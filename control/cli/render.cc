@@ -8,6 +8,8 @@ namespace {
 
 using nlohmann::json;
 
+// Returns the text of a member, or a list of texts joined by commas. Returns an empty text for
+// anything else.
 std::string text_of(const json& object, const char* key) {
   if (!object.is_object()) return {};
   const auto found = object.find(key);
@@ -60,7 +62,7 @@ std::string error_text(const json& error, std::string_view line, std::string_vie
   const auto data = error.is_object() ? error.find("data") : error.end();
   if (!error.is_object() || data == error.end() || !data->is_object()) return out;
   const auto column = data->find("column");
-  // A column one past the end says that something is missing. A larger one is of another text.
+  // A column one past the end marks a missing word. A larger one belongs to another text.
   if (column != data->end() && column->is_number_unsigned() && *column > 0u &&
       *column <= line.size() + 1) {
     out += "  " + std::string(line) + "\n  " + indent_to(line, column->get<size_t>()) + "^\n";
@@ -88,13 +90,13 @@ Insertion complete(std::string_view line, size_t cursor, const json& result) {
   if (!result.is_object()) return out;
   const auto candidates = result.find("candidates");
   if (candidates == result.end() || !candidates->is_array()) return out;
-  std::vector<std::string> fits;
+  std::vector<std::string> fits;  // candidates that begin with the word
   for (const json& each : *candidates) {
     std::string text = each.is_string() ? each.get<std::string>() : text_of(each, "word");
     if (!text.empty() && text.starts_with(word)) fits.push_back(std::move(text));
   }
   if (fits.empty()) {
-    // A value that cannot be listed, such as a number, is described.
+    // Shows the description of a word that cannot be listed, such as a number.
     if (const std::string value = text_of(result, "value"); !value.empty())
       out.choices = {"<" + value + ">"};
     return out;

@@ -19,7 +19,7 @@ void WordReader::wrong(const Token& word, const std::string& message, const std:
 
 uint64_t WordReader::number(const Token& word, uint64_t most) {
   const auto value = to_number(word.text, most);
-  if (!value) wrong(word, "bad number", "a number up to " + std::to_string(most));
+  if (!value) wrong(word, "not a number in range", "a number from 0 to " + std::to_string(most));
   return *value;
 }
 

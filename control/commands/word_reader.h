@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads the arguments of a command line, which follow the words of the command's name. The
-// dispatcher splits the line into words.
+// Reads the arguments of a command line: the words that follow the command's name. The dispatcher
+// splits the line into words.
 //
-// To refuse a word is to throw a CommandRefusal with the code kInvalidParams and the word's column.
+// In the comments below, to refuse a word is to throw a CommandRefusal with the code kInvalidParams
+// and the word's column.
 //
 // Thread safety: the control thread only.
 #pragma once
@@ -33,13 +34,13 @@ class WordReader {
   Token next(const std::string& expected);
   // Returns the text of next().
   std::string text(const std::string& expected) { return std::string(next(expected).text); }
-  // Refuses the next word if words are left.
+  // Ends the reading. Refuses the next word if words are left.
   void end();
   // Returns the rest of the line as it was typed and moves to its end. Returns an empty text if no
   // word is left.
   std::string rest();
 
-  // Returns the word's value. Refuses the word if it is no number or is above `most`.
+  // Returns the word's value. Refuses the word if it is not a decimal number or is above `most`.
   [[nodiscard]] static uint64_t number(const Token& word, uint64_t most);
   // Returns the part of a word that begins `offset` bytes into it and has at most `length` bytes.
   // Its column is that of the part. `offset` is at most the length of the word.
@@ -60,9 +61,9 @@ class WordReader {
 
 // Returns an empty object.
 Json read_nothing(WordReader& words);
-// Returns {"port": WORD}. The word is not checked here. The two functions differ in the text of the
-// error for a missing word.
+// Returns {"port": WORD}. Does not check the word; the command's handler does.
 Json read_port(WordReader& words);
+// Does the same. If the word is missing, the error also names `all`.
 Json read_port_or_all(WordReader& words);
 
 }  // namespace godwit::control

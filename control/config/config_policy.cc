@@ -20,6 +20,7 @@ void add_uplinks(const HostConfig& config, dataplane::Transaction& transaction) 
   }
 }
 
+// The reader has checked that the endpoints' uplinks exist.
 void add_endpoints(const HostConfig& config, dataplane::Transaction& transaction,
                    const dataplane::PolicyStore& store) {
   for (const EndpointConfig& endpoint : config.endpoints) {
@@ -33,7 +34,8 @@ void add_endpoints(const HostConfig& config, dataplane::Transaction& transaction
   }
 }
 
-// Moves an error of the rule's text to the rule's place in the file.
+// Throws a ConfigRefusal for an error in the rule's text. Its place is that of the faulty word in
+// the file.
 [[noreturn]] void refuse_rule(const RuleConfig& rule, const Error& error) {
   Place place = rule.place;
   uint32_t column = error.column;
@@ -48,7 +50,8 @@ void create_rule(const RuleConfig& config, dataplane::Transaction& transaction,
   const auto command = dataplane::parse_flow_command(config.text);
   if (!command) refuse_rule(config, command.error());
   if (command->verb != dataplane::FlowVerb::kCreate)
-    refuse_at(config.place, "not a rule", "flow create ...");
+    refuse_at(config.place, "not a rule", "a line `flow create ...`");
+  // Returns the endpoint of this name, or throws.
   const auto find = [&](const std::string& name) {
     const dataplane::EndpointRecord* found = store.find(name);
     if (found == nullptr)
@@ -57,6 +60,7 @@ void create_rule(const RuleConfig& config, dataplane::Transaction& transaction,
     return found;
   };
   const dataplane::EndpointRecord* owner = find(command->port);
+  // Checks the names first, because the transaction's error would name `show endpoints`.
   dataplane::for_each_endpoint_name(command->rule, [&](const std::string& name) { find(name); });
   if (auto made = transaction.create_rule(owner->id, command->rule); !made)
     refuse_rule(config, made.error());
