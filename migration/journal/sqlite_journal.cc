@@ -44,14 +44,14 @@ Result<void> SqliteJournal::check_identity() {
   if (!application) return reader_.damaged(application.error().message);
   if (*application != kApplicationId)
     return fail(path() +
-                " is not a state file of Godwit's: name another directory, or move it aside");
+                " is not a state file of Godwit: name another directory, or move the file away");
   auto schema = database.number("PRAGMA user_version");
   if (!schema) return reader_.damaged(schema.error().message);
   if (*schema > kSchema) {
     return fail(path() + " was written by a newer Godwit (schema " + std::to_string(*schema) +
                 ", this one reads " + std::to_string(kSchema) +
-                "): start that one, or move it and its -wal aside to start over from what the "
-                "configuration says");
+                "): start the newer one, or move the file and its -wal file away to start with "
+                "the configuration alone");
   }
   if (*schema != kSchema) return reader_.damaged("schema " + std::to_string(*schema));
   return {};
@@ -64,7 +64,7 @@ Result<void> SqliteJournal::check() {
   if (!host) return fail(host.error());
   if (*host != options_.host) {
     return fail(path() + " is the state of host " + *host + ", and this is " + options_.host +
-                ": name another directory, or move it aside");
+                ": name another directory, or move the file away");
   }
   if (!options_.read_only) {
     // trusted_schema=OFF keeps a file from running functions of this program. The two limits keep

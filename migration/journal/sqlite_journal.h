@@ -2,13 +2,14 @@
 //
 // The journal in a file: SQLite with a write-ahead log. sqlite_schema.h describes the tables.
 //
-// One batch is one transaction. A batch that contains moves or epochs is synced to the disk before
-// write() returns. With `lazy_policy`, a batch of policy alone is with the operating system by
-// then. It survives the death of the process, but perhaps not a loss of power. The next sync() or
-// synced batch brings it to the disk. The order is kept, so only the newest batches can be lost.
+// One batch is one transaction. write() syncs a batch to the disk before it returns. With
+// `lazy_policy` it does not sync a batch that has policy alone, without moves or epochs. The
+// operating system then has the batch, so it survives a crash of the process, but a loss of power
+// may lose it. The next sync() or synced batch brings it to the disk. The disk keeps the order of
+// the batches, so only the newest ones can be lost.
 //
-// After a torn write SQLite drops whole transactions from the end of its log. A full disk refuses
-// the batch, and nothing has changed.
+// After a torn write SQLite drops whole transactions from the end of its log. If the disk is full,
+// write() returns an error and nothing has changed.
 //
 // Thread safety: the control thread only.
 #pragma once
@@ -25,15 +26,15 @@
 namespace godwit::migration {
 
 struct SqliteJournalOptions {
-  std::string host;  // the name of this host; the file of another host is refused
-  bool lazy_policy = false;
-  bool read_only = false;  // the file must exist
+  std::string host;          // the name of this host; open() refuses a file of another host
+  bool lazy_policy = false;  // write() does not sync batches of policy alone
+  bool read_only = false;    // the file must exist
 };
 
 class SqliteJournal final : public Journal {
  public:
   // Opens the file, and creates it if it does not exist. The folder must exist. Returns an error
-  // that names the file if it is damaged, of a newer schema, or not this host's.
+  // that names the file if it is damaged, has a newer schema, or belongs to another host.
   static Result<std::unique_ptr<SqliteJournal>> open(const std::string& path,
                                                      const SqliteJournalOptions& options);
   ~SqliteJournal() override;
@@ -41,16 +42,19 @@ class SqliteJournal final : public Journal {
   Result<std::vector<MoveRecord>> moves() override { return reader_.moves(); }
   Result<StoredPolicy> policy() override { return reader_.policy(); }
 
-  // Returns whether lazily stored policy is not on the disk yet.
+  // Returns whether a batch that was written without a sync is not on the disk yet.
   [[nodiscard]] bool unsynced() const { return unsynced_; }
-  // Brings lazily stored policy to the disk. Returns an error if the disk refuses.
+  // Syncs such batches to the disk. Returns an error if the disk refuses.
   Result<void> sync();
   [[nodiscard]] const std::string& path() const;
 
  private:
   SqliteJournal(std::unique_ptr<Database> database, SqliteJournalOptions options);
+  // Checks the file's identity, integrity and host, and configures the database.
   Result<void> check();
+  // Checks that the file is a state file of a known schema.
   Result<void> check_identity();
+  // Reads the epochs and ended moves into memory.
   Result<void> load();
   Result<void> store(const JournalBatch& batch) override;
   Result<void> set_synchronous(bool full);

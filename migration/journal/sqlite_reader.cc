@@ -15,20 +15,20 @@ namespace godwit::migration {
 
 namespace {
 
-constexpr size_t kMaxWhy = 64 * 1024;
-constexpr size_t kMaxLine = 128 * 1024;
+constexpr size_t kMaxWhy = 64 * 1024;    // bytes of the reason of an aborted move
+constexpr size_t kMaxLine = 128 * 1024;  // bytes of a line of the configuration
 
 }  // namespace
 
 Unexpected SqliteReader::damaged(const std::string& what) const {
   return fail(database_.path() + " is damaged (" + what +
-              "): put a copy back, or move it and its -wal aside to start over from what the "
-              "configuration says");
+              "): restore a backup of the file, or move it and its -wal file away to start with "
+              "the configuration alone");
 }
 
 Result<void> SqliteReader::read(const char* sql, std::initializer_list<Value> values,
                                 const Each& each) {
-  bool refused = false;  // by `each`, whose error already says what is damaged
+  bool refused = false;  // by `each`, whose error already names the damaged row
   auto done = database_.run(sql, values, [&](const Row& row) {
     auto taken = each(row);
     refused = !taken;
@@ -49,15 +49,15 @@ Result<void> SqliteReader::check_integrity() {
 
 Result<std::string> SqliteReader::meta(const char* name) {
   std::string value;
-  bool there = false;
+  bool valid = false;
   auto done =
       read("SELECT value, sum FROM meta WHERE name=?", {name}, [&](const Row& row) -> Result<void> {
         value = row.text(0);
-        there = static_cast<uint64_t>(row.number(1)) == sum_of_meta(name, value);
+        valid = static_cast<uint64_t>(row.number(1)) == sum_of_meta(name, value);
         return {};
       });
   if (!done) return fail(done.error());
-  if (!there) return damaged(std::string("its ") + name);
+  if (!valid) return damaged(std::string("no valid `") + name + "` in table meta");
   return value;
 }
 
@@ -85,7 +85,7 @@ Result<JournalBatch> SqliteReader::epochs_and_settled() {
               (move.role == MoveRole::kSource || move.role == MoveRole::kDestination) &&
               move.why.size() <= kMaxWhy;
           if (!good || static_cast<uint64_t>(row.number(8)) != sum_of_settled(move))
-            return damaged("ended move " + move.id.substr(0, kMaxMoveIdBytes));
+            return damaged("the row of ended move " + move.id.substr(0, kMaxMoveIdBytes));
           known.settled.push_back(std::move(move));
           return {};
         });
@@ -110,7 +110,7 @@ Result<MoveRecord> SqliteReader::read_move(const Row& row, int64_t& number) cons
                     is_host_name(move.peer) && is_host_name(move.offered.host) &&
                     is_host_name(move.handed.host) && dataplane::check_endpoint_name(move.vm);
   if (!good || static_cast<uint64_t>(row.number(13)) != sum_of_move(number, move, head, digest))
-    return damaged("move " + move.id.substr(0, kMaxMoveIdBytes));
+    return damaged("the row of move " + move.id.substr(0, kMaxMoveIdBytes));
   if (head.empty()) return move;
   auto document = document_from_text(head);
   if (!document)
@@ -198,7 +198,7 @@ Result<void> SqliteReader::read_configured(std::vector<std::string>& out) {
                 std::string line = row.text(1);
                 if (number != out.size() || line.size() > kMaxLine ||
                     static_cast<uint64_t>(row.number(2)) != sum_of_configured(number, line))
-                  return damaged("what was configured");
+                  return damaged("line " + std::to_string(out.size() + 1) + " of table configured");
                 out.push_back(std::move(line));
                 return {};
               });
