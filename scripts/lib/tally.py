@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts the outcomes of tests and prints the closing line."""
 
-# A reason for a skip that --strict accepts begins with this.
+# --strict accepts a skip whose reason begins with this text.
 MAY_SKIP = "cannot run here:"
 
 
 class Tally:
-    """Outcomes by name. With `strict`, a skip is a failure unless its reason begins with
-    MAY_SKIP."""
+    """The number of tests with each outcome, and the reasons of those that did not pass. With
+    `strict`, a skip is a failure unless its reason begins with MAY_SKIP."""
 
     def __init__(self, strict=False):
         self.passed, self.failed, self.skipped = 0, 0, 0
@@ -15,15 +15,20 @@ class Tally:
         self._notes = []
 
     def add(self, name, outcome, reason=""):
-        """Counts one outcome: passed, failed or skipped. `reason` says why it did not pass."""
+        """Counts one test. `outcome` is "passed", "failed" or "skipped", and `reason` says why the
+        test did not pass."""
         if outcome == "skipped" and self._strict and not reason.startswith(MAY_SKIP):
-            outcome, reason = "failed", f"skipped without need: {reason or 'no reason given'}"
+            outcome, reason = (
+                "failed",
+                f"skipped, expected '{MAY_SKIP} ...': {reason or 'no reason'}",
+            )
         setattr(self, outcome, getattr(self, outcome) + 1)
         if outcome != "passed":
             self._notes.append(f"{outcome.upper()} {name}" + (f": {reason}" if reason else ""))
 
     def close(self, seconds):
-        """Prints what did not pass and the closing line. Returns whether the run is a success."""
+        """Prints the tests that did not pass and the closing line. Returns True if at least one
+        test passed and none failed."""
         for note in self._notes:
             print(note)
         print(f"took {seconds:.0f} s")

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dataplane/rules/flow_command.h"
@@ -12,24 +15,28 @@
 namespace godwit::dataplane {
 namespace {
 
-Result<EndpointId> known(std::string_view name) {
+// The resolver of the tests, which knows two endpoints.
+Result<EndpointId> resolve(std::string_view name) {
   if (name == "vm1") return EndpointId{11};
   if (name == "7") return EndpointId{7};
   return fail("no endpoint " + std::string(name));
 }
 
+// Compiles the actions of a rule that matches each packet.
 Result<ActionProgram> compile(const std::string& actions,
                               const std::string& attributes = "ingress") {
   auto rule = parse_rule(attributes + " pattern eth / end actions " + actions + " / end");
   if (!rule) return fail("does not parse: " + rule.error().message);
-  return compile_actions(*rule, known);
+  return compile_actions(*rule, resolve);
 }
 
-Op only(const std::string& action) {
+// Returns the op to which a single action compiles. The test fails if the action is refused or does
+// not compile to one op.
+Op single_op(const std::string& action) {
   auto program = compile(action);
   EXPECT_TRUE(program) << action << ": " << (program ? "" : program.error().message);
   if (!program || program->ops.size() != 1) {
-    ADD_FAILURE() << action << " is not one op";
+    ADD_FAILURE() << action << " does not compile to one op";
     return {};
   }
   return program->ops[0];
@@ -60,7 +67,7 @@ TEST(ActionProgram, CompilesEachActionToItsOp) {
       {"dec_ttl", OpCode::kDecTtl, 0},
   };
   for (const auto& one : cases) {
-    const Op op = only(one.text);
+    const Op op = single_op(one.text);
     EXPECT_EQ(op.code, one.code) << one.text;
     EXPECT_EQ(op.number, one.number) << one.text;
     EXPECT_FALSE(op.endpoint.valid()) << one.text;
@@ -71,24 +78,24 @@ TEST(ActionProgram, StoresAddressesInFirstBytesOfValue) {
   const auto starts_with = [](const Op& op, std::vector<uint8_t> bytes) {
     return std::equal(bytes.begin(), bytes.end(), op.value.begin());
   };
-  EXPECT_TRUE(starts_with(only("set_mac_src mac_addr 02:01:02:03:04:05"), {2, 1, 2, 3, 4, 5}));
-  EXPECT_TRUE(starts_with(only("set_mac_dst mac_addr 02:01:02:03:04:06"), {2, 1, 2, 3, 4, 6}));
-  EXPECT_TRUE(starts_with(only("set_ipv4_src ipv4_addr 10.1.2.3"), {10, 1, 2, 3}));
-  EXPECT_TRUE(starts_with(only("set_ipv4_dst ipv4_addr 10.1.2.4"), {10, 1, 2, 4}));
-  EXPECT_TRUE(starts_with(only("set_ipv6_src ipv6_addr fd00::7"),
+  EXPECT_TRUE(starts_with(single_op("set_mac_src mac_addr 02:01:02:03:04:05"), {2, 1, 2, 3, 4, 5}));
+  EXPECT_TRUE(starts_with(single_op("set_mac_dst mac_addr 02:01:02:03:04:06"), {2, 1, 2, 3, 4, 6}));
+  EXPECT_TRUE(starts_with(single_op("set_ipv4_src ipv4_addr 10.1.2.3"), {10, 1, 2, 3}));
+  EXPECT_TRUE(starts_with(single_op("set_ipv4_dst ipv4_addr 10.1.2.4"), {10, 1, 2, 4}));
+  EXPECT_TRUE(starts_with(single_op("set_ipv6_src ipv6_addr fd00::7"),
                           {0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7}));
-  EXPECT_TRUE(starts_with(only("set_ipv6_dst ipv6_addr fd00::8"),
+  EXPECT_TRUE(starts_with(single_op("set_ipv6_dst ipv6_addr fd00::8"),
                           {0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8}));
 }
 
 TEST(ActionProgram, ResolvesEndpointsOfEachOutputAction) {
   for (const char* text :
        {"port_id id vm1", "represented_port ethdev_port_id vm1", "port_representor port_id vm1"}) {
-    const Op op = only(text);
+    const Op op = single_op(text);
     EXPECT_EQ(op.code, OpCode::kOutput) << text;
     EXPECT_EQ(op.endpoint, EndpointId{11}) << text;
   }
-  EXPECT_EQ(only("port_id id 7").endpoint, EndpointId{7});
+  EXPECT_EQ(single_op("port_id id 7").endpoint, EndpointId{7});
 }
 
 TEST(ActionProgram, UnknownEndpointReturnsErrorOfResolver) {
@@ -139,11 +146,11 @@ TEST(ActionProgram, RefusesValuesOutOfRangeWithTokenAndExpectation) {
 TEST(ActionProgram, RefusesMoreThanSixtyFourActions) {
   Rule rule;
   rule.actions.resize(kMaxActions, Action{static_cast<uint16_t>(ActionKind::kDecTtl), {}, {}});
-  const auto full = compile_actions(rule, known);
+  const auto full = compile_actions(rule, resolve);
   ASSERT_TRUE(full);
   EXPECT_EQ(full->ops.size(), kMaxActions);
   rule.actions.push_back(rule.actions[0]);
-  EXPECT_FALSE(compile_actions(rule, known));
+  EXPECT_FALSE(compile_actions(rule, resolve));
 }
 
 TEST(ActionProgram, NumbersHaveWidthOfVocabulary) {
@@ -152,14 +159,14 @@ TEST(ActionProgram, NumbersHaveWidthOfVocabulary) {
     if (info.width == 0 || info.width > 32 || info.format == Format::kEndpoint ||
         info.op == OpCode::kInvalid)
       continue;
-    // A value that is in range for every action that checks one.
+    // A number that this action accepts, if it checks a range.
     const uint32_t number = info.op == OpCode::kPushVlan     ? 0x88a8
                             : info.op == OpCode::kSetVlanPcp ? 5
                             : info.width == 8                ? 200
                                                              : 4000;
     Rule rule;
     rule.actions.push_back(Action{kind, number_value(number, info.width), {}});
-    const auto program = compile_actions(rule, known);
+    const auto program = compile_actions(rule, resolve);
     ASSERT_TRUE(program) << info.name;
     EXPECT_EQ(program->ops[0].number, number) << info.name;
   }
@@ -168,7 +175,7 @@ TEST(ActionProgram, NumbersHaveWidthOfVocabulary) {
 TEST(ActionProgram, IgnoresActionBeyondVocabulary) {
   Rule rule;
   rule.actions.push_back(Action{60000, {}, {}});
-  const auto program = compile_actions(rule, known);
+  const auto program = compile_actions(rule, resolve);
   ASSERT_TRUE(program);
   EXPECT_TRUE(program->ops.empty());
 }
