@@ -194,5 +194,5 @@ GOALS = [
         )
         for percentile in ("p50", "p99")
     ],
-    Goal("attack: percent of a neighbor's rate lost", "attack", 10.0, True, attack.worst_loss),
+    Goal("attack: percent of a neighbour's rate lost", "attack", 10.0, True, attack.worst_loss),
 ]

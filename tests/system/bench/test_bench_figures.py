@@ -389,7 +389,7 @@ def test_goals_cover_every_row_and_depend_on_figures():
         "idle: percent",
         "waking adds from guest to guest, p50",
         "waking adds from guest to guest, p99",
-        "neighbor's rate",
+        "neighbour's rate",
     ):
         assert sum(words in name for name in found) == 1, words
     assert all(
@@ -411,10 +411,10 @@ def test_goals_cover_every_row_and_depend_on_figures():
     assert of("waking adds from guest to guest, p50") == (50.0, True) and of(
         "waking adds from guest to guest, p99"
     ) == (110.0, False)
-    assert of("neighbor's rate") == (pytest.approx(8.0), True)
+    assert of("neighbour's rate") == (pytest.approx(8.0), True)
     assert of("msk_100000: bytes") == (None, False)  # not measured
     assert goals.evaluate(goals.GOALS, {"attack": [attacked("masks", None)]}) == {
-        "attack: percent of a neighbor's rate lost": {
+        "attack: percent of a neighbour's rate lost": {
             "value": None,
             "goal": "at most 10",
             "met": False,
