@@ -56,6 +56,33 @@ std::string printable(std::string_view text, std::string_view cut_mark) {
   return out;
 }
 
+size_t find_non_utf8(std::string_view text) {
+  const auto byte = [&](size_t at) {
+    return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u;
+  };
+  const auto continues = [&](size_t at, unsigned least = 0x80, unsigned most = 0xbf) {
+    return byte(at) >= least && byte(at) <= most;
+  };
+  for (size_t i = 0; i < text.size();) {
+    const unsigned first = byte(i);
+    size_t length = 0;
+    if (first < 0x80) {
+      length = 1;
+    } else if (first >= 0xc2 && first <= 0xdf && continues(i + 1)) {
+      length = 2;
+    } else if (first >= 0xe0 && first <= 0xef && continues(i + 2) &&
+               continues(i + 1, first == 0xe0 ? 0xa0 : 0x80, first == 0xed ? 0x9f : 0xbf)) {
+      length = 3;
+    } else if (first >= 0xf0 && first <= 0xf4 && continues(i + 2) && continues(i + 3) &&
+               continues(i + 1, first == 0xf0 ? 0x90 : 0x80, first == 0xf4 ? 0x8f : 0xbf)) {
+      length = 4;
+    }
+    if (length == 0) return i;
+    i += length;
+  }
+  return std::string_view::npos;
+}
+
 std::optional<uint64_t> to_number(std::string_view text, uint64_t most) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -3,6 +3,7 @@
 // Text helpers for command lines, error texts and console tables. Pure functions.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,6 +28,9 @@ uint32_t column_of(std::string_view line, std::string_view word);
 // Returns at most 64 bytes of `text` for an error message. Each byte that is not printable ASCII
 // becomes `?`; `cut_mark` is appended if `text` is longer.
 std::string printable(std::string_view text, std::string_view cut_mark = "...");
+
+// Returns the position of the first byte that is not part of well-formed UTF-8 (RFC 3629), or npos.
+size_t find_non_utf8(std::string_view text);
 
 // Parses decimal digits. Returns nullopt for an empty text, for any other character and for a
 // number above `most`.

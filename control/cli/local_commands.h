@@ -21,7 +21,8 @@
 
 namespace godwit::cli {
 
-// Keeps a request below the daemon's limit of 64 MiB for a line.
+// Bounds the memory for a document's file, which has more blanks than the request that carries it.
+// The daemon refuses a request of more than 32 MiB or 2^20 elements.
 inline constexpr size_t kMaxDocumentBytes = 60u << 20;
 
 struct Plan {

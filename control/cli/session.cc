@@ -71,7 +71,8 @@ ExitCode Session::run(std::string_view line, const std::vector<Token>& words,
   } else if (const auto wrote = write_document(planned->write_to, *document); !wrote) {
     return report(ExitCode::kRefused, to_json(wrote.error()), line, place);
   } else if (json_) {
-    out_ << json{{"file", planned->write_to}}.dump(2) << std::endl;
+    out_ << json{{"file", planned->write_to}}.dump(2, ' ', false, json::error_handler_t::replace)
+         << std::endl;
   }
   return ExitCode::kDone;
 }

@@ -101,6 +101,7 @@ HostConfig read_host(const ConfigValue& top) {
 HostConfig parse_document(std::string_view text, const std::string& file) {
   const Place start{file, 1, 1};
   if (text.size() > kMaxConfigBytes) refuse_at(start, "the file is too long", "at most 1 MiB");
+  if (auto good = check_utf8(text, file); !good) throw ConfigRefusal{good.error()};
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
     if (documents.size() > 1) refuse_at(start, "the file holds more than one YAML document", "one");
@@ -136,6 +137,7 @@ Result<HostConfig> read_config(const std::string& path) {
 }
 
 Result<std::vector<RuleConfig>> parse_rules(std::string_view text, const std::string& file) {
+  if (auto good = check_utf8(text, file); !good) return fail(good.error());
   std::vector<RuleConfig> out;
   uint32_t line = 0;
   while (!text.empty()) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -23,5 +24,9 @@ std::string to_text(const Place& place);
 // Returns an error with the message "FILE:LINE:COL: WHAT, expected EXPECTED". Sets line, column and
 // expected as well.
 Error error_at(const Place& place, const std::string& what, const std::string& expected = {});
+
+// Returns an error at the first byte of the file's text that is not UTF-8. What a file holds ends
+// in answers, which are JSON, and JSON is UTF-8.
+Result<void> check_utf8(std::string_view text, const std::string& file);
 
 }  // namespace godwit::control

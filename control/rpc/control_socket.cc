@@ -12,8 +12,11 @@
 #include <asio/local/stream_protocol.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/write.hpp>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <optional>
+#include <tuple>
 #include <unordered_set>
 
 #include "control/rpc/jsonrpc.h"
@@ -22,6 +25,7 @@ namespace godwit::control {
 namespace {
 
 using Protocol = asio::local::stream_protocol;
+using Clock = std::chrono::steady_clock;
 
 constexpr size_t kReadBytes = 64 * 1024;
 constexpr size_t kKeptBytes = 1u << 20;  // a buffer that grew past this is shrunk
@@ -30,11 +34,21 @@ std::string system_error(const std::string& what, int error) {
   return what + ": " + std::strerror(error);
 }
 
-bool may_connect(int descriptor) {
+std::string in_mib(size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
+
+// Returns the credentials of the client, or nothing if it may not connect.
+std::optional<ucred> permitted(int descriptor) {
   ucred peer{};
   socklen_t length = sizeof peer;
-  if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return false;
-  return peer.uid == 0 || peer.uid == geteuid() || peer.gid == getegid();
+  if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return std::nullopt;
+  const bool allowed = peer.uid == 0 || peer.uid == geteuid() || peer.gid == getegid();
+  return allowed ? std::optional(peer) : std::nullopt;
+}
+
+// Sends one line if the socket has room for it. Used where the connection is closed next.
+void send_last_line(Protocol::socket& socket, std::string line) {
+  line += '\n';
+  (void)send(socket.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 // Removes a stale socket at `path`. Fails if a process listens on it or if it is another file.
@@ -66,8 +80,8 @@ Result<void> clear_path(const std::string& path) {
 struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
   // One client. It lives as long as one of its operations is pending.
   struct Connection : std::enable_shared_from_this<Connection> {
-    Connection(Impl& owner, Protocol::socket connected)
-        : impl(&owner), socket(std::move(connected)), timer(socket.get_executor()) {}
+    Connection(Impl& owner, Protocol::socket connected, bool is_root)
+        : impl(&owner), root(is_root), socket(std::move(connected)), timer(socket.get_executor()) {}
 
     void begin() {
       impl->all.insert(this);
@@ -84,7 +98,18 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
       socket.close(ignored);
       timer.cancel();
     }
+    // Returns whether a command of this client runs, its answer is being sent, or bytes wait.
+    bool busy() const {
+      asio::error_code ignored;
+      return answering || socket.available(ignored) > 0;
+    }
+    // Ends a connection that is not busy, with a line that says why.
+    void end_with(const std::string& line) {
+      send_last_line(socket, line);
+      end();
+    }
     void read() {
+      answering = false;
       const size_t used = input.size();
       input.resize(used + kReadBytes);
       socket.async_read_some(
@@ -93,6 +118,7 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
             if (self->impl == nullptr) return;
             self->input.resize(used + bytes);
             if (error) return self->end();
+            self->active = Clock::now();
             self->next_line();
           });
     }
@@ -101,18 +127,25 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
       const size_t newline = input.find('\n', searched);
       if (newline == std::string::npos) {
         searched = input.size();
-        if (input.size() <= kMaxLineBytes) return read();
-        closing = true;
-        return write(error_line(kParseError, "a line is at most 64 MiB long"));
+        if (input.size() > kMaxLineBytes) return end_with(line_too_long());
+        impl->limit_unanswered();
+        if (impl != nullptr) read();
+        return;
       }
+      answering = true;
       line_bytes = newline + 1;
       // The block with the newline may have carried the line past the limit.
-      if (newline > kMaxLineBytes)
-        return answered(error_line(kParseError, "a line is at most 64 MiB long"));
+      if (newline > kMaxLineBytes) {
+        closing = true;
+        return answered(line_too_long());
+      }
       const auto handler = impl->handler;
       handler(
           std::string_view(input).substr(0, newline),
           [self = shared_from_this()](std::string answer) { self->answered(std::move(answer)); });
+    }
+    static std::string line_too_long() {
+      return error_line(kParseError, "a line is at most " + in_mib(kMaxLineBytes) + " long");
     }
     void answered(std::string answer) {
       if (impl == nullptr) return;
@@ -137,18 +170,22 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
                           self->timer.cancel();
                           if (error || self->closing) return self->end();
                           std::string().swap(self->output);
+                          self->active = Clock::now();
                           self->next_line();
                         });
     }
 
     Impl* impl;
+    const bool root;
     Protocol::socket socket;
     asio::steady_timer timer;  // of the pending write
     std::string input;
     size_t searched = 0;    // bytes of `input` known to have no newline
     size_t line_bytes = 0;  // of the line whose answer is pending
     std::string output;
+    bool answering = false;  // from the end of a request to the end of its answer
     bool closing = false;
+    Clock::time_point active = Clock::now();  // of the last request or answer
   };
 
   explicit Impl(asio::io_context& io) : context(io), acceptor(io), pause(io) {}
@@ -168,14 +205,50 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
         });
   }
   void admit(Protocol::socket socket) {
+    const auto peer = permitted(socket.native_handle());
     const auto reject = [&](std::string_view why) {
-      const std::string line = error_line(kRefused, why) + "\n";
-      (void)send(socket.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      send_last_line(socket, error_line(kRefused, why));
     };
-    if (!may_connect(socket.native_handle()))
+    if (!peer)
       return reject("not permitted: only root, the daemon's user and its group may connect");
-    if (all.size() >= kMaxConnections) return reject("too many connections");
-    std::make_shared<Connection>(*this, std::move(socket))->begin();
+    const bool root = peer->uid == 0;
+    if (all.size() >= kMaxConnections && !evict_idle() &&
+        (!root || all.size() >= kMaxConnections + kRootConnections))
+      return reject("too many connections, and each of them has a command in progress");
+    std::make_shared<Connection>(*this, std::move(socket), root)->begin();
+  }
+  // Disconnects the client that has been idle longest. Clients of root are the last to go. Returns
+  // false if no client is idle.
+  bool evict_idle() {
+    Connection* longest = nullptr;
+    for (Connection* one : all) {
+      if (one->busy()) continue;
+      if (longest == nullptr ||
+          std::tie(one->root, one->active) < std::tie(longest->root, longest->active))
+        longest = one;
+    }
+    if (longest == nullptr) return false;
+    const auto idle =
+        std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - longest->active);
+    longest->end_with(
+        error_line(kRefused, "disconnected: " + std::to_string(kMaxConnections) +
+                                 " clients are connected, and this one was idle longest, for " +
+                                 std::to_string(idle.count()) + " s"));
+    return true;
+  }
+  // Disconnects the client with the longest incomplete line while all of them exceed their limit.
+  void limit_unanswered() {
+    size_t bytes = 0;
+    Connection* most = nullptr;
+    for (Connection* one : all) {
+      bytes += one->input.size();
+      if (!one->answering && (most == nullptr || one->input.size() > most->input.size()))
+        most = one;
+    }
+    if (bytes <= kMaxUnansweredBytes || most == nullptr) return;
+    most->end_with(error_line(kRefused, "the unfinished lines of all clients are longer than " +
+                                            in_mib(kMaxUnansweredBytes) +
+                                            ", and this one is the longest"));
   }
 
   asio::io_context& context;

@@ -2,10 +2,14 @@
 //
 // The control socket: a Unix stream socket with one request and one answer per line, in order.
 //
-// Bounds: at most kMaxConnections at a time; a further one gets an error line and is closed. A line
-// has at most kMaxLineBytes. Each connection has at most one answer under way: its next request is
-// read when the client has taken the last answer. A client that does not take an answer within
-// kWriteTimeoutS is disconnected.
+// Bounds: at most kMaxConnections at a time. A further client takes the place of the one that has
+// been idle longest, which gets an error line and is closed. A client with a command in progress is
+// never evicted. If all clients have one, the further client is refused, unless it is root: root
+// has kRootConnections more. A line has at most kMaxLineBytes, and the lines that are not answered
+// yet have kMaxUnansweredBytes together; the client of the longest is closed with an error line.
+// Each connection has at most one answer under way: its next request is read when the client has
+// taken the last answer. A client that does not take an answer within kWriteTimeoutS is
+// disconnected.
 //
 // Access: the file's mode is 0660, and SO_PEERCRED must be root, this process's user, or its group.
 //
@@ -26,8 +30,10 @@ class io_context;
 
 namespace godwit::control {
 
-inline constexpr size_t kMaxLineBytes = 64u << 20;
+inline constexpr size_t kMaxLineBytes = 32u << 20;
+inline constexpr size_t kMaxUnansweredBytes = 64u << 20;
 inline constexpr size_t kMaxConnections = 64;
+inline constexpr size_t kRootConnections = 8;
 inline constexpr int kWriteTimeoutS = 30;
 
 class ControlSocket {

@@ -3,33 +3,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json_bounds.h"
+
 namespace godwit::control {
 namespace {
 
 using Json = nlohmann::json;
-
-// Returns whether the text is nested deeper than kMaxDepth. Runs before the parser, which recurses.
-bool too_deep(std::string_view text) {
-  size_t depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') {
-        ++i;
-      } else if (c == '"') {
-        in_string = false;
-      }
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return true;
-    } else if ((c == '}' || c == ']') && depth > 0) {
-      --depth;
-    }
-  }
-  return false;
-}
 
 std::string to_line(const Json& answer) {
   return answer.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -76,9 +55,8 @@ const char* fault_of(const Json& request) {
 
 void answer_line(std::string_view line, const AsyncRpcHandler& handler,
                  std::function<void(std::string answer)> answer) {
-  if (too_deep(line))
-    return answer(
-        error_line(kParseError, "nested deeper than " + std::to_string(kMaxDepth) + " levels"));
+  if (const std::string excess = excess_of_json(line); !excess.empty())
+    return answer(error_line(kParseError, excess));
   const Json request = Json::parse(line, nullptr, false);
   if (request.is_discarded()) return answer(error_line(kParseError, "not JSON"));
   Json id = nullptr;

@@ -2,7 +2,8 @@
 //
 // JSON-RPC 2.0 on the control socket: one request object per line, no batches, parameters by name.
 //
-// A line that is not a request gets an answer with id null. A request without id is a notification:
+// A line that is not a request gets an answer with id null. A line that exceeds the bounds of
+// base/json_bounds.h is refused before it is parsed. A request without id is a notification:
 // it is carried out and not answered. An error of a command has the code kRefused, and
 // {"column","token","expected"} if they are known.
 //
@@ -23,8 +24,6 @@ inline constexpr int kInvalidRequest = -32600;
 inline constexpr int kMethodNotFound = -32601;
 inline constexpr int kInvalidParams = -32602;
 inline constexpr int kRefused = -32000;
-
-inline constexpr size_t kMaxDepth = 64;  // of nested objects and arrays in a request
 
 // The error of a method, with its code.
 struct RpcError {

@@ -37,7 +37,7 @@ std::string line_of(const StoredEndpoint& endpoint) {
                         {"socket", endpoint.socket},
                         {"server", endpoint.server},
                         {"uplink", endpoint.uplink}}
-             .dump();
+             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 // The configuration as it was last applied.

@@ -54,7 +54,7 @@ std::string digest_of(const Document& document) {
   for (const Profile& profile : document.profiles) {
     nlohmann::json canonical = to_json(profile);
     canonical.erase("features");
-    sha.add(canonical.dump());
+    sha.add(canonical.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   }
   sha.add(std::to_string(document.rules.size()));
   for (const DocumentRule& rule : document.rules) {

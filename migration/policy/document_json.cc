@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/json_bounds.h"
+
 namespace godwit::migration {
 
 using dataplane::MissPolicy;
@@ -14,7 +16,8 @@ using nlohmann::json;
 
 namespace {
 
-constexpr size_t kMaxDocumentText = 256u << 20;
+constexpr size_t kMaxDocumentText = 64u << 20;
+constexpr JsonBounds kDocumentBounds{.depth = 8, .elements = 1u << 20};
 constexpr size_t kMaxAddresses = 1024;
 constexpr size_t kMaxRuleTextBytes = 64 * 1024;
 
@@ -267,17 +270,10 @@ Result<Document> document_from_json(const json& object) {
 }
 
 Result<Document> document_from_text(std::string_view text) {
-  if (text.size() > kMaxDocumentText) return fail("document: longer than 256 MiB");
-  // The parser recurses once for each level of nesting, so the depth is limited while it parses.
-  bool too_deep = false;
-  const json parsed = json::parse(
-      text,
-      [&](int depth, json::parse_event_t, json&) {
-        too_deep = too_deep || depth > 8;
-        return !too_deep;
-      },
-      false);
-  if (too_deep) return fail("document: nested too deeply");
+  if (text.size() > kMaxDocumentText) return fail("document: longer than 64 MiB");
+  if (const std::string excess = excess_of_json(text, kDocumentBounds); !excess.empty())
+    return fail("document: " + excess);
+  const json parsed = json::parse(text, nullptr, false);
   if (parsed.is_discarded()) return fail("document: not valid JSON (cut short?)");
   return document_from_json(parsed);
 }

@@ -24,7 +24,7 @@ namespace godwit::migration {
 Result<dataplane::Profile> profile_from_json(const nlohmann::json& json, const std::string& where);
 [[nodiscard]] nlohmann::json to_json(const Document& document);
 Result<Document> document_from_json(const nlohmann::json& json);
-// Parses at most 256 MiB.
+// Parses at most 64 MiB with 2^20 elements, which are 170,000 rules.
 Result<Document> document_from_text(std::string_view text);
 
 }  // namespace godwit::migration

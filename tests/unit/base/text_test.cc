@@ -34,6 +34,21 @@ TEST(Printable, ReplacesControlBytesAndCutsLongText) {
   EXPECT_EQ(printable(std::string(1000, 'x'), "").size(), 64u);
 }
 
+TEST(FindNonUtf8, AcceptsWellFormedText) {
+  for (const char* text : {"", "plain", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
+                           "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"})
+    EXPECT_EQ(find_non_utf8(text), std::string_view::npos) << text;
+}
+
+TEST(FindNonUtf8, ReturnsTheFirstBadByte) {
+  for (const char* bad :
+       {"\x80", "\xbf", "\xc0\xaf", "\xc1\xbf", "\xc2", "\xc2z", "\xe0\x9f\xbf", "\xe1\x80",
+        "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff"}) {
+    EXPECT_EQ(find_non_utf8(bad), 0u);
+    EXPECT_EQ(find_non_utf8("ab\xc3\xa4" + std::string(bad)), 4u);
+  }
+}
+
 TEST(Table, AlignsColumns) {
   EXPECT_EQ(table({{"A", "Long"}, {"abc", "d"}, {"e", ""}}), "A    Long\nabc  d\ne\n");
 }

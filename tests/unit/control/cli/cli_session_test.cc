@@ -84,6 +84,14 @@ TEST_F(SessionTest, ExportedDocument_CanBeImportedAgain) {
   EXPECT_EQ(said["params"]["bind"], (json{{"vm1/net0", {{"port", 3}}}}));
 }
 
+TEST_F(SessionTest, ExportToAFileWhoseNameIsNotUtf8_IsReported) {
+  FakeDaemon daemon(socket(), echo);
+  Client client(socket(), 5);
+  Session session(client, true, out_, err_);
+  EXPECT_EQ(session.run_words({"migration", "export", "vm1", path("a\xff")}), ExitCode::kDone);
+  EXPECT_TRUE(json::accept(out_.str())) << out_.str();
+}
+
 TEST_F(SessionTest, RefusedExport_LeavesNoFile) {
   FakeDaemon daemon(socket(), [](const std::string& line) {
     return json{{"id", json::parse(line)["id"]}, {"error", {{"message", "no VM vm9"}}}}.dump() +

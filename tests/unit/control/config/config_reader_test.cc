@@ -143,6 +143,9 @@ const BadFile kBadFiles[] = {
      "/s}}\n",
      "4:22", "socket of v"},
     {"long socket", "host: a\ncontrol: {socket: /" + std::string(107, 'x') + "}\n", "2:19", "107"},
+    {"socket's path not in UTF-8", "host: a\ncontrol:\n  socket: /run/\xff.sock\n", "3:16",
+     "0xff is not part of UTF-8, expected a text in UTF-8"},
+    {"comment not in UTF-8", "host: a  # \xe4\n", "1:12", "0xe4"},
     {"rule is a map", "host: a\nrules:\n  - a: b\n", "3:5", "flow create"},
     {"peer is this host", "host: a\nmigration: {peers: {a: \"127.0.0.1:1\"}}\n", "2:21",
      "this host"},
@@ -226,6 +229,13 @@ TEST(RulesFile, SkipsCommentsAndKeepsPlaces) {
   EXPECT_EQ((*rules)[0].place.line, 3u);
   EXPECT_EQ((*rules)[0].place.column, 3u);
   EXPECT_EQ((*rules)[1].place.line, 4u);
+}
+
+TEST(RulesFile, ByteThatIsNotUtf8_IsRefusedAtItsPlace) {
+  const auto rules = parse_rules("# head\nflow create a\xc3 ingress\n", "r.flow");
+  ASSERT_FALSE(rules);
+  EXPECT_EQ(rules.error().message,
+            "r.flow:2:14: the byte 0xc3 is not part of UTF-8, expected a text in UTF-8");
 }
 
 TEST(ConfigReader, WithTls_AllowsAnyAddressAndResolvesFilePaths) {

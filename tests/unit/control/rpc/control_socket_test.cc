@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -51,9 +52,26 @@ class ControlSocketTest : public ::testing::Test {
     clients.push_back(fd);
     return fd;
   }
-  // Runs the server until `done` or five seconds have passed.
-  bool until(const std::function<bool()>& done) {
-    const auto end = std::chrono::steady_clock::now() + 5s;
+  // Connects as another user. Only root can do this.
+  int client_as(uid_t user) {
+    std::filesystem::permissions(folder, std::filesystem::perms(0755));
+    // The system call, unlike the function of libc, changes this thread alone.
+    EXPECT_EQ(syscall(SYS_setresuid, -1, user, -1), 0);
+    const int fd = client();
+    EXPECT_EQ(syscall(SYS_setresuid, -1, 0, -1), 0);
+    return fd;
+  }
+  // Returns whether the server has closed the connection, after what it had sent.
+  bool ended(int fd, std::string& last) {
+    bool over = false;
+    return until([&] {
+      last += hear(fd, over);
+      return over;
+    });
+  }
+  // Runs the server until `done` or until `most` has passed.
+  bool until(const std::function<bool()>& done, std::chrono::milliseconds most = 5s) {
+    const auto end = std::chrono::steady_clock::now() + most;
     while (!done()) {
       if (std::chrono::steady_clock::now() > end) return false;
       context.run_for(1ms);
@@ -153,18 +171,72 @@ TEST_F(ControlSocketTest, Open_LeavesOtherFilesAlone) {
   EXPECT_TRUE(std::filesystem::exists(path));
 }
 
-TEST_F(ControlSocketTest, ConnectionOverLimit_GetsAnErrorAndIsClosed) {
+TEST_F(ControlSocketTest, NewClientAtTheLimit_EvictsTheOneThatIsIdleLongest) {
   serve(echo);
-  for (size_t i = 0; i < kMaxConnections; ++i) client();
-  ASSERT_TRUE(until([&] { return server->connections() == kMaxConnections; }));
+  for (size_t i = 0; i < kMaxConnections; ++i) {
+    client();
+    ASSERT_TRUE(until([&] { return server->connections() == i + 1; }));
+  }
+  say(clients[0], "x\n");
+  EXPECT_EQ(hear_lines(clients[0], 1), "<x>\n");
+  say(clients[1], "half a line");
+  until([&] { return false; }, 20ms);
   const int extra = client();
-  EXPECT_NE(hear_lines(extra, 1).find("too many connections"), std::string::npos);
-  ::close(clients.front());
-  clients.erase(clients.begin());
-  ASSERT_TRUE(until([&] { return server->connections() == kMaxConnections - 1; }));
-  const int again = client();
-  say(again, "x\n");
-  EXPECT_EQ(hear_lines(again, 1), "<x>\n");
+  say(extra, "y\n");
+  EXPECT_EQ(hear_lines(extra, 1), "<y>\n");
+  std::string last;
+  EXPECT_TRUE(ended(clients[2], last));
+  EXPECT_NE(last.find("disconnected: 64 clients are connected"), std::string::npos) << last;
+  EXPECT_EQ(server->connections(), kMaxConnections);
+  say(clients[0], "z\n");
+  EXPECT_EQ(hear_lines(clients[0], 1), "<z>\n");
+}
+
+TEST_F(ControlSocketTest, UnfinishedLines_DoNotKeepANewClientOut) {
+  serve(echo);
+  for (size_t i = 0; i < kMaxConnections; ++i) say(client(), "half a line");
+  until([&] { return false; }, 20ms);
+  const int extra = client();
+  say(extra, "y\n");
+  EXPECT_EQ(hear_lines(extra, 1), "<y>\n");
+}
+
+TEST_F(ControlSocketTest, ClientsWithACommandInProgress_AreNotEvicted) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs two users";
+  auto opened = ControlSocket::open(context, path);
+  ASSERT_TRUE(opened);
+  server = std::move(*opened);
+  std::vector<ControlSocket::Answer> waiting;
+  server->serve_async([&](std::string_view line, ControlSocket::Answer answer) {
+    if (line == "wait") return waiting.push_back(std::move(answer));
+    answer(std::string(line));
+  });
+  for (size_t i = 0; i < kMaxConnections; ++i) say(client(), "wait\n");
+  ASSERT_TRUE(until([&] { return waiting.size() == kMaxConnections; }));
+
+  constexpr uid_t kNobody = 65534;
+  const int other = client_as(kNobody);
+  EXPECT_NE(hear_lines(other, 1).find("too many connections"), std::string::npos);
+  const int of_root = client();
+  say(of_root, "x\n");
+  EXPECT_EQ(hear_lines(of_root, 1), "x\n");
+  EXPECT_EQ(server->connections(), kMaxConnections + 1);
+
+  for (const auto& answer : waiting) answer("done");
+  for (size_t i = 0; i < kMaxConnections; ++i) EXPECT_EQ(hear_lines(clients[i], 1), "done\n");
+}
+
+TEST_F(ControlSocketTest, ClientOfRoot_IsEvictedAfterThoseOfOthers) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs two users";
+  serve(echo);
+  const int root = client();
+  ASSERT_TRUE(until([&] { return server->connections() == 1; }));
+  constexpr uid_t kNobody = 65534;
+  for (size_t i = 0; i < kMaxConnections; ++i) client_as(kNobody);
+  until([&] { return false; }, 20ms);
+  EXPECT_EQ(server->connections(), kMaxConnections);
+  say(root, "x\n");
+  EXPECT_EQ(hear_lines(root, 1), "<x>\n");
 }
 
 TEST_F(ControlSocketTest, LineOverLimit_EndsTheConnection) {
@@ -172,8 +244,25 @@ TEST_F(ControlSocketTest, LineOverLimit_EndsTheConnection) {
   const int fd = client();
   const std::string block(1u << 20, 'x');
   for (size_t sent = 0; sent < kMaxLineBytes + (2u << 20); sent += block.size()) say(fd, block);
-  EXPECT_NE(hear_lines(fd, 1).find("at most 64 MiB"), std::string::npos);
+  EXPECT_NE(hear_lines(fd, 1).find("at most 32 MiB"), std::string::npos);
   EXPECT_TRUE(until([&] { return server->connections() == 0; }));
+}
+
+TEST_F(ControlSocketTest, UnfinishedLinesOverTheirTotal_EndTheLongestOne) {
+  serve(echo);
+  const std::string block(1u << 20, 'x');
+  const int small = client();
+  say(small, "a");
+  for (const size_t mib : {20, 30, 20}) {
+    const int fd = client();
+    for (size_t i = 0; i < mib; ++i) say(fd, block);
+  }
+  ASSERT_TRUE(until([&] { return server->connections() == 3; }));
+  std::string last;
+  EXPECT_TRUE(ended(clients[2], last));
+  EXPECT_NE(last.find("longer than 64 MiB"), std::string::npos) << last;
+  say(small, "b\n");
+  EXPECT_EQ(hear_lines(small, 1), "<ab>\n");
 }
 
 TEST_F(ControlSocketTest, ClientThatDoesNotRead_GetsNoFurtherRequestsRun) {

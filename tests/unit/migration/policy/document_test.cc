@@ -110,6 +110,9 @@ TEST(Document, Error_NamesThePlaceAndTheExpectation) {
 
 TEST(Document, DeepNesting_IsRefused) {
   EXPECT_FALSE(document_from_text(std::string(1'000'000, '[')));
+  const auto crowded = document_from_text("[" + std::string(3'000'000, ',') + "]");
+  ASSERT_FALSE(crowded);
+  EXPECT_EQ(crowded.error().message, "document: more than 1048576 elements");
   EXPECT_FALSE(document_from_text(""));
 }
 
