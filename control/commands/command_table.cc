@@ -33,6 +33,8 @@ constexpr Command kCommands[] = {
      RUN(show_drops)},
     {"show workers", "", "show.workers", "list workers and their load", read_nothing,
      RUN(show_workers)},
+    {"show state", "", "show.state", "list damaged records of the state that were set aside",
+     read_nothing, RUN(show_state)},
     {"show memory", "", "show.memory", "show packet buffers and memory", read_nothing,
      RUN(show_memory)},
 

@@ -82,6 +82,7 @@ GODWIT_HANDLER(show_fdb);
 GODWIT_HANDLER(show_drops);
 GODWIT_HANDLER(show_workers);
 GODWIT_HANDLER(show_memory);
+GODWIT_HANDLER(show_state);
 
 #undef GODWIT_HANDLER
 

@@ -10,6 +10,7 @@
 #include "dataplane/policy/policy_store.h"
 #include "dataplane/ports.h"
 #include "dataplane/state/fdb.h"
+#include "migration/journal/journal.h"
 
 namespace godwit::control {
 namespace {
@@ -335,6 +336,32 @@ std::string print_show_memory(const Json& data, const Json&) {
                    {"numa_node", "size", "available", "data_bytes"}) +
          rows_text(data.at("heaps"), {{"Heap node", "Bytes", "Free"}},
                    {"numa_node", "total_bytes", "free_bytes"});
+}
+
+Json show_state(CommandContext& context, const Json& json) {
+  const Parameters params(json, {});
+  constexpr size_t kMostShown = 100;
+  Json records = Json::array();
+  uint64_t count = 0;
+  if (context.journal != nullptr) {
+    for (const migration::SetAside& record : context.journal->set_aside()) {
+      if (++count <= kMostShown)
+        records.push_back({{"table", record.table},
+                           {"what", record.what},
+                           {"closed", record.endpoint.empty() ? Json() : Json(record.endpoint)}});
+    }
+  }
+  return {{"kept", context.journal != nullptr && context.journal->keeps_policy()},
+          {"set_aside", count},
+          {"records", std::move(records)}};
+}
+std::string print_show_state(const Json& data, const Json&) {
+  return "State is kept: " + cell(data.at("kept")) + "\n" +
+         "Damaged records set aside: " + number(data, "set_aside") + "\n" +
+         (data.at("records").empty()
+              ? ""
+              : rows_text(data.at("records"), {{"Table", "Record", "Closed port of"}},
+                          {"table", "what", "closed"}));
 }
 
 }  // namespace godwit::control

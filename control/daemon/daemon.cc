@@ -182,6 +182,7 @@ Result<void> Daemon::Impl::put_stored_policy(StoredPorts& stored) {
                store.endpoints().size(), store.rule_count(), moves->size(),
                restored->reconciled.changed ? "; the configuration has been applied" : "");
   stored.endpoints = std::move(restored->reconciled.policy.endpoints);
+  stored.incomplete = std::move(restored->reconciled.policy.incomplete);
   return {};
 }
 

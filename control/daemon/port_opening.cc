@@ -81,6 +81,7 @@ Result<void> PortOpening::open_stored(const StoredPorts& stored) {
   for (const migration::StoredEndpoint& endpoint : stored.endpoints) {
     if (endpoint.socket.empty() && endpoint.devargs.empty()) continue;
     const std::string& name = endpoint.profile.name;
+    if (stored.incomplete.contains(name)) continue;  // a note of the start says so
     const bool held = stored.held_vms.contains(std::string(dataplane::vm_of(name)));
     const auto opened = open_stored(endpoint, held);
     if (opened) continue;

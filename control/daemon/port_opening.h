@@ -28,6 +28,8 @@ struct StoredPorts {
   // VMs with a move in the journal. Whether they are here is not known yet, so their ports stay
   // inactive.
   std::set<std::string> held_vms;
+  // Endpoints whose policy lacks a damaged rule. Their ports stay closed.
+  std::set<std::string> incomplete;
 };
 
 class PortOpening {

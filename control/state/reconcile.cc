@@ -260,6 +260,7 @@ class Reconciler {
     for (const StoredRule* rule : rules_) out_.policy.rules.push_back(*rule);
     out_.policy.rules.insert(out_.policy.rules.end(), made_.begin(), made_.end());
     out_.policy.written = true;
+    out_.policy.incomplete = stored_.incomplete;
     out_.changed = out_.changed || !stored_.written || out_.policy.configured != stored_.configured;
   }
 

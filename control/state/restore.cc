@@ -52,6 +52,23 @@ std::string refusal_text(const std::vector<std::string>& lost, const HostConfig&
          config.state.place.file + "`";
 }
 
+// Adds a note for each damaged record that was set aside, kMaxLostInMessage at most.
+void note_set_aside(const HostConfig& config, const migration::Journal& journal,
+                    std::vector<std::string>& notes) {
+  size_t left = kMaxLostInMessage;
+  for (const migration::SetAside& record : journal.set_aside()) {
+    if (left-- == 0) break;
+    notes.push_back(config.state.directory + ": " + record.what + " is damaged and was set aside" +
+                    (record.endpoint.empty()
+                         ? ""
+                         : "; the port of " + record.endpoint +
+                               " stays closed until `godwitd --forget-lost` was run"));
+  }
+  if (journal.set_aside().size() > kMaxLostInMessage)
+    notes.push_back(config.state.directory + ": " + std::to_string(journal.set_aside().size()) +
+                    " damaged records were set aside in all");
+}
+
 }  // namespace
 
 Result<RestoredPolicy> restore(const HostConfig& config, migration::Journal& journal,
@@ -59,6 +76,7 @@ Result<RestoredPolicy> restore(const HostConfig& config, migration::Journal& jou
   auto reconciled = reconcile_checked(config, journal);
   if (!reconciled) return fail(reconciled.error());
   RestoredPolicy out{std::move(*reconciled), {}};
+  note_set_aside(config, journal, out.reconciled.notes);
   if (auto put = put_uplinks(config, store); !put) return fail(put.error());
   const dataplane::EndpointRecord* uplink =
       config.migration.uplink.empty() ? nullptr : store.find(config.migration.uplink);
@@ -125,12 +143,17 @@ Result<std::vector<std::string>> forget_lost(const HostConfig& config) {
   ScratchStore scratch;
   auto restored = restore(config, (*directory)->journal(), scratch.store, true);
   if (!restored) return fail(restored.error());
+  migration::SqliteJournal& journal = (*directory)->journal();
   if (!restored->lost.empty()) {
-    if (auto written = write_restored(*restored, scratch.store, (*directory)->journal()); !written)
+    if (auto written = write_restored(*restored, scratch.store, journal); !written)
       return fail(written.error());
-    if (auto synced = (*directory)->journal().sync(); !synced) return fail(synced.error());
+    if (auto synced = journal.sync(); !synced) return fail(synced.error());
   }
-  return restored->lost;
+  std::vector<std::string> lost = std::move(restored->lost);
+  for (const migration::SetAside& record : journal.set_aside())
+    lost.push_back(config.state.directory + ": damaged: " + record.what);
+  if (auto forgotten = journal.forget_set_aside(); !forgotten) return fail(forgotten.error());
+  return lost;
 }
 
 }  // namespace godwit::control

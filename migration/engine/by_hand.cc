@@ -83,7 +83,7 @@ Result<ImportReport> ByHand::import_vm(const Document& document,
   });
   if (!published) return fail(published.error());
   const StagedImport::Report report = (*staged)->settle();
-  const Epoch epoch{document.epoch.counter + 1, context_.options.host};
+  const Epoch epoch = next_epoch(document.epoch, context_.options.host);
   JournalBatch batch;
   batch.epochs.emplace_back(document.vm, epoch);
   if (context_.journal.keeps_policy())

@@ -127,7 +127,7 @@ bool LateAnswers::yield_to(const std::string& peer, const std::string& vm, const
 }
 
 void LateAnswers::claim(const std::string& peer, const std::string& vm, const Epoch& newer) {
-  const Epoch claimed{newer.counter + 1, context_.options.host};
+  const Epoch claimed = next_epoch(newer, context_.options.host);
   JournalBatch batch;
   batch.epochs.emplace_back(vm, claimed);
   if (auto written = context_.journal.write(batch); !written) return;

@@ -25,6 +25,8 @@ bool Row::is_null(int column) const {
   return sqlite3_column_type(statement_, column) == SQLITE_NULL;
 }
 
+int Row::columns() const { return sqlite3_column_count(statement_); }
+
 void Database::Close::operator()(sqlite3* database) const { sqlite3_close_v2(database); }
 void Database::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 

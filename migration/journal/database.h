@@ -33,6 +33,7 @@ class Row {
   [[nodiscard]] int64_t number(int column) const;
   [[nodiscard]] std::string text(int column) const;
   [[nodiscard]] bool is_null(int column) const;
+  [[nodiscard]] int columns() const;
 
  private:
   sqlite3_stmt* statement_;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "migration/journal/journal.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "migration/journal/storable.h"
 
 namespace godwit::migration {
 
@@ -42,6 +45,14 @@ Result<void> Journal::flush() {
 }
 
 Result<void> Journal::write(const JournalBatch& batch) {
+  const bool cut = std::ranges::any_of(
+      batch.settled, [](const SettledMove& move) { return move.why.size() > kMaxWhyBytes; });
+  if (cut) {
+    JournalBatch shorter = batch;
+    for (SettledMove& move : shorter.settled) cut_texts(move);
+    return write(shorter);
+  }
+  if (auto good = storable(batch); !good) return good;
   if (auto flushed = flush(); !flushed) return flushed;
   if (auto stored = store_watched(batch); !stored) return stored;
   remember(batch);
@@ -49,6 +60,7 @@ Result<void> Journal::write(const JournalBatch& batch) {
 }
 
 Result<void> Journal::write_or_keep(JournalBatch batch) {
+  for (SettledMove& move : batch.settled) cut_texts(move);
   remember(batch);
   kept_.push_back(std::move(batch));
   return flush();

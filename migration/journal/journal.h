@@ -37,8 +37,9 @@ inline constexpr size_t kMaxSettled = 1024;  // ended moves that a journal remem
 class Journal {
  public:
   virtual ~Journal() = default;
-  // Stores the batch durably, after all batches that wait. Returns an error, and changes nothing,
-  // if the disk refuses.
+  // Stores the batch durably, after all batches that wait. Reasons of ended moves are cut to
+  // kMaxWhyBytes. Returns an error, and changes nothing, if the disk refuses or if the batch has
+  // what a journal does not store (storable.h).
   Result<void> write(const JournalBatch& batch);
   // Stores a batch that describes a fact. It is known in memory at once. If the disk refuses, the
   // batch waits for a later write or flush(), and the error says why. A crash loses waiting
@@ -58,6 +59,10 @@ class Journal {
   // deltas applied.
   virtual Result<std::vector<MoveRecord>> moves() = 0;
   virtual Result<StoredPolicy> policy() = 0;
+  // Returns the damaged records that were set aside, at this start or an earlier one.
+  [[nodiscard]] const std::vector<SetAside>& set_aside() const { return set_aside_; }
+  // Forgets the records that were set aside. Their endpoints' ports open at the next start.
+  virtual Result<void> forget_set_aside() { return {}; }
   // Returns false if this journal ignores the policy in batches.
   [[nodiscard]] virtual bool keeps_policy() const { return true; }
 
@@ -70,6 +75,8 @@ class Journal {
   virtual Result<void> store(const JournalBatch& batch) = 0;
   // Enters the epochs and ended moves of a batch into memory.
   void remember(const JournalBatch& batch);
+
+  std::vector<SetAside> set_aside_;
 
  private:
   // Returns the key of settled_. The role is part of it, because in tests one host may be both ends

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -87,11 +88,20 @@ struct JournalBatch {
   [[nodiscard]] bool empty() const;
 };
 
+// A damaged record that was set aside, so that the rest can be used.
+struct SetAside {
+  std::string table;     // of the state file
+  std::string endpoint;  // whose policy is incomplete without it: its port stays closed
+  std::string what;      // the record, with its VM, for people
+};
+
 struct StoredPolicy {
   std::vector<StoredEndpoint> endpoints;  // by name
   std::vector<StoredRule> rules;          // in the order of their creation
   std::vector<std::string> configured;
   bool written = false;  // false if no policy was ever stored
+  // Endpoints of which a record was set aside. Their policy has a hole, so their ports stay closed.
+  std::set<std::string> incomplete;
 };
 
 // Applies a change to the document. Returns an error if the rule to destroy is missing, the rule to

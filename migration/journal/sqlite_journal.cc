@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "migration/journal/database.h"
+#include "migration/journal/row_sums.h"
 #include "migration/journal/sqlite_schema.h"
 
 namespace godwit::migration {
@@ -16,7 +17,8 @@ SqliteJournal::SqliteJournal(std::unique_ptr<Database> database, SqliteJournalOp
     : database_(std::move(database)),
       options_(std::move(options)),
       reader_(*database_),
-      writer_(*database_) {}
+      writer_(*database_),
+      set_aside_table_(*database_) {}
 SqliteJournal::~SqliteJournal() = default;
 
 const std::string& SqliteJournal::path() const { return database_->path(); }
@@ -60,9 +62,16 @@ Result<void> SqliteJournal::check_identity() {
 Result<void> SqliteJournal::check() {
   if (auto known = check_identity(); !known) return known;
   if (auto sound = reader_.check_integrity(); !sound) return sound;
+  auto aside = set_aside_table_.read();
+  if (!aside) return reader_.damaged(aside.error().message);
+  set_aside_ = std::move(*aside);
   auto host = reader_.meta("host");
   if (!host) return fail(host.error());
-  if (*host != options_.host) {
+  if (host->empty()) {
+    set_damaged_aside();
+    if (auto repaired = repair_meta("host", options_.host); !repaired) return repaired;
+  }
+  if (!host->empty() && *host != options_.host) {
     return fail(path() + " is the state of host " + *host + ", and this is " + options_.host +
                 ": name another directory, or move the file away");
   }
@@ -81,8 +90,49 @@ Result<void> SqliteJournal::check() {
 Result<void> SqliteJournal::load() {
   auto known = reader_.epochs_and_settled();
   if (!known) return fail(known.error());
+  set_damaged_aside();
   remember(*known);
   return {};
+}
+
+void SqliteJournal::set_damaged_aside() {
+  const std::vector<DamagedRow> rows = reader_.take_damaged();
+  for (const DamagedRow& row : rows) set_aside_.push_back(row.about);
+  if (!rows.empty() && !options_.read_only) (void)set_aside_table_.take(rows);
+}
+
+Result<void> SqliteJournal::repair_meta(const char* name, const std::string& value) {
+  if (options_.read_only) return {};
+  return database_->run("INSERT OR REPLACE INTO meta(name, value, sum) VALUES(?, ?, ?)",
+                        {name, value, sum_of_meta(name, value)});
+}
+
+Result<std::vector<MoveRecord>> SqliteJournal::moves() {
+  auto moves = reader_.moves();
+  set_damaged_aside();
+  return moves;
+}
+
+Result<StoredPolicy> SqliteJournal::policy() {
+  auto policy = reader_.policy();
+  if (!policy) return policy;
+  set_damaged_aside();
+  auto mark = reader_.meta("written");
+  (void)reader_.take_damaged();  // found twice where nothing may be written
+  if (mark && mark->empty()) {
+    if (auto repaired = repair_meta("written", policy->written ? "yes" : "no"); !repaired)
+      return fail(repaired.error());
+  }
+  for (const SetAside& record : set_aside_) {
+    if (!record.endpoint.empty()) policy->incomplete.insert(record.endpoint);
+  }
+  return policy;
+}
+
+Result<void> SqliteJournal::forget_set_aside() {
+  auto done = set_aside_table_.forget();
+  if (done) set_aside_.clear();
+  return done;
 }
 
 Result<void> SqliteJournal::set_synchronous(bool full) {

@@ -11,6 +11,9 @@
 // After a torn write SQLite drops whole transactions from the end of its log. If the disk is full,
 // write() returns an error and nothing has changed.
 //
+// A damaged row is set aside (set_aside_table.h) and the rest is used. A file that SQLite cannot
+// read, or that its integrity check refuses, is an error.
+//
 // Thread safety: the control thread only.
 #pragma once
 
@@ -20,6 +23,7 @@
 
 #include "base/result.h"
 #include "migration/journal/journal.h"
+#include "migration/journal/set_aside_table.h"
 #include "migration/journal/sqlite_reader.h"
 #include "migration/journal/sqlite_writer.h"
 
@@ -39,8 +43,10 @@ class SqliteJournal final : public Journal {
                                                      const SqliteJournalOptions& options);
   ~SqliteJournal() override;
 
-  Result<std::vector<MoveRecord>> moves() override { return reader_.moves(); }
-  Result<StoredPolicy> policy() override { return reader_.policy(); }
+  // Both set aside the damaged rows that they find, unless the file is read only.
+  Result<std::vector<MoveRecord>> moves() override;
+  Result<StoredPolicy> policy() override;
+  Result<void> forget_set_aside() override;
 
   // Returns whether a batch that was written without a sync is not on the disk yet.
   [[nodiscard]] bool unsynced() const { return unsynced_; }
@@ -56,6 +62,11 @@ class SqliteJournal final : public Journal {
   Result<void> check_identity();
   // Reads the epochs and ended moves into memory.
   Result<void> load();
+  // Sets aside the damaged rows that the reader has found. A disk that refuses does not matter: the
+  // next start finds them again.
+  void set_damaged_aside();
+  // Writes a value of the table meta that was damaged.
+  Result<void> repair_meta(const char* name, const std::string& value);
   Result<void> store(const JournalBatch& batch) override;
   Result<void> set_synchronous(bool full);
 
@@ -63,6 +74,7 @@ class SqliteJournal final : public Journal {
   const SqliteJournalOptions options_;
   SqliteReader reader_;
   SqliteWriter writer_;
+  SetAsideTable set_aside_table_;
   bool full_ = true;  // PRAGMA synchronous is FULL
   bool unsynced_ = false;
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reads the rows of a state file, whose tables sqlite_schema.h describes. The reader checks the
-// checksum, the lengths and the meaning of each row. It returns an error that names the file and
-// the row if a row is not as it was written.
+// Reads the rows of a state file. Each row's checksum, limits (storable.h) and meaning are checked.
+// A row that is not as it was written is left out and listed in take_damaged(). An error means that
+// SQLite cannot read the file, and names the file.
 //
 // Thread safety: the control thread only.
 #pragma once
@@ -11,10 +11,12 @@
 #include <functional>
 #include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
 #include "migration/journal/records.h"
+#include "migration/journal/set_aside_table.h"
 
 namespace godwit::migration {
 
@@ -29,33 +31,40 @@ class SqliteReader {
 
   // Runs SQLite's integrity check.
   Result<void> check_integrity();
-  // Returns the value of a name in the table meta.
+  // Returns the value of a name in the table meta, or an empty text if it is damaged or missing.
   Result<std::string> meta(const char* name);
-  // Returns all epochs and ended moves. The other members of the batch are empty.
+  // Returns all epochs and ended moves.
   Result<JournalBatch> epochs_and_settled();
-  // Implements Journal::moves() and Journal::policy().
+  // Returns the moves. One with a damaged rule is left out as a whole.
   Result<std::vector<MoveRecord>> moves();
+  // Returns the policy. `incomplete` names the endpoints of damaged rules that were just found.
   Result<StoredPolicy> policy();
 
-  // Returns the error for a damaged file. `what` names the damaged part. The message also says how
-  // the operator can continue.
+  // Returns the damaged rows that were found since the last call.
+  [[nodiscard]] std::vector<DamagedRow> take_damaged() { return std::exchange(damaged_, {}); }
+  // Returns the error that the file is damaged, with what the operator can do.
   [[nodiscard]] Unexpected damaged(const std::string& what) const;
 
  private:
-  using Each = std::function<Result<void>(const Row&)>;
-  // Runs a query and calls `each` for each row, until it returns an error. Returns that error, or
-  // damaged() after an error of SQLite.
+  using Each = std::function<void(const Row&)>;
+  // Runs a query. An error of SQLite means that the file is damaged.
   Result<void> read(const char* sql, std::initializer_list<Value> values, const Each& each);
-  // Returns the move of a row, without the rules of its document. Stores the key of the row in
-  // `number`.
-  Result<MoveRecord> read_move(const Row& row, int64_t& number) const;
-  // Adds the rules of the move with the key `move` to its document.
-  Result<void> read_document(int64_t move, Document& document);
+  // These note a damaged row by its key or its number.
+  void leave_out(const char* table, const std::string& key, const std::string& what);
+  void leave_out(const char* table, int64_t number, const std::string& what,
+                 const std::string& endpoint = {});
+  void leave_out_move(int64_t number, const MoveRecord& move, const std::string& why);
+  Result<void> read_epochs(JournalBatch& out);
+  Result<void> read_settled(JournalBatch& out);
+  Result<MoveRecord> read_move(const Row& row) const;
+  // Returns whether each rule of the document is good.
+  Result<bool> read_document(int64_t move, Document& document);
   Result<void> read_endpoints(std::vector<StoredEndpoint>& out);
-  Result<void> read_rules(std::vector<StoredRule>& out);
+  Result<void> read_rules(StoredPolicy& out);
   Result<void> read_configured(std::vector<std::string>& out);
 
   Database& database_;
+  std::vector<DamagedRow> damaged_;
 };
 
 }  // namespace godwit::migration

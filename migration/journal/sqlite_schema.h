@@ -17,6 +17,8 @@
 //   rules       seq, owner, id, inside, text               in the order of their creation
 //   configured  seq, line
 //
+// The table set_aside is made when a row is found damaged (set_aside_table.h).
+//
 // Each row but that of syncs ends with a checksum (row_sums.h).
 //
 // Thread safety: the control thread only.

@@ -72,6 +72,16 @@ Result<Profile> from_wire(const wire::Profile& in) {
   return profile;
 }
 
+// Checks an epoch before it is compared or stored. `most` leaves room for later ones.
+Result<void> check_epoch(const wire::Epoch& epoch, uint64_t most = kMaxEpochCounter) {
+  if (!is_host_name(epoch.host())) return fail("peer: an epoch without a host's name");
+  if (epoch.counter() > most) {
+    return fail("peer: epoch " + std::to_string(epoch.counter()) + ", at most " +
+                std::to_string(most) + " is taken here");
+  }
+  return {};
+}
+
 Result<void> check_rules(const google::protobuf::RepeatedPtrField<wire::Rule>& rules) {
   if (static_cast<size_t>(rules.size()) > kMaxDocumentRules) return fail("peer: too many rules");
   for (const wire::Rule& rule : rules) {
@@ -161,10 +171,12 @@ Result<wire::Envelope> parse_message(std::span<const uint8_t> bytes) {
   }
   if (envelope.body_case() == wire::Envelope::BODY_NOT_SET)
     return fail("peer: a message without a body");
-  if (envelope.vm().size() > kMaxNameBytes || envelope.move().size() > kMaxMoveIdBytes ||
-      !is_host_name(envelope.epoch().host())) {
-    return fail("peer: a name is too long, or no host's name");
-  }
+  if (envelope.vm().size() > kMaxNameBytes || envelope.move().size() > kMaxMoveIdBytes)
+    return fail("peer: a name is too long");
+  if (auto good = check_epoch(envelope.epoch()); !good) return fail(good.error());
+  if (auto good = check_epoch(envelope.handover().epoch()); !good) return fail(good.error());
+  if (auto good = check_epoch(envelope.offer().epoch(), kMaxOfferedCounter); !good)
+    return fail(good.error());
   if (envelope.has_redirect()) {
     if (static_cast<size_t>(envelope.redirect().frames_size()) > kMaxRedirectFrames)
       return fail("peer: too many frames in one message");

@@ -130,7 +130,7 @@ DestinationMove::Progress::Failure DestinationMove::act(DestinationAction action
       break;
     case A::kUnpublish: withdraw(); break;
     case A::kAskSource: ask_source(recovered_ ? 0 : kAskMs); break;
-    case A::kClaimHandover: new_epoch_ = {offered_epoch_.counter + 1, context_.options.host}; break;
+    case A::kClaimHandover: new_epoch_ = next_epoch(offered_epoch_, context_.options.host); break;
     case A::kPublish: publish(); break;
     case A::kEnter: enter(); break;
     case A::kAnnounce: announcer_.announce(); break;
@@ -460,7 +460,7 @@ void DestinationMove::on_abort(const wire::Envelope& message) {
 
 // The VM runs here, whatever the source believes. The source hears of the newer epoch next.
 void DestinationMove::mint(const Epoch& newer_than) {
-  new_epoch_ = context_.epochs[status_.vm] = {newer_than.counter + 1, context_.options.host};
+  new_epoch_ = context_.epochs[status_.vm] = next_epoch(newer_than, context_.options.host);
   (void)record_in_journal();  // does not fail: the policy is published
   context_.log("move " + status_.id + " of " + status_.vm + ": ours by epoch " +
                to_string(new_epoch_) + ", newer than " + to_string(newer_than) + " of " +

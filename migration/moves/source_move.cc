@@ -82,11 +82,14 @@ Result<void> SourceMove::begin() {
   if (auto good = check(context_, status_.vm); !good) return fail(good.error());
   if (auto taken = policy_.take(context_.newest_epoch(status_.vm)); !taken)
     return fail(taken.error());
+  if (policy_.document().epoch.counter > kMaxOfferedCounter)
+    return fail("epoch " + to_string(policy_.document().epoch) + " of " + status_.vm +
+                " leaves no room for another move");
   endpoints_.note();
   status_.rules_exported = policy_.rules();
   nonce_ = context_.network.random();
   proof_.set_nonce(nonce_);
-  new_epoch_ = {policy_.document().epoch.counter + 1, status_.peer};
+  new_epoch_ = next_epoch(policy_.document().epoch, status_.peer);
   progress_.begin();
   const uint64_t ms = context_.options.prepare_timeout_ms;
   status_.deadline_ns = context_.clock.now_ns() + ms * 1'000'000;
@@ -332,9 +335,9 @@ SourceMove::Progress::Failure SourceMove::record_in_journal() {
 // The VM runs here and the peer cannot be asked. If the VM turns out to run at the peer after all,
 // the peer gets it by an epoch that is newer still: new_epoch_.
 SourceMove::Progress::Failure SourceMove::mint() {
-  const Epoch minted{new_epoch_.counter + 1, context_.options.host};
+  const Epoch minted = next_epoch(new_epoch_, context_.options.host);
   const Epoch before = new_epoch_;
-  new_epoch_ = {minted.counter + 1, status_.peer};
+  new_epoch_ = next_epoch(minted, status_.peer);
   JournalBatch batch;
   batch.epochs.emplace_back(status_.vm, minted);
   batch.moves.push_back(record());

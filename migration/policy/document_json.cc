@@ -226,7 +226,7 @@ Result<Document> document_from_json(const json& object) {
   document.digest = reader.text("digest", 64);
   if (reader.good()) {
     Reader epoch(reader.object("epoch"), "/epoch", {"counter", "host"});
-    document.epoch.counter = epoch.number("counter", UINT64_MAX / 2);
+    document.epoch.counter = epoch.number("counter", kMaxOfferedCounter);
     document.epoch.host = epoch.text("host", kMaxHostName);
     if (!is_host_name(document.epoch.host)) epoch.wrong("/host", "a host's name");
     if (!is_host_name(document.host)) reader.wrong("/host", "a host's name");

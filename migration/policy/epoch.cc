@@ -5,6 +5,10 @@
 
 namespace godwit::migration {
 
+Epoch next_epoch(const Epoch& epoch, const std::string& host) {
+  return {std::min(epoch.counter, kMaxEpochCounter - 1) + 1, host};
+}
+
 std::string to_string(const Epoch& epoch) {
   return "(" + std::to_string(epoch.counter) + ", " + (epoch.host.empty() ? "nobody" : epoch.host) +
          ")";

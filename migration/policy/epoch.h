@@ -13,6 +13,12 @@
 namespace godwit::migration {
 
 inline constexpr size_t kMaxHostName = 63;
+// No message, document or stored record has a higher counter. It fits a signed number of 64 bits,
+// which is what the journal stores.
+inline constexpr uint64_t kMaxEpochCounter = uint64_t{1} << 62;
+// The highest counter of a policy that is offered or imported. The difference leaves room for the
+// move's own epochs.
+inline constexpr uint64_t kMaxOfferedCounter = kMaxEpochCounter - 1024;
 
 // The count of a VM's moves, and the host that counted the last one. Epochs are ordered, and the
 // host with the newest one owns the VM's policy.
@@ -21,6 +27,10 @@ struct Epoch {
   std::string host;  // empty only before the first move
   auto operator<=>(const Epoch&) const = default;
 };
+
+// Returns the epoch after this one, made for `host`. The counter stays at kMaxEpochCounter once it
+// has reached it.
+[[nodiscard]] Epoch next_epoch(const Epoch& epoch, const std::string& host);
 
 // Returns the epoch as "(3, host-b)".
 [[nodiscard]] std::string to_string(const Epoch& epoch);

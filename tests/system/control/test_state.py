@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -221,6 +222,33 @@ def test_damaged_state_file_is_reported_and_stops_the_start(stateful, folder):
     assert run.returncode == 1 and str(path) in run.stderr and "aside" in run.stderr, run.stderr
     path.write_bytes(data)
     stateful.start()
+
+
+def test_damaged_rule_closes_its_port_only_and_is_forgotten_on_demand(stateful, folder):
+    stateful.text("flow create vm1/net0 ingress priority 5 pattern eth / end actions drop / end")
+    rules = len(stateful.data("flow list vm1/net0")["rules"])
+    assert stateful.stop() == 0
+    with sqlite3.connect(folder / "state" / "state.sqlite") as state:
+        state.execute("UPDATE rules SET text=text||' ' WHERE inside='vm1/net0' AND id=0")
+    state.close()
+    stateful.start()
+    assert len(stateful.data("flow list vm1/net0")["rules"]) == rules - 1
+    assert "rule 0 of vm1/net0" in stateful.log() and "stays closed" in stateful.log()
+    shown = stateful.data("show state")
+    assert shown["set_aside"] == 1 and shown["records"][0]["closed"] == "vm1/net0", shown
+    names = [port["name"] for port in stateful.data("show port summary all")["ports"]]
+    assert "vm1/net0" not in names and "vm2/net0" in names, names
+    assert stateful.stop() == 0
+    forget = subprocess.run(
+        [stateful.binary, "--config", stateful.config_path, "--forget-lost"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert forget.returncode == 0 and "rule 0 of vm1/net0" in forget.stdout, forget
+    stateful.start()
+    names = [port["name"] for port in stateful.data("show port summary all")["ports"]]
+    assert "vm1/net0" in names and stateful.data("show state")["set_aside"] == 0, names
 
 
 def test_full_disk_refuses_commands_and_changes_nothing(make_switch, folder, endpoints):

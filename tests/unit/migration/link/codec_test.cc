@@ -160,6 +160,27 @@ TEST(Wire, Values_OutOfRange_AreRefused) {
   EXPECT_TRUE(refused([](auto& o) { o.mutable_rules(0)->set_owner(std::string(64, 'a')); }));
 }
 
+TEST(Wire, EpochCounter_OverLimit_IsRefused) {
+  const auto parsed = [](const wire::Envelope& message) {
+    return parse_message(bytes_of(frame_message(message)).subspan(4)).has_value();
+  };
+  wire::Envelope message = offer();
+  message.mutable_epoch()->set_counter(kMaxEpochCounter);
+  message.mutable_offer()->mutable_epoch()->set_counter(kMaxOfferedCounter);
+  EXPECT_TRUE(parsed(message));
+  message.mutable_offer()->mutable_epoch()->set_counter(uint64_t{1} << 63);
+  EXPECT_FALSE(parsed(message));
+  message = offer();
+  message.mutable_epoch()->set_counter(kMaxEpochCounter + 1);
+  EXPECT_FALSE(parsed(message));
+  message.clear_body();
+  message.clear_epoch();
+  message.mutable_handover()->mutable_epoch()->set_counter(UINT64_MAX);
+  EXPECT_FALSE(parsed(message));
+  EXPECT_EQ(next_epoch({kMaxEpochCounter, "a"}, "b"), (Epoch{kMaxEpochCounter, "b"}));
+  EXPECT_EQ(next_epoch({1, "a"}, "b"), (Epoch{2, "b"}));
+}
+
 TEST(Wire, Frame_WithChecksumOutside_IsRefused) {
   wire::Frame frame;
   frame.set_data(std::string(60, 'x'));
