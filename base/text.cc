@@ -83,6 +83,30 @@ size_t find_non_utf8(std::string_view text) {
   return std::string_view::npos;
 }
 
+std::string one_line(std::string_view text, size_t most) {
+  std::string out(text.substr(0, most));
+  std::ranges::replace_if(
+      out, [](char c) { return c < ' ' || c > '~'; }, '?');
+  if (text.size() > most) out += "...";
+  return out;
+}
+
+std::string joined_lines(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\n') {
+      out += "; ";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+bool is_word(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return c > ' ' && c <= '~'; });
+}
+
 std::optional<uint64_t> to_number(std::string_view text, uint64_t most) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

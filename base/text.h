@@ -31,6 +31,13 @@ std::string printable(std::string_view text, std::string_view cut_mark = "...");
 
 // Returns the position of the first byte that is not part of well-formed UTF-8 (RFC 3629), or npos.
 size_t find_non_utf8(std::string_view text);
+// Returns the text for a log line: each byte that is not printable ASCII becomes `?`, and a text of
+// more than `most` bytes is cut and ends with "...".
+std::string one_line(std::string_view text, size_t most);
+// Returns the text as one line: each newline becomes "; ".
+std::string joined_lines(std::string_view text);
+// Returns whether each byte of the text is printable ASCII and not a blank.
+bool is_word(std::string_view text);
 
 // Parses decimal digits. Returns nullopt for an empty text, for any other character and for a
 // number above `most`.

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "control/commands/dispatcher.h"
 #include "control/config/config_policy.h"
 #include "control/config/faults.h"
@@ -196,7 +197,7 @@ void Daemon::Impl::start_engine() {
   Runtime& runtime = *forwarding.runtime;
   engine.emplace(
       network, migration_options(config), *forwarding.store, runtime.ports(), runtime.gate(), clock,
-      [](const std::string& line) { spdlog::info("{}", line); }, journal());
+      [](const std::string& text) { spdlog::info("{}", joined_lines(text)); }, journal());
   arm_faults();
 }
 

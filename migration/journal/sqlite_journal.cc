@@ -46,13 +46,13 @@ Result<void> SqliteJournal::check_identity() {
   if (!application) return reader_.damaged(application.error().message);
   if (*application != kApplicationId)
     return fail(path() +
-                " is not a state file of Godwit: name another directory, or move the file away");
+                " is not a state file of Godwit: name another directory, or move the file aside");
   auto schema = database.number("PRAGMA user_version");
   if (!schema) return reader_.damaged(schema.error().message);
   if (*schema > kSchema) {
     return fail(path() + " was written by a newer Godwit (schema " + std::to_string(*schema) +
                 ", this one reads " + std::to_string(kSchema) +
-                "): start the newer one, or move the file and its -wal file away to start with "
+                "): start the newer one, or move the file and its -wal file aside to start with "
                 "the configuration alone");
   }
   if (*schema != kSchema) return reader_.damaged("schema " + std::to_string(*schema));
@@ -73,7 +73,7 @@ Result<void> SqliteJournal::check() {
   }
   if (!host->empty() && *host != options_.host) {
     return fail(path() + " is the state of host " + *host + ", and this is " + options_.host +
-                ": name another directory, or move the file away");
+                ": name another directory, or move the file aside");
   }
   if (!options_.read_only) {
     // trusted_schema=OFF keeps a file from running functions of this program. The two limits keep

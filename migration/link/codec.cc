@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/text.h"
+
 namespace godwit::migration {
 
 namespace {
@@ -45,7 +47,8 @@ Result<Profile> from_wire(const wire::Profile& in) {
   Profile profile;
   profile.name = in.name();
   if (auto good = dataplane::check_endpoint_name(profile.name); !good) return fail(good.error());
-  if (in.macs_size() + in.ipv4s_size() + in.ipv6s_size() > 1024)
+  if (static_cast<size_t>(in.macs_size() + in.ipv4s_size() + in.ipv6s_size()) >
+      kMaxProfileAddresses)
     return fail("peer: a profile of too many addresses");
   auto macs = addresses<MacAddress>(in.macs());
   auto ipv4s = addresses<Ipv4Address>(in.ipv4s());
@@ -56,7 +59,8 @@ Result<Profile> from_wire(const wire::Profile& in) {
   profile.macs = std::move(*macs);
   profile.ipv4s = std::move(*ipv4s);
   profile.ipv6s = std::move(*ipv6s);
-  if (in.vlans_size() > 4095) return fail("peer: a profile of too many VLANs");
+  if (static_cast<size_t>(in.vlans_size()) > kMaxProfileVlans)
+    return fail("peer: a profile of too many VLANs");
   for (uint32_t vlan : in.vlans()) {
     if (vlan > 4094) return fail("peer: VLAN " + std::to_string(vlan));
     profile.vlans.push_back(static_cast<uint16_t>(vlan));
@@ -82,36 +86,87 @@ Result<void> check_epoch(const wire::Epoch& epoch, uint64_t most = kMaxEpochCoun
   return {};
 }
 
-Result<void> check_rules(const google::protobuf::RepeatedPtrField<wire::Rule>& rules) {
-  if (static_cast<size_t>(rules.size()) > kMaxDocumentRules) return fail("peer: too many rules");
-  for (const wire::Rule& rule : rules) {
-    if (rule.owner().size() > kMaxNameBytes || rule.text().size() > dataplane::kMaxRuleText)
-      return fail("peer: a rule is too long");
-  }
-  return {};
-}
-
 using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 
-// Counts the fields directly inside of a message without parsing it. Returns false if the bytes are
-// not a message.
-bool count_fields(CodedInputStream& in, int bytes, size_t& fields) {
+// Walks the fields directly inside of a message without parsing them. Calls `each` for a field of
+// bytes, with the stream at the first of them; `each` consumes all of them. Returns false if the
+// bytes are not a message, or if `each` does.
+template <typename Each>
+bool walk_fields(CodedInputStream& in, int bytes, size_t& fields, const Each& each) {
   const auto outer = in.PushLimit(bytes);
   while (const uint32_t tag = in.ReadTag()) {
     ++fields;
-    if (!WireFormatLite::SkipField(&in, tag)) return false;
+    if (WireFormatLite::GetTagWireType(tag) == WireFormatLite::WIRETYPE_LENGTH_DELIMITED) {
+      int length = 0;
+      if (!in.ReadVarintSizeAsInt(&length) || !each(WireFormatLite::GetTagFieldNumber(tag), length))
+        return false;
+    } else if (!WireFormatLite::SkipField(&in, tag)) {
+      return false;
+    }
   }
   const bool whole = in.ConsumedEntireMessage() && in.BytesUntilLimit() == 0;
   in.PopLimit(outer);
   return whole;
 }
 
-// Checks the limits of the body before anything is allocated. A few bytes can encode a million
-// entries.
+// Counts what the bodies of one message hold, and keeps the first breach of a limit.
+class Shape {
+ public:
+  explicit Shape(CodedInputStream& in) : in_(in) {}
+  // Counts one body. Returns false if its bytes are not a message.
+  bool add(const BodyLimit& limit, int bytes) {
+    if (!walk_fields(in_, bytes, fields_,
+                     [&](int field, int length) { return add_entry(limit.number, field, length); }))
+      return false;
+    if (fields_ > limit.fields) breach_ = entries(limit.name, fields_, limit.fields);
+    return true;
+  }
+  // Returns the breach, or an empty text.
+  [[nodiscard]] const std::string& breach() const { return breach_; }
+
+ private:
+  static std::string entries(const char* name, size_t count, size_t most) {
+    return "peer: " + std::string(name) + " of " + std::to_string(count) + " entries, at most " +
+           std::to_string(most);
+  }
+  bool add_entry(int body, int field, int length) {
+    const auto limit = std::ranges::find_if(kEntryLimits, [&](const EntryLimit& one) {
+      return one.body == body && one.field == field;
+    });
+    if (limit == std::end(kEntryLimits)) return in_.Skip(length);
+    size_t& count = counts_[static_cast<size_t>(limit - std::begin(kEntryLimits))];
+    const auto bytes = static_cast<size_t>(length);
+    if (++count > limit->count) {
+      note("peer: more than " + std::to_string(limit->count) + " entries of " + limit->name);
+    } else if (bytes < limit->least_bytes || bytes > limit->most_bytes) {
+      note("peer: " + std::string(limit->name) + " of " + std::to_string(bytes) + " bytes, " +
+           std::to_string(limit->least_bytes) + " to " + std::to_string(limit->most_bytes) +
+           " are possible");
+    }
+    if (limit->fields == 0 || !breach_.empty()) return in_.Skip(length);
+    size_t fields = 0;
+    if (!walk_fields(in_, length, fields, [this](int, int inner) { return in_.Skip(inner); }))
+      return false;
+    if (fields > limit->fields) note(entries(limit->name, fields, limit->fields));
+    return true;
+  }
+  void note(std::string breach) {
+    if (breach_.empty()) breach_ = std::move(breach);
+  }
+
+  CodedInputStream& in_;
+  size_t fields_ = 0;  // directly inside of the bodies
+  std::array<size_t, std::size(kEntryLimits)> counts_{};
+  std::string breach_;
+};
+
+// Checks the limits of the body, at each depth, before anything is allocated. A few bytes can
+// encode a million entries.
 Result<void> check_shape(std::span<const uint8_t> bytes) {
   CodedInputStream in(bytes.data(), static_cast<int>(bytes.size()));
-  size_t body_bytes = 0, body_fields = 0, others = 0;
+  Shape shape(in);
+  size_t body_bytes = 0, others = 0;
   while (const uint32_t tag = in.ReadTag()) {
     const auto limit =
         std::ranges::find(kBodyLimits, WireFormatLite::GetTagFieldNumber(tag), &BodyLimit::number);
@@ -128,11 +183,56 @@ Result<void> check_shape(std::span<const uint8_t> bytes) {
       return fail("peer: " + std::string(limit->name) + " of " + std::to_string(body_bytes) +
                   " bytes, at most " + std::to_string(limit->bytes));
     }
-    if (!count_fields(in, length, body_fields)) return fail("peer: not a message of this protocol");
-    if (body_fields > limit->fields) {
-      return fail("peer: " + std::string(limit->name) + " of " + std::to_string(body_fields) +
-                  " entries, at most " + std::to_string(limit->fields));
-    }
+    if (!shape.add(*limit, length)) return fail("peer: not a message of this protocol");
+    if (!shape.breach().empty()) return fail(shape.breach());
+  }
+  return {};
+}
+
+// Checks the names of an offer and of a delta, which end in logs and in the journal.
+Result<void> check_owner(const wire::Rule& rule) {
+  if (dataplane::check_endpoint_name(rule.owner())) return {};
+  return fail("peer: a rule of `" + printable(rule.owner()) + "`, which is no endpoint's name");
+}
+
+Result<void> check_rules(const google::protobuf::RepeatedPtrField<wire::Rule>& rules) {
+  if (static_cast<size_t>(rules.size()) > kMaxDocumentRules) return fail("peer: too many rules");
+  for (const wire::Rule& rule : rules) {
+    if (auto good = check_owner(rule); !good) return good;
+    if (rule.text().size() > dataplane::kMaxRuleText) return fail("peer: a rule is too long");
+  }
+  return {};
+}
+
+// Makes a text of the peer fit for logs and reports.
+void make_printable(std::string& text, size_t most) { text = one_line(text, most); }
+
+Result<void> clean_words(wire::Envelope& envelope) {
+  if (!is_word(envelope.vm()) || !is_word(envelope.move()))
+    return fail("peer: the name of a VM or a move is not printable");
+  switch (envelope.body_case()) {
+    case wire::Envelope::kPrepared:
+      make_printable(*envelope.mutable_prepared()->mutable_digest(), kMaxDigestBytes);
+      break;
+    case wire::Envelope::kRefused:
+      for (std::string& reason : *envelope.mutable_refused()->mutable_reasons())
+        make_printable(reason, kMaxReasonBytes);
+      break;
+    case wire::Envelope::kHandover:
+      make_printable(*envelope.mutable_handover()->mutable_digest(), kMaxDigestBytes);
+      break;
+    case wire::Envelope::kRevoked:
+      make_printable(*envelope.mutable_revoked()->mutable_reason(), kMaxReasonBytes);
+      break;
+    case wire::Envelope::kAbort:
+      make_printable(*envelope.mutable_abort()->mutable_reason(), kMaxReasonBytes);
+      break;
+    case wire::Envelope::kDelta:
+      if (envelope.delta().has_created())
+        if (auto good = check_owner(envelope.delta().created()); !good) return good;
+      if (envelope.delta().has_destroyed()) return check_owner(envelope.delta().destroyed());
+      break;
+    default: break;
   }
   return {};
 }
@@ -184,6 +284,7 @@ Result<wire::Envelope> parse_message(std::span<const uint8_t> bytes) {
   if (envelope.has_refused() &&
       static_cast<size_t>(envelope.refused().reasons_size()) > kMaxReasons)
     return fail("peer: too many reasons");
+  if (auto good = clean_words(envelope); !good) return fail(good.error());
   return envelope;
 }
 
@@ -265,6 +366,9 @@ Result<Document> from_wire(const std::string& vm, const wire::Offer& offer) {
     if (!profile) return fail(profile.error());
     if (dataplane::vm_of(profile->name) != vm)
       return fail("peer: " + profile->name + " is not an endpoint of " + vm);
+    if (std::ranges::find(document.profiles, profile->name, &Profile::name) !=
+        document.profiles.end())
+      return fail("peer: " + profile->name + " is in the offer twice");
     document.profiles.push_back(std::move(*profile));
   }
   if (auto good = check_rules(offer.rules()); !good) return fail(good.error());

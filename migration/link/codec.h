@@ -68,13 +68,36 @@ inline constexpr BodyLimit kBodyLimits[] = {
     {29, "pong", kMaxAnswerBytes, 16},
 };
 
+// The limits of the entries of one repeated field inside of a body. They are checked with those of
+// the body.
+struct EntryLimit {
+  int body, field;  // numbers in wire.proto
+  const char* name;
+  size_t count;  // in one message
+  size_t least_bytes, most_bytes;
+  size_t fields;  // directly inside of an entry; zero for a text
+};
+inline constexpr size_t kMaxReasonBytes = 1024;  // a longer reason is cut
+inline constexpr size_t kMaxDigestBytes = 64;
+inline constexpr size_t kMaxProfileAddresses = 1024;
+inline constexpr size_t kMaxProfileVlans = 4095;
+inline constexpr size_t kLeastRuleBytes = 16;  // of an owner and a text, so that memory is bounded
+inline constexpr EntryLimit kEntryLimits[] = {
+    {11, 3, "profile", kMaxDocumentProfiles, 0, 1u << 16,
+     kMaxProfileAddresses + kMaxProfileVlans + 16},
+    {11, 4, "rule", kMaxDocumentRules, kLeastRuleBytes, 2 * dataplane::kMaxRuleText, 16},
+    {11, 5, "uplink rule", kMaxDocumentRules, kLeastRuleBytes, 2 * dataplane::kMaxRuleText, 16},
+    {11, 6, "uplink", kMaxDocumentProfiles, 1, kMaxNameBytes, 0},
+};
+
 // Returns the message with its length in front, ready to send.
 [[nodiscard]] std::string frame_message(const wire::Envelope& envelope);
 
 // Returns the length in a frame's first four bytes. Zero and lengths above `most` are errors.
 Result<uint32_t> frame_length(std::span<const uint8_t> first_four, uint32_t most);
 
-// Parses one message. Returns an error if it breaks a limit.
+// Parses one message. Returns an error if it breaks a limit. Reasons are made printable and cut to
+// kMaxReasonBytes, so that no text of a peer can forge a line of the log.
 Result<wire::Envelope> parse_message(std::span<const uint8_t> bytes);
 
 // Returns the newest version that both sides speak, or an error if there is none.

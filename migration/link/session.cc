@@ -13,7 +13,9 @@ namespace {
 
 constexpr size_t kWriteBuffers = 32;     // messages in one write
 constexpr uint64_t kKeepAliveParts = 3;  // checks in one idle_timeout_ms
-constexpr uint64_t kLingerMs = 1000;     // for queued messages after close_when_sent()
+// Answers that wait while the peer does not read. Beyond it nothing more is read from the peer.
+constexpr size_t kMaxAnswerQueue = 64u << 10;  // bytes
+constexpr uint64_t kLingerMs = 1000;           // for queued messages after close_when_sent()
 
 }  // namespace
 
@@ -60,7 +62,7 @@ void Session::limit(uint64_t ms, const std::string& reason) {
 }
 
 void Session::read() {
-  if (closed_ || paused_ || reading_) return;
+  if (closed_ || paused_ || reading_ || unread()) return;
   reading_ = true;
   const std::span<uint8_t> room = reader_.room();
   stream_->read_some(asio::buffer(room.data(), room.size()),
@@ -77,7 +79,8 @@ void Session::deliver() {
   if (delivering_) return;
   const auto self = shared_from_this();
   delivering_ = true;
-  while (!closed_ && !paused_ && !refused_) {
+  out_.answering = true;
+  while (!closed_ && !paused_ && !refused_ && !unread()) {
     auto message = reader_.next();
     if (!message) {
       close(message.error().message);
@@ -87,7 +90,7 @@ void Session::deliver() {
       break;
     }
   }
-  delivering_ = false;
+  delivering_ = out_.answering = false;
   read();
 }
 
@@ -182,28 +185,39 @@ void Session::pause_reading(bool pause) {
   asio::post(stream_->socket().get_executor(), [self = shared_from_this()] { self->deliver(); });
 }
 
+bool Session::unread() const { return out_.answer_bytes >= kMaxAnswerQueue; }
+
 void Session::send(const wire::Envelope& message) {
   if (closed_ || closing_why_) return;
-  out_.messages.push_back(frame_message(message));
-  out_.bytes += out_.messages.back().size();
+  // Redirected frames are bulk data, and their sender looks at queued_bytes().
+  const bool answer = out_.answering && !message.has_redirect();
+  out_.messages.push_back({frame_message(message), answer});
+  const size_t bytes = out_.messages.back().bytes.size();
+  out_.bytes += bytes;
+  if (answer) out_.answer_bytes += bytes;
   if (out_.writing == 0) write_next();
 }
 
 void Session::write_next() {
   std::vector<asio::const_buffer> buffers;
-  for (const std::string& message : out_.messages) {
+  for (const Queued& message : out_.messages) {
     if (buffers.size() == kWriteBuffers) break;
-    buffers.push_back(asio::buffer(message));
+    buffers.push_back(asio::buffer(message.bytes));
   }
   out_.writing = buffers.size();
   stream_->write(buffers, [self = shared_from_this()](const std::string& error, size_t) {
     if (self->closed_) return;
     if (!error.empty()) return self->close(error);
     SendQueue& out = self->out_;
+    const bool was_unread = self->unread();
     for (; out.writing > 0; --out.writing) {
-      out.bytes -= out.messages.front().size();
+      const size_t bytes = out.messages.front().bytes.size();
+      out.bytes -= bytes;
+      if (out.messages.front().answer) out.answer_bytes -= bytes;
       out.messages.pop_front();
     }
+    if (was_unread && !self->unread()) self->deliver();
+    if (self->closed_ || out.writing > 0) return;
     if (!out.messages.empty()) {
       self->write_next();
     } else if (self->closing_why_) {

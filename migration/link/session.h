@@ -10,8 +10,9 @@
 // and the session ends when it stays silent for idle_timeout_ms. A peer of version 1 cannot be
 // pinged; only TCP's keep-alive ends its session.
 //
-// send() queues without a bound. A sender of bulk data checks queued_bytes() first. After close()
-// the session calls on_closed once, and no other callback.
+// send() queues without a bound. A sender of bulk data checks queued_bytes() first. While many
+// answers to the peer's messages wait because it does not read them, nothing is read from it. After
+// close() the session calls on_closed once, and no other callback.
 //
 // Thread safety: the control thread (the io_context's handlers).
 #pragma once
@@ -63,11 +64,17 @@ class Session final : public PeerSession, public std::enable_shared_from_this<Se
   void watch(Watch taken, Watch closed);
 
  private:
+  struct Queued {
+    std::string bytes;
+    bool answer = false;  // to a message of the peer
+  };
   // Messages to send, oldest first.
   struct SendQueue {
-    std::deque<std::string> messages;
-    size_t writing = 0;  // the first ones, which the stream is writing
-    size_t bytes = 0;    // of all messages
+    std::deque<Queued> messages;
+    size_t writing = 0;       // the first ones, which the stream is writing
+    size_t bytes = 0;         // of all messages
+    size_t answer_bytes = 0;  // of the answers among them
+    bool answering = false;   // a message of the peer is being delivered
   };
   struct Watches {
     Watch taken, closed;
@@ -78,6 +85,8 @@ class Session final : public PeerSession, public std::enable_shared_from_this<Se
   // Checks one message and passes it on. Returns false if nothing after it may be read.
   bool take(std::span<const uint8_t> bytes);
   Result<void> greet(const wire::Hello& hello);
+  // Returns whether so many answers wait for the peer that no more of its messages are read.
+  [[nodiscard]] bool unread() const;
   void answer_ping(const wire::Ping& ping);
   void write_next();
   void close_after_sending(const std::string& why);

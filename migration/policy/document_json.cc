@@ -261,6 +261,10 @@ Result<Document> document_from_json(const json& object) {
       return fail(Error{"document: " + profile.name + " is not an endpoint of " + document.vm, 0, 0,
                         profile.name, document.vm + "/..."});
     }
+    if (std::ranges::count(document.profiles, profile.name, &Profile::name) > 1) {
+      return fail(Error{"document: /profiles has an endpoint twice", 0, 0, profile.name,
+                        "each endpoint once"});
+    }
   }
   if (const std::string digest = digest_of(document); digest != document.digest) {
     return fail(Error{"document: the digest does not fit: it was altered or cut", 0, 0,

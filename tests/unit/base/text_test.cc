@@ -49,6 +49,15 @@ TEST(FindNonUtf8, ReturnsTheFirstBadByte) {
   }
 }
 
+TEST(OneLine, KeepsPrintableTextOnly) {
+  EXPECT_EQ(one_line("a\nb\x1b[0m", 100), "a?b?[0m");
+  EXPECT_EQ(one_line("abcdef", 3), "abc...");
+  EXPECT_EQ(joined_lines("a\nb"), "a; b");
+  EXPECT_TRUE(is_word("vm7-1"));
+  EXPECT_FALSE(is_word("vm 7"));
+  EXPECT_FALSE(is_word("vm7\n"));
+}
+
 TEST(Table, AlignsColumns) {
   EXPECT_EQ(table({{"A", "Long"}, {"abc", "d"}, {"e", ""}}), "A    Long\nabc  d\ne\n");
 }

@@ -89,6 +89,97 @@ TEST(Wire, Entries_OverLimit_AreRefusedBeforeParsing) {
         << limit.name;
 }
 
+// An offer with this body.
+std::string offer_bytes(const std::string& body) {
+  std::string bytes;
+  const auto varint = [&](uint64_t value) {
+    for (; value > 127; value >>= 7) bytes.push_back(static_cast<char>((value & 127) | 128));
+    bytes.push_back(static_cast<char>(value));
+  };
+  varint(11 << 3 | 2);
+  varint(body.size());
+  return bytes + body;
+}
+std::string field(int number, const std::string& content) {
+  std::string out(1, static_cast<char>(number << 3 | 2));
+  size_t value = content.size();
+  for (; value > 127; value >>= 7) out.push_back(static_cast<char>((value & 127) | 128));
+  out.push_back(static_cast<char>(value));
+  return out + content;
+}
+std::string repeated(const std::string& entry, size_t times) {
+  std::string out;
+  out.reserve(entry.size() * times);
+  for (size_t i = 0; i < times; ++i) out += entry;
+  return out;
+}
+std::string refusal(const std::string& bytes) {
+  const auto parsed = parse_message(bytes_of(bytes));
+  return parsed ? std::string() : parsed.error().message;
+}
+
+TEST(Wire, NestedEntries_OverLimit_AreRefusedBeforeParsing) {
+  const std::string empty_mac = field(2, "");
+  EXPECT_EQ(refusal(offer_bytes(field(3, repeated(empty_mac, 32'000'000)))),
+            "peer: profile of 64000000 bytes, 0 to 65536 are possible");
+  EXPECT_EQ(refusal(offer_bytes(field(3, repeated(empty_mac, 6000)))),
+            "peer: profile of 6000 entries, at most 5135");
+  EXPECT_EQ(refusal(offer_bytes(repeated(field(3, ""), 65))),
+            "peer: more than 64 entries of profile");
+  EXPECT_EQ(refusal(offer_bytes(repeated(field(4, ""), 1000))),
+            "peer: rule of 0 bytes, 16 to 131072 are possible");
+  EXPECT_EQ(refusal(offer_bytes(repeated(field(6, "physnet1"), 65))),
+            "peer: more than 64 entries of uplink");
+  EXPECT_EQ(refusal(offer_bytes(field(6, std::string(64, 'u')))),
+            "peer: uplink of 64 bytes, 1 to 63 are possible");
+  // Two bodies in one message count together.
+  EXPECT_EQ(refusal(repeated(offer_bytes(repeated(field(3, ""), 40)), 2)),
+            "peer: more than 64 entries of profile");
+}
+
+TEST(Wire, EveryRepeatedField_HasALimit) {
+  // The fields of wire.proto that can repeat, by body and number. Those that are missing from
+  // kEntryLimits are limited by the body's fields alone.
+  std::ifstream file(GODWIT_SOURCE_ROOT "/migration/link/wire.proto");
+  size_t count = 0;
+  for (std::string line; std::getline(file, line);) count += line.find("repeated ") < 30 ? 1 : 0;
+  // Offer: profiles, rules, uplink_rules, uplinks. Within a profile: macs, ipv4s, ipv6s, vlans.
+  // Alone in their bodies: refused.reasons, redirect.frames.
+  EXPECT_EQ(count, std::size(kEntryLimits) + 4 + 2);
+}
+
+TEST(Wire, WordsOfAPeer_ArePrintable) {
+  const auto sent = [](const wire::Envelope& message) {
+    return parse_message(bytes_of(frame_message(message)).subspan(4));
+  };
+  wire::Envelope message;
+  message.set_vm("vm7");
+  message.set_move("1234");
+  message.mutable_refused()->add_reasons("no\n2026-11-28 \x1b[31minfo forged");
+  message.mutable_refused()->add_reasons(std::string(5000, 'x'));
+  auto parsed = sent(message);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->refused().reasons(0), "no?2026-11-28 ?[31minfo forged");
+  EXPECT_EQ(parsed->refused().reasons(1), std::string(kMaxReasonBytes, 'x') + "...");
+  message.mutable_abort()->set_reason("a\nb");
+  EXPECT_EQ(sent(message)->abort().reason(), "a?b");
+  message.mutable_revoked()->set_reason("a\rb");
+  EXPECT_EQ(sent(message)->revoked().reason(), "a?b");
+  message.mutable_prepared()->set_digest("a\nb");
+  EXPECT_EQ(sent(message)->prepared().digest(), "a?b");
+  message.mutable_handover()->set_digest("a\nb");
+  EXPECT_EQ(sent(message)->handover().digest(), "a?b");
+  message.mutable_delta()->mutable_destroyed()->set_owner("vm7/net0\n");
+  EXPECT_FALSE(sent(message));
+  message.mutable_done();
+  EXPECT_TRUE(sent(message));
+  message.set_move("12\n34");
+  EXPECT_FALSE(sent(message));
+  message.set_move("1234");
+  message.set_vm("vm7\x1b");
+  EXPECT_FALSE(sent(message));
+}
+
 TEST(Wire, EveryBody_HasLimits) {
   // Each number of the Envelope's oneof is in the table: one that is not would be taken as an
   // unknown field.
@@ -141,6 +232,15 @@ TEST(Wire, Offer_RoundTrips_AndItsDigestIsChecked) {
   parsed->mutable_offer()->mutable_rules(0)->set_text(
       "ingress pattern eth / end actions count / end");
   EXPECT_FALSE(from_wire("vm7", parsed->offer()));
+}
+
+TEST(Wire, EndpointNamedTwice_IsRefused) {
+  wire::Envelope message = offer();
+  wire::Offer& offer = *message.mutable_offer();
+  *offer.add_profiles() = offer.profiles(0);
+  const auto document = from_wire("vm7", offer);
+  ASSERT_FALSE(document);
+  EXPECT_EQ(document.error().message, "peer: vm7/net0 is in the offer twice");
 }
 
 TEST(Wire, Values_OutOfRange_AreRefused) {

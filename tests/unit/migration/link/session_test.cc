@@ -412,6 +412,45 @@ TEST_F(SessionTest, SilentPeer_IsPingedThenClosed) {
   EXPECT_NE(log_.find("host-a has been silent for"), std::string::npos) << log_;
 }
 
+TEST_F(SessionTest, PeerThatReadsNoAnswers_IsNotReadOn) {
+  NetworkOptions given = options("host-b", "host-a", {});
+  given.handshake_timeout_ms = given.idle_timeout_ms = 60'000;
+  serve(std::move(given));
+  tcp::socket socket(io_);
+  socket.connect(*parse_address(address_));
+  wire::Envelope ping;
+  ping.mutable_ping()->set_number(1);
+  std::string block;
+  while (block.size() < 1u << 20) block += frame_message(ping);
+  block.insert(0, hello_bytes(1, 2, "host-a"));
+  size_t sent = 0;
+  std::function<void()> write = [&] {
+    asio::async_write(socket, asio::buffer(block), [&](const std::error_code& error, size_t) {
+      if (error) return;
+      if (sent++ == 0) block.erase(0, hello_bytes(1, 2, "host-a").size());
+      if (sent < 64) write();
+    });
+  };
+  write();
+  for (size_t before = SIZE_MAX; before != sent;) {
+    before = sent;
+    until([] { return false; }, 300);
+  }
+  ASSERT_EQ(accepted_.size(), 1u);
+  EXPECT_LT(sent, 64u) << "its own messages must stay in the sockets' buffers";
+  EXPECT_LT(accepted_[0]->queued_bytes(), 256u << 10);
+  // It reads after all, and its messages are read again.
+  const size_t stuck = sent;
+  std::string room(1 << 20, 0);
+  std::function<void()> read = [&] {
+    socket.async_read_some(asio::buffer(room), [&](const std::error_code& error, size_t) {
+      if (!error) read();
+    });
+  };
+  read();
+  EXPECT_TRUE(until([&] { return sent > stuck + 1; }, 20'000));
+}
+
 TEST_F(SessionTest, IdlePeers_StayConnected) {
   serve(options("host-b", "host-a", authority_.issue("host-b")));
   call(options("host-a", "host-b", authority_.issue("host-a")));
