@@ -55,4 +55,29 @@ Plan Plan::draw(Chance& chance) {
   return plan;
 }
 
+std::string Plan::text() const {
+  std::string out = calm ? "calm" : orderly ? "orderly" : "wild";
+  const auto add = [&](bool has, const char* name) {
+    if (has) out += std::string(", ") + name;
+  };
+  add(faults.crashes, "crashes");
+  add(faults.cuts, "cuts");
+  add(faults.partings, "partings");
+  add(faults.full_disks, "full disks");
+  add(faults.false_evidence, "false evidence");
+  add(faults.late_evidence, "late evidence");
+  add(faults.skewed_clocks, "skewed clocks");
+  add(faults.slow_network, "slow network");
+  add(faults.lost_announcements, "lost announcements");
+  add(faults.slow_fabric, "slow fabric");
+  add(faults.killed_vms, "killed VMs");
+  add(deeds.cancels, "cancels");
+  add(deeds.rule_changes, "rule changes");
+  add(deeds.doubles, "doubles");
+  add(deeds.evacuations, "evacuations");
+  add(deeds.pulls, "pulls");
+  add(deeds.silent_vms, "silent VMs");
+  return out;
+}
+
 }  // namespace godwit::sim

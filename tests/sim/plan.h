@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "tests/sim/chance.h"
 #include "tests/sim/sim_network.h"
@@ -53,6 +54,8 @@ struct Plan {
   WorkerLimits limits;
 
   static Plan draw(Chance& chance);
+  // Returns the names of what the run has, for its trace.
+  [[nodiscard]] std::string text() const;
 };
 
 }  // namespace godwit::sim

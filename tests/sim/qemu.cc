@@ -2,6 +2,8 @@
 //
 // QEMU and libvirt: where a VM really runs. It runs in one place at a time; hosts may see its rings
 // late.
+#include <algorithm>
+
 #include "tests/sim/world.h"
 
 namespace godwit::sim {
@@ -19,6 +21,7 @@ void World::connect(unsigned vm_index, unsigned host_index) {
     auto* port = host.sw->ports.find(nics_[vm.nics[n]].name);
     if (port == nullptr) continue;
     process.port[n] = port->id;
+    process.connected[n] = true;
     port->features = uint64_t{1} << 32;
     host.port_event(PortEventKind::kConnected, port->id);
     if (process.rings[n]) set_ring(vm_index, host_index, n, true);
@@ -115,6 +118,14 @@ void World::copy(unsigned vm, unsigned from, unsigned to) {
   log_memory(vm, from, true);
   schedule.after(chance.spread(2 * kMs, 60 * kMs), [=, this] {
     log_memory(vm, from, false);
+    const auto nics = static_cast<std::ptrdiff_t>(vms_[vm].nics.size());
+    const auto& connected = vms_[vm].at[to].connected;
+    if (std::find(connected.begin(), connected.begin() + nics, false) != connected.begin() + nics) {
+      trace([&] { return "QEMU finds no ports for " + vms_[vm].name + " at " + hosts[to]->name; });
+      leave(vm, to);
+      vms_[vm].busy = false;
+      return;
+    }
     if (plan.faults.false_evidence && chance.one_in(6)) {
       trace([&] { return "the migration of " + vms_[vm].name + " is cancelled in QEMU"; });
       leave(vm, to);

@@ -40,6 +40,7 @@ struct Arguments {
   bool mutants = false;
   std::string mutant;
   uint64_t mutant_seeds = kMutantSeeds;
+  Extras extras;
 };
 
 // Shared by all processes.
@@ -65,24 +66,26 @@ unsigned hosts_of(uint64_t seed, const Arguments& arguments) {
   return static_cast<unsigned>(chance.between(arguments.least_hosts, arguments.most_hosts));
 }
 
-std::string command_for(uint64_t seed, unsigned hosts, const std::string& mutant) {
+std::string command_for(uint64_t seed, unsigned hosts, const std::string& mutant,
+                        const Extras& extras) {
   return "scripts/simulate --seed " + std::to_string(seed) + " --hosts " + std::to_string(hosts) +
-         (mutant.empty() ? "" : " --mutant " + mutant);
+         (mutant.empty() ? "" : " --mutant " + mutant) + extras.arguments();
 }
 
-void print_violation(uint64_t seed, unsigned hosts, const Mutant* mutant,
-                     const std::string& violation) {
-  RunOptions options{seed, hosts, true, mutant};
-  World again(options);
+void print_violation(const RunOptions& options, const std::string& violation) {
+  const auto& [seed, hosts, trace, mutant, extras] = options;
+  World again({seed, hosts, true, mutant, extras});
   const RunReport report = again.run();
   std::string text = "seed " + std::to_string(seed) + " with " + std::to_string(hosts) +
                      " hosts: " + violation + "\n";
+  text += "    " + report.trace.front() + "\n";
   const size_t from = report.trace.size() > kTraceLines ? report.trace.size() - kTraceLines : 0;
   if (from > 0) text += "    ... " + std::to_string(from) + " lines before\n";
   for (size_t i = from; i < report.trace.size(); ++i) text += "    " + report.trace[i] + "\n";
   if (report.violation != violation)
     text += "  it ran otherwise this time: " + report.violation + "\n";
-  text += "  replay: " + command_for(seed, hosts, mutant == nullptr ? "" : mutant->name) + "\n";
+  text +=
+      "  replay: " + command_for(seed, hosts, mutant == nullptr ? "" : mutant->name, extras) + "\n";
   std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
 }
@@ -102,7 +105,8 @@ void work(Shared& shared, unsigned job, const Arguments& arguments) {
     const uint64_t seed = arguments.first + number;
     shared.running[job] = seed + 1;
     const unsigned hosts = hosts_of(seed, arguments);
-    const RunReport report = World({seed, hosts, false, mutant}).run();
+    const RunOptions options{seed, hosts, false, mutant, arguments.extras};
+    const RunReport report = World(options).run();
     shared.events += report.events;
     shared.moved += report.done;
     shared.aborted += report.aborted;
@@ -111,7 +115,10 @@ void work(Shared& shared, unsigned job, const Arguments& arguments) {
     shared.crashes += report.crashes;
     if (!report.violation.empty()) {
       if (shared.violations.fetch_add(1) < kPrintedViolations)
-        print_violation(seed, hosts, mutant, report.violation);
+        print_violation(options, report.violation);
+      else
+        std::printf("seed %llu with %u hosts: %s\n", static_cast<unsigned long long>(seed), hosts,
+                    report.violation.substr(0, report.violation.find('\n')).c_str());
     }
     shared.running[job] = 0;
   }
@@ -149,7 +156,7 @@ int run_seeds(const Arguments& arguments) {
     std::printf("seed %llu with %u hosts: the process ended by signal %d\n  replay: %s\n",
                 static_cast<unsigned long long>(seed), hosts,
                 WIFSIGNALED(status) ? WTERMSIG(status) : 0,
-                command_for(seed, hosts, arguments.mutant).c_str());
+                command_for(seed, hosts, arguments.mutant, arguments.extras).c_str());
     if (running != 0) children.emplace_back(spawn(shared, job, arguments), job);
   }
   const double seconds =
@@ -174,7 +181,7 @@ int run_seeds(const Arguments& arguments) {
 int replay(const Arguments& arguments) {
   const unsigned hosts = hosts_of(*arguments.seed, arguments);
   setvbuf(stdout, nullptr, _IOLBF, 0);
-  World world({*arguments.seed, hosts, true, find_mutant(arguments.mutant)});
+  World world({*arguments.seed, hosts, true, find_mutant(arguments.mutant), arguments.extras});
   const RunReport report = world.run();
   for (const std::string& line : report.trace) std::printf("%s\n", line.c_str());
   if (!report.violation.empty()) std::printf("%s\n", report.violation.c_str());
@@ -199,7 +206,8 @@ uint64_t seeds_until_caught(const Mutant& mutant, const Arguments& arguments, Sh
     freopen("/dev/null", "w", stderr);
     for (uint64_t seed = arguments.first; seed < arguments.first + arguments.mutant_seeds; ++seed) {
       shared.next = seed - arguments.first + 1;
-      const RunReport report = World({seed, hosts_of(seed, arguments), false, &mutant}).run();
+      const RunReport report =
+          World({seed, hosts_of(seed, arguments), false, &mutant, arguments.extras}).run();
       if (report.violation.empty()) continue;
       std::snprintf(shared.caught_by, sizeof shared.caught_by, "%s",
                     number_of(report.violation).c_str());
@@ -270,6 +278,8 @@ std::string parse(int count, char** values, Arguments& out) {
       out.mutant_seeds = read;
     } else if (name == "--mutant" && find_mutant(std::string(value)) != nullptr) {
       out.mutant = value;
+    } else if (name == "--also" && out.extras.set(value)) {
+      continue;
     } else if (name != "--hosts" || !hosts(value, out) || out.least_hosts < 2 ||
                out.most_hosts > kMaxHosts || out.least_hosts > out.most_hosts) {
       return "bad " + std::string(name) + " " + std::string(value);
@@ -285,10 +295,11 @@ int main(int count, char** values) {
   using namespace godwit::sim;
   Arguments arguments;
   if (const std::string wrong = parse(count, values, arguments); !wrong.empty()) {
-    std::fprintf(stderr,
-                 "simulate: %s\nusage: simulate [--seeds N] [--first S] [--seed S] [--hosts N | "
-                 "A..B] [--jobs J] [--mutants] [--mutant NAME] [--mutant-seeds N]\n",
-                 wrong.c_str());
+    std::fprintf(
+        stderr,
+        "simulate: %s\nusage: simulate [--seeds N] [--first S] [--seed S] [--hosts N | "
+        "A..B] [--jobs J] [--mutants] [--mutant NAME] [--mutant-seeds N] [--also EXTRA]...\n",
+        wrong.c_str());
     return 2;
   }
   if (arguments.mutants) return run_mutants(arguments);

@@ -13,6 +13,8 @@ namespace {
 
 constexpr uint64_t kPatience =
     60 * kSecond;  // from the end of all faults until every move must be over
+constexpr uint64_t kServedAfter =
+    5 * kSecond;  // by any host's clock: until a VM that runs has its policy and its ports
 constexpr uint64_t kHelpAfter =
     10 * kSecond;  // after this time only an operator can help a VM that runs elsewhere
 
@@ -46,6 +48,7 @@ World::World(const RunOptions& its_options)
   };
   if (options.mutant != nullptr && options.mutant->network)
     wires.tamper = options.mutant->network();
+  trace([&] { return "the plan: " + plan.text(); });
 }
 
 World::~World() = default;
@@ -230,9 +233,32 @@ bool World::quiet() {
   return true;
 }
 
+// Checks invariant 7. Returns whether it holds; a VM that lacks something has a while to get it.
+bool World::all_served() {
+  if (!checks_service()) return true;
+  double slowest = 1;
+  for (const auto& host : hosts) slowest = std::max(slowest, host->clock_rate);
+  bool all = true;
+  for (Vm& vm : vms_) {
+    const std::string lacks = missing(vm);
+    if (lacks.empty() || vm.busy) {
+      vm.unserved_since = 0;
+      continue;
+    }
+    all = false;
+    if (vm.unserved_since == 0) vm.unserved_since = schedule.now();
+    const auto since = static_cast<double>(schedule.now() - vm.unserved_since);
+    if (since < static_cast<double>(kServedAfter) * slowest) continue;
+    violate("7: " + vm.name + " runs at " + hosts[static_cast<size_t>(vm.runs_at)]->name +
+            " without " + lacks);
+  }
+  return all;
+}
+
 void World::look_whether_all_is_quiet(uint64_t again_in) {
   schedule.after(again_in, [this, again_in] {
-    if (quiet()) return finish();
+    const bool served = all_served();
+    if (served && quiet()) return finish();
     const uint64_t since = schedule.now() - healed_at_;
     if (since > kPatience) {
       std::string stuck;
@@ -262,6 +288,9 @@ void World::help_along(uint64_t since) {
         const bool elsewhere = vm.runs_at != static_cast<int>(host->index) &&
                                move.peer != Wires::host_name(static_cast<unsigned>(vm.runs_at));
         if (move.state != "prepared" && !(elsewhere && since > kHelpAfter)) continue;
+        if (move.state == "prepared" && vm.runs_at != static_cast<int>(host->index) &&
+            vm.runs_at != kNowhere && checks_service())
+          continue;  // no operator would
         trace.line(host->name,
                    "the operator cancels the move of " + vm.name + ", which is " + move.state);
         (void)host->engine->cancel(vm.name);

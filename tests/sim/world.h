@@ -27,6 +27,7 @@
 #include "migration/engine/engine.h"
 #include "migration/journal/memory_journal.h"
 #include "tests/sim/chance.h"
+#include "tests/sim/extras.h"
 #include "tests/sim/mutants.h"
 #include "tests/sim/plan.h"
 #include "tests/sim/schedule.h"
@@ -135,8 +136,9 @@ struct Nic {
 // A QEMU process of the VM on one host.
 struct Process {
   bool there = false;
-  std::array<bool, kMaxNics> rings{};  // enabled and kicked, if its port is there
-  std::array<PortId, kMaxNics> port;   // connected to
+  std::array<bool, kMaxNics> rings{};      // enabled and kicked, if its port is there
+  std::array<PortId, kMaxNics> port;       // connected to
+  std::array<bool, kMaxNics> connected{};  // at least once
 };
 
 struct Vm {
@@ -151,7 +153,8 @@ struct Vm {
   std::vector<size_t> rules_inside;              // by NIC
   // A host claimed the VM without an answer: changes that it did not know of are lost.
   bool claimed = false;
-  bool order_lost = false;  // a backlog took longer than direct arrivals may wait
+  bool order_lost = false;      // a backlog took longer than direct arrivals may wait
+  uint64_t unserved_since = 0;  // it runs without its policy or a port; zero if it has both
   uint32_t rules_made = 0;
 };
 
@@ -181,6 +184,7 @@ struct RunOptions {
   unsigned hosts = 2;
   bool trace = false;
   const Mutant* mutant = nullptr;
+  Extras extras;
 };
 
 struct RunReport {
@@ -226,6 +230,7 @@ class World {
   void heal();
   void look_whether_all_is_quiet(uint64_t again_in);
   bool quiet();
+  bool all_served();
   void help_along(uint64_t since);
   void finish();
   void end_of_event();
@@ -272,6 +277,8 @@ class World {
   void check_owned(const Vm& vm, const Host& owner);
   void check_left(const Vm& vm, const Host& other);
   void check_tokens();
+  bool checks_service() const;
+  std::string missing(const Vm& vm) const;
   int owner_of(const Vm& vm) const;
 
   std::vector<Vm> vms_;
