@@ -3,7 +3,8 @@
 // The configuration of one host as values. config_reader.h fills it from a YAML file;
 // conf/host.yaml shows every key.
 //
-// Thread safety: values, constant after the start.
+// Thread safety: values. The control thread owns the configuration in use; a reload changes the
+// members that reload_settings.h names.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,7 @@ namespace godwit::control {
 struct VhostConfig {
   std::string socket;
   bool server = false;
+  bool operator==(const VhostConfig&) const = default;
 };
 
 struct UplinkConfig {
@@ -48,6 +50,7 @@ struct WorkersConfig {
   uint32_t spin_us = 50;
   uint32_t max_sleep_us = 10'000;
   uint32_t poll_us = 100;
+  bool operator==(const WorkersConfig&) const = default;
 };
 
 struct MemoryConfig {
@@ -55,11 +58,13 @@ struct MemoryConfig {
   uint32_t socket_mb = 256;
   std::string file_prefix;  // set by the reader if the file has none
   uint32_t mbufs = 16384;
+  bool operator==(const MemoryConfig&) const = default;
 };
 
 struct FdbConfig {
   uint32_t entries = 65536;
   uint32_t ageing_s = 300;  // 0 disables ageing
+  bool operator==(const FdbConfig&) const = default;
 };
 
 struct FileConfig {
@@ -67,9 +72,10 @@ struct FileConfig {
   Place place;
 };
 
-// PEM files: this host's certificate and key, and the authority that signs the peers' certificates.
+// PEM files: this host's certificate and key, the authority that signs the peers' certificates, and
+// the lists of certificates that it has revoked. The path of the last is empty without such lists.
 struct TlsConfig {
-  FileConfig certificate, key, ca;
+  FileConfig certificate, key, ca, revoked;
 };
 
 struct MigrationConfig {
@@ -107,6 +113,7 @@ struct FaultConfig {
   bool after = false;
   std::string at;
   uint32_t skip = 0;  // passes to survive before the switch kills itself
+  bool operator==(const FaultConfig&) const = default;
 };
 
 struct HostConfig {

@@ -30,8 +30,10 @@ void read_tls(const ConfigValue& value, TlsConfig& out) {
   const auto file = [](FileConfig& one) {
     return [&one](const ConfigValue& v) { one = {read_file_path(v), v.place()}; };
   };
-  value.fields(
-      {{"certificate", file(out.certificate)}, {"key", file(out.key)}, {"ca", file(out.ca)}});
+  value.fields({{"certificate", file(out.certificate)},
+                {"key", file(out.key)},
+                {"ca", file(out.ca)},
+                {"revoked", file(out.revoked)}});
   for (const auto& [name, one] :
        {std::pair("certificate", &out.certificate), {"key", &out.key}, {"ca", &out.ca}}) {
     if (one->path.empty())

@@ -16,6 +16,8 @@
 #include "control/commands/dispatcher.h"
 #include "control/config/config_policy.h"
 #include "control/config/faults.h"
+#include "control/config/reload_settings.h"
+#include "control/daemon/config_reload.h"
 #include "control/daemon/option_mapping.h"
 #include "control/daemon/peer_certificates.h"
 #include "control/daemon/periodic_timer.h"
@@ -98,8 +100,9 @@ void Switch::stop() {
 
 // Members are in the order of their creation. stop() and the destructor go the other way.
 struct Daemon::Impl {
-  Impl(HostConfig host_config, std::string version_text)
+  Impl(HostConfig host_config, std::string config_path, std::string version_text)
       : config(std::move(host_config)),
+        path(std::move(config_path)),
         version(std::move(version_text)),
         forwarding(config.fdb),
         network(io, network_options(config)) {}
@@ -115,11 +118,12 @@ struct Daemon::Impl {
   void serve();
   void on_wakeup();
   void await_signal();
+  void apply(Result<ConfigReload::Loaded> loaded);
   void stop();
   migration::Journal* journal() { return directory ? &directory->journal() : nullptr; }
 
-  const HostConfig config;
-  const std::string version;
+  HostConfig config;  // in use; apply() changes some settings
+  const std::string path, version;
   SteadyClock clock;
   asio::io_context io{1};
   asio::signal_set signals{io};
@@ -133,6 +137,7 @@ struct Daemon::Impl {
   PeriodicTimer collect{io}, second{io}, sync{io};
   std::optional<StateSync> state_sync;
   std::optional<Faults> faults;
+  std::optional<ConfigReload> reload;
 };
 
 // The order of the start. No port is open before the policy is in the store.
@@ -141,7 +146,10 @@ Result<void> Daemon::Impl::start() {
   auto opened = ControlSocket::open(io, config.socket);
   if (!opened) return fail(opened.error());
   socket = std::move(*opened);
-  if (auto loaded = load_certificates(config, network); !loaded) return loaded;
+  auto tls = read_certificates(config);
+  if (!tls) return fail(tls.error());
+  network.use_certificates(*tls);
+  if (*tls != nullptr) log_certificates(config, **tls);
   if (auto state = open_state(); !state) return state;
   tune_process();
   if (auto created = forwarding.create(config, wakeup); !created) return created;
@@ -156,6 +164,8 @@ Result<void> Daemon::Impl::start() {
   if (auto listening = engine->listen(); !listening) return listening;
   start_timers();
   serve();
+  reload.emplace(io, path, config.host,
+                 [this](Result<ConfigReload::Loaded> loaded) { apply(std::move(loaded)); });
   return {};
 }
 
@@ -272,17 +282,32 @@ void Daemon::Impl::await_signal() {
       spdlog::info("signal {}: stopping", signal);
       return io.stop();
     }
-    if (!config.migration.tls) {
-      spdlog::info("signal {}: no certificates are configured", signal);
-    } else if (auto loaded = load_certificates(config, network); !loaded) {
-      spdlog::error("signal {}: {}; the certificates from before stay in use", signal,
-                    loaded.error().message);
-    }
+    spdlog::info("signal {}: reading {} again", signal, path);
+    reload->request();
     await_signal();
   });
 }
 
+// Puts what SIGHUP has read into use. An error changes nothing.
+void Daemon::Impl::apply(Result<ConfigReload::Loaded> loaded) {
+  if (!loaded) {
+    return spdlog::error("reload: {}; the settings and certificates from before stay in use",
+                         loaded.error().message);
+  }
+  const std::vector<std::string> others = settings_for_restart(config, loaded->config);
+  take_settings(config, loaded->config);
+  const bool encrypted = config.migration.tls && loaded->tls != nullptr;
+  engine->reload(migration_options(config));
+  network.reload(network_options(config), encrypted ? loaded->tls : nullptr);
+  if (encrypted) log_certificates(config, *loaded->tls);
+  spdlog::info("reload: {} peers", config.migration.peers.size());
+  std::string names;
+  for (const std::string& name : others) names += (names.empty() ? "" : ", ") + name;
+  if (!names.empty()) spdlog::warn("reload: a restart is needed to change {}", names);
+}
+
 void Daemon::Impl::stop() {
+  reload.reset();
   if (socket) socket->close();
   if (engine) engine->stop();
   wakeup.stop();
@@ -293,8 +318,8 @@ void Daemon::Impl::stop() {
   directory.reset();
 }
 
-Daemon::Daemon(HostConfig config, std::string version)
-    : impl_(std::make_unique<Impl>(std::move(config), std::move(version))) {}
+Daemon::Daemon(HostConfig config, std::string path, std::string version)
+    : impl_(std::make_unique<Impl>(std::move(config), std::move(path), std::move(version))) {}
 Daemon::~Daemon() = default;
 
 Result<void> Daemon::run() {

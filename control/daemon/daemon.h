@@ -25,7 +25,8 @@ namespace godwit::control {
 
 class Daemon {
  public:
-  Daemon(HostConfig config, std::string version);
+  // `path` is the configuration's file, which SIGHUP reads again.
+  Daemon(HostConfig config, std::string path, std::string version);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;

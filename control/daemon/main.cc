@@ -26,7 +26,9 @@ constexpr const char* kHelp =
     "\n"
     "  --config FILE  run in the foreground with this configuration and log to stderr. SIGTERM "
     "and\n"
-    "                 SIGINT stop the daemon; SIGHUP makes it read the certificates again\n"
+    "                 SIGINT stop the daemon; SIGHUP makes it read the file again: peers, limits "
+    "and\n"
+    "                 certificates change at once\n"
     "  --check        check the configuration, its certificates and the stored state, and start\n"
     "                 nothing. Exit code 0: good; 1: not good, with FILE:LINE:COL: what\n"
     "  --forget-lost  remove from the stored state what can no longer be restored, print it, and\n"
@@ -83,11 +85,11 @@ int forget(const HostConfig& config) {
   return kDone;
 }
 
-int run(HostConfig config) {
+int run(HostConfig config, const std::string& path) {
   spdlog::set_default_logger(spdlog::stderr_color_mt("godwitd"));
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%f %l %v");
   spdlog::flush_on(spdlog::level::info);
-  godwit::control::Daemon daemon(std::move(config), GODWIT_VERSION);
+  godwit::control::Daemon daemon(std::move(config), path, GODWIT_VERSION);
   if (auto ran = daemon.run(); !ran) {
     spdlog::error("{}", ran.error().message);
     return kFailed;
@@ -109,5 +111,5 @@ int main(int argc, char** argv) {
   if (!config) return refuse(config.error());
   if (options.check) return check(*config);
   if (options.forget) return forget(*config);
-  return run(std::move(*config));
+  return run(std::move(*config), options.config);
 }

@@ -60,7 +60,9 @@ migration::NetworkOptions network_options(const HostConfig& config) {
   migration::NetworkOptions options;
   options.host = config.host;
   options.peers = from.peers;
-  if (from.tls) options.tls = {from.tls->certificate.path, from.tls->key.path, from.tls->ca.path};
+  if (from.tls)
+    options.tls = {from.tls->certificate.path, from.tls->key.path, from.tls->ca.path,
+                   from.tls->revoked.path};
   options.limits = {from.max_connections, from.max_connections_per_address, from.max_strangers};
   options.handshake_timeout_ms = from.handshake_timeout_ms;
   options.idle_timeout_ms = from.idle_timeout_ms;

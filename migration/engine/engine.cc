@@ -119,6 +119,18 @@ Engine::~Engine() { stop(); }
 
 void Engine::watch(Watcher watcher) { impl_->context.watcher = std::move(watcher); }
 
+void Engine::reload(const MigrationOptions& options) {
+  MigrationOptions& own = impl_->context.options;
+  own.peers = options.peers;
+  own.allow_in = options.allow_in;
+  own.allow_out = options.allow_out;
+  own.prepare_timeout_ms = options.prepare_timeout_ms;
+  own.window_timeout_ms = options.window_timeout_ms;
+  own.max_preparing = options.max_preparing;
+  own.max_incoming = options.max_incoming;
+  impl_->sweep();
+}
+
 void Engine::recover() {
   auto moves = impl_->context.journal.moves();
   if (!moves)

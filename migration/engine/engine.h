@@ -48,6 +48,11 @@ class Engine {
   using Watcher = std::function<void(MoveRole role, std::string_view action, bool after)>;
   void watch(Watcher watcher);
 
+  // Replaces the peers, the allow lists, both timeouts, max_preparing and max_incoming. The other
+  // options stay. Moves in progress go on; a move with a host that is no longer a peer waits until
+  // it is one again.
+  void reload(const MigrationOptions& options);
+
   // Recovers the moves of the journal after a restart. Call it once the ports exist, and before
   // listen(). A VM that may have been handed over is parked until the peer, or the VM's rings, show
   // where it runs.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The configured peers: their addresses, and which of them may exchange VMs with this host. Owns
-// nothing; it reads the options and the network of the MoveContext.
+// nothing; it reads the options and the network of the MoveContext at each call, so a reload takes
+// effect at once.
 //
 // Thread safety: the control thread only.
 #pragma once

@@ -68,6 +68,7 @@ struct AsioNetwork::Attempt {
 AsioNetwork::AsioNetwork(asio::io_context& io, NetworkOptions options)
     : io_(io),
       options_(std::move(options)),
+      any_peer_(options_.peers.empty()),
       acceptor_(io),
       pause_(io),
       gate_(options_.limits),
@@ -84,7 +85,60 @@ Result<void> AsioNetwork::load_certificates() {
   return {};
 }
 
-void AsioNetwork::connect(const std::string& address, OnConnected done) {
+void AsioNetwork::reload(const NetworkOptions& options, std::shared_ptr<const TlsContext> tls) {
+  for (const auto& [host, address] : options_.peers) former_addresses_[address] = host;
+  for (const auto& [host, address] : options.peers) former_addresses_.erase(address);
+  any_peer_ = false;
+  options_.peers = options.peers;
+  options_.limits = options.limits;
+  options_.handshake_timeout_ms = options.handshake_timeout_ms;
+  options_.idle_timeout_ms = options.idle_timeout_ms;
+  gate_.set_limits(options.limits);
+  if (tls != nullptr) tls_ = std::move(tls);
+  review(sessions_);
+}
+
+void AsioNetwork::review(std::vector<std::weak_ptr<Session>> sessions) {
+  if (sessions.empty()) return;
+  const auto session = sessions.back().lock();
+  sessions.pop_back();
+  if (session != nullptr && session->open()) {
+    if (const std::string fault = fault_of(*session); !fault.empty()) {
+      options_.log("peer: the session with " + session->link().address + " (" + session->host() +
+                   ") is closed: " + fault);
+      session->close("peer: " + fault);
+    }
+  }
+  post([this, sessions = std::move(sessions), watch = std::weak_ptr<int>(alive_)] {
+    if (!watch.expired()) review(sessions);
+  });
+}
+
+std::string AsioNetwork::fault_of(const Session& session) const {
+  const auto& certificate = session.link().certificate;
+  const std::string& host = session.host();
+  const bool known = std::ranges::any_of(options_.peers, [&](const auto& peer) {
+    return host.empty() ? !certificate || names_host(*certificate, peer.first) : host == peer.first;
+  });
+  if (!known) return "it is no longer a peer of this switch";
+  const std::string why = session.distrust(tls_);
+  return why.empty() ? why : "its certificate (" + certificate->subject + "): " + why;
+}
+
+std::string AsioNetwork::present_address(const std::string& address) const {
+  const auto has = [&](const auto& peer) { return peer.second == address; };
+  if (any_peer_ || std::ranges::any_of(options_.peers, has)) return address;
+  const auto former = former_addresses_.find(address);
+  if (former == former_addresses_.end()) return {};
+  const auto now = options_.peers.find(former->second);
+  return now == options_.peers.end() ? std::string() : now->second;
+}
+
+void AsioNetwork::connect(const std::string& former, OnConnected done) {
+  const std::string address = present_address(former);
+  if (address.empty())
+    return post(
+        [done = std::move(done), former] { done(fail("no peer has the address " + former)); });
   auto endpoint = parse_address(address);
   if (!endpoint)
     return post([done = std::move(done), error = endpoint.error()] { done(fail(error)); });
@@ -210,6 +264,9 @@ void AsioNetwork::shake_hands(const std::shared_ptr<Attempt>& attempt) {
 std::string AsioNetwork::fault_of(const Attempt& attempt) const {
   const auto& certificate = attempt.stream->certificate();
   if (!certificate) return {};
+  // The handshake may have begun before a reload.
+  if (const std::string why = attempt.stream->distrust(tls_); !why.empty())
+    return "TLS: the peer's certificate: " + why + " (" + certificate->subject + ")";
   bool any = false;
   for (const auto& [host, address] : options_.peers) {
     const bool meant = attempt.incoming || address == attempt.meant;
@@ -219,7 +276,8 @@ std::string AsioNetwork::fault_of(const Attempt& attempt) const {
   const std::string whose = "TLS: the peer's certificate (" + certificate->subject + ") is for " +
                             names_text(*certificate);
   if (attempt.incoming) return whose + ", not for one of this switch's peers";
-  return any ? whose + ", not for the host that is configured at " + attempt.meant : std::string();
+  return any || !any_peer_ ? whose + ", not for the host that is configured at " + attempt.meant
+                           : std::string();
 }
 
 std::shared_ptr<Session> AsioNetwork::make_session(const std::shared_ptr<PeerStream>& stream,

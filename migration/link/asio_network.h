@@ -8,6 +8,9 @@
 // sent before this check. A session is delivered when its handshake is done; handshake_queue.h says
 // when handshakes begin.
 //
+// With peers in the options, only their addresses are connected to. Moves keep the address with
+// which they began; after a reload it leads to the peer's present one.
+//
 // A refused connection is logged with its address and the reason. Destroying the network ends all
 // connections in progress.
 //
@@ -51,7 +54,14 @@ class AsioNetwork final : public Network {
   // Reads the TLS files for sessions that begin after this call. An error leaves the previous ones
   // in use.
   Result<void> load_certificates();
+  // Replaces the TLS settings by those of a loaded context, which must fit the options.
+  void use_certificates(std::shared_ptr<const TlsContext> tls) { tls_ = std::move(tls); }
   [[nodiscard]] const std::shared_ptr<const TlsContext>& tls() const { return tls_; }
+  // Replaces peers, limits and timeouts, and the TLS settings unless `tls` is null. New sessions
+  // use them at once. Open ones are then checked, one in each turn of the event loop: a session
+  // whose host is no longer a peer, or whose certificate is no longer trusted, is closed and
+  // logged. The other options stay as they were.
+  void reload(const NetworkOptions& options, std::shared_ptr<const TlsContext> tls);
 
   void connect(const std::string& address, OnConnected done) override;
   Result<void> listen(const std::string& address, OnAccepted accepted) override;
@@ -71,11 +81,20 @@ class AsioNetwork final : public Network {
   // Returns why the certificate of the peer is not accepted; empty if it is. It only has to name
   // some peer here. The session compares it with the hello.
   [[nodiscard]] std::string fault_of(const Attempt& attempt) const;
+  // Returns the present address of the peer that has, or had before a reload, this address. Returns
+  // an empty text if no peer has.
+  [[nodiscard]] std::string present_address(const std::string& address) const;
+  // Checks the sessions after a reload, and closes those that may not go on.
+  void review(std::vector<std::weak_ptr<Session>> sessions);
+  // Returns why the session may not go on; empty if it may.
+  [[nodiscard]] std::string fault_of(const Session& session) const;
   std::shared_ptr<Session> make_session(const std::shared_ptr<PeerStream>& stream, bool incoming);
   void refuse(const std::string& address, const std::string& why);
 
   asio::io_context& io_;
-  const NetworkOptions options_;
+  NetworkOptions options_;
+  bool any_peer_;                                        // without peers, all hosts may be reached
+  std::map<std::string, std::string> former_addresses_;  // of peers -> host
   std::shared_ptr<const TlsContext> tls_;
   asio::ip::tcp::acceptor acceptor_;
   asio::steady_timer pause_;

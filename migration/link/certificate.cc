@@ -19,6 +19,14 @@ struct Free {
   void operator()(GENERAL_NAMES* names) const { GENERAL_NAMES_free(names); }
 };
 
+std::string lower(std::string text) {
+  std::ranges::transform(text, text.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
+}  // namespace
+
 std::string name_text(const X509_NAME* name) {
   const std::unique_ptr<BIO, Free> out(BIO_new(BIO_s_mem()));
   if (out == nullptr) return {};
@@ -31,16 +39,8 @@ std::string name_text(const X509_NAME* name) {
 
 int64_t unix_time(const ASN1_TIME* time) {
   tm parts{};
-  return ASN1_TIME_to_tm(time, &parts) == 1 ? timegm(&parts) : 0;
+  return time != nullptr && ASN1_TIME_to_tm(time, &parts) == 1 ? timegm(&parts) : 0;
 }
-
-std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
-}
-
-}  // namespace
 
 CertificateInfo describe(const X509& certificate) {
   CertificateInfo info;

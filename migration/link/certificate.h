@@ -22,6 +22,10 @@ struct CertificateInfo {
 };
 
 [[nodiscard]] CertificateInfo describe(const X509& certificate);
+// Returns the name on one line, with all that is not printable ASCII escaped.
+[[nodiscard]] std::string name_text(const X509_NAME* name);
+// Returns Unix time, or zero if `time` is null or not a time.
+[[nodiscard]] int64_t unix_time(const ASN1_TIME* time);
 // Returns whether one of the names equals the host's, without regard to case. A wildcard matches
 // nothing.
 [[nodiscard]] bool names_host(const CertificateInfo& certificate, const std::string& host);

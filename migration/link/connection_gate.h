@@ -39,6 +39,8 @@ class ConnectionGate {
 
   explicit ConnectionGate(ConnectionLimits limits) : limits_(limits) {}
 
+  // Replaces the limits. Connections beyond new ones stay until others need their room.
+  void set_limits(ConnectionLimits limits) { limits_ = limits; }
   // Makes room for one more connection, by an eviction if a limit is reached. Returns why there is
   // no room; empty if there is.
   std::string make_room(const std::string& address, uint64_t now_ms);
@@ -57,7 +59,7 @@ class ConnectionGate {
   // Returns the address with the most pending connections.
   [[nodiscard]] std::string busiest() const;
 
-  const ConnectionLimits limits_;
+  ConnectionLimits limits_;
   std::list<Entry> entries_;  // oldest first
   std::map<std::string, size_t> by_address_, pending_by_address_;
   size_t pending_ = 0;

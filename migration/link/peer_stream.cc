@@ -69,6 +69,7 @@ class PlainStream final : public PeerStream, public std::enable_shared_from_this
   tcp::socket& socket() override { return socket_; }
   std::string cipher() const override { return {}; }
   const std::optional<CertificateInfo>& certificate() const override { return certificate_; }
+  std::string distrust(const std::shared_ptr<const TlsContext>&) override { return {}; }
 
  private:
   tcp::socket socket_;
@@ -118,6 +119,7 @@ class TlsStream final : public PeerStream, public std::enable_shared_from_this<T
   void handshake(Done done) override {
     set_options(socket());
     stream_.set_verify_callback([this](bool good, asio::ssl::verify_context& context) {
+      good = good || is_old_list(context.native_handle());
       if (!good && fault_.empty()) note_fault(context.native_handle());
       return good;
     });
@@ -152,8 +154,23 @@ class TlsStream final : public PeerStream, public std::enable_shared_from_this<T
     return std::string(SSL_get_version(ssl)) + " " + SSL_get_cipher_name(ssl);
   }
   const std::optional<CertificateInfo>& certificate() const override { return certificate_; }
+  std::string distrust(const std::shared_ptr<const TlsContext>& tls) override {
+    if (tls == tls_ || tls == nullptr) return {};
+    SSL* ssl = stream_.native_handle();
+    X509* shown = SSL_get0_peer_certificate(ssl);
+    return shown == nullptr ? "it was not shown"
+                            : tls->distrust(shown, SSL_get_peer_cert_chain(ssl));
+  }
 
  private:
+  // Returns whether the fault is only that a revocation list should have been renewed. What it
+  // revokes stays revoked, and no peer is refused because our own file is late.
+  static bool is_old_list(X509_STORE_CTX* context) {
+    const int error = X509_STORE_CTX_get_error(context);
+    if (error != X509_V_ERR_CRL_HAS_EXPIRED && error != X509_V_ERR_CRL_NOT_YET_VALID) return false;
+    X509_STORE_CTX_set_error(context, X509_V_OK);
+    return true;
+  }
   void note_fault(X509_STORE_CTX* context) {
     const X509* at = X509_STORE_CTX_get_current_cert(context);
     fault_ = X509_verify_cert_error_string(X509_STORE_CTX_get_error(context));

@@ -45,6 +45,9 @@ class PeerStream {
   [[nodiscard]] virtual std::string cipher() const = 0;
   // Returns the peer's certificate, or nothing for plain text.
   [[nodiscard]] virtual const std::optional<CertificateInfo>& certificate() const = 0;
+  // Returns why a newer context does not trust the peer's certificate. Returns an empty text if it
+  // does, if it is the stream's own context, and for plain text.
+  [[nodiscard]] virtual std::string distrust(const std::shared_ptr<const TlsContext>& tls) = 0;
 };
 
 // Makes a stream over TLS, or over plain TCP if `tls` is null.

@@ -60,6 +60,10 @@ class Session final : public PeerSession, public std::enable_shared_from_this<Se
   [[nodiscard]] const LinkInfo& link() const override { return link_; }
 
   [[nodiscard]] bool open() const { return !closed_; }
+  // See PeerStream::distrust().
+  [[nodiscard]] std::string distrust(const std::shared_ptr<const TlsContext>& tls) const {
+    return stream_->distrust(tls);
+  }
   // Sets what is called, once each, when a move takes the session over and when it is closed.
   void watch(Watch taken, Watch closed);
 

@@ -2,6 +2,7 @@
 #include "migration/link/tls_context.h"
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <sys/stat.h>
@@ -21,6 +22,7 @@ namespace {
 
 constexpr int kMaxChain = 4;  // authorities between a certificate and the trusted one
 constexpr long kMaxCertificateBytes = 32768;  // of all that a peer shows in one handshake
+constexpr off_t kMaxListBytes = 16 << 20;     // of all revocation lists; 400,000 certificates
 
 // Returns the first error of OpenSSL's queue, and clears the queue.
 std::string first_error() {
@@ -42,6 +44,28 @@ Result<void> can_be_read(const std::string& file, const std::string& expected) {
     return bad(file, std::string("cannot be read: ") + std::strerror(errno), expected);
   if (!S_ISREG(status.st_mode)) return bad(file, "is no file", expected);
   return {};
+}
+
+struct Free {
+  void operator()(BIO* bio) const { BIO_free(bio); }
+  void operator()(X509_CRL* list) const { X509_CRL_free(list); }
+  void operator()(X509_STORE_CTX* context) const { X509_STORE_CTX_free(context); }
+};
+
+// Verifies a certificate by the authorities and lists of the store, whatever the time. Returns
+// OpenSSL's error.
+int verify(X509_STORE* store, X509* certificate, stack_st_X509* untrusted, bool with_lists) {
+  const std::unique_ptr<X509_STORE_CTX, Free> context(X509_STORE_CTX_new());
+  if (context == nullptr || X509_STORE_CTX_init(context.get(), store, certificate, untrusted) != 1)
+    return X509_V_ERR_OUT_OF_MEM;
+  X509_STORE_CTX_set_flags(context.get(), X509_V_FLAG_NO_CHECK_TIME);
+  if (!with_lists)
+    X509_VERIFY_PARAM_clear_flags(X509_STORE_CTX_get0_param(context.get()),
+                                  X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+  const bool good = X509_verify_cert(context.get()) == 1;
+  const int error = X509_STORE_CTX_get_error(context.get());
+  ERR_clear_error();
+  return good ? X509_V_OK : error;
 }
 
 // Keeps OpenSSL from asking for a passphrase at a terminal, where the daemon would wait.
@@ -80,7 +104,61 @@ Result<void> TlsContext::read(const TlsFiles& files, const std::string& host) {
   if (auto good = can_be_read(files.ca, authorities); !good) return good;
   if (SSL_CTX_load_verify_file(ssl, files.ca.c_str()) != 1)
     return bad(files.ca, first_error(), authorities);
-  return {};
+  return files.revoked.empty() ? Result<void>() : read_revoked(files.revoked);
+}
+
+Result<void> TlsContext::read_revoked(const std::string& file) {
+  const std::string expected = "a PEM file with a revocation list by each authority";
+  if (auto good = can_be_read(file, expected); !good) return good;
+  struct stat status {};
+  if (stat(file.c_str(), &status) == 0 && status.st_size > kMaxListBytes)
+    return bad(file, "is " + std::to_string(status.st_size) + " bytes long",
+               "at most " + std::to_string(kMaxListBytes));
+  const std::unique_ptr<BIO, Free> in(BIO_new_file(file.c_str(), "r"));
+  if (in == nullptr) return bad(file, first_error(), expected);
+  X509_STORE* store = SSL_CTX_get_cert_store(context_->native_handle());
+  RevocationInfo& info = revocations_.emplace();
+  size_t lists = 0;
+  for (;; ++lists) {
+    const std::unique_ptr<X509_CRL, Free> list(
+        PEM_read_bio_X509_CRL(in.get(), nullptr, no_passphrase, nullptr));
+    if (list == nullptr) break;
+    if (X509_STORE_add_crl(store, list.get()) != 1) return bad(file, first_error(), expected);
+    if (const auto* entries = X509_CRL_get_REVOKED(list.get()); entries != nullptr)
+      info.certificates += static_cast<size_t>(sk_X509_REVOKED_num(entries));
+    const int64_t next_s = unix_time(X509_CRL_get0_nextUpdate(list.get()));
+    if (next_s != 0 && (info.next_update_s == 0 || next_s < info.next_update_s))
+      info.next_update_s = next_s;
+  }
+  // Behind the last list OpenSSL finds no further start line.
+  if (lists == 0 || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+    return bad(file, first_error(), expected);
+  ERR_clear_error();
+  X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+  return check_lists(file);
+}
+
+// Checks the lists against this host's own certificate, which the same authorities have signed.
+Result<void> TlsContext::check_lists(const std::string& file) {
+  SSL_CTX* ssl = context_->native_handle();
+  X509_STORE* store = SSL_CTX_get_cert_store(ssl);
+  X509* own = SSL_CTX_get0_certificate(ssl);
+  stack_st_X509* intermediates = nullptr;
+  SSL_CTX_get_extra_chain_certs(ssl, &intermediates);
+  const int error = verify(store, own, intermediates, true);
+  own_revoked_ = error == X509_V_ERR_CERT_REVOKED;
+  if (error == X509_V_OK || own_revoked_ || verify(store, own, intermediates, false) != X509_V_OK)
+    return {};
+  return bad(file,
+             std::string(X509_verify_cert_error_string(error)) + " for the certificate " +
+                 certificate_file_,
+             "a revocation list by " + certificate_.issuer + " and by each authority above it");
+}
+
+std::string TlsContext::distrust(X509* certificate, stack_st_X509* untrusted) const {
+  X509_STORE* store = SSL_CTX_get_cert_store(context_->native_handle());
+  const int error = verify(store, certificate, untrusted, true);
+  return error == X509_V_OK ? std::string() : X509_verify_cert_error_string(error);
 }
 
 Result<void> TlsContext::read_certificate(const std::string& file, const std::string& host) {
@@ -125,7 +203,8 @@ Result<void> TlsContext::read_key(const TlsFiles& files) {
   return {};
 }
 
-Result<void> TlsContext::check_time(int64_t unix_s) const {
+Result<void> TlsContext::check_own(int64_t unix_s) const {
+  if (own_revoked_) return bad(certificate_file_, "the certificate is revoked", "a new one");
   if (unix_s < certificate_.not_before_s) {
     return bad(certificate_file_,
                "the certificate is not valid before " + utc_text(certificate_.not_before_s),

@@ -2,7 +2,7 @@
 //
 // The settings of migration: this host, its peers, and the bounds of a move.
 //
-// Thread safety: constant after construction.
+// Thread safety: the control thread only. Engine::reload() names the members that may change.
 #pragma once
 
 #include <cstdint>

@@ -25,7 +25,7 @@ namespace godwit::migration {
 
 struct MoveContext {
   Network& network;
-  const MigrationOptions options;
+  MigrationOptions options;  // Engine::reload() changes some
   dataplane::PolicyStore& store;
   dataplane::Ports& ports;
   dataplane::PacketGate& gate;

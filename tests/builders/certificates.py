@@ -6,6 +6,7 @@ openssl(1) makes them as docs/user/operating.md describes.
     authority = Authority(folder)
     files = authority.issue("host-a")  # "certificate", "key" and "ca", as in migration.tls
     files = authority.issue("host-a", days=(-2, -1))
+    path = authority.revoke("host-a")  # of the list of all that were revoked
 """
 import subprocess
 import time
@@ -60,6 +61,20 @@ class Authority:
             "-addext",
             "keyUsage=critical,keyCertSign,cRLSign",
         )
+
+    def revoke(self, *names, into="revoked.crl"):
+        """Revokes certificates by the names of their files. Returns the path of the whole list."""
+        index = self.folder / "revoked.txt"
+        index.touch()
+        configuration = self.folder / "crl.cnf"
+        configuration.write_text(
+            CA_CONFIGURATION.format(folder=self.folder).replace("index.txt", index.name)
+        )
+        common = ["-config", configuration, "-cert", self.ca, "-keyfile", self.folder / "ca.key"]
+        for name in names:
+            openssl("ca", *common, "-revoke", self.folder / f"{name}.crt")
+        openssl("ca", *common, "-gencrl", "-crldays", 5, "-out", self.folder / into)
+        return str(self.folder / into)
 
     def issue(self, name, names=None, days=(0, 5), into=None):
         """Issues a certificate and returns its files.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An authority and certificates of hosts. A test creates them when it runs and removes them at its
-// end.
+// An authority, certificates of hosts and a revocation list. A test creates them when it runs and
+// removes them at its end.
 #pragma once
 
 #include <openssl/evp.h>
@@ -12,7 +12,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "migration/link/tls_context.h"
 
@@ -48,7 +50,9 @@ class TestAuthority {
   migration::TlsFiles issue(const std::string& name, const CertificateOptions& options = {}) {
     EVP_PKEY* key = EVP_EC_gen("P-256");
     X509* certificate = make(name, key, options, false);
-    migration::TlsFiles files{folder_ + "/" + name + ".crt", folder_ + "/" + name + ".key", ca()};
+    serials_[name] = serial_;
+    migration::TlsFiles files{folder_ + "/" + name + ".crt", folder_ + "/" + name + ".key", ca(),
+                              ""};
     write_certificate(files.certificate, certificate);
     FILE* out = std::fopen(files.key.c_str(), "w");
     PEM_write_PrivateKey(out, key, nullptr, nullptr, 0, nullptr, nullptr);
@@ -57,6 +61,34 @@ class TestAuthority {
     X509_free(certificate);
     EVP_PKEY_free(key);
     return files;
+  }
+  // Writes a list that revokes the newest certificates of these names. Returns its path. The next
+  // list is due `next_s` after now.
+  std::string revoke(const std::vector<std::string>& names, long next_s = 3600) {
+    X509_CRL* list = X509_CRL_new();
+    X509_CRL_set_version(list, 1);
+    X509_CRL_set_issuer_name(list, X509_get_subject_name(certificate_));
+    ASN1_TIME* time = ASN1_TIME_new();
+    X509_CRL_set1_lastUpdate(list, X509_gmtime_adj(time, -7000));
+    X509_CRL_set1_nextUpdate(list, X509_gmtime_adj(time, next_s));
+    for (const std::string& name : names) {
+      X509_REVOKED* entry = X509_REVOKED_new();
+      ASN1_INTEGER* serial = ASN1_INTEGER_new();
+      ASN1_INTEGER_set(serial, serials_.at(name));
+      X509_REVOKED_set_serialNumber(entry, serial);
+      X509_REVOKED_set_revocationDate(entry, X509_gmtime_adj(time, -60));
+      X509_CRL_add0_revoked(list, entry);
+      ASN1_INTEGER_free(serial);
+    }
+    X509_CRL_sort(list);
+    X509_CRL_sign(list, key_, EVP_sha256());
+    const std::string path = folder_ + "/revoked.crl";
+    FILE* out = std::fopen(path.c_str(), "w");
+    PEM_write_X509_CRL(out, list);
+    std::fclose(out);
+    ASN1_TIME_free(time);
+    X509_CRL_free(list);
+    return path;
   }
 
  private:
@@ -101,6 +133,7 @@ class TestAuthority {
   EVP_PKEY* key_ = nullptr;
   X509* certificate_ = nullptr;
   long serial_ = 0;
+  std::map<std::string, long> serials_;  // name -> newest
 };
 
 }  // namespace godwit::support

@@ -464,7 +464,7 @@ def test_sighup_reloads_certificates_and_keeps_old_ones_on_error(make_switch, au
     renewed = expiry()
     Path(files["host-p"]["certificate"]).write_text("rubbish")
     p.process.send_signal(1)
-    wait_for(lambda: "the certificates from before stay in use" in p.log(), 5, "line in the log")
+    wait_for(lambda: "certificates from before stay in use" in p.log(), 5, "line in the log")
     assert f"{files['host-p']['certificate']}: no start line" in p.log()
     assert expiry() == renewed
     authority.issue("host-p", days=(-3, -1), into="hup-host-p")
