@@ -22,9 +22,17 @@ namespace {
 
 constexpr const char* kBinding = "{\"socket\": PATH} or {\"port\": N}";
 
-std::string count_text(const Json& data, const char* name, const char* what) {
-  const auto count = data.at(name).get<uint64_t>();
+// Returns "1 rule" or "2 rules".
+std::string count_text(uint64_t count, const char* what) {
   return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
+std::string count_text(const Json& data, const char* name, const char* what) {
+  return count_text(data.at(name).get<uint64_t>(), what);
+}
+// Returns "1 receive rule leads" or "2 receive rules lead".
+std::string receive_rules_text(const Json& data) {
+  const auto count = data.at("receive_rules_rewritten").get<uint64_t>();
+  return count_text(count, "receive rule") + (count == 1 ? " leads" : " lead");
 }
 
 std::string ports_text(const Json& ports) {
@@ -93,7 +101,7 @@ std::string print_migration_export(const Json& data, const Json& params) {
   if (!params.contains("file"))
     return data.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   return "Exported " + data.at("vm").get<std::string>() + ": " +
-         std::to_string(data.at("rules").size()) + " rules\n";
+         count_text(data.at("rules").size(), "rule") + "\n";
 }
 
 Json read_migration_rewrite(WordReader& words) {
@@ -112,7 +120,7 @@ Json migration_rewrite(CommandContext& context, const Json& json) {
 }
 std::string print_migration_rewrite(const Json& data, const Json&) {
   return count_text(data, "transmit_rules_removed", "transmit rule") + " removed\n" +
-         count_text(data, "receive_rules_rewritten", "receive rule") + " lead to the uplink\n" +
+         receive_rules_text(data) + " to the uplink\n" +
          count_text(data, "uplink_rules_removed", "uplink rule") + " removed\n" + "Old ports:\n" +
          ports_text(data.at("old_ports"));
 }
@@ -148,10 +156,9 @@ Json migration_import(CommandContext& context, const Json& json) {
           {"epoch", {{"counter", report.epoch.counter}, {"host", report.epoch.host}}}};
 }
 std::string print_migration_import(const Json& data, const Json&) {
-  return count_text(data, "rules_imported", "rule") + " imported\n" +
-         count_text(data, "receive_rules_rewritten", "receive rule") + " lead to the new ports\n" +
-         count_text(data, "uplink_rules_added", "uplink rule") + " added\n" + "New ports:\n" +
-         ports_text(data.at("new_ports"));
+  return count_text(data, "rules_imported", "rule") + " imported\n" + receive_rules_text(data) +
+         " to the new ports\n" + count_text(data, "uplink_rules_added", "uplink rule") +
+         " added\n" + "New ports:\n" + ports_text(data.at("new_ports"));
 }
 
 }  // namespace godwit::control

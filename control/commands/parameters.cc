@@ -44,7 +44,7 @@ uint64_t unsigned_number(const char* name, const Json& value, uint64_t least, ui
   const bool natural =
       value.is_number_unsigned() || (value.is_number_integer() && value.get<int64_t>() >= 0);
   if (!natural || value.get<uint64_t>() < least || value.get<uint64_t>() > most) {
-    Parameters::wrong(std::string("\"") + name + "\" must be a number from " +
+    Parameters::wrong(std::string("\"") + name + "\" must be a whole number from " +
                       std::to_string(least) + " to " + std::to_string(most));
   }
   return value.get<uint64_t>();

@@ -54,8 +54,8 @@ Json peer_list(CommandContext& context, const Json& json) {
   return {{"peers", std::move(peers)}};
 }
 std::string print_peer_list(const Json& data, const Json&) {
-  std::vector<std::vector<std::string>> rows{
-      {"Host", "Address", "Connected", "In", "Out", "Sessions", "TLS", "Certificate to", "Error"}};
+  std::vector<std::vector<std::string>> rows{{"Host", "Address", "Connected", "In", "Out",
+                                              "Sessions", "TLS", "Certificate valid to", "Error"}};
   for (const Json& peer : data.at("peers")) {
     const Json& sessions = peer.at("sessions");
     const Json last = sessions.empty() ? Json() : sessions.back();

@@ -47,6 +47,12 @@ auto parse_address(const std::string& text, Parser parser, const char* expected)
   return *parsed;
 }
 
+void refuse_more_than(size_t most, size_t count, const std::string& what) {
+  if (count > most)
+    refuse("an endpoint cannot have " + std::to_string(count) + " " + what, {},
+           "at most " + std::to_string(most));
+}
+
 void change_ips(const Parameters& params, dataplane::Profile& profile) {
   constexpr const char* kExpected = "an IPv4 or IPv6 address";
   profile.ipv4s.clear();
@@ -74,10 +80,10 @@ void change_profile(const Parameters& params, dataplane::Profile& profile) {
     for (const uint64_t vlan : params.numbers("vlans", 4094))
       profile.vlans.push_back(static_cast<uint16_t>(vlan));
   }
-  if (std::max({profile.macs.size(), profile.ipv4s.size(), profile.ipv6s.size()}) > kMaxAddresses ||
-      profile.vlans.size() > kMaxVlans) {
-    refuse("too many addresses: at most " + std::to_string(kMaxAddresses) + " of a kind");
-  }
+  refuse_more_than(kMaxAddresses, profile.macs.size(), "MAC addresses");
+  refuse_more_than(kMaxAddresses, profile.ipv4s.size(), "IPv4 addresses");
+  refuse_more_than(kMaxAddresses, profile.ipv6s.size(), "IPv6 addresses");
+  refuse_more_than(kMaxVlans, profile.vlans.size(), "VLANs");
   if (params.has("mtu")) profile.mtu = static_cast<uint16_t>(params.number("mtu", 68, 9216));
   if (params.has("queues")) profile.queues = static_cast<uint16_t>(params.number("queues", 1, 16));
   if (params.has("miss")) {

@@ -13,6 +13,7 @@
 
 #include "base/text.h"
 #include "control/commands/command_table.h"
+#include "control/commands/handlers.h"
 #include "dataplane/state/fdb.h"
 #include "migration/engine/engine.h"
 #include "migration/link/asio_network.h"
@@ -204,6 +205,61 @@ TEST_F(CommandsTest, Error_HasTheColumnInTheLine) {
     EXPECT_EQ(error["column"], column) << line << error.dump();
     EXPECT_EQ(error["token"], token) << line << error.dump();
   }
+}
+
+TEST_F(CommandsTest, TooManyAddresses_AreRefusedWithTheirKindAndLimit) {
+  json macs = json::array(), ips = json::array(), ipv6s = json::array();
+  for (int i = 0; i < 257; ++i) {
+    ips.push_back("10.0." + std::to_string(i / 256) + "." + std::to_string(i % 256));
+    ipv6s.push_back("fd00::" + std::to_string(i));
+    macs.push_back("02:00:00:01:00:01");
+  }
+  const struct {
+    const char* name;
+    json value;
+    const char *message, *expected;
+  } rows[] = {
+      {"macs", macs, "an endpoint cannot have 257 MAC addresses", "at most 256"},
+      {"ips", ips, "an endpoint cannot have 257 IPv4 addresses", "at most 256"},
+      {"ips", ipv6s, "an endpoint cannot have 257 IPv6 addresses", "at most 256"},
+      {"vlans", json(4096, 1), "an endpoint cannot have 4096 VLANs", "at most 4095"},
+  };
+  for (const auto& [name, value, message, expected] : rows) {
+    const json answer = ask("endpoint.set", {{"name", "vm7/net0"}, {name, value}});
+    EXPECT_EQ(answer["message"], message);
+    EXPECT_EQ(answer["expected"], expected);
+  }
+}
+
+TEST_F(CommandsTest, ParameterThatIsNoWholeNumber_IsRefused) {
+  const json answer = ask("endpoint.set", {{"name", "vm7/net0"}, {"mtu", 1.5}});
+  EXPECT_EQ(answer["message"], "\"mtu\" must be a whole number from 68 to 9216");
+}
+
+TEST_F(CommandsTest, Counts_AgreeWithTheirNouns) {
+  EXPECT_EQ(run("migration export vm1 f"), "Exported vm1: 1 rule\n");
+  const auto rewritten = [](unsigned count) {
+    return print_migration_rewrite({{"transmit_rules_removed", count},
+                                    {"receive_rules_rewritten", count},
+                                    {"uplink_rules_removed", count},
+                                    {"old_ports", json::object()}},
+                                   {});
+  };
+  EXPECT_TRUE(rewritten(1).starts_with(
+      "1 transmit rule removed\n1 receive rule leads to the uplink\n1 uplink rule removed\n"));
+  EXPECT_TRUE(rewritten(2).starts_with(
+      "2 transmit rules removed\n2 receive rules lead to the uplink\n2 uplink rules removed\n"));
+  const auto imported = [](unsigned count) {
+    return print_migration_import({{"rules_imported", count},
+                                   {"receive_rules_rewritten", count},
+                                   {"uplink_rules_added", count},
+                                   {"new_ports", json::object()}},
+                                  {});
+  };
+  EXPECT_TRUE(imported(1).starts_with(
+      "1 rule imported\n1 receive rule leads to the new ports\n1 uplink rule added\n"));
+  EXPECT_TRUE(imported(0).starts_with(
+      "0 rules imported\n0 receive rules lead to the new ports\n0 uplink rules added\n"));
 }
 
 TEST_F(CommandsTest, EmptyLineOrComment_DoesNothing) {
