@@ -343,6 +343,7 @@ void to_wire(const Document& document, wire::Offer& offer) {
     out->set_queues(profile.queues);
     out->set_features(profile.features);
     out->set_miss_drop(profile.miss == dataplane::MissPolicy::kDrop);
+    out->set_server(document.served.contains(profile.name));
   }
   for (const DocumentRule& rule : document.rules) *offer.add_rules() = to_wire(rule);
   for (const DocumentRule& rule : document.uplink_rules) *offer.add_uplink_rules() = to_wire(rule);
@@ -369,6 +370,7 @@ Result<Document> from_wire(const std::string& vm, const wire::Offer& offer) {
     if (std::ranges::find(document.profiles, profile->name, &Profile::name) !=
         document.profiles.end())
       return fail("peer: " + profile->name + " is in the offer twice");
+    if (in.server()) document.served.insert(profile->name);
     document.profiles.push_back(std::move(*profile));
   }
   if (auto good = check_rules(offer.rules()); !good) return fail(good.error());

@@ -6,6 +6,7 @@
 
 #include "dataplane/rules/flow_command.h"
 #include "migration/journal/policy_record.h"
+#include "migration/policy/uplink_mtu.h"
 
 namespace godwit::migration {
 
@@ -212,6 +213,10 @@ void DestinationMove::on_offer(const wire::Offer& offer) {
                                                     " is older than " + to_string(known) +
                                                     " seen here");
   }
+  if (const std::string why = narrower_uplink(context_.store, context_.ports, context_.uplink(),
+                                              *document, offer.uplink_mtu());
+      !why.empty())
+    return step(DestinationEvent::kStageFailed, why);
   offered_epoch_ = document->epoch;
   nonce_ = offer.nonce();
   announcer_.set_nonce(nonce_);

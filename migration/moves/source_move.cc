@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "migration/policy/uplink_mtu.h"
+
 namespace godwit::migration {
 
 using dataplane::EndpointRecord;
@@ -303,6 +305,8 @@ SourceMove::Progress::Failure SourceMove::send_offer() {
   wire::Envelope message = envelope();
   policy_.write(*message.mutable_offer());
   message.mutable_offer()->set_nonce(nonce_);
+  message.mutable_offer()->set_uplink_mtu(
+      uplink_mtu(context_.store, context_.ports, context_.uplink(), policy_.document()));
   if (message.ByteSizeLong() > kMaxMessageBytes)
     return {{SourceEvent::kRefused, "the policy is too large for one offer"}};
   link_.send(message);

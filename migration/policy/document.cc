@@ -54,6 +54,8 @@ std::string digest_of(const Document& document) {
   for (const Profile& profile : document.profiles) {
     nlohmann::json canonical = to_json(profile);
     canonical.erase("features");
+    // A switch that does not know of modes refuses the digest, and so the move.
+    if (document.served.contains(profile.name)) canonical["server"] = true;
     sha.add(canonical.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   }
   sha.add(std::to_string(document.rules.size()));

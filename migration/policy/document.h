@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,10 +39,14 @@ struct Document {
   std::string host;  // the host that exported it
   Epoch epoch;
   std::vector<dataplane::Profile> profiles;  // one for each endpoint of the VM, by name
-  std::vector<DocumentRule> rules;           // in the VM's tables, in canonical order
-  std::vector<DocumentRule> uplink_rules;    // in uplinks' tables, leading to this VM alone
-  std::vector<std::string> uplinks;  // named by the rules; the importing host must have them
-  std::string digest;                // SHA-256 in lower-case hex
+  // The VM's in the shared table, then those in the VM's tables, each in canonical order.
+  std::vector<DocumentRule> rules;
+  std::vector<DocumentRule> uplink_rules;  // in uplinks' tables, leading to this VM
+  std::vector<std::string> uplinks;        // named by the rules; the importing host must have them
+  // Endpoints whose port is a vhost-user server: the front-end connects to its socket. The port at
+  // the destination must be one as well.
+  std::set<std::string> served;
+  std::string digest;  // SHA-256 in lower-case hex
 };
 
 // Returns the SHA-256 of the canonical profiles and rules. Uplink rules do not count: the

@@ -171,8 +171,9 @@ json to_json(const Profile& profile) {
 }
 
 Result<Profile> profile_from_json(const json& object, const std::string& where) {
-  Reader reader(object, where,
-                {"name", "macs", "ipv4s", "ipv6s", "vlans", "mtu", "queues", "features", "miss"});
+  Reader reader(
+      object, where,
+      {"name", "macs", "ipv4s", "ipv6s", "vlans", "mtu", "queues", "features", "miss", "server"});
   Profile profile;
   profile.name = reader.text("name", dataplane::kMaxEndpointName);
   profile.macs = addresses<MacAddress>(reader, "macs", parse_mac);
@@ -203,7 +204,10 @@ Result<Profile> profile_from_json(const json& object, const std::string& where) 
 
 json to_json(const Document& document) {
   json profiles = json::array();
-  for (const Profile& profile : document.profiles) profiles.push_back(to_json(profile));
+  for (const Profile& profile : document.profiles) {
+    json& one = profiles.emplace_back(to_json(profile));
+    if (document.served.contains(profile.name)) one["server"] = true;
+  }
   return {{"format", 1},
           {"vm", document.vm},
           {"host", document.host},
@@ -233,9 +237,13 @@ Result<Document> document_from_json(const json& object) {
     if (!epoch.good()) reader.take(epoch.error());
   }
   for (const json& profile : reader.list("profiles", kMaxDocumentProfiles)) {
-    auto parsed =
-        profile_from_json(profile, "/profiles/" + std::to_string(document.profiles.size()));
+    const std::string where = "/profiles/" + std::to_string(document.profiles.size());
+    auto parsed = profile_from_json(profile, where);
     if (!parsed) return fail(parsed.error());
+    if (const auto server = profile.find("server"); server != profile.end()) {
+      if (!server->is_boolean()) reader.wrong(where + "/server", "true or false");
+      if (server->is_boolean() && server->get<bool>()) document.served.insert(parsed->name);
+    }
     document.profiles.push_back(std::move(*parsed));
   }
   if (document.profiles.empty()) reader.wrong("/profiles", "at least one endpoint");

@@ -54,9 +54,9 @@ Result<Document> export_vm(const PolicyStore& store, const dataplane::Ports& por
   std::set<std::string> uplinks;
   for (const EndpointRecord* endpoint : endpoints) {
     Profile& profile = document.profiles.emplace_back(endpoint->profile);
-    if (const auto info = endpoint->port.valid() ? ports.info(endpoint->port) : fail("");
-        info && info->features != 0) {
-      profile.features = info->features & ~kLogAll;
+    if (const auto info = endpoint->port.valid() ? ports.info(endpoint->port) : fail(""); info) {
+      if (info->features != 0) profile.features = info->features & ~kLogAll;
+      if (info->server) document.served.insert(profile.name);
     }
     for (const RuleRecord* record : store.rules_inside(endpoint->id)) {
       document.rules.push_back(document_rule(store, *record));

@@ -157,8 +157,9 @@ Result<void> StagedImport::make_ports(const Bindings& bindings) {
       if (auto good = check_port(profile, place.port); !good) return good;
       continue;
     }
-    auto port = ports_.add_vhost(
-        {profile.name, binding->second.socket_path, false, profile.queues, profile.mtu});
+    auto port =
+        ports_.add_vhost({profile.name, binding->second.socket_path,
+                          document_.served.contains(profile.name), profile.queues, profile.mtu});
     if (!port) return fail(port.error());
     place.port = *port;
     place.made_port = true;

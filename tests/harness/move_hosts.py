@@ -66,6 +66,8 @@ def hurry(pid):
 
 
 class Hosts:
+    server_ports = False  # The movers' ports: the switch listens, and the front-end connects.
+
     def __init__(self, godwitd, folder, vms, fabric, migration, ring, movers, more=None):
         self.folder, self.vms, self.fabric, self.ring, self.movers = (
             folder,
@@ -93,7 +95,11 @@ class Hosts:
                 {"vlans": list(VLANS)} if one == "tag" else {"ips": [f"10.0.0.{NUMBERS[one]}"]}
             )
 
-        local = [endpoint(one) | {"vhost": {"socket": self.socket(one, name)}} for one in here]
+        def vhost(one):
+            mode = {"mode": "server"} if self.server_ports and one in self.nics else {}
+            return {"socket": self.socket(one, name)} | mode
+
+        local = [endpoint(one) | {"vhost": vhost(one)} for one in here]
         cpus = sorted(os.sched_getaffinity(0))
         config = {
             "uplinks": [{"name": "physnet1", "devargs": self.fabric.devargs(name)}],
@@ -128,12 +134,13 @@ class Hosts:
     def plug(self):
         options = {"size": self.ring, "tso": 0, "csum": 0}
         peers = options | {"size": max(self.ring, BYSTANDER_RING)}
+        movers = options | ({"server": 0} if self.server_ports else {})
         for nic, at in [("na", "a"), ("nb", "b")]:
             self.vms.open(nic, path=self.socket(nic, at), mac=mac(NUMBERS[nic]), **peers)
         self.vms.open("nc", path=self.fabric.guest_socket("nc"), mac=mac(NUMBERS["nc"]), **peers)
         for nic in self.nics:
             self.vms.open(
-                self.device(nic), path=self.socket(nic, "a"), mac=mac(NUMBERS[nic]), **options
+                self.device(nic), path=self.socket(nic, "a"), mac=mac(NUMBERS[nic]), **movers
             )
         for nic in self.nics:
             self.vms.open(
@@ -141,7 +148,7 @@ class Hosts:
                 path=self.socket(nic, "b"),
                 mac=mac(NUMBERS[nic]),
                 incoming=True,
-                **options,
+                **movers,
             )
         self.vms.wait(self.devices(), 30000)
         self.vms.sink(self.devices())
