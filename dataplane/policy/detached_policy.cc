@@ -69,7 +69,7 @@ Result<void> DetachedPolicy::remove(std::string_view owner, RuleId id) {
 Result<void> DetachedPolicy::add_outside(const RuleSpec& spec) {
   auto owner = store_.resolve(spec.owner);
   if (!owner) return fail(std::move(owner).error());
-  auto made = store_.make_record(*owner, RuleId{}, spec.rule);
+  auto made = store_.make_record(*owner, spec.id, spec.rule);
   if (!made) return fail(std::move(made).error());
   RuleRecord& record = **made;
   record.table = store_.table_for(record).table.get();

@@ -43,7 +43,8 @@ class DetachedPolicy {
   // Adds a rule to the endpoint's own tables.
   Result<void> add(const RuleSpec& spec);
   Result<void> remove(std::string_view owner, RuleId id);
-  // Adds a rule to another endpoint's table, invisible until the policy is attached.
+  // Adds a rule to another endpoint's table or to the shared one, invisible until the policy is
+  // attached. Its id is kept if the endpoint owns the rule.
   Result<void> add_outside(const RuleSpec& spec);
   // Removes the oldest outside rule that equals `rule`.
   Result<void> remove_outside(std::string_view owner, const Rule& rule);

@@ -88,7 +88,10 @@ std::vector<const EndpointRecord*> PolicyStore::endpoints_of_vm(std::string_view
   std::vector<const EndpointRecord*> out;
   for (auto it = names_.lower_bound(vm); it != names_.end() && it->first.starts_with(vm); ++it) {
     const EndpointRecord* found = endpoint(it->second);
-    if (vm_of(it->first) == vm && found->profile.kind == EndpointKind::kVm) out.push_back(found);
+    // A rule of another VM may name a NIC that this VM does not have.
+    const bool named_only = found->implicit && !found->port.valid() && found->inside.empty();
+    if (vm_of(it->first) == vm && found->profile.kind == EndpointKind::kVm && !named_only)
+      out.push_back(found);
   }
   return out;
 }

@@ -40,6 +40,8 @@ StoredEndpoint stored_endpoint(const dataplane::PolicyStore& store, const datapl
 
 void note_vm(const dataplane::PolicyStore& store, const dataplane::Ports& ports,
              const std::string& vm, JournalBatch& batch) {
+  for (const RuleRecord* record : shared_rules_of(store, store.endpoints_of_vm(vm)))
+    batch.created.push_back(stored_rule(store, *record));
   for (const EndpointRecord* endpoint : store.endpoints_of_vm(vm)) {
     batch.emptied.push_back(endpoint->profile.name);
     batch.endpoints.push_back(stored_endpoint(store, ports, *endpoint));
@@ -67,17 +69,15 @@ void note_import(const dataplane::PolicyStore& store, const dataplane::Ports& po
 JournalBatch moved_out(const dataplane::PolicyStore& store, const std::string& vm,
                        EndpointId uplink) {
   JournalBatch batch;
-  std::vector<EndpointId> ids;
   const EndpointRecord* behind = store.endpoint(uplink);
   for (const EndpointRecord* endpoint : store.endpoints_of_vm(vm)) {
-    ids.push_back(endpoint->id);
     batch.emptied.push_back(endpoint->profile.name);
     StoredEndpoint& left = batch.endpoints.emplace_back();
     left.profile = endpoint->profile;
     left.implicit = endpoint->implicit;
     if (behind != nullptr) left.uplink = behind->profile.name;
   }
-  for (const RuleRecord* record : store.uplink_rules_to(ids))
+  for (const RuleRecord* record : rules_leaving_with(store, store.endpoints_of_vm(vm)))
     batch.destroyed.emplace_back(store.endpoint(record->owner)->profile.name, record->id.value);
   return batch;
 }

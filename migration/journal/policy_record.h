@@ -21,8 +21,8 @@ namespace godwit::migration {
                                              const dataplane::Ports& ports,
                                              const dataplane::EndpointRecord& endpoint);
 
-// Adds the VM's endpoints and the rules in their tables to the batch. They replace what is stored
-// of the VM.
+// Adds the VM's endpoints, the rules in their tables and their rules in the shared table to the
+// batch. They replace what is stored of the VM's tables.
 void note_vm(const dataplane::PolicyStore& store, const dataplane::Ports& ports,
              const std::string& vm, JournalBatch& batch);
 

@@ -2,6 +2,7 @@
 #include "migration/moves/arrived_policy.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -84,9 +85,10 @@ std::vector<OwnedRule> ArrivedPolicy::withdraw() {
   auto taken = take_out(context_.store, vm_, LocationKind::kUplink, context_.uplink(), false);
   if (!taken) context_.log("move " + move_ + ": cannot give it up: " + taken.error().message);
   // Rules to the VM that were made here since it came go as well.
-  std::vector<OwnedRule> going = uplink_rules_of(context_.store, vm_);
+  std::vector<OwnedRule> going = rules_leaving_with(context_.store, vm_);
   const std::set<OwnedRule> stayed(report_.stayed.begin(), report_.stayed.end());
   std::erase_if(going, [&](const OwnedRule& rule) { return stayed.contains(rule); });
+  std::ranges::copy(report_.arrived, std::back_inserter(going));
   destroy_rules(context_.store, going);
   for (const dataplane::Profile& profile : document_.profiles)
     (void)context_.ports.remove(staged_->port(profile.name));

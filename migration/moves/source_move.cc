@@ -441,8 +441,8 @@ void SourceMove::redirect(const dataplane::Frame& frame) {
 }
 
 bool SourceMove::leads_here(const dataplane::RuleRecord& rule) const {
-  return context_.store.of_uplink(rule) && !rule.outputs.empty() &&
-         std::ranges::all_of(rule.outputs, [&](EndpointId output) { return owns(output); });
+  return context_.store.of_uplink(rule) &&
+         std::ranges::any_of(rule.outputs, [&](EndpointId output) { return owns(output); });
 }
 
 void SourceMove::on_port_event(const dataplane::PortEvent& event) {
@@ -469,7 +469,8 @@ void SourceMove::on_fabric_message(const FabricMessage& message) { proof_.on_mes
 
 void SourceMove::on_rule_change(const dataplane::RuleChange& change) {
   const bool uplink = leads_here(*change.record);
-  if (over() || (!uplink && !owns(change.inside))) return;
+  const bool shared = !change.inside.valid() && owns(change.record->owner);
+  if (over() || (!uplink && !shared && !owns(change.inside))) return;
   if (progress_.state() > SourceState::kPrepared) return;
   policy_.mark_changed();
   if (progress_.state() < SourceState::kOffered || !link_.connected()) return;

@@ -103,7 +103,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   void hold();
   void close_window();
   [[nodiscard]] RedirectSender::Mode redirect_mode() const;
-  // Returns whether an uplink's rule leads to the VM alone: such a rule moves with it.
+  // Returns whether an uplink's rule leads to the VM: such a rule moves with it.
   [[nodiscard]] bool leads_here(const dataplane::RuleRecord& rule) const;
 
   void start_timer(Timer& timer, uint64_t ms, SourceEvent event, const char* why);

@@ -52,6 +52,10 @@ Result<Document> export_vm(const PolicyStore& store, const dataplane::Ports& por
   document.host = host;
   document.epoch = epoch;
   std::set<std::string> uplinks;
+  for (const RuleRecord* record : shared_rules_of(store, endpoints)) {
+    document.rules.push_back(document_rule(store, *record));
+    note_uplinks(store, *record, uplinks);
+  }
   for (const EndpointRecord* endpoint : endpoints) {
     Profile& profile = document.profiles.emplace_back(endpoint->profile);
     if (const auto info = endpoint->port.valid() ? ports.info(endpoint->port) : fail(""); info) {
@@ -63,7 +67,7 @@ Result<Document> export_vm(const PolicyStore& store, const dataplane::Ports& por
       note_uplinks(store, *record, uplinks);
     }
   }
-  for (const RuleRecord* record : store.uplink_rules_to(endpoint_ids(endpoints))) {
+  for (const RuleRecord* record : uplink_rules_to(store, endpoint_ids(endpoints))) {
     document.uplink_rules.push_back(document_rule(store, *record));
     note_uplinks(store, *record, uplinks);
   }

@@ -80,7 +80,8 @@ void StagedImport::check_rules(const std::vector<DocumentRule>& rules, bool of_u
       reasons.push_back(what + parsed.error().message + " at column " +
                         std::to_string(parsed.error().column) + ": expected " +
                         parsed.error().expected);
-    } else if (!of_uplinks && !ours.contains(inside_of(rule, *parsed))) {
+    } else if (const std::string inside = inside_of(rule, *parsed);
+               !of_uplinks && !ours.contains(inside.empty() ? rule.owner : inside)) {
       reasons.push_back(what + "does not belong to " + document_.vm);
     } else if (auto good = of_uplinks ? check_uplink_rule(rule, *parsed) : Result<void>{}; !good) {
       reasons.push_back(what + good.error().message);
@@ -208,11 +209,11 @@ Result<void> StagedImport::build() {
     place.policy = std::move(*policy);
   }
   for (size_t i = 0; i < specs_.size(); ++i) {
-    const auto place = places_.find(inside_of(document_.rules[i], specs_[i].rule));
-    if (auto added = place->second.policy->add(specs_[i]); !added) return added;
+    if (auto added = stage_rule(document_.rules[i], specs_[i]); !added) return added;
   }
-  for (const RuleRecord* record :
-       store_.uplink_rules_to(endpoint_ids(store_.endpoints_of_vm(document_.vm)))) {
+  std::vector<EndpointId> ids;
+  for (const auto& [name, place] : places_) ids.push_back(place.id);
+  for (const RuleRecord* record : uplink_rules_to(store_, ids)) {
     const std::string key =
         store_.endpoint(record->owner)->profile.name + " " + dataplane::to_text(record->rule);
     here_.emplace(key, Known{key, record->owner, record->id, record->rule});
@@ -225,6 +226,14 @@ Result<void> StagedImport::build() {
   return {};
 }
 
+Result<void> StagedImport::stage_rule(const DocumentRule& owned, const RuleSpec& spec) {
+  const std::string inside = inside_of(owned, spec.rule);
+  const auto place = places_.find(inside.empty() ? owned.owner : inside);
+  if (place == places_.end())
+    return fail("rule " + std::to_string(owned.id) + " does not belong to " + document_.vm);
+  return inside.empty() ? place->second.policy->add_outside(spec) : place->second.policy->add(spec);
+}
+
 Result<void> StagedImport::check_uplink_rule(const DocumentRule& owned, const Rule& rule) const {
   const std::string inside = inside_of(owned, rule);
   const EndpointRecord* uplink = store_.find(inside);
@@ -233,13 +242,18 @@ Result<void> StagedImport::check_uplink_rule(const DocumentRule& owned, const Ru
   bool leads_there = false;
   for (const dataplane::Action& action : rule.actions) {
     if (action.endpoint.empty()) continue;
-    leads_there = true;
-    if (std::ranges::find(document_.profiles, action.endpoint, &Profile::name) ==
-        document_.profiles.end()) {
-      return fail("it leads to " + action.endpoint + ", which does not belong to " + document_.vm);
-    }
+    leads_there = leads_there || std::ranges::find(document_.profiles, action.endpoint,
+                                                   &Profile::name) != document_.profiles.end();
   }
   return leads_there ? Result<void>{} : fail("it does not lead to " + document_.vm);
+}
+
+bool StagedImport::leads_to_local_vm(const Rule& rule) const {
+  return std::ranges::any_of(rule.actions, [&](const dataplane::Action& action) {
+    const EndpointRecord* output = store_.find(action.endpoint);
+    return output != nullptr && output->profile.kind == EndpointKind::kVm && output->port.valid() &&
+           !places_.contains(action.endpoint);
+  });
 }
 
 Result<void> StagedImport::stand_for(const DocumentRule& owned, const RuleSpec& spec) {
@@ -251,10 +265,11 @@ Result<void> StagedImport::stand_for(const DocumentRule& owned, const RuleSpec& 
   const auto known = here_.find(key);
   const RuleRecord* record =
       known == here_.end() ? nullptr : store_.rule(known->second.owner, known->second.id);
-  const bool staged = record == nullptr || record->rule != known->second.rule;
+  const bool here = record != nullptr && record->rule == known->second.rule;
+  const bool staged = !here && !leads_to_local_vm(spec.rule);
   if (staged) {
     if (auto added = places_.begin()->second.policy->add_outside(spec); !added) return added;
-  } else {
+  } else if (here) {
     known_.push_back(known->second);
   }
   standing_[key] = {1, staged};
@@ -299,12 +314,11 @@ Result<void> StagedImport::add_rule(const DocumentRule& rule) {
   auto parsed = dataplane::parse_rule(rule.text);
   if (!parsed) return fail(parsed.error());
   const std::string inside = inside_of(rule, *parsed);
-  const auto place = places_.find(inside);
-  if (place == places_.end())
+  if (!places_.contains(inside.empty() ? rule.owner : inside))
     return fail("rule " + std::to_string(rule.id) + " does not belong to " + document_.vm);
   const RuleSpec spec{rule.owner, RuleId{rule.id}, *parsed};
   if (auto entered = enter_missing(spec); !entered) return entered;
-  if (auto added = place->second.policy->add(spec); !added) return added;
+  if (auto added = stage_rule(rule, spec); !added) return added;
   document_.rules.push_back(rule);
   specs_.push_back({rule.owner, RuleId{rule.id}, std::move(*parsed)});
   digest_.clear();
@@ -317,8 +331,11 @@ Result<void> StagedImport::remove_rule(const std::string& owner, uint32_t id) {
   if (found == document_.rules.end())
     return fail("no rule " + std::to_string(id) + " of " + owner + " is staged");
   const auto at = specs_.begin() + (found - document_.rules.begin());
-  const auto place = places_.find(inside_of(*found, at->rule));
-  if (auto removed = place->second.policy->remove(owner, RuleId{id}); !removed) return removed;
+  const std::string inside = inside_of(*found, at->rule);
+  dataplane::DetachedPolicy& policy = *places_.at(inside.empty() ? owner : inside).policy;
+  auto removed =
+      inside.empty() ? policy.remove_outside(owner, at->rule) : policy.remove(owner, RuleId{id});
+  if (!removed) return removed;
   document_.rules.erase(found);
   specs_.erase(at);
   digest_.clear();

@@ -9,7 +9,8 @@
 // changes to the staged policy.
 //
 // Uplink rules: the destination may have a rule of the same owner and text. Such a rule stays the
-// destination's own, and the import adds no second one.
+// destination's own, and the import adds no second one. A new rule that also leads to another VM
+// that is local here is not put in force.
 //
 // Thread safety: the control thread only.
 #pragma once
@@ -59,7 +60,7 @@ class StagedImport {
   Result<void> add_rule(const DocumentRule& rule);
   Result<void> remove_rule(const std::string& owner, uint32_t id);
   // Apply changes of uplink rules. Return an error if the rule is in no uplink's table of this
-  // host, or if it leads to another VM.
+  // host, or if it does not lead to the VM.
   Result<void> add_uplink_rule(const DocumentRule& rule);
   Result<void> remove_uplink_rule(const std::string& owner, uint32_t id);
   // Return the digests of the staged policy, in canonical order.
@@ -70,8 +71,8 @@ class StagedImport {
     uint64_t rules = 0;
     uint64_t receive_rules = 0;
     uint64_t uplink_rules = 0;
-    std::vector<OwnedRule> arrived;             // uplink rules that are new here
-    std::vector<OwnedRule> stayed;              // uplink rules to the VM that this host had before
+    std::vector<OwnedRule> arrived;  // new rules in tables of uplinks and in the shared table
+    std::vector<OwnedRule> stayed;   // uplink rules to the VM that this host had before
     std::map<std::string, uint16_t> new_ports;  // by endpoint
   };
   // Attaches the tables, sets the locations that `make` returns, starts polling the ports and adds
@@ -101,7 +102,7 @@ class StagedImport {
   // The rule on this host that represents all uplink rules of one owner and text.
   struct Standing {
     size_t times = 0;     // how many rules of the document it represents
-    bool staged = false;  // false if this host had the rule before; it is in known_ then
+    bool staged = false;  // false if this host had the rule before (known_), or leaves it out
   };
   // An uplink rule that this host has.
   struct Known {
@@ -118,8 +119,7 @@ class StagedImport {
   void check_endpoints(std::vector<std::string>& reasons) const;
   void check_rules(const std::vector<DocumentRule>& rules, bool of_uplinks,
                    std::vector<dataplane::RuleSpec>& out, std::vector<std::string>& reasons) const;
-  // Checks that a rule is in an uplink's table and leads to this VM alone. A peer must not change
-  // what other VMs receive.
+  // Checks that a rule is in an uplink's table and leads to this VM. It may lead to others as well.
   Result<void> check_uplink_rule(const DocumentRule& owned, const dataplane::Rule& rule) const;
 
   Result<void> make_ports(const Bindings& bindings);
@@ -131,7 +131,12 @@ class StagedImport {
   // Adds the endpoints that a rule names and the store does not have, behind the uplink.
   Result<void> enter_missing(const dataplane::RuleSpec& spec);
   Result<void> build();
-  // Stages an uplink rule, unless an equal rule is staged or this host has one.
+  // Stages a rule of the VM, in its own tables or in the shared one.
+  Result<void> stage_rule(const DocumentRule& owned, const dataplane::RuleSpec& spec);
+  // Returns whether the rule leads to another VM that is local here.
+  [[nodiscard]] bool leads_to_local_vm(const dataplane::Rule& rule) const;
+  // Stages an uplink rule, unless an equal rule is staged or this host has one. Leaves one out that
+  // leads to another VM that is local here: a peer must not change what that VM receives.
   Result<void> stand_for(const DocumentRule& owned, const dataplane::RuleSpec& spec);
 
   dataplane::PolicyStore& store_;

@@ -39,7 +39,7 @@ Result<TakenOut> take_out(PolicyStore& store, const std::string& vm, LocationKin
 }
 
 std::vector<OwnedRule> remove_uplink_rules(PolicyStore& store, const std::string& vm) {
-  const auto records = store.uplink_rules_to(endpoint_ids(store.endpoints_of_vm(vm)));
+  const auto records = rules_leaving_with(store, store.endpoints_of_vm(vm));
   if (records.empty()) return {};
   Transaction transaction(store);
   transaction.override_guards();

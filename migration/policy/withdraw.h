@@ -25,13 +25,15 @@ struct TakenOut {
   std::map<std::string, uint16_t> old_ports;  // by endpoint
 };
 
-// Removes the VM's tables, stops polling its ports and sets its location to `kind`, which is
-// kUplink or kRedirect. With `keep_port` the ports stay bound, for a move that may still return
-// the VM; otherwise they are free. Returns an error if no endpoint of the VM is known here.
+// Removes the VM's tables, stops polling its ports and sets its
+// location to `kind`, which is kUplink or kRedirect. With `keep_port` the ports stay bound, for a
+// move that may still return the VM; otherwise they are free. Returns an error if no endpoint of
+// the VM is known here.
 Result<TakenOut> take_out(dataplane::PolicyStore& store, const std::string& vm,
                           dataplane::LocationKind kind, EndpointId uplink, bool keep_port);
 
-// Removes the uplink rules that lead to the VM alone, and returns them.
+// Removes the rules outside of the VM's tables that leave with it, and returns them: uplink rules
+// that lead to no other endpoint here, and the VM's rules in the shared table.
 std::vector<OwnedRule> remove_uplink_rules(dataplane::PolicyStore& store, const std::string& vm);
 
 // Removes those of the rules that exist.
