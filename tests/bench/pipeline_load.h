@@ -30,7 +30,7 @@ class SharedSwitch {
     for (uint16_t i = 0; i < 2; ++i) {
       dataplane::Profile profile;
       profile.name = i == 0 ? "a/net0" : "b/net0";
-      profile.macs = {*parse_mac(i == 0 ? support::kMacOne : support::kMacTwo)};
+      profile.macs = {*parse_mac(i == 0 ? testing::kMacOne : testing::kMacTwo)};
       dataplane::Transaction t(store);
       ids_[i] = *t.add_endpoint(profile, {dataplane::LocationKind::kPort, PortId{i}, {}});
       (void)t.bind_port(ids_[i], PortId{i});
@@ -86,7 +86,7 @@ class WorkerLoad final : public dataplane::PipelineHost {
     for (size_t i = 0; i < kFrames; ++i) {
       const auto source = static_cast<uint16_t>(1000 + i);
       packets_.push_back(
-          std::make_unique<support::TestPacket>(support::PacketBuilder()
+          std::make_unique<testing::TestPacket>(testing::PacketBuilder()
                                                     .eth()
                                                     .ipv4("10.0.0.1", "10.0.0.2")
                                                     .udp(source, static_cast<uint16_t>(i % 100))
@@ -130,7 +130,7 @@ class WorkerLoad final : public dataplane::PipelineHost {
   size_t sent_ = 0, freed_ = 0;
   dataplane::DropCounters drops_;
   dataplane::Pipeline pipeline_;
-  std::vector<std::unique_ptr<support::TestPacket>> packets_;
+  std::vector<std::unique_ptr<testing::TestPacket>> packets_;
 };
 
 }  // namespace godwit::bench

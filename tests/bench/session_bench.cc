@@ -195,7 +195,7 @@ int main(int argc, char** argv) {
                  dataplane::kMaxFrameBytes);
     return 2;
   }
-  support::TestAuthority authority;
+  testing::TestAuthority authority;
   const auto port = static_cast<uint16_t>(20000 + getpid() % 20000);
   run("plain text", seconds, frame_bytes, {}, {}, port);
   run("TLS", seconds, frame_bytes, authority.issue("host-a"), authority.issue("host-b"),

@@ -115,8 +115,8 @@ class Frames {
  public:
   Frames(std::string_view from, std::string_view to, const char* source, const char* destination) {
     for (size_t i = 0; i < kFrames; ++i) {
-      packets_.push_back(std::make_unique<support::TestPacket>(
-          support::PacketBuilder()
+      packets_.push_back(std::make_unique<testing::TestPacket>(
+          testing::PacketBuilder()
               .eth(to, from)
               .ipv4(source, destination)
               .udp(kUntouchedPort, static_cast<uint16_t>(2000 + i))
@@ -137,8 +137,8 @@ class Frames {
   }
 
  private:
-  std::vector<std::unique_ptr<support::TestPacket>> packets_;
-  std::vector<support::Frame> pristine_;
+  std::vector<std::unique_ptr<testing::TestPacket>> packets_;
+  std::vector<testing::Frame> pristine_;
   std::array<Packet*, kFrames> burst_{};
 };
 
@@ -171,8 +171,8 @@ class Bench {
   Bench() {
     Transaction t(switch_.store);
     uplink_ = add(t, "physnet1", EndpointKind::kUplink, "", kUplinkPort);
-    vm_ = add(t, "vm1/net0", EndpointKind::kVm, support::kMacOne, kVmPort);
-    peer_ = add(t, "vm2/net0", EndpointKind::kVm, support::kMacTwo, kPeerPort);
+    vm_ = add(t, "vm1/net0", EndpointKind::kVm, testing::kMacOne, kVmPort);
+    peer_ = add(t, "vm2/net0", EndpointKind::kVm, testing::kMacTwo, kPeerPort);
     t.commit();
     reader_ = switch_.rcu.register_reader();
   }
@@ -308,8 +308,8 @@ class Bench {
   // Runs the daemon's loop without devices: a burst from the VM while it is polled, and one to it.
   void work() {
     pin(1);
-    Frames from_vm(support::kMacOne, support::kMacTwo, "10.0.0.1", "10.0.0.2");
-    Frames to_vm(support::kMacTwo, support::kMacOne, "10.0.0.2", "10.0.0.1");
+    Frames from_vm(testing::kMacOne, testing::kMacTwo, "10.0.0.1", "10.0.0.2");
+    Frames to_vm(testing::kMacTwo, testing::kMacOne, "10.0.0.2", "10.0.0.1");
     const ForwardingState* before = nullptr;
     uint64_t taken = 0;
     while (!stop_.load(std::memory_order_relaxed)) {

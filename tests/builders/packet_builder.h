@@ -24,7 +24,7 @@
 #include "base/net.h"
 #include "dataplane/packet/packet.h"
 
-namespace godwit::support {
+namespace godwit::testing {
 
 using Frame = std::vector<uint8_t>;
 
@@ -400,4 +400,4 @@ class TestPacket {
   std::unique_ptr<uint8_t[]> buffer_;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::testing

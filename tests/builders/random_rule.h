@@ -11,7 +11,7 @@
 #include "dataplane/rules/rule.h"
 #include "dataplane/rules/vocabulary.h"
 
-namespace godwit::tests {
+namespace godwit::testing {
 
 class RandomRule {
  public:
@@ -108,4 +108,4 @@ class RandomRule {
   std::mt19937_64 random_;
 };
 
-}  // namespace godwit::tests
+}  // namespace godwit::testing

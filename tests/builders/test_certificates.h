@@ -18,7 +18,7 @@
 
 #include "migration/link/tls_context.h"
 
-namespace godwit::support {
+namespace godwit::testing {
 
 struct CertificateOptions {
   std::string names = "";  // subjectAltName, such as "DNS:host-a". "DNS:" and the name if empty.
@@ -136,4 +136,4 @@ class TestAuthority {
   std::map<std::string, long> serials_;  // name -> newest
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::testing

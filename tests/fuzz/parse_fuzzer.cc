@@ -70,8 +70,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     op.number = static_cast<uint32_t>(op.value[0] << 8 | op.value[1]);
   }
 
-  const support::Frame frame(input.data, input.data + input.size);
-  support::TestPacket test(frame, frame.size() - std::min<size_t>(hidden, frame.size()),
+  const testing::Frame frame(input.data, input.data + input.size);
+  testing::TestPacket test(frame, frame.size() - std::min<size_t>(hidden, frame.size()),
                            first & 15);
   test.packet.flags = (first & 16) != 0 ? Packet::kPartialChecksum : 0;
   test.packet.csum_start = csum_start;
@@ -81,7 +81,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const Op& op : ops) {
     if (parse(test.packet, parsed)) return 0;
     check(test.packet, parsed);
-    const support::Frame before = test.bytes();
+    const testing::Frame before = test.bytes();
     if (apply_rewrite(op, test.packet, parsed)) require(test.bytes() == before);
   }
   if (parse(test.packet, parsed)) return 0;

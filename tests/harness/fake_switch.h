@@ -14,7 +14,7 @@
 #include "dataplane/ports.h"
 #include "dataplane/rules/flow_command.h"
 
-namespace godwit::support {
+namespace godwit::testing {
 
 class FakePorts final : public dataplane::Ports {
  public:
@@ -164,4 +164,4 @@ class FakeSwitch {
   EndpointId uplink;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::testing

@@ -5,7 +5,7 @@
 
 #include "base/rcu.h"
 
-namespace godwit::support {
+namespace godwit::testing {
 
 class ManualGrace final : public GracePeriod {
  public:
@@ -22,4 +22,4 @@ class ManualGrace final : public GracePeriod {
   uint64_t passed_ = 0;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::testing

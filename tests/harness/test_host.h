@@ -15,7 +15,7 @@
 
 #include "dataplane/pipeline/pipeline.h"
 
-namespace godwit::support {
+namespace godwit::testing {
 
 class TestHost final : public dataplane::PipelineHost {
  public:
@@ -76,4 +76,4 @@ class TestHost final : public dataplane::PipelineHost {
   std::map<dataplane::Packet*, std::unique_ptr<Held>> live_;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::testing

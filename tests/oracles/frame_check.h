@@ -11,7 +11,7 @@
 
 #include "tests/builders/packet_builder.h"
 
-namespace godwit::support {
+namespace godwit::testing {
 
 struct L4Place {
   uint32_t offset = 0;       // Zero if there is no L4 header.
@@ -116,4 +116,4 @@ inline void leave_checksum_undone(TestPacket& test) {
   test.packet.csum_offset = static_cast<uint16_t>(place.checksum_at - place.offset);
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::testing

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace godwit::support {
+namespace godwit::learning_switch {
 namespace {
 
 constexpr size_t kHeader = 14;
@@ -136,4 +136,4 @@ LearningSwitch::PortMask LearningSwitch::forward(size_t in, std::span<const uint
   return others;
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::learning_switch

@@ -23,7 +23,7 @@
 #include <span>
 #include <unordered_map>
 
-namespace godwit::support {
+namespace godwit::learning_switch {
 
 struct SwitchHabits {
   int64_t learn_delay_ns = 0;
@@ -88,4 +88,4 @@ class LearningSwitch {
   SwitchCounts counts_;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::learning_switch

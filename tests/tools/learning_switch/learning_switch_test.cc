@@ -5,7 +5,7 @@
 
 #include <vector>
 
-namespace godwit::support {
+namespace godwit::learning_switch {
 namespace {
 
 using Bytes = std::vector<uint8_t>;
@@ -127,4 +127,4 @@ TEST(LearningSwitch, DropsFrameWithoutWholeHeader) {
 }
 
 }  // namespace
-}  // namespace godwit::support
+}  // namespace godwit::learning_switch

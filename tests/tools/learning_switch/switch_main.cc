@@ -36,7 +36,7 @@
 
 #include "tests/tools/learning_switch/switch_ports.h"
 
-namespace godwit::support {
+namespace godwit::learning_switch {
 namespace {
 
 using nlohmann::json;
@@ -302,18 +302,18 @@ int start(const Options& options) {
 }
 
 }  // namespace
-}  // namespace godwit::support
+}  // namespace godwit::learning_switch
 
 int main(int argc, char** argv) {
-  godwit::support::Options options;
-  if (!godwit::support::parse_options(argc, argv, &options)) {
+  godwit::learning_switch::Options options;
+  if (!godwit::learning_switch::parse_options(argc, argv, &options)) {
     std::fprintf(stderr,
                  "usage: learning-switch --port DEVARGS [--port DEVARGS ...] [--file-prefix NAME] "
                  "[--cpu N] [--lifetime SECONDS]\n");
     return 2;
   }
-  std::signal(SIGTERM, [](int) { godwit::support::g_ended = 1; });
-  std::signal(SIGINT, [](int) { godwit::support::g_ended = 1; });
+  std::signal(SIGTERM, [](int) { godwit::learning_switch::g_ended = 1; });
+  std::signal(SIGINT, [](int) { godwit::learning_switch::g_ended = 1; });
   fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
-  return godwit::support::start(options);
+  return godwit::learning_switch::start(options);
 }

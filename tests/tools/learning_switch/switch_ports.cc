@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <array>
 
-namespace godwit::support {
+namespace godwit::learning_switch {
 namespace {
 
 constexpr uint16_t kBurst = 64;
@@ -144,4 +144,4 @@ int64_t SwitchPorts::next_due_ns() const {
   return next;
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::learning_switch

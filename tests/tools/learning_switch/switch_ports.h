@@ -20,7 +20,9 @@
 struct rte_mbuf;
 struct rte_mempool;
 
-namespace godwit::support {
+namespace godwit::learning_switch {
+
+using vhost_frontend::Status;
 
 struct SwitchPortCounts {
   uint64_t rx = 0;
@@ -76,4 +78,4 @@ class SwitchPorts {
   int64_t latency_ns_ = 0;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::learning_switch

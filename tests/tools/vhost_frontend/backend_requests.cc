@@ -8,7 +8,7 @@
 
 #include "tests/tools/vhost_frontend/message_channel.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 using vhost_user::MessageHeader;
 
@@ -74,4 +74,4 @@ bool BackendRequests::pump() {
   return true;
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

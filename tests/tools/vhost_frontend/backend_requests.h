@@ -12,7 +12,7 @@
 #include "tests/tools/vhost_frontend/status.h"
 #include "tests/tools/vhost_frontend/vhost_user_messages.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 class BackendRequests {
  public:
@@ -34,4 +34,4 @@ class BackendRequests {
   size_t in_bytes_ = 0;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -10,7 +10,7 @@
 
 #include "tests/tools/vhost_frontend/vhost_user_messages.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 std::unique_ptr<DirtyLog> DirtyLog::create(uint64_t guest_end, Status* why) {
   constexpr size_t kPage = 4096;
@@ -53,4 +53,4 @@ size_t DirtyLog::dirty_pages() {
   return pages;
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -12,7 +12,7 @@
 
 #include "tests/tools/vhost_frontend/status.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 class DirtyLog {
  public:
@@ -37,4 +37,4 @@ class DirtyLog {
   size_t bytes_ = 0;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -7,7 +7,7 @@
 
 #include <sys/mman.h>
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 namespace {
 
 size_t round_up(size_t value, size_t to) { return (value + to - 1) / to * to; }
@@ -107,4 +107,4 @@ vhost_user::MemoryTable GuestMemory::table() const {
   return table;
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -19,7 +19,7 @@
 #include "tests/tools/vhost_frontend/status.h"
 #include "tests/tools/vhost_frontend/vhost_user_messages.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 class GuestMemory {
  public:
@@ -78,4 +78,4 @@ class GuestMemory {
   std::vector<Area> areas_;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 namespace {
 
 constexpr uint32_t kDefaultBuffer = 2048;
@@ -228,4 +228,4 @@ GuestNic::CopyResult GuestNic::finish_copy(GuestNic& copy, std::span<const uint8
   return result;
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -22,7 +22,7 @@
 #include "tests/tools/vhost_frontend/guest_memory.h"
 #include "tests/tools/vhost_frontend/virtqueue.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 struct NicOptions {
   uint16_t queue_pairs = 1;
@@ -98,4 +98,4 @@ class GuestNic {
   bool initialised_ = false;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -8,7 +8,7 @@
 
 #include <sys/socket.h>
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 using vhost_user::MessageHeader;
 using vhost_user::Request;
@@ -234,4 +234,4 @@ Status MessageChannel::pump(int64_t now_ns) {
   return {};
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

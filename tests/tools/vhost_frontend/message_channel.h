@@ -22,7 +22,7 @@
 #include "tests/tools/vhost_frontend/status.h"
 #include "tests/tools/vhost_frontend/vhost_user_messages.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 using ReplyFn = std::function<Status(std::span<const uint8_t> payload)>;
 
@@ -87,4 +87,4 @@ std::span<const uint8_t> bytes_of(const T& value) {
   return {reinterpret_cast<const uint8_t*>(&value), sizeof(value)};
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <utility>
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 namespace {
 
 constexpr uint16_t kMagic = 0x47d7;
@@ -255,4 +255,4 @@ bool make_partial_checksum(std::span<uint8_t> frame, uint16_t* start, uint16_t* 
   return true;
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

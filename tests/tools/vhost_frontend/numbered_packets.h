@@ -18,7 +18,7 @@
 #include <string>
 #include <vector>
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 struct NumberedTemplate {
   uint32_t stream = 0;
@@ -105,4 +105,4 @@ class StreamAccount {
 // its NIC. Returns false if the frame is neither TCP nor UDP.
 bool make_partial_checksum(std::span<uint8_t> frame, uint16_t* start, uint16_t* offset);
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

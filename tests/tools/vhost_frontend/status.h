@@ -9,7 +9,7 @@
 
 #include <unistd.h>
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 class [[nodiscard]] Status {
  public:
@@ -57,4 +57,4 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

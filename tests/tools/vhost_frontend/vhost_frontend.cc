@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 namespace {
 
 constexpr int64_t kConnectRetryNs = 50'000'000;
@@ -352,4 +352,4 @@ void VhostFrontend::fail(const std::string& what) {
   note("error: " + what);
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -54,7 +54,7 @@
 #include "tests/tools/vhost_frontend/guest_nic.h"
 #include "tests/tools/vhost_frontend/message_channel.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 int64_t monotonic_ns();
 
@@ -211,4 +211,4 @@ class VhostFrontend {
 
 const char* state_name(VhostFrontend::State state);
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -17,7 +17,7 @@
 #include "tests/tools/vhost_frontend/numbered_packets.h"
 #include "tests/tools/vhost_frontend/virtqueue.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 namespace {
 
 using vhost_user::MessageHeader;
@@ -334,4 +334,4 @@ TEST(StreamAccount, CountsNoLossBeforeStartSequence) {
 }
 
 }  // namespace
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -8,7 +8,7 @@
 
 #include "tests/tools/vhost_frontend/vhost_frontend.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 using vhost_user::Request;
 
@@ -282,4 +282,4 @@ Status VhostFrontend::send_rarp() {
   return {};
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

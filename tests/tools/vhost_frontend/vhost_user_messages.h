@@ -14,7 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace godwit::support::vhost_user {
+namespace godwit::vhost_frontend::vhost_user {
 
 static_assert(std::endian::native == std::endian::little);
 
@@ -119,9 +119,9 @@ inline constexpr uint64_t kLogPageSize = 4096;
 inline constexpr size_t kMaxPayload = 512;
 static_assert(sizeof(MemoryTable) <= kMaxPayload);
 
-}  // namespace godwit::support::vhost_user
+}  // namespace godwit::vhost_frontend::vhost_user
 
-namespace godwit::support::virtio {
+namespace godwit::vhost_frontend::virtio {
 
 inline constexpr uint64_t bit(unsigned n) { return uint64_t{1} << n; }
 
@@ -186,4 +186,4 @@ struct NetHeader {
 };
 static_assert(sizeof(NetHeader) == 12);
 
-}  // namespace godwit::support::virtio
+}  // namespace godwit::vhost_frontend::virtio

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <utility>
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 namespace {
 
 // Returns whether `event` is among the indices published from `before` to `now` (VIRTIO 2.7.7.2).
@@ -305,4 +305,4 @@ size_t TransmitRing::send(std::span<const Frame> frames) {
   return sent;
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -24,7 +24,7 @@
 #include "tests/tools/vhost_frontend/guest_memory.h"
 #include "tests/tools/vhost_frontend/vhost_user_messages.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 inline constexpr size_t kMaxFrame = 65550;  // 64 KB of IP and an Ethernet header with two tags.
 
@@ -147,4 +147,4 @@ class TransmitRing : public SplitRing {
   size_t in_flight_ = 0;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 using nlohmann::json;
 
@@ -125,4 +125,4 @@ json CommandInterpreter::run(const std::string& line) {
   return reply;
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -18,7 +18,7 @@
 #include "tests/tools/vhost_frontend/tool/command_words.h"
 #include "tests/tools/vhost_frontend/tool/tool_engine.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 inline constexpr uint64_t kMaxWaitMs = 600'000;
 inline constexpr uint64_t kDefaultTimeoutMs = 5000;
@@ -88,4 +88,4 @@ class CommandInterpreter {
   bool quit_ = false;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

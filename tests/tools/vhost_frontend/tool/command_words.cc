@@ -8,7 +8,7 @@
 
 #include "tests/tools/vhost_frontend/virtqueue.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 namespace {
 
 uint64_t parse_number(const std::string& what, const std::string& text, uint64_t least,
@@ -157,4 +157,4 @@ bool parse_ip(const std::string& text, std::array<uint8_t, 16>* ip) {
   throw CommandError("'" + text + "' is not an IP address");
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 // An error in a command. The reply carries its text.
 class CommandError : public std::runtime_error {
@@ -55,4 +55,4 @@ std::array<uint8_t, 6> parse_mac(const std::string& text);
 bool parse_ip(const std::string& text, std::array<uint8_t, 16>* ip);
 std::vector<std::string> split(const std::string& text, char separator);
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -7,7 +7,7 @@
 #include "tests/tools/vhost_frontend/tool/command_interpreter.h"
 #include "tests/tools/vhost_frontend/tool/replies.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 namespace {
 
 using nlohmann::json;
@@ -284,4 +284,4 @@ json CommandInterpreter::events(CommandWords& words) {
   return {{"events", all}};
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

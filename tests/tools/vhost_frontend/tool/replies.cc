@@ -3,7 +3,7 @@
 
 #include "tests/tools/vhost_frontend/tool/command_words.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 nlohmann::json describe_device(const Device& device) {
   const VhostFrontend& frontend = *device.frontend;
@@ -91,4 +91,4 @@ nlohmann::json describe_stream(const Stream& stream) {
           {"ring_full", stream.ring_full}};
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

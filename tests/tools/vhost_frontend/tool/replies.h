@@ -7,11 +7,11 @@
 
 #include "tests/tools/vhost_frontend/tool/tool_engine.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 nlohmann::json describe_device(const Device& device);
 nlohmann::json describe_frame(const CapturedFrame& frame);
 nlohmann::json describe_account(const StreamAccount& account);
 nlohmann::json describe_stream(const Stream& stream);
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

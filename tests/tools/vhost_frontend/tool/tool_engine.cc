@@ -8,7 +8,7 @@
 
 #include <sys/epoll.h>
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 namespace {
 
 constexpr int64_t kTickNs = 1'000'000;
@@ -335,4 +335,4 @@ bool Engine::run_until(int64_t deadline_ns, const std::function<bool()>& done) {
   return finished;
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

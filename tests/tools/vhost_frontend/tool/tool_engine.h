@@ -24,7 +24,7 @@
 #include "tests/tools/vhost_frontend/numbered_packets.h"
 #include "tests/tools/vhost_frontend/vhost_frontend.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 
 struct CapturedFrame {
   std::vector<uint8_t> bytes;
@@ -128,4 +128,4 @@ class Engine {
   std::vector<std::vector<uint8_t>> batch_;
 };
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

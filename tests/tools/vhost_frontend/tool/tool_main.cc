@@ -19,7 +19,7 @@
 
 namespace {
 
-using namespace godwit::support;
+using namespace godwit::vhost_frontend;
 
 constexpr size_t kMaxLine = size_t{4} << 20;
 constexpr int64_t kSecondNs = 1'000'000'000;

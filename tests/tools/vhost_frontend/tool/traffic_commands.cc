@@ -7,7 +7,7 @@
 #include "tests/tools/vhost_frontend/tool/command_interpreter.h"
 #include "tests/tools/vhost_frontend/tool/replies.h"
 
-namespace godwit::support {
+namespace godwit::vhost_frontend {
 namespace {
 
 using nlohmann::json;
@@ -251,4 +251,4 @@ json CommandInterpreter::arp_responder(CommandWords& words) {
   return {{"addresses", at.side->arp_addresses.size()}};
 }
 
-}  // namespace godwit::support
+}  // namespace godwit::vhost_frontend

@@ -23,7 +23,7 @@
 namespace godwit::cli {
 
 // A folder that is removed after the test.
-class Folder : public testing::Test {
+class Folder : public ::testing::Test {
  protected:
   Folder() {
     char name[] = "/tmp/godwit-cli-test.XXXXXX";

@@ -70,7 +70,7 @@ class CommandsTest : public ::testing::Test {
     return out;
   }
 
-  support::FakeSwitch host;
+  testing::FakeSwitch host;
   asio::io_context io;
   SteadyClock clock;
   dataplane::Fdb fdb{1024, 300};

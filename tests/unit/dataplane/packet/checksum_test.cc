@@ -12,9 +12,9 @@
 namespace godwit::dataplane {
 namespace {
 
-using support::Frame;
-using support::PacketBuilder;
-using support::TestPacket;
+using testing::Frame;
+using testing::PacketBuilder;
+using testing::TestPacket;
 
 Frame random_bytes(std::mt19937& random, size_t size) {
   Frame bytes(size);
@@ -32,24 +32,24 @@ TEST(Checksum, SumsExampleOfRfc1071) {
 
 TEST(Checksum, SumsAllLengthsAndAlignments) {
   constexpr unsigned kSeed = 1071;
-  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
+  SCOPED_TRACE(::testing::Message() << "seed " << kSeed);
   std::mt19937 random(kSeed);
   const Frame bytes = random_bytes(random, 2000);
   for (size_t from = 0; from < 9; ++from) {
     for (size_t length = 0; length < 200; ++length) {
       const auto part = std::span(bytes).subspan(from, length);
-      ASSERT_EQ(ones_sum(part), support::sum_range(bytes, from, length)) << from << " " << length;
-      ASSERT_EQ(ones_sum(part, 0x1fffe), support::sum_range(bytes, from, length, 0xffff));
+      ASSERT_EQ(ones_sum(part), testing::sum_range(bytes, from, length)) << from << " " << length;
+      ASSERT_EQ(ones_sum(part, 0x1fffe), testing::sum_range(bytes, from, length, 0xffff));
     }
   }
-  ASSERT_EQ(ones_sum(bytes), support::sum_range(bytes, 0, bytes.size()));
+  ASSERT_EQ(ones_sum(bytes), testing::sum_range(bytes, 0, bytes.size()));
   const Frame ones(65536, 0xff);
   ASSERT_EQ(ones_sum(ones), 0xffff);
 }
 
 TEST(Checksum, UpdateEqualsChecksumOfNewBytes) {
   constexpr unsigned kSeed = 1624;
-  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
+  SCOPED_TRACE(::testing::Message() << "seed " << kSeed);
   std::mt19937 random(kSeed);
   for (int round = 0; round < 20000; ++round) {
     Frame bytes = random_bytes(random, 40);
@@ -60,11 +60,11 @@ TEST(Checksum, UpdateEqualsChecksumOfNewBytes) {
     Frame to = random_bytes(random, length);
     if (round % 5 == 0)
       std::fill(to.begin(), to.end(), static_cast<uint8_t>(round % 2 == 0 ? 0 : 0xff));
-    const auto before = static_cast<uint16_t>(~support::sum_range(bytes, 0, bytes.size()));
+    const auto before = static_cast<uint16_t>(~testing::sum_range(bytes, 0, bytes.size()));
     const Frame from(bytes.begin() + static_cast<long>(at),
                      bytes.begin() + static_cast<long>(at + length));
     std::copy(to.begin(), to.end(), bytes.begin() + static_cast<long>(at));
-    const uint32_t sum = support::sum_range(bytes, 0, bytes.size());
+    const uint32_t sum = testing::sum_range(bytes, 0, bytes.size());
     const uint16_t after = checksum_update(before, from, to);
     // A receiver checks that the sum with the checksum is all ones.
     const uint32_t verified = sum + after;
@@ -100,14 +100,14 @@ TEST(Checksum, FinishesPartialChecksum) {
 TEST(Checksum, WritesZeroUdpChecksumAsAllOnes) {
   // The payload makes the sum all ones. Its complement is zero, which would mean "no checksum".
   Frame frame = PacketBuilder().eth().ipv4().udp(1000, 53).payload(Frame{0, 0}).build();
-  const uint32_t checksum = support::at16(frame, 40);
+  const uint32_t checksum = testing::at16(frame, 40);
   frame = PacketBuilder()
               .eth()
               .ipv4()
               .udp(1000, 53)
               .payload(Frame{static_cast<uint8_t>(checksum >> 8), static_cast<uint8_t>(checksum)})
               .build();
-  ASSERT_EQ(support::at16(frame, 40), 0xffffu);
+  ASSERT_EQ(testing::at16(frame, 40), 0xffffu);
   TestPacket test(frame);
   leave_checksum_undone(test);
   EXPECT_EQ(finish_partial_checksum(test.packet), std::nullopt);
@@ -147,19 +147,19 @@ TEST(Checksum, RefusesFrameInSegments) {
 }
 
 TEST(Checksum, BuiltFramesPassSlowCheck) {
-  EXPECT_EQ(support::wrong_checksum(
+  EXPECT_EQ(testing::wrong_checksum(
                 PacketBuilder().eth().vlan(1).vlan(2).ipv4().tcp(1, 2).payload(9).build()),
             "");
-  EXPECT_EQ(support::wrong_checksum(
+  EXPECT_EQ(testing::wrong_checksum(
                 PacketBuilder().eth().ipv6().hop_by_hop().icmp6(128, 0, 1, 2).payload(9).build()),
             "");
-  EXPECT_EQ(support::wrong_checksum(
+  EXPECT_EQ(testing::wrong_checksum(
                 PacketBuilder().eth().ipv6().routing(1, "fd00::9").udp(1, 2).payload(9).build()),
             "");
   EXPECT_EQ(
-      support::wrong_checksum(PacketBuilder().eth().ipv4().udp(1, 2).corrupt16(6, 0x1111).build()),
+      testing::wrong_checksum(PacketBuilder().eth().ipv4().udp(1, 2).corrupt16(6, 0x1111).build()),
       "protocol 17");
-  EXPECT_EQ(support::wrong_checksum(PacketBuilder().eth().ipv4().corrupt8(8, 3).udp(1, 2).build()),
+  EXPECT_EQ(testing::wrong_checksum(PacketBuilder().eth().ipv4().corrupt8(8, 3).udp(1, 2).build()),
             "IPv4 header");
 }
 

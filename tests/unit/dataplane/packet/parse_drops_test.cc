@@ -10,9 +10,9 @@
 namespace godwit::dataplane {
 namespace {
 
-using support::Frame;
-using support::PacketBuilder;
-using support::TestPacket;
+using testing::Frame;
+using testing::PacketBuilder;
+using testing::TestPacket;
 
 struct Malformed {
   const char* what;
@@ -33,7 +33,7 @@ void expect_drops(std::span<const Malformed> cases) {
 
 TEST(ParseDrops, MalformedEthernetAndArp) {
   const auto arp = [] {
-    return eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2");
+    return eth().arp(1, testing::kMacOne, "10.0.0.1", testing::kMacTwo, "10.0.0.2");
   };
   const Malformed cases[] = {
       {"an empty frame", {}, "malformed_eth"},

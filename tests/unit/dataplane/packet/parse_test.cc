@@ -15,9 +15,9 @@
 namespace godwit::dataplane {
 namespace {
 
-using support::Frame;
-using support::PacketBuilder;
-using support::TestPacket;
+using testing::Frame;
+using testing::PacketBuilder;
+using testing::TestPacket;
 
 Parsed parse_good(const Frame& frame) {
   TestPacket test(frame);
@@ -55,7 +55,7 @@ std::vector<Kind> kinds() {
        kLayerEth | kLayerVlan | kLayerVlan2, 22},
       {"arp",
        eth()
-           .arp(1, support::kMacOne, "10.0.0.1", "00:00:00:00:00:00", "10.0.0.2")
+           .arp(1, testing::kMacOne, "10.0.0.1", "00:00:00:00:00:00", "10.0.0.2")
            .padding(18)
            .build(),
        kLayerEth | kLayerArp, 42},
@@ -95,7 +95,7 @@ TEST(Parse, SetsLayersOfEachKindOfFrame) {
     SCOPED_TRACE(kind.name);
     const Parsed parsed = parse_good(kind.frame);
     EXPECT_EQ(parsed.key.layers.host(), kind.layers);
-    EXPECT_EQ(support::wrong_checksum(kind.frame), "") << "the frame itself";
+    EXPECT_EQ(testing::wrong_checksum(kind.frame), "") << "the frame itself";
     if ((kind.layers & (kLayerTcp | kLayerUdp | kLayerSctp)) != 0) {
       EXPECT_EQ(parsed.key.l4.src, to_be16(1));
     } else {
@@ -103,7 +103,7 @@ TEST(Parse, SetsLayersOfEachKindOfFrame) {
       EXPECT_EQ(parsed.key.l4.dst, be16{});
     }
     if ((kind.layers & (kLayerIpv4 | kLayerIpv6)) == 0) continue;
-    const support::L4Place place = support::find_l4(kind.frame);
+    const testing::L4Place place = testing::find_l4(kind.frame);
     EXPECT_EQ(parsed.l4_offset, place.offset);
     EXPECT_EQ(parsed.l4_length, place.length);
     EXPECT_EQ(parsed.key.ip.proto, place.proto);
@@ -155,7 +155,7 @@ TEST(Parse, ReadsArpFields) {
 
 TEST(Parse, AcceptsOtherArpWithoutArpLayer) {
   const Parsed parsed = parse_good(
-      eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").set16(0, 6).build());
+      eth().arp(1, testing::kMacOne, "10.0.0.1", testing::kMacTwo, "10.0.0.2").set16(0, 6).build());
   EXPECT_EQ(parsed.key.layers.host(), kLayerEth);
 }
 
@@ -357,7 +357,7 @@ TEST(Parse, AcceptsChecksumRequestForL4AndUnreadBytesOnly) {
       {"UDP's behind an extension header", eth().ipv6().dest_options().udp(1, 2).build(), 62, 6,
        "good"},
       {"an ARP address",
-       eth().arp(1, support::kMacOne, "10.0.0.1", support::kMacTwo, "10.0.0.2").padding(18).build(),
+       eth().arp(1, testing::kMacOne, "10.0.0.1", testing::kMacTwo, "10.0.0.2").padding(18).build(),
        14, 14, "bad_offload"},
       {"a tag", eth().vlan(1).payload(40).build(), 14, 0, "bad_offload"},
       {"an unknown protocol's", eth().ipv4().payload(40).build(), 34, 8, "good"},
@@ -375,7 +375,7 @@ TEST(Parse, AcceptsChecksumRequestForL4AndUnreadBytesOnly) {
 
 TEST(Parse, MutatedFramesAreReadWithinBounds) {
   constexpr unsigned kSeed = 20240229;
-  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
+  SCOPED_TRACE(::testing::Message() << "seed " << kSeed);
   std::mt19937 random(kSeed);
   const std::vector<Kind> all = kinds();
   int good = 0;
@@ -391,7 +391,7 @@ TEST(Parse, MutatedFramesAreReadWithinBounds) {
       const size_t header =
           std::min<size_t>((frame[l3] & 15u) * 4u, frame.size() - l3) & ~size_t{1};
       frame[l3 + 10] = frame[l3 + 11] = 0;
-      const uint32_t sum = ~support::sum_range(frame, l3, header);
+      const uint32_t sum = ~testing::sum_range(frame, l3, header);
       frame[l3 + 10] = static_cast<uint8_t>(sum >> 8);
       frame[l3 + 11] = static_cast<uint8_t>(sum);
     }
@@ -463,14 +463,14 @@ TEST(ParseFastPath, AgreesWithWalkOverAllHeaders) {
   const uint64_t seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 random(seed);
-  const support::Frame frames[] = {eth().ipv4().udp(1000, 53).payload(30).build(),
+  const testing::Frame frames[] = {eth().ipv4().udp(1000, 53).payload(30).build(),
                                    eth().ipv4().udp(1000, 4789).payload(30).build(),
                                    eth().ipv4().tcp(1000, 53, 0x12, 2).payload(30).build(),
                                    eth().ipv4().tcp(1000, 53).padding(9).build(),
                                    eth().ipv4().udp(1, 2).padding(20).build()};
   size_t parsed = 0;
   for (int n = 0; n < 200'000; ++n) {
-    support::Frame frame = frames[random() % std::size(frames)];
+    testing::Frame frame = frames[random() % std::size(frames)];
     for (uint64_t changes = random() % 3; changes > 0; --changes)
       frame[random() % frame.size()] ^= static_cast<uint8_t>(1u << random() % 8);
     if (random() % 2 == 0) {  // correct the header checksum, which a change made wrong

@@ -21,8 +21,8 @@
 namespace godwit::dataplane {
 namespace {
 
-using support::PacketBuilder;
-using support::TestHost;
+using testing::PacketBuilder;
+using testing::TestHost;
 
 // Returns a partition whose rules look at the first `count` words of the key.
 FlowPartition partition_of(uint32_t id, uint8_t count) {
@@ -365,7 +365,7 @@ class CacheOracle {
     }
   }
 
-  support::Frame frame() {
+  testing::Frame frame() {
     PacketBuilder b;
     b.eth(pick(kMacs), kMacs[below(4)]);
     for (uint64_t tags = below(6) == 0 ? 1 + below(3) : 0; tags > 0; --tags)
@@ -401,8 +401,8 @@ class CacheOracle {
   }
 
   void burst() {
-    std::vector<support::Frame> frames(1 + below(kBurst));
-    for (support::Frame& f : frames) f = frame();
+    std::vector<testing::Frame> frames(1 + below(kBurst));
+    for (testing::Frame& f : frames) f = frame();
     if (below(3) == 0) frames.assign(frames.size(), frames[0]);
     const PortId in{static_cast<uint16_t>(below(4))};
     const std::vector<Count> before = rule_counts();
@@ -429,9 +429,9 @@ class CacheOracle {
     cached_.host.sent.clear();
     plain_.host.sent.clear();
   }
-  void feed(Side& side, PortId in, const std::vector<support::Frame>& frames) {
+  void feed(Side& side, PortId in, const std::vector<testing::Frame>& frames) {
     std::vector<Packet*> packets;
-    for (const support::Frame& f : frames) packets.push_back(side.host.make(f));
+    for (const testing::Frame& f : frames) packets.push_back(side.host.make(f));
     side.host.clones_left = 1000;
     side.pipeline.process(*cell_.load(), in, packets, 100);
     side.pipeline.drain(*cell_.load());
@@ -447,7 +447,7 @@ class CacheOracle {
   }
 
   std::mt19937_64 rng_;
-  support::ManualGrace grace_;
+  testing::ManualGrace grace_;
   Reclaimer reclaimer_{grace_};
   CounterBank counters_{2};
   StateCell cell_;

@@ -18,9 +18,9 @@
 namespace godwit::dataplane {
 namespace {
 
-using support::Frame;
-using support::PacketBuilder;
-using support::TestPacket;
+using testing::Frame;
+using testing::PacketBuilder;
+using testing::TestPacket;
 
 // The fields that a rewrite may change. Frames are built from them.
 struct Fields {
@@ -248,7 +248,7 @@ TEST(Rewrite, Apply_EachOp_EqualsFrameBuiltWithChangedField) {
         }
         ASSERT_EQ(run(rewrite.op, test), "good");
         EXPECT_EQ(test.bytes(), expected);
-        EXPECT_EQ(support::wrong_checksum(test.bytes()), "");
+        EXPECT_EQ(testing::wrong_checksum(test.bytes()), "");
       }
     }
   }
@@ -282,7 +282,7 @@ TEST(Rewrite, Apply_PartialChecksum_IsCompletedCorrectly) {
 TEST(Rewrite, SetPort_UdpChecksumOfZero_IsSentAsAllOnes) {
   for (const Frame& frame : {PacketBuilder().eth().ipv4().udp(1000, 53).build(),
                              PacketBuilder().eth().ipv6().udp(1000, 53).build()}) {
-    const uint32_t checksum_at = support::find_l4(frame).checksum_at;
+    const uint32_t checksum_at = testing::find_l4(frame).checksum_at;
     TestPacket test(frame);
     Parsed parsed;
     ASSERT_EQ(parse(test.packet, parsed), std::nullopt);
@@ -291,9 +291,9 @@ TEST(Rewrite, SetPort_UdpChecksumOfZero_IsSentAsAllOnes) {
       ASSERT_EQ(apply_rewrite(number_op(OpCode::kSetTpSrc, port), test.packet, parsed),
                 std::nullopt);
       const Frame now = test.bytes();
-      ASSERT_NE(support::at16(now, checksum_at), 0u) << port;
-      ASSERT_EQ(support::wrong_checksum(now), "") << port;
-      all_ones += support::at16(now, checksum_at) == 0xffff ? 1 : 0;
+      ASSERT_NE(testing::at16(now, checksum_at), 0u) << port;
+      ASSERT_EQ(testing::wrong_checksum(now), "") << port;
+      all_ones += testing::at16(now, checksum_at) == 0xffff ? 1 : 0;
     }
     EXPECT_GT(all_ones, 0) << "some port must lead to it";
   }
@@ -404,7 +404,7 @@ TEST(Rewrite, Apply_WrongL4Checksum_StaysWrongByTheSameAmount) {
       PacketBuilder().eth().ipv4().tcp(1, 2).corrupt16(16, 0x1234).payload(20).build();
   TestPacket test(frame);
   EXPECT_EQ(run(number_op(OpCode::kSetTpDst, 99), test), "good");
-  EXPECT_EQ(support::wrong_checksum(test.bytes()), "protocol 6");
+  EXPECT_EQ(testing::wrong_checksum(test.bytes()), "protocol 6");
 }
 
 TEST(Rewrite, Apply_SegmentedFrameWithPartialChecksum_IsRefusedUnchanged) {
@@ -441,7 +441,7 @@ Op random_op(std::mt19937& random) {
 
 TEST(Rewrite, RandomChains_KeepChecksumsRightAndRefusedFramesUnchanged) {
   constexpr unsigned kSeed = 20240301;
-  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
+  SCOPED_TRACE(::testing::Message() << "seed " << kSeed);
   std::mt19937 random(kSeed);
   int applied = 0;
   for (int round = 0; round < 6000; ++round) {
@@ -467,7 +467,7 @@ TEST(Rewrite, RandomChains_KeepChecksumsRightAndRefusedFramesUnchanged) {
       finished.packet.csum_start = test.packet.csum_start;
       finished.packet.csum_offset = test.packet.csum_offset;
       ASSERT_EQ(finish_partial_checksum(finished.packet), std::nullopt);
-      ASSERT_EQ(support::wrong_checksum(finished.bytes()), "")
+      ASSERT_EQ(testing::wrong_checksum(finished.bytes()), "")
           << shape.name << " round " << round << " op " << static_cast<int>(op.code);
     }
   }
@@ -476,13 +476,13 @@ TEST(Rewrite, RandomChains_KeepChecksumsRightAndRefusedFramesUnchanged) {
 
 TEST(Rewrite, MutatedFrames_AreRewrittenWithinBounds) {
   constexpr unsigned kSeed = 20240302;
-  SCOPED_TRACE(testing::Message() << "seed " << kSeed);
+  SCOPED_TRACE(::testing::Message() << "seed " << kSeed);
   std::mt19937 random(kSeed);
   int applied = 0;
   for (int round = 0; round < 60000; ++round) {
     Frame frame =
         build(kShapes[random() % kShapes.size()], Fields{}, static_cast<int>(random() % 3));
-    const size_t l3 = support::l3_offset_of(frame);
+    const size_t l3 = testing::l3_offset_of(frame);
     for (unsigned i = 0; i < 3; ++i) {
       const size_t at = 12 + random() % (frame.size() - 12);
       if (at < l3 || at >= l3 + 12 || random() % 4 == 0) frame[at] = static_cast<uint8_t>(random());

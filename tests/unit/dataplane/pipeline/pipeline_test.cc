@@ -45,7 +45,7 @@ std::vector<uint8_t> udp_frame(MacAddress dst, MacAddress src, uint16_t dport, u
   return f;
 }
 
-using support::TestHost;
+using testing::TestHost;
 
 class PipelineTest : public ::testing::Test {
  protected:
@@ -104,7 +104,7 @@ class PipelineTest : public ::testing::Test {
     return out;
   }
 
-  support::ManualGrace grace_;
+  testing::ManualGrace grace_;
   Reclaimer reclaimer_{grace_};
   CounterBank counters_{1};
   StateCell cell_;

@@ -23,8 +23,8 @@
 namespace godwit::dataplane {
 namespace {
 
-using support::Frame;
-using support::TestPacket;
+using testing::Frame;
+using testing::TestPacket;
 
 struct Expectation {
   std::string action;  // with its value but without the name of the value
@@ -218,9 +218,9 @@ TEST(Scapy, Rewrite_EachAction_MatchesScapysFrame) {
 TEST(Scapy, Rewrite_PartialChecksum_CompletesToScapysChecksum) {
   size_t tried = 0;
   for (const Sample& sample : samples()) {
-    const support::L4Place place = support::find_l4(sample.frame);
+    const testing::L4Place place = testing::find_l4(sample.frame);
     const bool unsummed = place.proto == 17 && place.checksum_at != 0 &&
-                          support::at16(sample.frame, place.checksum_at) == 0;
+                          testing::at16(sample.frame, place.checksum_at) == 0;
     if (place.checksum_at == 0 || unsummed || place.proto == 1) continue;
     for (const Expectation& expectation : sample.expectations) {
       if (expectation.frame.empty()) continue;

@@ -13,7 +13,7 @@ namespace {
 
 class PolicyStoreTest : public ::testing::Test {
  protected:
-  support::ManualGrace grace_;
+  testing::ManualGrace grace_;
   Reclaimer reclaimer_{grace_};
   CounterBank counters_{1};
   StateCell cell_;

@@ -325,7 +325,7 @@ bool slow_match(const Rule& rule, const FlowKey& key) {
   return true;
 }
 
-FlowKey random_key(tests::RandomRule& random) {
+FlowKey random_key(testing::RandomRule& random) {
   FlowKey key;
   for (size_t i = 0; i < kFlowKeyBytes; ++i)
     key.bytes()[i] = static_cast<uint8_t>(random.below(256));
@@ -333,7 +333,7 @@ FlowKey random_key(tests::RandomRule& random) {
 }
 
 // Returns a key that the rule should match, sometimes with one bit inverted.
-FlowKey near_key(tests::RandomRule& random, const Rule& rule) {
+FlowKey near_key(testing::RandomRule& random, const Rule& rule) {
   FlowKey key = random_key(random);
   int vlans = 0;
   uint16_t layers = key.layers.host();
@@ -365,7 +365,7 @@ FlowKey near_key(tests::RandomRule& random, const Rule& rule) {
   return key;
 }
 
-Rule random_stack(tests::RandomRule& random) {
+Rule random_stack(testing::RandomRule& random) {
   static const std::vector<std::vector<std::vector<ItemKind>>> kChoices = {
       {{}, {ItemKind::kEth}},
       {{}, {}, {ItemKind::kVlan}, {ItemKind::kVlan, ItemKind::kVlan}},
@@ -396,7 +396,7 @@ Rule random_stack(tests::RandomRule& random) {
 
 TEST(Match, AgreesWithSlowMatchOnRandomRulesAndKeys) {
   const uint64_t seed = std::getenv("SEED") ? std::strtoull(std::getenv("SEED"), nullptr, 0) : 4242;
-  tests::RandomRule random(seed);
+  testing::RandomRule random(seed);
   int compiled = 0, matched = 0, missed = 0;
   for (int i = 0; i < 1500; ++i) {
     const Rule rule = random_stack(random);

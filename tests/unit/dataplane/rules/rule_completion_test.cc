@@ -76,7 +76,7 @@ TEST(RuleCompletion, AcceptsCursorInsideAndPastLine) {
 
 // Walks random rules word by word. Each word must be offered, or a value must be expected.
 TEST(RuleCompletion, OffersEachWordOfValidRules) {
-  tests::RandomRule random(3);
+  testing::RandomRule random(3);
   for (int i = 0; i < 200; ++i) {
     FlowCommand command;
     command.verb = FlowVerb::kCreate;
@@ -97,7 +97,7 @@ TEST(RuleCompletion, OffersEachWordOfValidRules) {
 }
 
 TEST(RuleCompletion, AcceptsAnyBytesAndAnyLength) {
-  tests::RandomRule random(5);
+  testing::RandomRule random(5);
   for (int i = 0; i < 5000; ++i) {
     std::string line;
     for (uint64_t n = random.below(40); n > 0; --n) line += static_cast<char>(random.below(256));

@@ -35,7 +35,7 @@ std::string canonical_action(const std::string& action) {
 TEST(RuleParser, RandomRulesRoundTripThroughText) {
   const uint64_t seed =
       std::getenv("SEED") ? std::strtoull(std::getenv("SEED"), nullptr, 0) : 20240607;
-  tests::RandomRule random(seed);
+  testing::RandomRule random(seed);
   for (int i = 0; i < 3000; ++i) {
     const Rule rule = random.rule();
     const std::string text = to_text(rule);
@@ -210,7 +210,7 @@ TEST(RuleParser, ErrorsHaveColumnTokenAndExpectation) {
 }
 
 TEST(RuleParser, RefusesEachPrefixOfRule) {
-  tests::RandomRule random(7);
+  testing::RandomRule random(7);
   for (int i = 0; i < 40; ++i) {
     const std::string text = to_text(random.rule());
     for (size_t length = 0; length < text.size(); ++length) {
@@ -223,7 +223,7 @@ TEST(RuleParser, RefusesEachPrefixOfRule) {
 }
 
 TEST(RuleParser, AcceptsOrRefusesGarbage) {
-  tests::RandomRule random(11);
+  testing::RandomRule random(11);
   for (int i = 0; i < 5000; ++i) {
     std::string text = i % 2 == 0 ? to_text(random.rule()) : std::string();
     for (uint64_t n = 1 + random.below(5); n > 0; --n) {

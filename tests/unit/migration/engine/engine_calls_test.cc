@@ -120,7 +120,7 @@ TEST_F(EngineCallsTest, Moves_InBothDirections_Succeed) {
     return this->state(a_engine_) == state && b_engine_->status("stay-b").back().state == state;
   };
   ASSERT_TRUE(until([&] { return both("prepared"); })) << log_;
-  const auto ring = [&](support::FakeSwitch& host, const std::unique_ptr<Engine>& engine,
+  const auto ring = [&](testing::FakeSwitch& host, const std::unique_ptr<Engine>& engine,
                         const char* vm, PortEventKind kind) {
     engine->on_port_event({kind, host.store.find(vm)->port, clock_.now_ns()});
   };

@@ -45,7 +45,7 @@ class TwoEngines : public ::testing::Test {
             "ingress priority 7 pattern eth / end actions represented_port ethdev_port_id vm7/net0 "
             "/ end");
   }
-  void away(support::FakeSwitch& host, const std::string& name) {
+  void away(testing::FakeSwitch& host, const std::string& name) {
     dataplane::Transaction t(host.store);
     dataplane::Profile profile;
     profile.name = name;
@@ -56,7 +56,7 @@ class TwoEngines : public ::testing::Test {
     asio::ip::tcp::acceptor probe(io_, {asio::ip::make_address("127.0.0.1"), 0});
     return probe.local_endpoint().port();
   }
-  std::unique_ptr<Engine> make(const std::string& host, Network& network, support::FakeSwitch& fake,
+  std::unique_ptr<Engine> make(const std::string& host, Network& network, testing::FakeSwitch& fake,
                                uint16_t port, const std::string& peer, uint16_t peer_port) {
     MigrationOptions options;
     options.host = host;
@@ -94,11 +94,11 @@ class TwoEngines : public ::testing::Test {
     const auto all = engine->status("vm7");
     return all.empty() ? "" : all.back().error;
   }
-  void event(support::FakeSwitch& host, const std::unique_ptr<Engine>& engine,
+  void event(testing::FakeSwitch& host, const std::unique_ptr<Engine>& engine,
              dataplane::PortEventKind kind) {
     rings(host, engine, "vm7", kind);
   }
-  void rings(support::FakeSwitch& host, const std::unique_ptr<Engine>& engine,
+  void rings(testing::FakeSwitch& host, const std::unique_ptr<Engine>& engine,
              const std::string& vm, dataplane::PortEventKind kind) {
     const auto* endpoint = host.store.find(vm + "/net0");
     ASSERT_TRUE(endpoint->port.valid());
@@ -106,11 +106,11 @@ class TwoEngines : public ::testing::Test {
         kind == dataplane::PortEventKind::kRingsRunning;
     engine->on_port_event({kind, endpoint->port, clock_.now_ns()});
   }
-  bool fence(support::FakeSwitch& host) { return host.store.find("vm7/net0")->location.fence; }
-  dataplane::LocationKind location(support::FakeSwitch& host) {
+  bool fence(testing::FakeSwitch& host) { return host.store.find("vm7/net0")->location.fence; }
+  dataplane::LocationKind location(testing::FakeSwitch& host) {
     return host.store.find("vm7/net0")->location.kind;
   }
-  dataplane::Frame frame(support::FakeSwitch& host, uint8_t tag) {
+  dataplane::Frame frame(testing::FakeSwitch& host, uint8_t tag) {
     dataplane::Frame out;
     out.endpoint = host.store.find("vm7/net0")->id;
     out.bytes.assign(60, tag);
@@ -135,7 +135,7 @@ class TwoEngines : public ::testing::Test {
   asio::io_context io_;
   AsioNetwork a_network_{io_}, b_network_{io_};
   SteadyClock clock_;
-  support::FakeSwitch a_, b_;
+  testing::FakeSwitch a_, b_;
   uint16_t free_port_b_ = 0;
   bool listening_ = false;
   std::string log_;

@@ -23,7 +23,7 @@
 namespace godwit::migration {
 
 using asio::ip::tcp;
-using support::TestAuthority;
+using testing::TestAuthority;
 
 class SessionTest : public ::testing::Test {
  protected:

@@ -18,7 +18,7 @@
 namespace godwit::migration {
 namespace {
 
-using support::CertificateOptions;
+using testing::CertificateOptions;
 
 TEST_F(SessionTest, Tls_BothSidesSeeTheCertificate) {
   serve(options("host-b", "host-a", authority_.issue("host-b")));

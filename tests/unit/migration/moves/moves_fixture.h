@@ -191,7 +191,7 @@ class MovesTest : public ::testing::Test {
 
   std::string log_;
   ManualClock clock_;
-  support::FakeSwitch switch_;
+  testing::FakeSwitch switch_;
   FakeNetwork network_{clock_};
   MemoryJournal journal_;
   uint64_t pumped_ = 0, changed_ = 0;

@@ -82,7 +82,7 @@ struct Host {
   std::string name;
   std::shared_ptr<MemoryDisk> disk = std::make_shared<MemoryDisk>();
   bool full = false;
-  std::unique_ptr<support::FakeSwitch> sw;
+  std::unique_ptr<testing::FakeSwitch> sw;
   std::unique_ptr<MemoryJournal> journal;
   std::unique_ptr<MortalNetwork> network;
   std::unique_ptr<Engine> engine;
@@ -127,7 +127,7 @@ class RecoveryTest : public ::testing::Test {
     ASSERT_TRUE(host.journal->write(batch));
   }
   void start_switch(Host& host) {
-    host.sw = std::make_unique<support::FakeSwitch>();
+    host.sw = std::make_unique<testing::FakeSwitch>();
     host.journal = std::make_unique<MemoryJournal>(host.disk);
     host.journal->gatekeeper = [&host](const JournalBatch&) -> Result<void> {
       if (host.full) return fail("database or disk is full");
