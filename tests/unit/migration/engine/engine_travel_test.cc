@@ -34,7 +34,7 @@ class EngineTravelTest : public TwoEngines {
     ASSERT_TRUE(until([&] { return reached(a_engine_, "done"); })) << log_;
   }
   // Returns the texts of an owner's rules.
-  static std::vector<std::string> rules_of(const support::FakeSwitch& host,
+  static std::vector<std::string> rules_of(const testing::FakeSwitch& host,
                                            const std::string& owner) {
     std::vector<std::string> out;
     const auto* endpoint = host.store.find(owner);
@@ -42,7 +42,7 @@ class EngineTravelTest : public TwoEngines {
     for (const auto& [id, rule] : endpoint->rules) out.push_back(dataplane::to_text(rule->rule));
     return out;
   }
-  static bool has(const support::FakeSwitch& host, const std::string& owner,
+  static bool has(const testing::FakeSwitch& host, const std::string& owner,
                   const std::string& text) {
     const auto rules = rules_of(host, owner);
     return std::ranges::find(rules, text) != rules.end();
