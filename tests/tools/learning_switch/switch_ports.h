@@ -24,8 +24,6 @@ namespace godwit::learning_switch {
 
 using vhost_frontend::Status;
 
-using vhost_frontend::Status;
-
 struct SwitchPortCounts {
   uint64_t rx = 0;
   uint64_t tx = 0;
