@@ -52,22 +52,20 @@ std::vector<std::string> settings_for_restart(const HostConfig& in_use, const Ho
   return out;
 }
 
-void take_settings(HostConfig& in_use, const HostConfig& file) {
-  MigrationConfig& now = in_use.migration;
-  const MigrationConfig& then = file.migration;
-  now.peers = then.peers;
-  now.allow_in = then.allow_in;
-  now.allow_out = then.allow_out;
-  now.handshake_timeout_ms = then.handshake_timeout_ms;
-  now.idle_timeout_ms = then.idle_timeout_ms;
-  now.max_connections = then.max_connections;
-  now.max_connections_per_address = then.max_connections_per_address;
-  now.max_strangers = then.max_strangers;
-  now.prepare_timeout_ms = then.prepare_timeout_ms;
-  now.window_timeout_ms = then.window_timeout_ms;
-  now.max_preparing = then.max_preparing;
-  now.max_incoming = then.max_incoming;
-  if (now.tls && then.tls) now.tls = then.tls;
+void take_settings(MigrationConfig& in_use, const MigrationConfig& file) {
+  in_use.peers = file.peers;
+  in_use.allow_in = file.allow_in;
+  in_use.allow_out = file.allow_out;
+  in_use.handshake_timeout_ms = file.handshake_timeout_ms;
+  in_use.idle_timeout_ms = file.idle_timeout_ms;
+  in_use.max_connections = file.max_connections;
+  in_use.max_connections_per_address = file.max_connections_per_address;
+  in_use.max_strangers = file.max_strangers;
+  in_use.prepare_timeout_ms = file.prepare_timeout_ms;
+  in_use.window_timeout_ms = file.window_timeout_ms;
+  in_use.max_preparing = file.max_preparing;
+  in_use.max_incoming = file.max_incoming;
+  if (in_use.tls && file.tls) in_use.tls = file.tls;
 }
 
 }  // namespace godwit::control

@@ -21,6 +21,6 @@ namespace godwit::control {
                                                             const HostConfig& file);
 
 // Copies the settings that take effect at once from `file` to `in_use`.
-void take_settings(HostConfig& in_use, const HostConfig& file);
+void take_settings(MigrationConfig& in_use, const MigrationConfig& file);
 
 }  // namespace godwit::control

@@ -10,18 +10,22 @@
 
 #include "base/text.h"
 #include "control/config/config_reader.h"
+#include "control/config/reload_settings.h"
 
 namespace godwit::control {
 namespace {
 
-Result<ConfigReload::Loaded> load(const std::string& path, const std::string& host) {
+Result<ConfigReload::Loaded> load(const std::string& path, const HostConfig& in_use) {
   auto config = read_config(path);
   if (!config) return fail(config.error());
-  if (config->host != host)
-    return fail(path + ": it is for the host " + printable(config->host) + ", expected " + host);
+  if (config->host != in_use.host) {
+    return fail(path + ": it is for the host " + printable(config->host) + ", expected " +
+                in_use.host);
+  }
   auto tls = read_certificates(*config);
   if (!tls) return fail(tls.error());
-  return ConfigReload::Loaded{std::move(*config), std::move(*tls)};
+  return ConfigReload::Loaded{config->migration, std::move(*tls),
+                              settings_for_restart(in_use, *config)};
 }
 
 // Nothing waits for the reader, so it yields to the threads that forward and decide.
@@ -42,7 +46,7 @@ void ConfigReload::request() {
     yield_to_others();
     auto loaded = std::make_shared<Result<Loaded>>(fail(path_ + ": cannot be read again"));
     try {
-      *loaded = load(path_, host_);
+      *loaded = load(path_, in_use_);
     } catch (const std::exception& defect) {  // such as no memory
       *loaded = fail(path_ + ": " + defect.what());
     }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Reads the configuration and the certificates again while the switch runs. A file may name 256 MiB
-// of rules, so a thread of its own reads them; the control thread only applies the outcome.
+// of rules, so a thread of its own reads them and compares them with those in use. The control
+// thread only applies the outcome.
 //
 // Bounds: one reading at a time. Requests during it lead to one more.
 //
-// Thread safety: the control thread only. The destructor waits for a reading in progress.
+// Thread safety: the control thread only. The configuration in use must change only in `done`,
+// which no reading overlaps. The destructor waits for a reading in progress.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -13,6 +15,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/result.h"
 #include "control/config/host_config.h"
@@ -23,14 +26,15 @@ namespace godwit::control {
 class ConfigReload {
  public:
   struct Loaded {
-    HostConfig config;
-    TlsContextPtr tls;  // nullptr without migration.tls
+    MigrationConfig migration;
+    TlsContextPtr tls;                   // nullptr without migration.tls
+    std::vector<std::string> unchanged;  // settings that differ and need a restart
   };
   using Done = std::function<void(Result<Loaded> loaded)>;
 
-  // `host` is this host's name. A file for another host is refused.
-  ConfigReload(asio::io_context& io, std::string path, std::string host, Done done)
-      : io_(io), path_(std::move(path)), host_(std::move(host)), done_(std::move(done)) {}
+  // A file for another host than that of the configuration in use is refused.
+  ConfigReload(asio::io_context& io, std::string path, const HostConfig& in_use, Done done)
+      : io_(io), path_(std::move(path)), in_use_(in_use), done_(std::move(done)) {}
   ~ConfigReload();
   ConfigReload(const ConfigReload&) = delete;
   ConfigReload& operator=(const ConfigReload&) = delete;
@@ -42,7 +46,8 @@ class ConfigReload {
   void finish(Result<Loaded> loaded);
 
   asio::io_context& io_;
-  const std::string path_, host_;
+  const std::string path_;
+  const HostConfig& in_use_;
   const Done done_;
   std::thread reader_;  // joinable while it reads
   bool again_ = false;

@@ -164,7 +164,7 @@ Result<void> Daemon::Impl::start() {
   if (auto listening = engine->listen(); !listening) return listening;
   start_timers();
   serve();
-  reload.emplace(io, path, config.host,
+  reload.emplace(io, path, config,
                  [this](Result<ConfigReload::Loaded> loaded) { apply(std::move(loaded)); });
   return {};
 }
@@ -294,15 +294,14 @@ void Daemon::Impl::apply(Result<ConfigReload::Loaded> loaded) {
     return spdlog::error("reload: {}; the settings and certificates from before stay in use",
                          loaded.error().message);
   }
-  const std::vector<std::string> others = settings_for_restart(config, loaded->config);
-  take_settings(config, loaded->config);
+  take_settings(config.migration, loaded->migration);
   const bool encrypted = config.migration.tls && loaded->tls != nullptr;
   engine->reload(migration_options(config));
   network.reload(network_options(config), encrypted ? loaded->tls : nullptr);
   if (encrypted) log_certificates(config, *loaded->tls);
   spdlog::info("reload: {} peers", config.migration.peers.size());
   std::string names;
-  for (const std::string& name : others) names += (names.empty() ? "" : ", ") + name;
+  for (const std::string& name : loaded->unchanged) names += (names.empty() ? "" : ", ") + name;
   if (!names.empty()) spdlog::warn("reload: a restart is needed to change {}", names);
 }
 

@@ -8,7 +8,7 @@
 //
 // A loaded context never changes. A reload makes another one, and open sessions keep theirs.
 //
-// Thread safety: the control thread.
+// Thread safety: load() on any thread; a loaded context on the control thread.
 #pragma once
 
 #include <openssl/types.h>

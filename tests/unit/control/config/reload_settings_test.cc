@@ -59,10 +59,10 @@ TEST(ReloadSettings, TlsThatIsAddedOrRemoved_NeedsARestart) {
   EXPECT_EQ(settings_for_restart(plain, encrypted), std::vector<std::string>{"migration.tls"});
   EXPECT_EQ(settings_for_restart(encrypted, plain), std::vector<std::string>{"migration.tls"});
   HostConfig in_use = plain;
-  take_settings(in_use, encrypted);
+  take_settings(in_use.migration, encrypted.migration);
   EXPECT_FALSE(in_use.migration.tls);
   in_use = encrypted;
-  take_settings(in_use, plain);
+  take_settings(in_use.migration, plain.migration);
   EXPECT_TRUE(in_use.migration.tls);
 }
 
@@ -83,7 +83,7 @@ TEST(ReloadSettings, OtherSettings_AreTaken) {
   other.migration.peers = {{"host-c", "127.0.0.1:1"}};
   other.migration.window_timeout_ms = 501;
   EXPECT_TRUE(settings_for_restart(in_use, other).empty());
-  take_settings(in_use, other);
+  take_settings(in_use.migration, other.migration);
   const MigrationConfig& now = in_use.migration;
   EXPECT_EQ(now.peers, other.migration.peers);
   EXPECT_EQ(now.allow_in, std::set<std::string>{"host-b"});

@@ -62,6 +62,40 @@ TEST_F(EngineCallsTest, Pull_ThatIsRefused_ReportsTheReason) {
   EXPECT_EQ(b_.picture(), b);
 }
 
+TEST_F(EngineCallsTest, Reload_OfPeersAndLists_CountsForTheNextMove) {
+  MigrationOptions options;
+  options.peers["host-a"] = "127.0.0.1:1";
+  options.allow_in.emplace();
+  b_engine_->reload(options);
+  EXPECT_EQ(b_engine_->peers().at(0).address, "127.0.0.1:1");
+  start();
+  ASSERT_TRUE(until([&] { return state(a_engine_) == "aborted"; })) << log_;
+  EXPECT_NE(error(a_engine_).find("host-b takes no VMs from host-a"), std::string::npos)
+      << error(a_engine_);
+  options.allow_in.reset();
+  b_engine_->reload(options);
+  start();
+  ASSERT_TRUE(until([&] { return state(b_engine_) == "prepared"; })) << log_;
+  options.peers.clear();
+  b_engine_->reload(options);
+  EXPECT_TRUE(b_engine_->peers().empty());
+  EXPECT_FALSE(b_engine_->pull("another", "host-a"));
+  EXPECT_EQ(state(b_engine_), "prepared") << "a move in progress goes on";
+}
+
+TEST_F(EngineCallsTest, Reload_ThatRaisesMaxPreparing_BeginsQueuedMoves) {
+  MigrationOptions options;
+  options.peers["host-b"] = "127.0.0.1:" + std::to_string(free_port_b_);
+  options.max_preparing = 0;
+  a_engine_->reload(options);
+  start();
+  settle(20);
+  EXPECT_EQ(state(a_engine_), "queued");
+  options.max_preparing = 8;
+  a_engine_->reload(options);
+  EXPECT_TRUE(until([&] { return state(a_engine_) == "prepared"; })) << log_;
+}
+
 TEST_F(EngineCallsTest, Evacuation_MovesAllVms_WithinMaxPreparing) {
   constexpr int kVms = 40;
   std::map<std::string, std::string> digests;

@@ -28,6 +28,17 @@ class GateTest : public ::testing::Test {
   std::vector<int> gone_;
 };
 
+TEST_F(GateTest, NewLimits_CountForTheNextConnection) {
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(come("a", 0), i);
+  EXPECT_EQ(come("a", 1), -1);
+  gate_.set_limits({8, 5, 6});
+  EXPECT_EQ(come("a", 1), 4);
+  gate_.set_limits({8, 2, 6});
+  EXPECT_EQ(come("a", 1), -1);
+  EXPECT_TRUE(gone_.empty()) << "connections beyond a new limit stay";
+  EXPECT_EQ(come("b", 1), 5);
+}
+
 TEST_F(GateTest, AtTheLimit_EvictsThePendingConnectionPastItsGrace) {
   for (int i = 0; i < 4; ++i) EXPECT_EQ(come("a", 0), i);
   EXPECT_EQ(come("a", ConnectionGate::kGraceMs - 1), -1) << "one address has its share";
