@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of a peer on the list that no switch sends: nothing of them stays, and no memory grows."""
+"""Messages of a peer on the list that no switch sends: nothing stays of them, and no memory grows."""
 import re
 import socket
 import time
