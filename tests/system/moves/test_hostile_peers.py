@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of a peer on the list that no switch sends: nothing stays of them, and no memory grows."""
+"""A peer on the list sends what no switch sends: nothing of it stays, and no memory grows."""
 import re
 import socket
 import time
