@@ -176,8 +176,9 @@ std::string print_migrate_start(const Json& data, const Json&) {
     return "Moving " + data.at("vm").get<std::string>() + " to " + peer + ", move " +
            data.at("id").get<std::string>() + "\n";
   }
-  std::string out = "Moving " + std::to_string(data.at("started").size()) + " VMs to " + peer +
-                    ", evacuation " + data.at("evacuation").get<std::string>() + "\n";
+  const size_t started = data.at("started").size();
+  std::string out = "Moving " + std::to_string(started) + (started == 1 ? " VM to " : " VMs to ") +
+                    peer + ", evacuation " + data.at("evacuation").get<std::string>() + "\n";
   for (const Json& one : data.at("refused")) {
     out += "Not started: " + one.at("vm").get<std::string>() + ": " +
            one.at("reason").get<std::string>() + "\n";

@@ -260,6 +260,12 @@ TEST_F(CommandsTest, Counts_AgreeWithTheirNouns) {
       "1 rule imported\n1 receive rule leads to the new ports\n1 uplink rule added\n"));
   EXPECT_TRUE(imported(0).starts_with(
       "0 rules imported\n0 receive rules lead to the new ports\n0 uplink rules added\n"));
+  EXPECT_EQ(print_migrate_start({{"peer", "host-b"},
+                                 {"evacuation", "e1"},
+                                 {"started", json::array({"vm1"})},
+                                 {"refused", json::array()}},
+                                {}),
+            "Moving 1 VM to host-b, evacuation e1\n");
 }
 
 TEST_F(CommandsTest, EmptyLineOrComment_DoesNothing) {
