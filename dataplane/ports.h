@@ -43,10 +43,11 @@ struct PortInfo {
   PortId id;
   std::string name;
   PortKind kind = PortKind::kInvalid;
-  std::string detail;    // socket path or devargs
-  bool server = false;   // vhost: the switch listens on the socket
-  std::string driver;    // "vhost-user" or the PMD's name
-  bool link_up = false;  // vhost: a device is connected and its rings run
+  std::string detail;      // socket path or devargs
+  bool server = false;     // vhost: the switch listens on the socket
+  std::string driver;      // "vhost-user" or the PMD's name
+  bool link_up = false;    // vhost: a device is connected and its rings run
+  bool connected = false;  // vhost: a front-end is connected, whether its rings run or not
   bool rings_running = false;
   bool dirty_logging = false;  // VHOST_F_LOG_ALL: QEMU is copying the VM's memory
   uint16_t mtu = 0;

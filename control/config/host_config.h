@@ -85,6 +85,7 @@ struct MigrationConfig {
   std::map<std::string, std::string> peers;  // host -> address:port
   // Peers that may move VMs to and from this host. Without a list all peers may.
   std::optional<std::set<std::string>> allow_in, allow_out;
+  std::optional<std::set<std::string>> allow_pull;  // peers that may ask for VMs of this host
   uint64_t handshake_timeout_ms = 5000;
   uint64_t idle_timeout_ms = 15000;
   uint64_t max_connections = 1024;

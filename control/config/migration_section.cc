@@ -109,6 +109,7 @@ void read_migration(const ConfigValue& value, ConfigDraft& draft) {
       {"tls", [&](const ConfigValue& v) { read_tls(v, out.tls.emplace()); }},
       {"allow_in", [&](const ConfigValue& v) { read_allowed(v, out.allow_in, draft); }},
       {"allow_out", [&](const ConfigValue& v) { read_allowed(v, out.allow_out, draft); }},
+      {"allow_pull", [&](const ConfigValue& v) { read_allowed(v, out.allow_pull, draft); }},
       number_field("handshake_timeout_ms", out.handshake_timeout_ms, 100, 60'000),
       number_field("idle_timeout_ms", out.idle_timeout_ms, 1000, 3'600'000),
       number_field("max_connections", out.max_connections, 8, 65536),

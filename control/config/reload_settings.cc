@@ -56,6 +56,7 @@ void take_settings(MigrationConfig& in_use, const MigrationConfig& file) {
   in_use.peers = file.peers;
   in_use.allow_in = file.allow_in;
   in_use.allow_out = file.allow_out;
+  in_use.allow_pull = file.allow_pull;
   in_use.handshake_timeout_ms = file.handshake_timeout_ms;
   in_use.idle_timeout_ms = file.idle_timeout_ms;
   in_use.max_connections = file.max_connections;

@@ -2,7 +2,7 @@
 //
 // Which settings of a file that was read again take effect while the switch runs:
 //
-//   migration.peers, allow_in, allow_out; handshake_timeout_ms, idle_timeout_ms,
+//   migration.peers, allow_in, allow_out, allow_pull; handshake_timeout_ms, idle_timeout_ms,
 //   prepare_timeout_ms, window_timeout_ms; max_connections, max_connections_per_address,
 //   max_strangers, max_preparing, max_incoming; the paths in tls
 //

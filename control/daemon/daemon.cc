@@ -182,7 +182,9 @@ Result<void> Daemon::Impl::put_stored_policy(StoredPorts& stored) {
   dataplane::PolicyStore& store = *forwarding.store;
   auto moves = directory->journal().moves();
   if (!moves) return fail(moves.error());
-  for (const migration::MoveRecord& move : *moves) stored.held_vms.insert(move.vm);
+  for (const migration::MoveRecord& move : *moves) {
+    if (migration::holds_vm(move)) stored.held_vms.insert(move.vm);
+  }
   auto restored = restore(config, directory->journal(), store, false);
   if (!restored) return fail(restored.error());
   for (const std::string& note : restored->reconciled.notes) spdlog::warn("{}", note);

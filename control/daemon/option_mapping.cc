@@ -44,6 +44,7 @@ migration::MigrationOptions migration_options(const HostConfig& config) {
   options.encrypted = migration.tls.has_value();
   options.peers = migration.peers;
   options.allow_in = migration.allow_in;
+  options.allow_pull = migration.allow_pull;
   options.allow_out = migration.allow_out;
   options.vhost_template = migration.vhost_template;
   options.uplink = migration.uplink;

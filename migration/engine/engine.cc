@@ -115,6 +115,10 @@ Engine::Engine(Network& network, MigrationOptions options, dataplane::PolicyStor
     : impl_(std::make_unique<Impl>(network, std::move(options), store, ports, gate, clock,
                                    std::move(log), journal, tables)) {}
 
+bool holds_vm(const MoveRecord& record) {
+  return record.role != MoveRole::kSource || SourceMove::may_be_handed_over(record);
+}
+
 Engine::~Engine() { stop(); }
 
 void Engine::watch(Watcher watcher) { impl_->context.watcher = std::move(watcher); }
@@ -124,6 +128,7 @@ void Engine::reload(const MigrationOptions& options) {
   own.peers = options.peers;
   own.allow_in = options.allow_in;
   own.allow_out = options.allow_out;
+  own.allow_pull = options.allow_pull;
   own.prepare_timeout_ms = options.prepare_timeout_ms;
   own.window_timeout_ms = options.window_timeout_ms;
   own.max_preparing = options.max_preparing;

@@ -22,6 +22,7 @@
 #include "dataplane/ports.h"
 #include "migration/engine/evacuation_status.h"
 #include "migration/engine/reports.h"
+#include "migration/journal/records.h"
 #include "migration/link/network.h"
 #include "migration/link/peer_ping.h"
 #include "migration/moves/migration_options.h"
@@ -32,6 +33,10 @@ namespace godwit::migration {
 
 class Journal;
 enum class MoveRole : uint8_t;
+
+// Returns whether the VM of a stored move waits, after a restart, for what the peer or the rings
+// say.
+[[nodiscard]] bool holds_vm(const MoveRecord& record);
 
 class Engine {
  public:

@@ -74,11 +74,9 @@ void IncomingLinks::introduce(const SessionPtr& session, wire::Envelope& message
   if (message.has_ask()) return on_ask(session, message);
   if (message.has_offer()) {
     on_offer(session, message);
-  } else if (const auto move = moves_.find_incoming(message.vm(), message.move())) {
-    assign(session, move);
-    move->attach(session);
-    move->on_message(message);
-    retire_();
+  } else if (const auto move =
+                 moves_.find_incoming(message.vm(), message.move(), session->host())) {
+    resume(session, move, message);
   } else {
     late_answers_.answer_source(session, message);
     retire_();
@@ -95,15 +93,22 @@ void IncomingLinks::answer_hello(const SessionPtr& session, const wire::Hello& h
   session->send(answer);
 }
 
+void IncomingLinks::resume(const SessionPtr& session, const std::shared_ptr<DestinationMove>& move,
+                           wire::Envelope& message) {
+  assign(session, move);
+  move->attach(session);
+  move->on_message(message);
+  retire_();
+}
+
 void IncomingLinks::on_offer(const SessionPtr& session, wire::Envelope& message) {
-  const auto offered_before = moves_.find_incoming(message.vm(), message.move());
+  const auto offered_before = moves_.find_incoming(message.vm(), message.move(), session->host());
   for (const auto& other : moves_.incoming()) {
     if (other->vm() == message.vm() && other->id() != message.move() &&
         other->peer() == session->host())
       other->supersede();
   }
-  if (offered_before != nullptr)
-    return session->close("peer: move " + message.move() + " was offered before");
+  if (offered_before != nullptr) return resume(session, offered_before, message);
   if (const std::string reason = check_offer(message, session->host()); !reason.empty())
     return refuse(session, message, reason);
   const auto move =
@@ -124,6 +129,7 @@ std::string IncomingLinks::check_offer(const wire::Envelope& offer, const std::s
     return context_.options.host + " takes no VMs from " + peer + " (migration.allow_in)";
   if (auto good = dataplane::check_endpoint_name(offer.vm()); !good)
     return "bad VM name: expected " + good.error().expected;
+  if (offer.move().empty()) return "an offer without the id of a move";
   if (moves_.moving(offer.vm()))
     return offer.vm() + " is part of another move at " + context_.options.host;
   if (moves_.incoming().size() >= context_.options.max_incoming) {
@@ -193,6 +199,12 @@ void IncomingLinks::on_pull(const SessionPtr& session, const wire::Envelope& mes
     started = fail("bad VM name: expected " + good.error().expected);
   } else if (message.move().empty() || moves_.known(message.move())) {
     started = fail("a move with the id \"" + message.move() + "\" was here before");
+  } else if (!peers_.may_pull(session->host())) {
+    started = fail(session->host() + " may not pull VMs from " + context_.options.host +
+                   " (migration.allow_pull)");
+  } else if (!late_answers_.runs(message.vm())) {
+    started = fail(message.vm() + " does not run at " + context_.options.host +
+                   ": only the operator there may move it (`migrate start`)");
   } else {
     started = starter_.start(message.vm(), session->host(), message.move(), {});
   }

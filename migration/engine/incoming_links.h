@@ -49,6 +49,9 @@ class IncomingLinks {
   void on_pending_closed(const SessionPtr& session, const std::string& reason);
   void introduce(const SessionPtr& session, wire::Envelope& message);
   void answer_hello(const SessionPtr& session, const wire::Hello& hello);
+  // Gives a move the session that its source has opened again, and the first message of it.
+  void resume(const SessionPtr& session, const std::shared_ptr<DestinationMove>& move,
+              wire::Envelope& message);
   void on_offer(const SessionPtr& session, wire::Envelope& message);
   // Returns why the offer is refused; empty if it is not. No move exists for the offer yet.
   [[nodiscard]] std::string check_offer(const wire::Envelope& offer, const std::string& peer) const;

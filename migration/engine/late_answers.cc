@@ -14,17 +14,33 @@ namespace godwit::migration {
 using dataplane::EndpointRecord;
 using dataplane::LocationKind;
 
+namespace {
+
+// By how many counters a peer's epoch may be newer: a handover takes one, and each claim of either
+// side another.
+constexpr uint64_t kMostClaims = 16;
+
+}  // namespace
+
 bool LateAnswers::local(const std::string& vm) const {
   return std::ranges::any_of(context_.store.endpoints_of_vm(vm),
                              [](const EndpointRecord* e) { return e->port.valid(); });
 }
 
-bool LateAnswers::runs(const std::string& vm) const {
+bool LateAnswers::any_port(const std::string& vm, bool dataplane::PortInfo::*is) const {
   return std::ranges::any_of(
       context_.store.endpoints_of_vm(vm), [&](const EndpointRecord* endpoint) {
         const auto info = endpoint->port.valid() ? context_.ports.info(endpoint->port) : fail("");
-        return info && info->rings_running;
+        return info && (*info).*is;
       });
+}
+
+bool LateAnswers::runs(const std::string& vm) const {
+  return any_port(vm, &dataplane::PortInfo::rings_running);
+}
+
+bool LateAnswers::connected(const std::string& vm) const {
+  return any_port(vm, &dataplane::PortInfo::connected);
 }
 
 const SettledMove* LateAnswers::settled(const wire::Envelope& message, MoveRole role,
@@ -33,71 +49,101 @@ const SettledMove* LateAnswers::settled(const wire::Envelope& message, MoveRole 
   return found != nullptr && found->vm == message.vm() && found->peer == peer ? found : nullptr;
 }
 
-void LateAnswers::answer_source(const std::shared_ptr<PeerSession>& session,
-                                const wire::Envelope& message) {
-  const Epoch its = from_wire(message.epoch());
-  Epoch ours = context_.newest_epoch(message.vm());
-  if (message.has_done() || message.has_abort()) {
-    return context_.absorb(message.move(), message.vm(), message.has_done() ? "done" : "abort", its,
-                           ours);
-  }
-  wire::Envelope answer;
-  answer.set_vm(message.vm());
-  answer.set_move(message.move());
-  const SettledMove* ended = settled(message, MoveRole::kDestination, session->host());
-  if (message.has_revoke() && ours < its && local(message.vm()) && !moves_.moving(message.vm())) {
-    // The source owns the VM by a newer epoch. The operator of this host ended the move without
-    // waiting for the source.
-    if (yield_to(session->host(), message.vm(), its)) {
-      answer.mutable_revoked()->set_reason(message.vm() + " is " + session->host() + "'s");
-    } else {
-      answer.mutable_active()->set_frames_held(kTakesNoFrames);
-    }
-    ours = context_.newest_epoch(message.vm());
-  } else if (ended != nullptr && ended->done) {
-    if (ours < its) {
-      // The source had claimed the VM, and yields by an epoch newer than its claim.
-      JournalBatch batch;
-      batch.epochs.emplace_back(message.vm(), its);
-      context_.keep(std::move(batch));
-      ours = context_.epochs[message.vm()] = its;
-    }
-    answer.mutable_active()->set_frames_held(kTakesNoFrames);
-  } else {
-    const std::string what = ended != nullptr ? " was aborted at " : " is not known at ";
-    answer.mutable_revoked()->set_reason("move " + message.move() + what + context_.options.host);
-    if (its < ours) context_.absorb(message.move(), message.vm(), "a message", its, ours);
-  }
-  to_wire(ours, *answer.mutable_epoch());
+void LateAnswers::answer(const std::shared_ptr<PeerSession>& session, const wire::Envelope& to,
+                         wire::Envelope answer) {
+  answer.set_vm(to.vm());
+  answer.set_move(to.move());
+  to_wire(answer.has_unknown() ? Epoch{} : context_.newest_epoch(to.vm()), *answer.mutable_epoch());
   session->send(answer);
   session->close_when_sent();
 }
 
+void LateAnswers::answer_unknown(const std::shared_ptr<PeerSession>& session,
+                                 const wire::Envelope& message) {
+  unknown_log_.write("peer: " + session->host() + " names a move that is not known here: " +
+                         message.move() + " of " + message.vm(),
+                     context_.clock.now_ns() / 1'000'000);
+  wire::Envelope reply;
+  const std::string why = "move " + message.move() + " is not known at " + context_.options.host;
+  if (session->link().version >= kVersionResume) {
+    reply.mutable_unknown();
+  } else if (message.has_ask()) {
+    reply.mutable_abort()->set_reason(why);
+  } else {
+    reply.mutable_revoked()->set_reason(why);
+  }
+  answer(session, message, std::move(reply));
+}
+
+bool LateAnswers::explained(const Epoch& its, const Epoch& ours) {
+  return its.counter <= ours.counter + kMostClaims;
+}
+
+void LateAnswers::answer_source(const std::shared_ptr<PeerSession>& session,
+                                const wire::Envelope& message) {
+  const Epoch its = from_wire(message.epoch());
+  const Epoch ours = context_.newest_epoch(message.vm());
+  const SettledMove* ended = settled(message, MoveRole::kDestination, session->host());
+  if (ended == nullptr) return answer_unknown(session, message);
+  if (message.has_done() || message.has_abort()) {
+    return context_.absorb(message.move(), message.vm(), message.has_done() ? "done" : "abort", its,
+                           ours);
+  }
+  wire::Envelope reply;
+  const bool newer = ours < its && explained(its, ours);
+  if (!ended->done) {
+    reply.mutable_revoked()->set_reason("move " + message.move() + " was aborted at " +
+                                        context_.options.host);
+    if (its < ours) context_.absorb(message.move(), message.vm(), "a message", its, ours);
+  } else if (message.has_revoke() && newer && !ended->why.empty() && local(message.vm()) &&
+             !moves_.moving(message.vm())) {
+    // The source owns the VM by a newer epoch. The operator of this host ended the move without
+    // waiting for the source.
+    if (yield_to(session->host(), message.vm(), its)) {
+      reply.mutable_revoked()->set_reason(message.vm() + " is " + session->host() + "'s");
+    } else {
+      reply.mutable_active()->set_frames_held(kTakesNoFrames);
+    }
+  } else {
+    // A source that had claimed the VM yields by an epoch newer than its claim.
+    if (newer) note_epoch(message.vm(), its);
+    reply.mutable_active()->set_frames_held(kTakesNoFrames);
+  }
+  answer(session, message, std::move(reply));
+}
+
 void LateAnswers::answer_destination(const std::shared_ptr<PeerSession>& session,
                                      const wire::Envelope& message) {
-  wire::Envelope answer;
-  answer.set_vm(message.vm());
-  answer.set_move(message.move());
+  const std::string& vm = message.vm();
   const Epoch its = from_wire(message.epoch());
   const SettledMove* ended = settled(message, MoveRole::kSource, session->host());
+  if (ended == nullptr) return answer_unknown(session, message);
   // A destination that has the VM in force sends its epoch. If that epoch is ours and the VM is not
   // here, this host has yielded before.
-  const Epoch ours = context_.newest_epoch(message.vm());
-  const bool newer = its > ours || (its == ours && its.counter > 0 && !local(message.vm()));
-  if (newer && local(message.vm()) && moves_.moving(message.vm()))
+  const Epoch ours = context_.newest_epoch(vm);
+  const bool here = local(vm);
+  const bool newer =
+      explained(its, ours) && (its > ours || (its == ours && its.counter > 0 && !here));
+  if (newer && here && moves_.moving(vm))
     return session->close_when_sent();  // the destination asks again
-  if (newer ? yield_to(session->host(), message.vm(), its) : ended != nullptr && ended->done) {
-    answer.mutable_done();
-    to_wire(std::max(its, context_.newest_epoch(message.vm())), *answer.mutable_epoch());
+  wire::Envelope reply;
+  if (ended->done) {
+    if (newer && !here) note_epoch(vm, its);
+    reply.mutable_done();
+  } else if (newer && yield_to(session->host(), vm, its)) {
+    reply.mutable_done();
   } else {
-    const std::string why = ended == nullptr     ? "not known"
-                            : ended->why.empty() ? "aborted"
-                                                 : ended->why;
-    answer.mutable_abort()->set_reason("at " + context_.options.host + ": " + why);
-    to_wire(context_.newest_epoch(message.vm()), *answer.mutable_epoch());
+    reply.mutable_abort()->set_reason("at " + context_.options.host + ": " +
+                                      (ended->why.empty() ? "aborted" : ended->why));
   }
-  session->send(answer);
-  session->close_when_sent();
+  answer(session, message, std::move(reply));
+}
+
+void LateAnswers::note_epoch(const std::string& vm, const Epoch& newer) {
+  JournalBatch batch;
+  batch.epochs.emplace_back(vm, newer);
+  context_.epochs[vm] = newer;
+  context_.keep(std::move(batch));
 }
 
 bool LateAnswers::yield_to(const std::string& peer, const std::string& vm, const Epoch& newer) {
@@ -105,6 +151,8 @@ bool LateAnswers::yield_to(const std::string& peer, const std::string& vm, const
     claim(peer, vm, newer);
     return false;
   }
+  // The VM may only be starting again here. The peer asks again.
+  if (connected(vm)) return false;
   JournalBatch batch;
   if (local(vm)) {
     std::vector<PortId> ports;

@@ -11,6 +11,14 @@ void MoveRegistry::recover(const MoveRecord& record) {
   status.vm = record.vm;
   status.peer = record.peer;
   status.id = record.id;
+  if (record.role == MoveRole::kSource && !SourceMove::may_be_handed_over(record)) {
+    // It was not prepared, so nothing can have been handed over. The peer may ask how it ended.
+    const std::string why = "the switch was restarted before the move was prepared";
+    context_.settle({record.id, record.vm, record.peer, record.role, false,
+                     context_.newest_epoch(record.vm), why},
+                    false);
+    return give_up(std::move(status), why);
+  }
   Result<void> recovered;
   if (record.role == MoveRole::kSource) {
     auto move = std::make_shared<SourceMove>(context_, status, context_.address_of(record.peer));
@@ -36,9 +44,10 @@ void MoveRegistry::recover(const MoveRecord& record) {
 }
 
 std::shared_ptr<DestinationMove> MoveRegistry::find_incoming(const std::string& vm,
-                                                             const std::string& id) const {
+                                                             const std::string& id,
+                                                             const std::string& peer) const {
   for (const auto& move : incoming_) {
-    if (move->vm() == vm && move->id() == id) return move;
+    if (move->vm() == vm && move->id() == id && move->peer() == peer) return move;
   }
   return nullptr;
 }

@@ -45,9 +45,10 @@ class MoveRegistry {
   // until the operator cancels it.
   void recover(const MoveRecord& record);
 
-  // Returns the move to this host with this VM and id, or null.
+  // Returns the move from the peer to this host with this VM and id, or null.
   [[nodiscard]] std::shared_ptr<DestinationMove> find_incoming(const std::string& vm,
-                                                               const std::string& id) const;
+                                                               const std::string& id,
+                                                               const std::string& peer) const;
   // Returns whether a move of the VM is queued or in progress, or still returns frames to it.
   [[nodiscard]] bool moving(const std::string& vm) const { return undecided(vm) || returning(vm); }
   // Returns whether a move of the VM is queued, or in progress with an open outcome.

@@ -14,6 +14,11 @@ bool PeerDirectory::may_move_in(const std::string& peer) const {
   return options.peers.contains(peer) && (!options.allow_in || options.allow_in->contains(peer));
 }
 
+bool PeerDirectory::may_pull(const std::string& peer) const {
+  return context_.options.allow_pull && context_.options.allow_pull->contains(peer) &&
+         may_move_out(peer);
+}
+
 bool PeerDirectory::may_move_out(const std::string& peer) const {
   const MigrationOptions& options = context_.options;
   return options.peers.contains(peer) && (!options.allow_out || options.allow_out->contains(peer));

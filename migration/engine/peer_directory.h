@@ -23,6 +23,8 @@ class PeerDirectory {
   // Returns whether VMs may move from the peer to this host.
   [[nodiscard]] bool may_move_in(const std::string& peer) const;
   // Returns whether VMs may move from this host to the peer.
+  // Returns whether the peer may ask for a VM of this host.
+  [[nodiscard]] bool may_pull(const std::string& peer) const;
   [[nodiscard]] bool may_move_out(const std::string& peer) const;
   // Returns an error unless VMs may move from this host to the peer.
   [[nodiscard]] Result<void> check_move_out(const std::string& peer) const;

@@ -2,6 +2,8 @@
 #include "migration/journal/records.h"
 
 #include <algorithm>
+#include <set>
+#include <tuple>
 
 namespace godwit::migration {
 
@@ -33,6 +35,38 @@ Result<void> apply(const MoveDelta& delta, Document& document) {
     rules.erase(found);
   }
   return {};
+}
+
+namespace {
+
+using RuleKey = std::tuple<std::string, uint32_t, std::string>;  // owner, id, text
+
+std::set<RuleKey> keys_of(const std::vector<DocumentRule>& rules) {
+  std::set<RuleKey> keys;
+  for (const DocumentRule& rule : rules) keys.emplace(rule.owner, rule.id, rule.text);
+  return keys;
+}
+
+}  // namespace
+
+std::vector<MoveDelta> changes_between(const Document& before, const Document& after,
+                                       const std::string& move) {
+  std::vector<MoveDelta> changes;
+  const auto collect = [&](const std::vector<DocumentRule>& rules,
+                           const std::vector<DocumentRule>& others, bool created, bool uplink) {
+    const std::set<RuleKey> known = keys_of(others);
+    for (const DocumentRule& rule : rules) {
+      if (!known.contains({rule.owner, rule.id, rule.text}))
+        changes.push_back({move, created, rule, uplink});
+    }
+  };
+  for (const bool created : {false, true}) {
+    const Document& from = created ? after : before;
+    const Document& other = created ? before : after;
+    collect(from.rules, other.rules, created, false);
+    collect(from.uplink_rules, other.uplink_rules, created, true);
+  }
+  return changes;
 }
 
 }  // namespace godwit::migration

@@ -107,5 +107,9 @@ struct StoredPolicy {
 // Applies a change to the document. Returns an error if the rule to destroy is missing, the rule to
 // create exists, or the document is full.
 Result<void> apply(const MoveDelta& delta, Document& document);
+// Returns the rule changes that lead from one document of a move to another: first the destroyed
+// rules, then the created ones.
+[[nodiscard]] std::vector<MoveDelta> changes_between(const Document& before, const Document& after,
+                                                     const std::string& move);
 
 }  // namespace godwit::migration

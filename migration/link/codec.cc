@@ -417,4 +417,13 @@ Result<dataplane::Frame> from_wire(const wire::Frame& frame) {
   return out;
 }
 
+void reasons_to_wire(const std::string& reasons, wire::Refused& out) {
+  size_t at = 0;
+  while (at <= reasons.size() && static_cast<size_t>(out.reasons_size()) < kMaxReasons) {
+    const size_t end = std::min(reasons.find('\n', at), reasons.size());
+    out.add_reasons(reasons.substr(at, end - at));
+    at = end + 1;
+  }
+}
+
 }  // namespace godwit::migration

@@ -22,10 +22,11 @@ namespace godwit::migration {
 
 inline constexpr uint32_t kMagic = 0x47445754;  // "GDWT"
 // The versions of the protocol that this switch speaks. Version 2 adds ping and pong, which are not
-// sent to a peer of version 1.
+// sent to a peer of version 1. Version 3 adds unknown and resend, and offers that are sent again.
 inline constexpr uint32_t kVersionLow = 1;
-inline constexpr uint32_t kVersionHigh = 2;
+inline constexpr uint32_t kVersionHigh = 3;
 inline constexpr uint32_t kVersionPing = 2;
+inline constexpr uint32_t kVersionResume = 3;
 inline constexpr size_t kLengthBytes = 4;
 inline constexpr uint32_t kMaxHelloBytes = 256;  // limit before the peer is known
 inline constexpr uint32_t kMaxMessageBytes = 64u << 20;
@@ -115,5 +116,8 @@ void to_wire(const Epoch& epoch, wire::Epoch& out);
 void to_wire(const dataplane::Frame& frame, const std::string& endpoint, wire::Frame& out);
 // Returns an error for checksum requests outside of the frame, unknown flags and invalid lengths.
 Result<dataplane::Frame> from_wire(const wire::Frame& frame);
+
+// Writes the reasons, one a line, as far as one message may carry them.
+void reasons_to_wire(const std::string& reasons, wire::Refused& out);
 
 }  // namespace godwit::migration

@@ -52,6 +52,20 @@ Result<void> ArrivedPolicy::apply(const MoveDelta& delta) {
   return done ? migration::apply(delta, document_) : done;
 }
 
+Result<std::vector<MoveDelta>> ArrivedPolicy::follow(const Document& document) {
+  if (document.profiles != document_.profiles)
+    return fail("the endpoints of " + vm_ + " are not those of the first offer");
+  if (document.epoch != document_.epoch) {
+    return fail("another offer of the move has epoch " + to_string(document.epoch) + ", expected " +
+                to_string(document_.epoch));
+  }
+  std::vector<MoveDelta> changes = changes_between(document_, document, move_);
+  for (const MoveDelta& change : changes) {
+    if (auto applied = apply(change); !applied) return fail(applied.error());
+  }
+  return changes;
+}
+
 Result<void> ArrivedPolicy::publish() {
   window_ = context_.next_window++;
   if (window_ == 0) window_ = context_.next_window++;  // zero turns pairing off
@@ -99,13 +113,17 @@ std::vector<OwnedRule> ArrivedPolicy::withdraw() {
   return going;
 }
 
-bool ArrivedPolicy::rings_run() const {
+bool ArrivedPolicy::any_port(bool dataplane::PortInfo::*is) const {
   return staged_ != nullptr &&
          std::ranges::any_of(document_.profiles, [&](const dataplane::Profile& profile) {
            const auto info = context_.ports.info(staged_->port(profile.name));
-           return info && info->rings_running;
+           return info && (*info).*is;
          });
 }
+
+bool ArrivedPolicy::connected() const { return any_port(&dataplane::PortInfo::connected); }
+
+bool ArrivedPolicy::rings_run() const { return any_port(&dataplane::PortInfo::rings_running); }
 
 uint64_t ArrivedPolicy::first_delivery_ns() const {
   uint64_t earliest = 0;

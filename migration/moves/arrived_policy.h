@@ -41,6 +41,9 @@ class ArrivedPolicy {
   [[nodiscard]] bool staged() const { return staged_ != nullptr; }
   // Applies a rule change of the source to what is staged and to the document.
   Result<void> apply(const MoveDelta& delta);
+  // Applies what the document has changed since the offer, to what is staged and to document().
+  // Returns the changes. On failure some may have been applied: the digests will differ.
+  Result<std::vector<MoveDelta>> follow(const Document& document);
   // Return the digests of what is staged, which must exist.
   [[nodiscard]] std::string digest() const { return staged_->digest(); }
   [[nodiscard]] std::string uplinks_digest() const { return staged_->uplinks_digest(); }
@@ -63,12 +66,16 @@ class ArrivedPolicy {
 
   // Returns whether the port is one of the VM's.
   [[nodiscard]] bool owns(PortId port) const { return staged_ != nullptr && staged_->owns(port); }
+  // Returns whether a front-end is connected to one of the VM's ports.
+  [[nodiscard]] bool connected() const;
   // Returns whether rings of the VM run here.
   [[nodiscard]] bool rings_run() const;
   // Returns when the first packet was delivered to the VM, or zero before that.
   [[nodiscard]] uint64_t first_delivery_ns() const;
 
  private:
+  [[nodiscard]] bool any_port(bool dataplane::PortInfo::*is) const;
+
   MoveContext& context_;
   const std::string vm_, move_;
   Document document_;

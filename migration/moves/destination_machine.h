@@ -47,10 +47,11 @@ enum class DestinationState : uint8_t {
 
 enum class DestinationEvent : uint8_t {
   kInvalid = 0,
-  kStaged,
+  kStaged,  // also what another offer of the same move has changed
   kStageFailed,
-  kHandover,     // with the digest of what is staged
-  kBadHandover,  // with another digest, or by an old epoch
+  kHandover,          // with the digest of what is staged; or the source says that it has ended
+  kOutdatedHandover,  // of other rules than those staged: the source is asked for another offer
+  kBadHandover,       // by an old epoch
   kRingsRunning,
   kRingsStopped,
   kRevoke,
@@ -76,6 +77,7 @@ enum class DestinationAction : uint8_t {
   kSendRefused,
   kSendActive,
   kSendRevoked,
+  kSendResend,
   kSendBarrierAck,
   kSendDoneAck,
   kDiscard,       // removes what is staged; everything is as before the offer

@@ -24,32 +24,12 @@ constexpr uint64_t kWindowSlackMs = 5000;  // beyond the source's own limits
 constexpr size_t kMaxShownReason = 512;    // of a reason that the peer gives
 constexpr size_t kMaxShownDigest = 64;
 
-MoveStatus destination_status(const std::string& vm, const std::string& peer,
-                              const std::string& id) {
-  MoveStatus status;
-  status.vm = vm;
-  status.peer = peer;
-  status.id = id;
-  status.role = "destination";
-  return status;
-}
-
-// Splits the reasons, one a line, as far as a message may carry them.
-void write_reasons(const std::string& why, wire::Refused& refused) {
-  size_t at = 0;
-  while (at <= why.size() && static_cast<size_t>(refused.reasons_size()) < kMaxReasons) {
-    const size_t end = std::min(why.find('\n', at), why.size());
-    refused.add_reasons(why.substr(at, end - at));
-    at = end + 1;
-  }
-}
-
 }  // namespace
 
 DestinationMove::DestinationMove(MoveContext& context, const std::string& vm,
                                  const std::string& peer, const std::string& id)
     : context_(context),
-      status_(destination_status(vm, peer, id)),
+      status_(new_status("destination", vm, peer, id)),
       progress_(context, MoveRole::kDestination, DestinationMachine(context.tables.destination),
                 status_,
                 {[this](DestinationAction action) { return act(action); },
@@ -118,6 +98,7 @@ DestinationMove::Progress::Failure DestinationMove::act(DestinationAction action
     case A::kSendRefused:
     case A::kSendActive:
     case A::kSendRevoked:
+    case A::kSendResend:
     case A::kSendBarrierAck:
     case A::kSendDoneAck: send(action); break;
     case A::kDiscard: policy_.discard(); break;
@@ -188,12 +169,13 @@ void DestinationMove::send(DestinationAction action) {
   wire::Envelope message = envelope();
   switch (action) {
     case A::kSendPrepared: message.mutable_prepared()->set_digest(policy_.digest()); break;
-    case A::kSendRefused: write_reasons(progress_.why(), *message.mutable_refused()); break;
+    case A::kSendRefused: reasons_to_wire(progress_.why(), *message.mutable_refused()); break;
     case A::kSendActive:
       message.mutable_active()->set_rules_imported(status_.rules_imported);
       message.mutable_active()->set_frames_held(receiver_.next_number());
       break;
     case A::kSendRevoked: message.mutable_revoked()->set_reason(progress_.why()); break;
+    case A::kSendResend: message.mutable_resend(); break;
     case A::kSendBarrierAck: message.mutable_barrier_ack()->set_number(receiver_.barrier()); break;
     case A::kSendDoneAck: message.mutable_done_ack(); break;
     default: return;
@@ -206,24 +188,40 @@ void DestinationMove::close_session() {
 }
 
 void DestinationMove::on_offer(const wire::Offer& offer) {
+  const DestinationState now = progress_.state();
+  if (now != DestinationState::kOffered && now != DestinationState::kPrepared &&
+      now != DestinationState::kRunning)
+    return;
+  if (auto taken = take_offer(offer); !taken)
+    return step(DestinationEvent::kStageFailed, taken.error().message);
+  step(DestinationEvent::kStaged);
+}
+
+Result<void> DestinationMove::take_offer(const wire::Offer& offer) {
   auto document = from_wire(status_.vm, offer);
-  if (!document) return step(DestinationEvent::kStageFailed, document.error().message);
+  if (!document) return fail(document.error());
+  if (policy_.staged()) return follow(*document);
   if (const Epoch known = context_.newest_epoch(status_.vm); document->epoch < known) {
-    return step(DestinationEvent::kStageFailed, "epoch " + to_string(document->epoch) +
-                                                    " is older than " + to_string(known) +
-                                                    " seen here");
+    return fail("epoch " + to_string(document->epoch) + " is older than " + to_string(known) +
+                " seen here");
   }
   if (const std::string why = narrower_uplink(context_.store, context_.ports, context_.uplink(),
                                               *document, offer.uplink_mtu());
       !why.empty())
-    return step(DestinationEvent::kStageFailed, why);
+    return fail(why);
   offered_epoch_ = document->epoch;
   nonce_ = offer.nonce();
   announcer_.set_nonce(nonce_);
   policy_.set_document(std::move(*document));
-  if (auto staged = policy_.stage(); !staged)
-    return step(DestinationEvent::kStageFailed, staged.error().message);
-  step(DestinationEvent::kStaged);
+  return policy_.stage();
+}
+
+Result<void> DestinationMove::follow(const Document& document) {
+  auto changes = policy_.follow(document);
+  if (!changes) return fail(changes.error());
+  JournalBatch batch;
+  batch.deltas = std::move(*changes);
+  return batch.deltas.empty() ? Result<void>{} : context_.journal.write(batch);
 }
 
 Result<void> DestinationMove::recover(const MoveRecord& record) {
@@ -269,7 +267,7 @@ Result<void> DestinationMove::go_on() {
 }
 
 void DestinationMove::supersede() {
-  step(DestinationEvent::kAbort, status_.peer + " has begun another move of it");
+  if (!claims()) step(DestinationEvent::kAbort, status_.peer + " has begun another move of it");
 }
 
 MoveRecord DestinationMove::record(DestinationState state) const {
@@ -347,7 +345,7 @@ void DestinationMove::on_answer(wire::Envelope& message) {
   const auto keep = shared_from_this();
   if (message.vm() != status_.vm || message.move() != status_.id)
     return inquiry_.reject("peer: a message of another move (" + message.move() + ")");
-  if (message.has_abort() || message.has_done()) {
+  if (message.has_abort() || message.has_done() || message.has_unknown()) {
     on_message(message);
     // If the move is not over, the source is asked again.
     return inquiry_.close_when_sent();
@@ -386,6 +384,8 @@ bool DestinationMove::asks() const {
 void DestinationMove::on_message(wire::Envelope& message) {
   const auto keep = shared_from_this();
   switch (message.body_case()) {
+    case wire::Envelope::kOffer: return on_offer(message.offer());
+    case wire::Envelope::kUnknown: return on_unknown();
     case wire::Envelope::kDelta: return on_delta(message.delta());
     case wire::Envelope::kHandover: return on_handover(message.handover());
     case wire::Envelope::kRevoke: return on_revoke(from_wire(message.epoch()));
@@ -430,6 +430,11 @@ void DestinationMove::on_handover(const wire::Handover& handover) {
   step(DestinationEvent::kHandover);
 }
 
+DestinationEvent DestinationMove::outdated() const {
+  const bool resends = session_ != nullptr && session_->link().version >= kVersionResume;
+  return resends ? DestinationEvent::kOutdatedHandover : DestinationEvent::kBadHandover;
+}
+
 void DestinationMove::on_first_handover(const wire::Handover& handover, const Epoch& epoch) {
   if (!policy_.staged() || !is_host_name(handover.epoch().host()) || epoch <= offered_epoch_) {
     return step(DestinationEvent::kBadHandover, "the handover's epoch " + to_string(epoch) +
@@ -437,13 +442,12 @@ void DestinationMove::on_first_handover(const wire::Handover& handover, const Ep
                                                     to_string(offered_epoch_));
   }
   if (const std::string digest = policy_.digest(); digest != handover.digest()) {
-    return step(DestinationEvent::kBadHandover, "the rules handed over have digest " +
-                                                    handover.digest().substr(0, kMaxShownDigest) +
-                                                    ", those prepared " + digest);
+    return step(outdated(), "the rules handed over have digest " +
+                                handover.digest().substr(0, kMaxShownDigest) + ", those prepared " +
+                                digest);
   }
   if (!handover.uplinks_digest().empty() && handover.uplinks_digest() != policy_.uplinks_digest()) {
-    return step(DestinationEvent::kBadHandover,
-                "the uplink rules handed over are not those prepared");
+    return step(outdated(), "the uplink rules handed over are not those prepared");
   }
   new_epoch_ = epoch;
   receiver_.set_stream(handover.stream());
@@ -456,11 +460,19 @@ void DestinationMove::on_abort(const wire::Envelope& message) {
   const Epoch its = from_wire(message.epoch());
   const std::string why =
       "aborted by " + status_.peer + ": " + message.abort().reason().substr(0, kMaxShownReason);
-  if (!policy_.published()) return step(DestinationEvent::kAbort, why);
-  if (its <= new_epoch_) return context_.absorb(status_.id, status_.vm, "abort", its, new_epoch_);
+  if (!policy_.published() && !claims()) return step(DestinationEvent::kAbort, why);
+  if (!policy_.published() || its <= new_epoch_)
+    return context_.absorb(status_.id, status_.vm, "abort", its, new_epoch_);
   if (policy_.rings_run()) return mint(its);
   new_epoch_ = context_.epochs[status_.vm] = its;
   step(DestinationEvent::kClaim, why);
+}
+
+// A source that does not know the move says nothing about the VM: it may have lost its state. The
+// move stays for as long as a front-end may bring the VM.
+void DestinationMove::on_unknown() {
+  if (policy_.published() || policy_.connected()) return;
+  step(DestinationEvent::kAbort, "the move is not known at " + status_.peer);
 }
 
 // The VM runs here, whatever the source believes. The source hears of the newer epoch next.
@@ -490,7 +502,8 @@ void DestinationMove::on_done(const Epoch& its) {
   const Epoch ours = has_epoch ? new_epoch_ : offered_epoch_;
   if (its < ours) return context_.absorb(status_.id, status_.vm, "done", its, ours);
   if (asked) new_epoch_ = its;
-  step(DestinationEvent::kDone);
+  const bool waits = !policy_.published() && !policy_.rings_run();
+  step(waits ? DestinationEvent::kHandover : DestinationEvent::kDone);
 }
 
 void DestinationMove::on_redirect(const wire::Redirect& redirect) {
@@ -544,8 +557,7 @@ Result<void> DestinationMove::cancel() {
   if (policy_.published() && !progress_.over() &&
       (before != DestinationState::kOpen || session_ != nullptr))
     return fail(status_.vm + " runs here already: too late to cancel");
-  if ((before == DestinationState::kStranded || before == DestinationState::kOrphaned) &&
-      policy_.rings_run()) {
+  if (!policy_.published() && policy_.rings_run()) {
     return fail(status_.vm + " runs here, and " + status_.peer +
                 " may have given it up: it is taken over when " + status_.peer +
                 " answers, or stays silent");
@@ -554,6 +566,8 @@ Result<void> DestinationMove::cancel() {
     return fail(status_.vm + " is handed over to this host: cancel at " + status_.peer +
                 ", which then asks for it back");
   }
+  if (before == DestinationState::kOpen)
+    status_.error = status_.peer + " has not confirmed the end of the move";
   step(DestinationEvent::kCancel, "cancelled at the destination");
   return {};
 }

@@ -66,12 +66,18 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   void after_step(DestinationState before);
 
   void on_delta(const wire::Delta& delta);
+  // Stages a first offer. Applies what a further offer has changed.
+  Result<void> take_offer(const wire::Offer& offer);
+  Result<void> follow(const Document& document);
   void on_handover(const wire::Handover& handover);
   // Takes a handover of a VM whose policy is only staged.
   void on_first_handover(const wire::Handover& handover, const Epoch& epoch);
+  // Returns the event of a handover whose digest is not that of what is staged.
+  [[nodiscard]] DestinationEvent outdated() const;
   void on_revoke(const Epoch& its);
   void on_done(const Epoch& its);
   void on_abort(const wire::Envelope& message);
+  void on_unknown();
   void on_redirect(const wire::Redirect& redirect);
 
   [[nodiscard]] wire::Envelope envelope() const;
@@ -81,6 +87,10 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
 
   // Returns whether the source is to be asked: it was lost, and only it knows how the move ends.
   [[nodiscard]] bool asks() const;
+  // Returns whether rings run here and the source has been lost: this host claims the VM.
+  [[nodiscard]] bool claims() const {
+    return progress_.state() == DestinationState::kStranded && policy_.rings_run();
+  }
   void ask_source(uint64_t after_ms);
   void on_answer(wire::Envelope& message);
   void stop_asking();

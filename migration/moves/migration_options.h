@@ -36,6 +36,8 @@ struct MigrationOptions {
   std::map<std::string, std::string> peers;  // host id -> "address:port"
   // The peers that may move VMs here, and those that VMs may move to. All peers if not set.
   std::optional<std::set<std::string>> allow_in, allow_out;
+  // The peers that may ask for a VM of this host. No peer if not set.
+  std::optional<std::set<std::string>> allow_pull;
   std::string vhost_template;  // "/run/x/{vm}-{nic}.sock"
   std::string uplink;          // endpoint that leads to the other hosts
   uint64_t prepare_timeout_ms = 10000;

@@ -3,6 +3,16 @@
 
 namespace godwit::migration {
 
+MoveStatus new_status(const std::string& role, const std::string& vm, const std::string& peer,
+                      const std::string& id) {
+  MoveStatus status;
+  status.role = role;
+  status.vm = vm;
+  status.peer = peer;
+  status.id = id;
+  return status;
+}
+
 void note_step(MoveStatus& status, uint64_t now_ns, std::string_view state, std::string_view on,
                const std::string& why) {
   if (status.steps.size() >= kMaxSteps) {

@@ -53,6 +53,9 @@ struct MoveStatus {
   uint64_t steps_left_out = 0;  // from the middle of them
 };
 
+// Returns the status of a move that begins.
+[[nodiscard]] MoveStatus new_status(const std::string& role, const std::string& vm,
+                                    const std::string& peer, const std::string& id);
 // Appends a step. Drops one from the middle if there are kMaxSteps already.
 void note_step(MoveStatus& status, uint64_t now_ns, std::string_view state, std::string_view on,
                const std::string& why);

@@ -12,7 +12,9 @@ using E = SourceEvent;
 using A = SourceAction;
 
 constexpr SourceTransition kTransitions[] = {
-    {S::kConnecting, E::kConnected, S::kOffered, {A::kSendOffer, A::kStartStepTimer}},
+    // Recorded before the destination hears of it: if the session is lost before the answer, the
+    // destination will ask how the move has ended.
+    {S::kConnecting, E::kConnected, S::kOffered, {A::kRecord, A::kSendOffer, A::kStartStepTimer}},
     {S::kConnecting, E::kConnectionLost, S::kAborted, {A::kStopTimers, A::kReportAborted}},
     {S::kConnecting,
      E::kStepTimeout,
@@ -25,6 +27,10 @@ constexpr SourceTransition kTransitions[] = {
 
     {S::kOffered, E::kPrepared, S::kPrepared, {A::kStopTimers, A::kRecord}},
     {S::kOffered, E::kRefused, S::kAborted, {A::kStopTimers, A::kCloseSession, A::kReportAborted}},
+    {S::kOffered,
+     E::kJournalFailed,
+     S::kAborted,
+     {A::kStopTimers, A::kCloseSession, A::kReportAborted}},
     {S::kOffered, E::kConnectionLost, S::kAborted, {A::kStopTimers, A::kReportAborted}},
     {S::kOffered,
      E::kStepTimeout,
@@ -42,7 +48,7 @@ constexpr SourceTransition kTransitions[] = {
      S::kHandedOver,
      {A::kPark, A::kGuardRules, A::kSendHandover, A::kPassOn}},
     {S::kPrepared, E::kRefused, S::kAborted, {A::kCloseSession, A::kThaw, A::kReportAborted}},
-    {S::kPrepared, E::kConnectionLost, S::kAborted, {A::kThaw, A::kReportAborted}},
+    {S::kPrepared, E::kConnectionLost, S::kDetached, {A::kReconnect}},
     {S::kPrepared,
      E::kCancel,
      S::kAborted,
@@ -53,6 +59,14 @@ constexpr SourceTransition kTransitions[] = {
      {A::kSendAbort, A::kCloseSession, A::kThaw, A::kReportAborted}},
     {S::kPrepared, E::kRunning, S::kPrepared, {A::kThaw}},
 
+    // A lost session ends nothing: QEMU copies on, and will start the VM at the destination. The
+    // offer that is sent again brings what has changed since.
+    {S::kDetached, E::kConnected, S::kPrepared, {A::kSendOffer}},
+    {S::kDetached, E::kConnectionLost, S::kDetached, {A::kReconnect}},
+    {S::kDetached, E::kRunning, S::kDetached, {A::kThaw}},
+    {S::kDetached, E::kStopped, S::kInDoubt, {A::kPark, A::kGuardRules}},
+    {S::kDetached, E::kCancel, S::kAborted, {A::kCloseSession, A::kThaw, A::kReportAborted}},
+
     // From now on the destination's answer decides, or the VM's rings running here.
     {S::kHandedOver,
      E::kActive,
@@ -60,6 +74,9 @@ constexpr SourceTransition kTransitions[] = {
      {A::kRewriteOut, A::kSealEpoch, A::kSendBarrier, A::kStartWindowTimer}},
     {S::kHandedOver, E::kRunning, S::kRevoking, {A::kSendRevoke, A::kStartStepTimer}},
     {S::kHandedOver, E::kRevoked, S::kAborted, {A::kThaw, A::kCloseSession, A::kReportAborted}},
+    // The destination answers the second offer by `refused` if it cannot follow the changes.
+    {S::kHandedOver, E::kResend, S::kHandedOver, {A::kSendOffer, A::kSendHandover}},
+    {S::kHandedOver, E::kRefused, S::kAborted, {A::kThaw, A::kCloseSession, A::kReportAborted}},
     {S::kHandedOver, E::kCancel, S::kCancelRevoking, {A::kSendRevoke, A::kStartStepTimer}},
     {S::kHandedOver, E::kConnectionLost, S::kInDoubt, {A::kPark, A::kReconnect}},
 
@@ -142,14 +159,15 @@ constexpr SourceTransition kTransitions[] = {
 };
 
 constexpr std::string_view kStateNames[] = {
-    "invalid",         "connecting", "offered", "prepared",    "handed-over", "revoking",
-    "cancel-revoking", "in-doubt",   "claimed", "redirecting", "holding",     "flushing",
-    "window",          "finishing",  "done",    "aborted"};
+    "invalid",  "connecting",      "offered",   "detached", "prepared",    "handed-over",
+    "revoking", "cancel-revoking", "in-doubt",  "claimed",  "redirecting", "holding",
+    "flushing", "window",          "finishing", "done",     "aborted"};
 static_assert(std::size(kStateNames) == static_cast<size_t>(SourceState::kCount));
 constexpr std::string_view kEventNames[] = {
-    "invalid",  "connected", "connection-lost", "prepared",       "refused", "stopped",
-    "running",  "active",    "revoked",         "proof",          "held",    "barrier-ack",
-    "done-ack", "cancel",    "step-timeout",    "window-timeout", "yield",   "journal-failed"};
+    "invalid",      "connected",      "connection-lost", "prepared",      "refused",
+    "stopped",      "running",        "active",          "revoked",       "resend",
+    "proof",        "held",           "barrier-ack",     "done-ack",      "cancel",
+    "step-timeout", "window-timeout", "yield",           "journal-failed"};
 static_assert(std::size(kEventNames) == static_cast<size_t>(SourceEvent::kCount));
 constexpr std::string_view kActionNames[] = {"none",
                                              "record",

@@ -33,6 +33,7 @@ enum class SourceState : uint8_t {
   kInvalid = 0,
   kConnecting,
   kOffered,
+  kDetached,  // prepared, and the session is lost: the VM runs here, and QEMU may go on copying
   kPrepared,
   kHandedOver,
   kRevoking,        // the VM runs here after all, and the handover is being revoked
@@ -59,6 +60,7 @@ enum class SourceEvent : uint8_t {
   kRunning,  // one of its rings runs, perhaps again
   kActive,
   kRevoked,
+  kResend,      // the destination's staged policy is not the one handed over
   kProof,       // every probe through this host's uplink was echoed
   kHeld,        // a grace period after the hold: no worker redirects any more
   kBarrierAck,  // of the last barrier

@@ -25,6 +25,7 @@ constexpr uint64_t kReconnectMs = 200;
 // A session that is younger is not given up for one that the peer opens. The peer asks again later.
 constexpr uint64_t kFreshMs = 500;
 constexpr uint64_t kAnswerTimeoutMs = 3000;
+constexpr uint32_t kMostResends = 3;  // more would be a destination that cannot take the rules
 
 }  // namespace
 
@@ -129,7 +130,8 @@ bool SourceMove::attach(std::shared_ptr<PeerSession> session) {
     link_.close("the destination opened another session for the move");
     step(SourceEvent::kConnectionLost, "the destination lost the session");
   }
-  if (progress_.state() != SourceState::kInDoubt && progress_.state() != SourceState::kClaimed)
+  const SourceState now = progress_.state();
+  if (now != SourceState::kInDoubt && now != SourceState::kClaimed && now != SourceState::kDetached)
     return false;
   link_.adopt(std::move(session), weak_from_this());
   step(SourceEvent::kConnected, "the destination asks");
@@ -243,6 +245,9 @@ void SourceMove::on_message(wire::Envelope& message) {
     }
     case wire::Envelope::kActive: return on_active(message);
     case wire::Envelope::kRevoked: return step(SourceEvent::kRevoked, message.revoked().reason());
+    case wire::Envelope::kResend: return on_resend();
+    case wire::Envelope::kUnknown:
+      return step(SourceEvent::kRevoked, "the move is not known at " + status_.peer);
     case wire::Envelope::kBarrierAck:
       if (message.barrier_ack().number() == sender_.barrier() && sender_.barrier() >= 2)
         step(SourceEvent::kBarrierAck);
@@ -251,6 +256,15 @@ void SourceMove::on_message(wire::Envelope& message) {
     case wire::Envelope::kAsk: return;  // the session itself answers it
     default: return link_.reject("peer: a message that only a source sends");
   }
+}
+
+// The offer in a state after the handover brings what has changed: the rules are guarded since.
+void SourceMove::on_resend() {
+  if (++resent_ > kMostResends) {
+    return step(SourceEvent::kRefused,
+                status_.peer + " cannot follow the rules: their digest stays another");
+  }
+  step(SourceEvent::kResend);
 }
 
 void SourceMove::on_active(const wire::Envelope& message) {
@@ -297,6 +311,10 @@ void SourceMove::send_simple(SourceAction action) {
 }
 
 SourceMove::Progress::Failure SourceMove::send_offer() {
+  const bool again = progress_.state() != SourceState::kOffered;
+  if (again && link_.connected() && link_.session()->link().version < kVersionResume)
+    return {{SourceEvent::kRefused, status_.peer + " speaks an older version of the protocol, in "
+                                                   "which a lost session ends a move"}};
   // Rules may have changed while the connection was made. From here on, changes follow the offer.
   if (auto fresh = policy_.refresh(); !fresh)
     return {{SourceEvent::kRefused, fresh.error().message}};
@@ -368,8 +386,7 @@ MoveRecord SourceMove::record() const {
           {}};
 }
 
-// A peer that asks for a move which is unknown here is told that the move was aborted. So a move
-// that was never recorded needs no record of its end.
+// A move that was never recorded was never offered, so no peer asks how it has ended.
 void SourceMove::settle(bool done) {
   endpoints_.guard({});
   if (!recorded_) return;
@@ -473,7 +490,8 @@ void SourceMove::on_rule_change(const dataplane::RuleChange& change) {
   if (over() || (!uplink && !shared && !owns(change.inside))) return;
   if (progress_.state() > SourceState::kPrepared) return;
   policy_.mark_changed();
-  if (progress_.state() < SourceState::kOffered || !link_.connected()) return;
+  const SourceState now = progress_.state();
+  if (now < SourceState::kOffered || now == SourceState::kDetached || !link_.connected()) return;
   wire::Envelope message = envelope();
   if (policy_.write(*message.mutable_delta(), change, uplink)) link_.send(message);
 }
@@ -496,8 +514,8 @@ void SourceMove::stop() {
   endpoints_.stop();
   sender_.stop();
   proof_.stop();
-  // A move that may be handed over stays in doubt: the journal has it.
-  if (progress_.state() < SourceState::kHandedOver) (void)cancel();
+  // QEMU goes on after a prepared move, so the journal keeps it, and the next start goes on.
+  if (!recorded_) (void)cancel();
   link_.close("the switch ends");
 }
 
@@ -507,6 +525,10 @@ MoveStatus SourceMove::status() const {
     status.doubt = "whether " + status_.vm + " runs at " + status_.peer + " (" +
                    (progress_.why().empty() ? "no session" : progress_.why()) + "): parked until " +
                    status_.peer + " answers, or its rings run here";
+  } else if (progress_.state() == SourceState::kDetached) {
+    status.doubt = "prepared, but " + status_.peer + " cannot be reached (" +
+                   (progress_.why().empty() ? "no session" : progress_.why()) +
+                   "): the move goes on when it can; " + status_.vm + " runs here";
   } else if (progress_.state() == SourceState::kClaimed) {
     status.doubt = status_.vm + " is ours by epoch " +
                    to_string(context_.newest_epoch(status_.vm)) + ", and " + status_.peer +

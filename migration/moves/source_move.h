@@ -69,7 +69,11 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   // Returns whether the outcome is known and no frame is left that has to go back to the VM.
   [[nodiscard]] bool over() const { return progress_.over() && !endpoints_.thawing(); }
   // Returns whether the peer has not yet answered the offer.
-  [[nodiscard]] bool preparing() const { return progress_.state() < SourceState::kPrepared; }
+  // Returns whether a stored move got as far as `prepared`.
+  [[nodiscard]] static bool may_be_handed_over(const MoveRecord& record) {
+    return record.state != name_of(SourceState::kOffered);
+  }
+  [[nodiscard]] bool preparing() const { return progress_.state() < SourceState::kDetached; }
   [[nodiscard]] MoveStatus status() const;
 
  private:
@@ -81,6 +85,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
 
   void on_message(wire::Envelope& message);
   void on_active(const wire::Envelope& message);
+  void on_resend();
   // Called when all rings of the VM have stopped.
   void stopped();
 
@@ -121,6 +126,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   Epoch new_epoch_;  // the destination's, once the VM runs there
   uint64_t nonce_ = 0;
   std::unique_ptr<Timer> step_timer_, window_timer_;
+  uint32_t resent_ = 0;  // how often the offer was sent again for one handover
   bool stopping_ = false;
   bool recorded_ = false;           // the journal knows the move
   std::vector<OwnedRule> removed_;  // uplink rules that went with the VM

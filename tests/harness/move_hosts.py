@@ -68,7 +68,9 @@ def hurry(pid):
 class Hosts:
     server_ports = False  # The movers' ports: the switch listens, and the front-end connects.
 
-    def __init__(self, godwitd, folder, vms, fabric, migration, ring, movers, more=None):
+    def __init__(
+        self, godwitd, folder, vms, fabric, migration, ring, movers, more=None, links=None
+    ):
         self.folder, self.vms, self.fabric, self.ring, self.movers = (
             folder,
             vms,
@@ -82,6 +84,10 @@ class Hosts:
         self._migration = migration
         self._more = more or {}
         self._ports = {"a": free_port(), "b": free_port()}
+        # The ports at which the other host finds each: those of the links, if there are any.
+        self._reached = {
+            host: links.lead_to(port) if links else port for host, port in self._ports.items()
+        }
         self.switches = {}
         self.switches["a"] = self._switch(godwitd, "a", "b", ["na", *self.nics], ["nb", "nc"])
         self.switches["b"] = self._switch(godwitd, "b", "a", ["nb"], ["na", "nc", *self.nics])
@@ -119,7 +125,7 @@ class Hosts:
             },
             "migration": {
                 "listen": f"127.0.0.1:{self._ports[name]}",
-                "peers": {f"host-{peer}": f"127.0.0.1:{self._ports[peer]}"},
+                "peers": {f"host-{peer}": f"127.0.0.1:{self._reached[peer]}"},
                 "vhost_template": f"{self.folder}/{{vm}}-{{nic}}-{name}.sock",
             }
             | (self._migration(name) if callable(self._migration) else self._migration),
@@ -252,12 +258,22 @@ class Hosts:
 
 
 @contextlib.contextmanager
-def hosts(godwitd, migration=None, ring=1024, movers=("vm",), more=None, fabric=None, kind=Hosts):
+def hosts(
+    godwitd,
+    migration=None,
+    ring=1024,
+    movers=("vm",),
+    more=None,
+    fabric=None,
+    kind=Hosts,
+    links=None,
+):
     """Runs both hosts. The daemons must exit cleanly.
 
     `migration` has further keys of that section of the configuration, or is a function of "a" or
     "b" that returns them. `more` has other sections, in which HOST stands for a or b and FOLDER for
     the folder of the run. `fabric` makes another fabric than the learning switch from the folder.
+    The hosts reach each other by `links` (peer_links) if they are given.
     """
     folder = Path(tempfile.mkdtemp(prefix="gw-"))  # Short, because paths of sockets are limited.
     net = kind.__new__(kind)
@@ -273,7 +289,9 @@ def hosts(godwitd, migration=None, ring=1024, movers=("vm",), more=None, fabric=
                 hurry(between.pid)
             hurry(vms.pid)
             try:
-                net.__init__(godwitd, folder, vms, between, migration or {}, ring, movers, more)
+                net.__init__(
+                    godwitd, folder, vms, between, migration or {}, ring, movers, more, links
+                )
                 net.plug()
                 yield net
             finally:

@@ -12,7 +12,8 @@ import ssl
 import struct
 
 MAGIC = 0x47445754
-HELLO, OFFER, REFUSED, HANDOVER, ABORT, DONE, PING, PONG = 10, 11, 13, 15, 19, 23, 28, 29
+HELLO, OFFER, PREPARED, REFUSED, HANDOVER, REVOKE, ABORT, DONE = 10, 11, 12, 13, 15, 17, 19, 23
+PULL, ASK, PING, PONG, UNKNOWN = 25, 27, 28, 29, 30
 
 
 def varint(number):
@@ -63,7 +64,7 @@ def framed(envelope):
     return struct.pack("!I", len(envelope)) + envelope
 
 
-def hello(host, low=1, high=2, magic=MAGIC):
+def hello(host, low=1, high=3, magic=MAGIC):
     return framed(
         field(
             HELLO,

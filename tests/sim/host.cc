@@ -99,6 +99,8 @@ void Host::start() {
   for (unsigned peer = 0; peer < world.options.hosts; ++peer) {
     if (peer != index) settings.peers[Wires::host_name(peer)] = Wires::address_of(peer);
   }
+  settings.allow_pull.emplace();
+  for (const auto& [peer, address] : settings.peers) settings.allow_pull->insert(peer);
   settings.vhost_template = "/run/{vm}-{nic}.sock";
   settings.uplink = "physnet1";
   settings.prepare_timeout_ms = 1000;
@@ -141,8 +143,9 @@ void Host::restore() {
       continue;
     }
     const auto vm = dataplane::vm_of(endpoint.profile.name);
-    const bool held = std::ranges::any_of(
-        *moves, [&](const migration::MoveRecord& move) { return move.vm == vm; });
+    const bool held = std::ranges::any_of(*moves, [&](const migration::MoveRecord& move) {
+      return move.vm == vm && migration::holds_vm(move);
+    });
     (void)migration::bind_restored(sw->store, endpoint.profile.name, *made, held);
   }
   engine->recover();

@@ -23,6 +23,7 @@ void World::connect(unsigned vm_index, unsigned host_index) {
     process.port[n] = port->id;
     process.connected[n] = true;
     port->features = uint64_t{1} << 32;
+    port->connected = true;
     host.port_event(PortEventKind::kConnected, port->id);
     if (process.rings[n]) set_ring(vm_index, host_index, n, true);
   }
@@ -61,8 +62,9 @@ void World::leave(unsigned vm_index, unsigned host_index) {
   Host& host = *hosts[host_index];
   for (unsigned n = 0; n < vm.nics.size(); ++n) {
     set_ring(vm_index, host_index, n, false);
-    if (host.up() && process.port[n].valid())
-      host.port_event(PortEventKind::kDisconnected, process.port[n]);
+    if (!host.up() || !process.port[n].valid()) continue;
+    if (auto* port = host.sw->ports.find(process.port[n])) port->connected = false;
+    host.port_event(PortEventKind::kDisconnected, process.port[n]);
   }
   process = {};
 }

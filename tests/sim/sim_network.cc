@@ -40,7 +40,7 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
     wires_.open_.push_back(shared_from_this());
     wires_.schedule_.after(kHelloTimeout, [weak = weak_from_this()] {
       const auto self = weak.lock();
-      if (self && !self->greeted_) self->close("peer: no hello within 5000 ms");
+      if (self && self->link_.version == 0) self->close("peer: no hello within 5000 ms");
     });
     const size_t waiting = std::exchange(stalled_, 0);
     for (size_t i = 0; i < waiting; ++i)
@@ -92,12 +92,13 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
     return other == nullptr ? 0 : other->bytes_on_the_way_;
   }
   const std::string& host() const override { return name_; }
+  const migration::LinkInfo& link() const override { return link_; }
 
   static std::string name_of(const wire::Envelope& message) {
     static constexpr const char* kNames[] = {
-        "hello",       "offer",  "prepared", "refused", "delta",    "handover",
-        "active",      "revoke", "revoked",  "abort",   "redirect", "barrier",
-        "barrier_ack", "done",   "done_ack", "pull",    "pulled",   "ask"};
+        "hello",   "offer", "prepared", "refused", "delta",       "handover", "active",   "revoke",
+        "revoked", "abort", "redirect", "barrier", "barrier_ack", "done",     "done_ack", "pull",
+        "pulled",  "ask",   "ping",     "pong",    "unknown",     "resend"};
     const auto which = static_cast<size_t>(message.body_case());
     std::string text = which >= 10 && which - 10 < std::size(kNames)
                            ? kNames[which - 10]
@@ -152,12 +153,13 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
         std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size())
             .subspan(migration::kLengthBytes));
     if (!message) return close(message.error().message);
-    if (message->has_hello() == greeted_)
-      return close(greeted_ ? "peer: a second hello" : "peer: spoke before its hello");
-    if (!greeted_) {
-      if (auto version = migration::agree_on_version(message->hello()); !version)
-        return close(version.error().message);
-      greeted_ = true;
+    const bool greeted = link_.version != 0;
+    if (message->has_hello() == greeted)
+      return close(greeted ? "peer: a second hello" : "peer: spoke before its hello");
+    if (!greeted) {
+      const auto version = migration::agree_on_version(message->hello());
+      if (!version) return close(version.error().message);
+      link_.version = *version;
       name_ = message->hello().host();
     }
     if (message->has_redirect() && wires_.on_taken) wires_.on_taken(host_, message->redirect());
@@ -169,6 +171,7 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
   const unsigned host_, peer_;
   std::shared_ptr<Life> life_;
   std::shared_ptr<Life> peer_life_;
+  migration::LinkInfo link_;
   std::weak_ptr<SimSession> other_;
   OnMessage on_message_;
   OnClosed on_closed_;
@@ -178,7 +181,7 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
          held_ = 0;  // of them due, but the network, or the reader, does not take them
   uint64_t last_arrival_ = 0;
   std::string name_;
-  bool started_ = false, closed_ = false, closing_ = false, greeted_ = false, paused_ = false;
+  bool started_ = false, closed_ = false, closing_ = false, paused_ = false;
   bool severed_ = false;  // cut, and this end may not know it yet
 };
 

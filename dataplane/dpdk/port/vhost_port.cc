@@ -236,6 +236,7 @@ void VhostPort::describe(PortInfo& info) const {
   info.driver = "vhost-user";
   info.server = spec_.server;
   info.link_up = vid_.load() != -1;
+  info.connected = connection_.load() != -1;
   info.rings_running = rings_running_.load();
   info.dirty_logging = logging_.load();
   info.features = features_.load();

@@ -70,6 +70,7 @@ TEST(ReloadSettings, OtherSettings_AreTaken) {
   HostConfig in_use = read(std::string(kWholeConfig));
   const HostConfig file = altered("  prepare_timeout_ms: 5000\n", R"(  allow_in: [host-b]
   allow_out: []
+  allow_pull: [host-b]
   prepare_timeout_ms: 5001
   handshake_timeout_ms: 201
   idle_timeout_ms: 2001
@@ -88,6 +89,7 @@ TEST(ReloadSettings, OtherSettings_AreTaken) {
   EXPECT_EQ(now.peers, other.migration.peers);
   EXPECT_EQ(now.allow_in, std::set<std::string>{"host-b"});
   EXPECT_EQ(now.allow_out, std::set<std::string>{});
+  EXPECT_EQ(now.allow_pull, std::set<std::string>{"host-b"});
   EXPECT_EQ(now.prepare_timeout_ms, 5001u);
   EXPECT_EQ(now.window_timeout_ms, 501u);
   EXPECT_EQ(now.handshake_timeout_ms, 201u);

@@ -62,6 +62,7 @@ class TwoEngines : public ::testing::Test {
     options.host = host;
     options.listen = "127.0.0.1:" + std::to_string(port);
     options.peers[peer] = "127.0.0.1:" + std::to_string(peer_port);
+    options.allow_pull = {peer};
     options.vhost_template = "/run/{vm}-{nic}.sock";
     options.prepare_timeout_ms = 1000;
     options.window_timeout_ms = 400;

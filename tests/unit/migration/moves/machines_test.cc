@@ -62,7 +62,8 @@ TEST(SourceTable, Thaw_AfterHandover_NeedsAnswerOrClaim) {
     const bool doubt = row.from == SS::kInDoubt && does(row, SA::kMintEpoch);
     const bool claimed =
         row.from == SS::kClaimed && row.event == SE::kCancel;  // it was thawed when it was claimed
-    EXPECT_TRUE(row.event == SE::kRevoked || doubt || claimed)
+    const bool refused = row.from == SS::kHandedOver && row.event == SE::kRefused;
+    EXPECT_TRUE(row.event == SE::kRevoked || doubt || claimed || refused)
         << name_of(row.from) << " on " << name_of(row.event);
   }
 }
@@ -72,6 +73,13 @@ TEST(SourceTable, Abort_AfterPrepared_Thaws) {
     if (row.to == SS::kAborted && row.from >= SS::kPrepared) {
       EXPECT_TRUE(does(row, SA::kThaw)) << name_of(row.from) << " on " << name_of(row.event);
     }
+  }
+}
+
+TEST(SourceTable, LostConnection_EndsNoMoveThatIsPrepared) {
+  for (const auto& row : source_transitions()) {
+    if (row.event != SE::kConnectionLost || row.from < SS::kDetached) continue;
+    EXPECT_NE(row.to, SS::kAborted) << name_of(row.from);
   }
 }
 
@@ -97,6 +105,14 @@ TEST(DestinationTable, HasOneRowPerStateAndEvent_AndReportsItsEnds) {
   }
 }
 
+TEST(DestinationTable, RunningVm_LosesItsPolicyToNoEvent) {
+  for (const auto& row : destination_transitions()) {
+    if (row.from != DS::kRunning) continue;
+    EXPECT_FALSE(does(row, DA::kDiscard)) << name_of(row.event);
+    EXPECT_NE(row.to, DS::kAborted) << name_of(row.event);
+  }
+}
+
 TEST(DestinationTable, Publish_NeedsHandoverAndRunningRings) {
   for (const auto& row : destination_transitions()) {
     if (!does(row, DA::kPublish)) continue;
@@ -107,8 +123,7 @@ TEST(DestinationTable, Publish_NeedsHandoverAndRunningRings) {
     // the move is done; the journal says that the policy was in force.
     const bool claimed =
         row.from == DS::kStranded && row.event == DE::kHoldTimeout && does(row, DA::kClaimHandover);
-    const bool done =
-        (row.from == DS::kStranded || row.from == DS::kOrphaned) && row.event == DE::kDone;
+    const bool done = row.from == DS::kStranded && row.event == DE::kDone;
     const bool restored = row.from == DS::kStranded && row.event == DE::kRestored;
     EXPECT_TRUE(rings_last || handover_last || claimed || done || restored)
         << name_of(row.from) << " on " << name_of(row.event);
@@ -127,9 +142,12 @@ TEST(DestinationTable, Revoke_IsAnsweredByWhatIsPublished) {
 
 TEST(SourceTable, JournalRecord_PrecedesDependentActions) {
   for (const auto& row : source_transitions()) {
-    // From `prepared` on a handover may be on its way.
-    if (row.to == SS::kPrepared && row.from < SS::kPrepared) {
+    // From `prepared` on a handover may be on its way. A destination that has an offer may ask.
+    if (row.to == SS::kPrepared && row.from < SS::kDetached) {
       EXPECT_TRUE(does(row, SA::kRecord));
+    }
+    if (row.to == SS::kOffered) {
+      EXPECT_EQ(row.actions[0], SA::kRecord);
     }
     if (row.to == SS::kClaimed && row.from != SS::kClaimed) {
       const auto at = [&](SA action) {
@@ -145,7 +163,7 @@ TEST(DestinationTable, JournalRecord_PrecedesDependentActions) {
     const auto at = [&](DA action) {
       return std::ranges::find(row.actions, action) - row.actions.begin();
     };
-    if (does(row, DA::kSendPrepared)) {
+    if (does(row, DA::kSendPrepared) && row.from == DS::kOffered) {
       EXPECT_LT(at(DA::kRecord), at(DA::kSendPrepared));
     }
     if (row.to == DS::kActive && does(row, DA::kPublish)) {
