@@ -61,6 +61,7 @@ migration::NetworkOptions network_options(const HostConfig& config) {
   migration::NetworkOptions options;
   options.host = config.host;
   options.peers = from.peers;
+  options.may_offer = from.allow_in;
   if (from.tls)
     options.tls = {from.tls->certificate.path, from.tls->key.path, from.tls->ca.path,
                    from.tls->revoked.path};

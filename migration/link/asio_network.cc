@@ -90,6 +90,7 @@ void AsioNetwork::reload(const NetworkOptions& options, std::shared_ptr<const Tl
   for (const auto& [host, address] : options.peers) former_addresses_.erase(address);
   any_peer_ = false;
   options_.peers = options.peers;
+  options_.may_offer = options.may_offer;
   options_.limits = options.limits;
   options_.handshake_timeout_ms = options.handshake_timeout_ms;
   options_.idle_timeout_ms = options.idle_timeout_ms;
@@ -283,10 +284,11 @@ std::string AsioNetwork::fault_of(const Attempt& attempt) const {
 std::shared_ptr<Session> AsioNetwork::make_session(const std::shared_ptr<PeerStream>& stream,
                                                    bool incoming) {
   std::erase_if(sessions_, [](const auto& weak) { return weak.expired(); });
-  auto session = std::make_shared<Session>(
-      stream,
-      SessionOptions{options_.host, options_.handshake_timeout_ms, options_.idle_timeout_ms},
-      incoming);
+  auto session =
+      std::make_shared<Session>(stream,
+                                SessionOptions{options_.host, options_.handshake_timeout_ms,
+                                               options_.idle_timeout_ms, options_.may_offer},
+                                incoming);
   sessions_.push_back(session);
   return session;
 }

@@ -24,6 +24,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,9 @@ struct NetworkOptions {
   std::string host;                          // name of this host
   std::map<std::string, std::string> peers;  // host -> "address:port"
   std::optional<TlsFiles> tls;               // plain text without them
+  // The hosts that may offer VMs; all peers if not set. Sessions of others take small messages
+  // only.
+  std::optional<std::set<std::string>> may_offer;
   ConnectionLimits limits;
   uint64_t handshake_timeout_ms = 5000;
   uint64_t idle_timeout_ms = 15000;

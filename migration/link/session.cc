@@ -131,6 +131,12 @@ void Session::answer_ping(const wire::Ping& ping) {
   send(pong);
 }
 
+uint32_t Session::most_bytes(const std::string& host) const {
+  if (!incoming_) return kMaxReplyBytes;
+  return !options_.may_offer || options_.may_offer->contains(host) ? kMaxMessageBytes
+                                                                   : kMaxUnlistedBytes;
+}
+
 Result<void> Session::greet(const wire::Hello& hello) {
   const auto version = agree_on_version(hello);
   if (!version) {
@@ -150,7 +156,7 @@ Result<void> Session::greet(const wire::Hello& hello) {
   }
   link_.host = hello.host();
   link_.version = *version;
-  reader_.raise_limit(kMaxMessageBytes);
+  reader_.raise_limit(most_bytes(link_.host));
   timer_.cancel();
   if (link_.version >= kVersionPing) keep_alive();
   return {};

@@ -4,7 +4,8 @@
 // peer_stream.h TCP and TLS.
 //
 // Before the peer's hello, a message has at most kMaxHelloBytes, and the hello must arrive within
-// handshake_timeout_ms. Over TLS the hello must name a host that the peer's certificate is for. A
+// handshake_timeout_ms. Later, only a peer that connected and may offer VMs may send an offer's
+// kMaxMessageBytes. Over TLS the hello must name a host that the peer's certificate is for. A
 // peer that has connected to this host and takes part in no move must then send a message within
 // each handshake_timeout_ms. Keep-alive pings do not count. A silent peer of version 2 is pinged,
 // and the session ends when it stays silent for idle_timeout_ms. A peer of version 1 cannot be
@@ -23,6 +24,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 
@@ -38,6 +40,7 @@ struct SessionOptions {
   // Bounds the TLS handshake, then the hello, then each message until a move owns the session.
   uint64_t handshake_timeout_ms = 5000;
   uint64_t idle_timeout_ms = 15000;
+  std::optional<std::set<std::string>> may_offer;  // the hosts that may offer VMs; all if not set
 };
 
 class Session final : public PeerSession, public std::enable_shared_from_this<Session> {
@@ -88,6 +91,8 @@ class Session final : public PeerSession, public std::enable_shared_from_this<Se
   void deliver();
   // Checks one message and passes it on. Returns false if nothing after it may be read.
   bool take(std::span<const uint8_t> bytes);
+  // Returns the limit of messages from a peer of that name.
+  [[nodiscard]] uint32_t most_bytes(const std::string& host) const;
   Result<void> greet(const wire::Hello& hello);
   // Returns whether so many answers wait for the peer that no more of its messages are read.
   [[nodiscard]] bool unread() const;

@@ -371,6 +371,16 @@ TEST_F(SessionTest, Garbage_AfterHello_EndsTheSession) {
   }
 }
 
+TEST_F(SessionTest, Peer_ThatMayNotOffer_SendsSmallMessagesOnly) {
+  NetworkOptions given = options("host-b", "host-a", {});
+  given.may_offer = std::set<std::string>{"host-c"};
+  serve(std::move(given));
+  raw(hello_bytes(1, 2, "host-a") + std::string("\0\4\0\1", 4));
+  EXPECT_NE(log_.find("a message of 262145 bytes, at most 262144 are taken here"),
+            std::string::npos)
+      << log_;
+}
+
 TEST_F(SessionTest, ThousandIdleConnections_DoNotBlockAPeer) {
   NetworkOptions server = options("host-b", "host-a", authority_.issue("host-b"));
   server.handshake_timeout_ms = 10000;
