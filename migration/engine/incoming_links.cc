@@ -103,10 +103,12 @@ void IncomingLinks::resume(const SessionPtr& session, const std::shared_ptr<Dest
 
 void IncomingLinks::on_offer(const SessionPtr& session, wire::Envelope& message) {
   const auto offered_before = moves_.find_incoming(message.vm(), message.move(), session->host());
+  const Epoch offered = from_wire(message.offer().epoch());
   for (const auto& other : moves_.incoming()) {
-    if (other->vm() == message.vm() && other->id() != message.move() &&
-        other->peer() == session->host())
-      other->supersede();
+    if (other->vm() != message.vm() || other->id() == message.move()) continue;
+    if (other->peer() == session->host() ||
+        (peers_.may_move_in(session->host()) && other->outrun_by(offered)))
+      other->supersede(session->host() + " has begun another move of it");
   }
   if (offered_before != nullptr) return resume(session, offered_before, message);
   if (const std::string reason = check_offer(message, session->host()); !reason.empty())

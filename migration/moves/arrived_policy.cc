@@ -12,6 +12,20 @@ using dataplane::EndpointRecord;
 using dataplane::Location;
 using dataplane::LocationKind;
 
+namespace {
+
+// The features are those that the guest has negotiated, and unknown while its front-end is away.
+bool same_endpoints(const Document& one, const Document& other) {
+  const auto without = [](const Document& document) {
+    auto profiles = document.profiles;
+    for (dataplane::Profile& profile : profiles) profile.features = 0;
+    return profiles;
+  };
+  return without(one) == without(other);
+}
+
+}  // namespace
+
 ArrivedPolicy::ArrivedPolicy(MoveContext& context, std::string vm, std::string move)
     : context_(context), vm_(std::move(vm)), move_(std::move(move)) {}
 
@@ -53,7 +67,7 @@ Result<void> ArrivedPolicy::apply(const MoveDelta& delta) {
 }
 
 Result<std::vector<MoveDelta>> ArrivedPolicy::follow(const Document& document) {
-  if (document.profiles != document_.profiles)
+  if (!same_endpoints(document, document_))
     return fail("the endpoints of " + vm_ + " are not those of the first offer");
   if (document.epoch != document_.epoch) {
     return fail("another offer of the move has epoch " + to_string(document.epoch) + ", expected " +

@@ -266,8 +266,8 @@ Result<void> DestinationMove::go_on() {
   return {};
 }
 
-void DestinationMove::supersede() {
-  if (!claims()) step(DestinationEvent::kAbort, status_.peer + " has begun another move of it");
+void DestinationMove::supersede(const std::string& why) {
+  if (!claims()) step(DestinationEvent::kAbort, why);
 }
 
 MoveRecord DestinationMove::record(DestinationState state) const {

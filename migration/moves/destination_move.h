@@ -37,7 +37,13 @@ class DestinationMove : public std::enable_shared_from_this<DestinationMove> {
   // journal says so. On failure the move cannot be taken up.
   Result<void> recover(const MoveRecord& record);
   // The source has begun another move of the VM, so it has given this one up.
-  void supersede();
+  // Ends a move that is not published, if no ring runs here.
+  void supersede(const std::string& why);
+  // Returns whether the source was lost, and the VM has moved on without this host since: an offer
+  // has a newer epoch.
+  [[nodiscard]] bool outrun_by(const Epoch& offered) const {
+    return progress_.state() == DestinationState::kStranded && offered_epoch_ < offered;
+  }
   void on_message(wire::Envelope& message);
   // `session` has ended. Does nothing if it is not the present one.
   void on_connection_lost(const std::string& reason, const PeerSession* session);
