@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "migration/engine/by_hand.h"
+#include "migration/engine/departures.h"
 #include "migration/engine/evacuations.h"
 #include "migration/engine/incoming_links.h"
 #include "migration/engine/move_queue.h"
@@ -38,6 +39,7 @@ struct Engine::Impl {
   IncomingLinks links{context, peers, moves, starter, [this] { sweep(); }};
   ByHand by_hand{context, moves};
   RedirectPump redirect{context, moves};
+  Departures departures{context, moves};
   bool sweep_waits = false;
   std::shared_ptr<int> alive = std::make_shared<int>(0);  // watched by callbacks that outlive this
 
@@ -225,6 +227,7 @@ void Engine::on_port_event(const dataplane::PortEvent& event) {
   const auto incoming = impl_->moves.incoming();
   for (const auto& move : outgoing) move->on_port_event(event);
   for (const auto& move : incoming) move->on_port_event(event);
+  impl_->departures.on_port_event(event);
   impl_->sweep();
 }
 

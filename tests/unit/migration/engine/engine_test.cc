@@ -342,6 +342,29 @@ TEST_F(EngineTest, Vm_ContinuingAtSource_ResumesAndMayMoveAgain) {
   EXPECT_TRUE(until([&] { return state(a_engine_) == "done"; })) << log_;
 }
 
+TEST_F(EngineTest, VmThatLeavesWithoutAMove_IsLogged) {
+  const std::string left = "vm7/net0: the VM has left by a migration";
+  const auto leave = [&](bool logged, bool stopped) {
+    event(a_, a_engine_, PortEventKind::kRingsRunning);
+    if (logged) event(a_, a_engine_, PortEventKind::kLoggingStarted);
+    if (stopped) event(a_, a_engine_, PortEventKind::kRingsStopped);
+    event(a_, a_engine_, PortEventKind::kDisconnected);
+  };
+  leave(false, true);  // a shutdown
+  leave(true, false);  // QEMU is killed while it copies
+  EXPECT_EQ(log_.find(left), std::string::npos) << log_;
+  leave(true, true);
+  EXPECT_NE(log_.find(left), std::string::npos) << log_;
+}
+
+TEST_F(EngineTest, VmThatLeavesInAMove_IsNotLogged) {
+  ASSERT_NO_FATAL_FAILURE(hand_over(0));
+  event(a_, a_engine_, PortEventKind::kLoggingStarted);
+  event(a_, a_engine_, PortEventKind::kRingsStopped);
+  event(a_, a_engine_, PortEventKind::kDisconnected);
+  EXPECT_EQ(log_.find("the VM has left"), std::string::npos) << log_;
+}
+
 TEST_F(EngineTest, LostConnection_BeforeHandover_EndsTheMoveOnlyByCancel) {
   const std::string a = a_.picture(), b = b_.picture();
   start();
