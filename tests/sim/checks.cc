@@ -13,6 +13,7 @@
 // For each packet:
 //   6  it is delivered once and in order, or its drop is counted
 #include <algorithm>
+#include <utility>
 
 #include "tests/sim/world.h"
 
@@ -54,7 +55,7 @@ void World::check_host(Host& host) {
       violate("2: " + host.name + " polls " + nics_[n].name + " without its tables");
     } else if (const auto* port = host.sw->ports.find(record->port);
                port != nullptr && port->rings_running && record->inside.size() != expected &&
-               !vm.claimed) {
+               !vm.claimed && !disks_lost()) {
       violate("2: " + host.name + " polls " + nics_[n].name + " with " +
               std::to_string(record->inside.size()) + " rules of " + std::to_string(expected));
     }
@@ -62,6 +63,7 @@ void World::check_host(Host& host) {
 }
 
 void World::check_owners() {
+  if (disks_lost()) return;
   for (unsigned n = 0; n < nics_.size(); ++n) {
     unsigned polled = 0, transmitting = 0;
     std::string where;
@@ -82,7 +84,9 @@ void World::check_owners() {
 // Returns whether invariant 7 is checked in this run.
 bool World::checks_service() const {
   const Faults& faults = plan.faults;
-  const bool links = faults.crashes || faults.cuts || faults.partings;
+  const Aims& aims = plan.aims;
+  const bool links = faults.crashes || faults.cuts || faults.partings || aims.cut_in_copy ||
+                     aims.part_in_pause || !aims.kill_in_state.empty();
   return (options.extras.links || !links) && (options.extras.finishes || !faults.false_evidence) &&
          (options.extras.cancels || !plan.deeds.cancels) &&
          (options.extras.full || !faults.full_disks);
@@ -93,6 +97,7 @@ std::string World::missing(const Vm& vm) const {
   if (vm.runs_at == kNowhere) return {};
   const auto at = static_cast<size_t>(vm.runs_at);
   const Host& host = *hosts[at];
+  if (host.disk_state.lost) return {};  // perhaps the only copy is gone
   if (!host.up()) return "its switch";
   for (size_t n = 0; n < vm.nics.size(); ++n) {
     const std::string& name = nics_[vm.nics[n]].name;
@@ -127,14 +132,16 @@ void World::check_owned(const Vm& vm, const Host& owner) {
       return violate("5: the port of " + nics_[nic].name + " at " + owner.name + " is gone");
   }
   const std::string picture = owner.picture_of(vm.name);
-  if (vm.claimed ? !vm.pictures.contains(picture) : picture != vm.picture) {
+  const bool claimed = vm.claimed && !options.extras.claims &&
+                       (options.mutant == nullptr || !options.mutant->claims);
+  if (claimed ? !vm.pictures.contains(picture) : picture != vm.picture) {
     return violate("3: the policy of " + at + " is not its own: have\n" + picture + "want\n" +
                    vm.picture);
   }
-  if (!vm.claimed && owner.digest_of(vm.name) != vm.digest)
+  if (!claimed && owner.digest_of(vm.name) != vm.digest)
     return violate("3: the digest of " + at + " is another");
   const std::string uplinks = owner.uplinks_of(vm.name);
-  if (vm.claimed ? !vm.uplinks_ever.contains(uplinks) : uplinks != vm.uplinks) {
+  if (claimed ? !vm.uplinks_ever.contains(uplinks) : uplinks != vm.uplinks) {
     violate("3: the uplink rules that lead to " + at + " are not its own: have\n" + uplinks +
             "want\n" + vm.uplinks);
   }
@@ -163,7 +170,48 @@ void World::check_left(const Vm& vm, const Host& other) {
     violate("3: uplink rules that lead to " + vm.name + " were left at " + other.name);
 }
 
+bool World::disks_lost() const {
+  return std::ranges::any_of(hosts, [](const auto& host) { return host->disk_state.lost; });
+}
+
+// A host polls no port of a VM of which it does not know who has it.
+void World::check_doubts() {
+  for (Vm& vm : vms_) {
+    const int at = std::exchange(vm.doubted_at, kNowhere);
+    if (at == kNowhere || !hosts[static_cast<size_t>(at)]->up()) continue;
+    const Host& host = *hosts[static_cast<size_t>(at)];
+    for (const unsigned nic : vm.nics) {
+      const auto* endpoint = host.sw->store.find(nics_[nic].name);
+      if (endpoint != nullptr && endpoint->active)
+        violate("1: " + host.name + " is in doubt about " + vm.name + " and polls " +
+                nics_[nic].name);
+      if (endpoint != nullptr && endpoint->location.kind != LocationKind::kParked)
+        violate("6: " + host.name + " is in doubt about " + vm.name +
+                " and does not park what comes for " + nics_[nic].name);
+    }
+  }
+}
+
+// Both ends of the VM's last move remember its epoch, or a newer one.
+void World::check_epochs() {
+  for (const Vm& vm : vms_) {
+    for (const unsigned end : {vm.taken_at, vm.taken_from}) {
+      if (end >= hosts.size()) continue;
+      const auto& known = hosts[end]->disk->epochs;
+      const auto found = known.find(vm.name);
+      if (found != known.end() && !(found->second < vm.taken_by)) continue;
+      violate("5: " + hosts[end]->name + " has written epoch " +
+              (found == known.end() ? "none" : migration::to_string(found->second)) + " of " +
+              vm.name + ", which was taken by " + migration::to_string(vm.taken_by));
+    }
+  }
+}
+
 void World::check_at_the_end() {
+  // A host with an older copy has VMs that are elsewhere, and nobody to ask.
+  if (disks_lost()) return;
+  if (options.extras.claims || (options.mutant != nullptr && options.mutant->claims))
+    check_epochs();
   for (const Vm& vm : vms_) {
     const int owner = owner_of(vm);
     if (owner == kNowhere) return violate("5: nobody has " + vm.name);
@@ -188,6 +236,7 @@ void World::check_at_the_end() {
 }
 
 void World::check_tokens() {
+  if (disks_lost()) return;
   for (size_t id = 0; id < tokens_.size(); ++id) {
     const Token& token = tokens_[id];
     report_.excused += token.excused ? 1 : 0;

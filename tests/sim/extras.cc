@@ -9,10 +9,10 @@ struct Named {
   std::string_view name;
   bool Extras::*member;
 };
-constexpr Named kNamed[] = {{"links", &Extras::links},
-                            {"finishes", &Extras::finishes},
-                            {"cancels", &Extras::cancels},
-                            {"full", &Extras::full}};
+constexpr Named kNamed[] = {{"links", &Extras::links},     {"finishes", &Extras::finishes},
+                            {"cancels", &Extras::cancels}, {"full", &Extras::full},
+                            {"claims", &Extras::claims},   {"aimed", &Extras::aimed},
+                            {"disks", &Extras::disks},     {"liar", &Extras::liar}};
 
 }  // namespace
 

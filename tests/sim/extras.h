@@ -16,6 +16,10 @@ struct Extras {
   bool finishes = false;  // migrations that fail when the VM has run at its new place already
   bool cancels = false;   // operators who cancel a move while QEMU goes on
   bool full = false;      // disks that are full
+  bool claims = false;    // a claim may not cost a VM the last changes of its rules
+  bool aimed = false;     // accidents at the moments in which they hurt most
+  bool disks = false;     // older states of disks in runs with crashes
+  bool liar = false;      // a peer that lies
 
   // Sets the extra of that name; `runs` sets the first four. Returns false if there is none.
   bool set(std::string_view name);

@@ -62,7 +62,7 @@ bool Host::effect() {
 // A switch may crash just before a batch is on the disk, or right after.
 Result<void> Host::gatekeeper() {
   if (life->dead || !effect()) return fail("the process is gone");
-  if (disk_full) return fail("database or disk is full");
+  if (disk_state.full) return fail("database or disk is full");
   if (crash_in > 0 && --crash_in == 0) crash("right after a write");
   return {};
 }
@@ -101,6 +101,8 @@ void Host::start() {
   }
   settings.allow_pull.emplace();
   for (const auto& [peer, address] : settings.peers) settings.allow_pull->insert(peer);
+  if (world.options.extras.liar && world.options.hosts < kMaxHosts)
+    settings.peers[Wires::host_name(world.options.hosts)] = Wires::address_of(world.options.hosts);
   settings.vhost_template = "/run/{vm}-{nic}.sock";
   settings.uplink = "physnet1";
   settings.prepare_timeout_ms = 1000;

@@ -53,6 +53,16 @@ std::vector<Transition> with_row(std::vector<Transition> table, const Transition
   return table;
 }
 
+// Returns the table without this action in the rows that lead to `to`.
+template <typename Transition, typename State, typename Action>
+std::vector<Transition> without_on_the_way_to(std::vector<Transition> table, State to,
+                                              Action action) {
+  for (Transition& transition : table) {
+    if (transition.to == to) leave_out(transition.actions, action);
+  }
+  return table;
+}
+
 void no_moves_in(JournalBatch& batch, migration::MoveRole role, std::string_view state) {
   std::erase_if(batch.moves, [&](const migration::MoveRecord& move) {
     return move.role == role && move.state == state;
@@ -99,6 +109,16 @@ void add_to_source(std::vector<Mutant>& all) {
           {SS::kHandedOver, SE::kConnectionLost, SS::kAborted, {SA::kThaw, SA::kReportAborted}}));
   add("never-asks-again", "the source in doubt does not reconnect",
       without(source(), SA::kReconnect));
+  add("no-fence", "the ports of a VM whose rings have stopped are polled on",
+      without(without(source(), SA::kPark), SA::kPassOn));
+  add("doubt-never-parks", "the source in doubt passes on frames for the VM as before",
+      without_on_the_way_to(source(), SS::kInDoubt, SA::kPark));
+  add("epoch-not-sealed", "the source does not note that the destination has a newer epoch",
+      without(source(), SA::kSealEpoch));
+  all.back().claims = true;
+  add("claim-not-guarded", "rules may be changed at a source that has claimed the VM",
+      without_on_the_way_to(source(), SS::kClaimed, SA::kGuardRules));
+  all.back().claims = true;
   {
     auto table = source();
     for (SourceTransition& transition : table) {
@@ -147,6 +167,16 @@ void add_to_destination(std::vector<Mutant>& all) {
     });
     add("abort-ignored", "the destination does not hear an abort", std::move(table));
   }
+  {
+    auto table = destination();
+    for (DestinationTransition& transition : table) {
+      auto& actions = transition.actions;
+      const auto record = std::ranges::find(actions, DA::kRecord);
+      const auto active = std::ranges::find(actions, DA::kSendActive);
+      if (record < active && active != actions.end()) std::rotate(record, record + 1, active + 1);
+    }
+    add("active-before-record", "`active` is sent before its record is written", std::move(table));
+  }
   add("does-not-ask", "a destination that has lost its source does not ask it",
       without(destination(), DA::kAskSource));
   add("newer-claim-not-yielded", "the destination keeps a VM that was claimed by a newer epoch",
@@ -164,6 +194,8 @@ void add_to_journal(std::vector<Mutant>& all) {
       });
   add("deltas-not-journaled", "the destination does not write what has changed since the offer",
       [](JournalBatch& batch) { batch.deltas.clear(); });
+  add("epochs-not-journaled", "no epoch is written",
+      [](JournalBatch& batch) { batch.epochs.clear(); });
   add("settled-not-journaled", "how a move ended is not written",
       [](JournalBatch& batch) { batch.settled.clear(); });
   add("policy-not-journaled", "the policy that came with a move is not written",

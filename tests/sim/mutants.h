@@ -19,6 +19,7 @@ namespace godwit::sim {
 struct Mutant {
   std::string name;
   std::string what;
+  bool claims = false;    // its runs have the extra `claims`
   bool harmless = false;  // changes nothing: no check may find it
   // The tables in place of the real ones, which are used if these are empty.
   std::vector<migration::SourceTransition> source;

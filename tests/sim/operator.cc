@@ -204,8 +204,34 @@ void World::part(unsigned a, unsigned b, uint64_t for_ns) {
   });
 }
 
+// While QEMU copies, the hosts do not hear each other for a while or their sessions are cut.
+void World::aim_at_copy(unsigned from, unsigned to) {
+  if (!plan.aims.cut_in_copy || healing || chance.one_in(3)) return;
+  if (chance.one_in(2)) return wires.cut_between(from, to);
+  part(from, to, chance.spread(20 * kMs, 6 * kSecond));
+}
+
+void World::lie_later() {
+  schedule.after(chance.spread(1 * kMs, 20 * kMs), [this] {
+    if (healing) return;
+    liar_->lie();
+    lie_later();
+  });
+}
+
+// The host has a copy of its disk from before at its next start, or of what it was set up with.
+void World::lose_disk(Host& host) {
+  if (!plan.faults.lost_disks || healing || !chance.one_in(3) || host.disk_state.old == nullptr)
+    return;
+  trace.line(host.name, "its disk is an older copy");
+  host.disk = std::make_shared<migration::MemoryDisk>(*host.disk_state.old);
+  host.disk_state.lost = true;
+}
+
 void World::fault() {
   const auto host = static_cast<unsigned>(chance.below(options.hosts));
+  if (plan.faults.lost_disks && !hosts[host]->disk_state.lost && chance.one_in(2))
+    hosts[host]->disk_state.old = std::make_shared<migration::MemoryDisk>(*hosts[host]->disk);
   switch (chance.below(4)) {
     case 0:
       if (plan.faults.crashes) crash(host);
@@ -219,12 +245,12 @@ void World::fault() {
       return;
     }
     default:
-      if (!plan.faults.full_disks || hosts[host]->disk_full) return;
+      if (!plan.faults.full_disks || hosts[host]->disk_state.full) return;
       trace.line(hosts[host]->name, "its disk is full");
-      hosts[host]->disk_full = true;
+      hosts[host]->disk_state.full = true;
       schedule.after(chance.spread(1 * kMs, 500 * kMs), [=, this] {
-        if (hosts[host]->disk_full) trace.line(hosts[host]->name, "its disk has room again");
-        hosts[host]->disk_full = false;
+        if (hosts[host]->disk_state.full) trace.line(hosts[host]->name, "its disk has room again");
+        hosts[host]->disk_state.full = false;
       });
   }
 }

@@ -3,9 +3,34 @@
 
 #include <algorithm>
 
+#include "migration/moves/destination_machine.h"
+#include "migration/moves/source_machine.h"
+
 namespace godwit::sim {
 
-Plan Plan::draw(Chance& chance) {
+namespace {
+
+Aims draw_aims(Chance& chance) {
+  Aims aims;
+  aims.cut_in_copy = chance.one_in(3);
+  aims.part_in_pause = chance.one_in(3);
+  if (!chance.one_in(2)) return aims;
+  aims.kill_source = chance.one_in(2);
+  const auto pick = [&](auto first, auto end) {
+    const auto at = chance.between(static_cast<uint64_t>(first), static_cast<uint64_t>(end) - 1);
+    aims.kill_in_state = migration::name_of(static_cast<decltype(first)>(at));
+  };
+  if (aims.kill_source) {
+    pick(migration::SourceState::kConnecting, migration::SourceState::kCount);
+  } else {
+    pick(migration::DestinationState::kOffered, migration::DestinationState::kCount);
+  }
+  return aims;
+}
+
+}  // namespace
+
+Plan Plan::draw(Chance& chance, const Extras& extras) {
   Plan plan;
   const uint64_t kind = chance.below(100);
   plan.calm = kind < 10;
@@ -52,6 +77,8 @@ Plan Plan::draw(Chance& chance) {
   // A backlog that does not drain in time costs order: direct arrivals wait 50 ms and no longer.
   if (plan.orderly) plan.limits.redirect = std::max<size_t>(plan.limits.redirect, 64);
   if (chance.one_in(4)) plan.limits.park = chance.spread(2, 32);
+  if (extras.aimed && wild && chance.percent(60)) plan.aims = draw_aims(chance);
+  plan.faults.lost_disks = plan.faults.crashes && extras.disks;
   return plan;
 }
 
@@ -77,6 +104,12 @@ std::string Plan::text() const {
   add(deeds.evacuations, "evacuations");
   add(deeds.pulls, "pulls");
   add(deeds.silent_vms, "silent VMs");
+  add(faults.lost_disks, "lost disks");
+  add(aims.cut_in_copy, "cuts while QEMU copies");
+  add(aims.part_in_pause, "partings in the pause");
+  if (!aims.kill_in_state.empty())
+    out += std::string(", kills the ") + (aims.kill_source ? "source" : "destination") +
+           " in state " + std::string(aims.kill_in_state);
   return out;
 }
 

@@ -7,8 +7,10 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "tests/sim/chance.h"
+#include "tests/sim/extras.h"
 #include "tests/sim/sim_network.h"
 #include "tests/sim/sim_switch.h"
 
@@ -27,6 +29,7 @@ struct Faults {
   bool lost_announcements = false;
   bool slow_fabric = false;
   bool killed_vms = false;
+  bool lost_disks = false;  // a host comes back with an older copy of its state, or with none
 };
 
 // What operators and VMs do besides plain moves.
@@ -39,12 +42,22 @@ struct Deeds {
   bool silent_vms = false;  // that send nothing by which the fabric would learn
 };
 
+// Accidents at chosen moments.
+struct Aims {
+  bool cut_in_copy = false;    // the hosts are parted, or their sessions cut, while QEMU copies
+  bool part_in_pause = false;  // they are parted between the VM's pause and its start elsewhere
+  // A switch dies when a move of its own has come to this state; empty for none.
+  std::string_view kill_in_state;
+  bool kill_source = false;  // the one that moves the VM away, or else the other one
+};
+
 struct Plan {
   // Nothing goes wrong: every move is done, and the VM's policy is where the VM runs.
   bool calm = false;
   // Nothing happens that may cost packets their order: no crash, no cut, no long delay.
   bool orderly = false;
   Faults faults;
+  Aims aims;
   Deeds deeds;
   unsigned vms = 1, most_nics = 1;
   uint64_t length = 0;                          // ns in which things happen; then all heals
@@ -53,7 +66,7 @@ struct Plan {
   WireFaults wires;
   WorkerLimits limits;
 
-  static Plan draw(Chance& chance);
+  static Plan draw(Chance& chance, const Extras& extras);
   // Returns the names of what the run has, for its trace.
   [[nodiscard]] std::string text() const;
 };

@@ -118,6 +118,8 @@ void World::copy(unsigned vm, unsigned from, unsigned to) {
   vms_[vm].at[to].there = true;
   connect(vm, to);
   log_memory(vm, from, true);
+  if (plan.aims.cut_in_copy)
+    schedule.after(chance.spread(1 * kMs, 30 * kMs), [=, this] { aim_at_copy(from, to); });
   schedule.after(chance.spread(2 * kMs, 60 * kMs), [=, this] {
     log_memory(vm, from, false);
     const auto nics = static_cast<std::ptrdiff_t>(vms_[vm].nics.size());
@@ -146,6 +148,9 @@ void World::pause(unsigned vm, unsigned from, unsigned to) {
   trace([&] { return vms_[vm].name + " is paused at " + hosts[from]->name; });
   vms_[vm].runs_at = kNowhere;
   set_rings(vm, from, false);
+  if (plan.aims.part_in_pause && !healing && chance.one_in(2))
+    schedule.after(chance.spread(10 * kUs, 10 * kMs),
+                   [=, this] { part(from, to, chance.spread(20 * kMs, 6 * kSecond)); });
   const uint64_t long_ms = plan.orderly ? 16 : 250;
   schedule.after(5 * kMs + chance.spread(500 * kUs, long_ms * kMs), [=, this] {
     const bool fails = plan.faults.false_evidence && chance.one_in(5);

@@ -54,6 +54,7 @@ class SimSession final : public PeerSession, public std::enable_shared_from_this
     if (closed_ || closing_ || life_->dead || !life_->effect()) return;
     const auto other = other_.lock();
     const auto keep = shared_from_this();
+    if (wires_.on_said) wires_.on_said(host_, peer_, message);
     const WireFaults& faults = wires_.faults;
     const bool cut = faults.cut_one_in != 0 && wires_.chance_.one_in(faults.cut_one_in);
     const bool before = cut && wires_.chance_.one_in(2);
@@ -338,6 +339,15 @@ void Wires::cut(const std::shared_ptr<SimSession>& session, const char* why) {
 
 void Wires::cut_some() {
   if (!open_.empty()) cut(open_[chance_.below(open_.size())], "a cable");
+}
+
+void Wires::cut_between(unsigned a, unsigned b) {
+  const auto all = open_;
+  for (const auto& session : all) {
+    if ((session->host_ == a && session->peer_ == b) ||
+        (session->host_ == b && session->peer_ == a))
+      cut(session, "chosen");
+  }
 }
 
 void Wires::kill(unsigned host) {

@@ -50,6 +50,9 @@ class Wires {
   OnLost on_lost;  // redirected frames were under way in a session that was cut
   // A host has received redirected frames.
   std::function<void(unsigned host, const migration::wire::Redirect& frames)> on_taken;
+  // A host says a message, which may be lost.
+  std::function<void(unsigned host, unsigned peer, const migration::wire::Envelope& message)>
+      on_said;
   // Changes a received message, for mutants. May be null.
   std::function<void(unsigned from, unsigned to, migration::wire::Envelope& message)> tamper;
 
@@ -67,7 +70,8 @@ class Wires {
   void kill(unsigned host);  // its process is gone, and its kernel closes its connections
   void part(unsigned a, unsigned b, bool parted);
   [[nodiscard]] bool parted(unsigned a, unsigned b) const { return parted_[a][b]; }
-  void cut_some();  // cuts one of the sessions, if there are any
+  void cut_between(unsigned a, unsigned b);  // cuts their sessions
+  void cut_some();                           // cuts one of the sessions, if there are any
   [[nodiscard]] size_t sessions() const { return open_.size(); }
 
  private:

@@ -176,6 +176,7 @@ void World::on_crashed(unsigned host) {
   }
   schedule.after(chance.spread(2 * kMs, 4 * kSecond), [this, host] {
     if (hosts[host]->up()) return;
+    lose_disk(*hosts[host]);
     trace.line(hosts[host]->name, "starts again");
     hosts[host]->start();
   });

@@ -29,7 +29,7 @@ World::World(const RunOptions& its_options)
     : options(its_options),
       chance(its_options.seed),
       trace(schedule, its_options.trace),
-      plan(Plan::draw(chance)),
+      plan(Plan::draw(chance, its_options.extras)),
       wires(schedule, chance, trace) {
   wires.faults = plan.wires;
   wires.on_lost = [this](const migration::wire::Redirect& frames) {
@@ -46,12 +46,22 @@ World::World(const RunOptions& its_options)
           .touched |= static_cast<uint8_t>(1u << host);
     }
   };
+  wires.on_said = [this](unsigned host, unsigned peer, const migration::wire::Envelope& message) {
+    on_said(host, peer, message);
+  };
+  if (options.extras.liar && options.hosts < kMaxHosts)
+    liar_ = std::make_unique<Liar>(wires, schedule, options.seed, options.hosts);
   if (options.mutant != nullptr && options.mutant->network)
     wires.tamper = options.mutant->network();
   trace([&] { return "the plan: " + plan.text(); });
 }
 
-World::~World() = default;
+// Sessions that end with their hosts have nobody to tell.
+World::~World() {
+  wires.on_lost = nullptr;
+  wires.on_taken = nullptr;
+  wires.on_said = nullptr;
+}
 
 void World::set_up() {
   for (unsigned h = 0; h < options.hosts; ++h) {
@@ -82,7 +92,11 @@ void World::set_up() {
   }
   for (unsigned v = 0; v < plan.vms; ++v)
     set_up_vm(v, static_cast<unsigned>(chance.below(options.hosts)));
-  for (const auto& host : hosts) host->keep_policy();
+  for (const auto& host : hosts) {
+    host->keep_policy();
+    if (plan.faults.lost_disks)
+      host->disk_state.old = std::make_shared<migration::MemoryDisk>(*host->disk);
+  }
   for (unsigned v = 0; v < plan.vms; ++v) {
     Vm& vm = vms_[v];
     Host& home = *hosts[static_cast<size_t>(vm.runs_at)];
@@ -147,8 +161,46 @@ void World::set_up_vm(unsigned v, unsigned home) {
   }
 }
 
+void World::on_said(unsigned host, unsigned peer, const migration::wire::Envelope& message) {
+  if (host >= options.hosts) return;
+  if (liar_ != nullptr) liar_->overhear(message);
+  if (!message.has_active() || !message.has_epoch()) return;
+  const migration::Epoch epoch = migration::from_wire(message.epoch());
+  const Host& speaker = *hosts[host];
+  if (epoch.host != speaker.name) return;
+  const auto written = speaker.disk->epochs.find(message.vm());
+  if ((written == speaker.disk->epochs.end() || written->second < epoch) &&
+      !speaker.journal->waiting())
+    violate("5: " + speaker.name + " says that it has " + message.vm() + " by epoch " +
+            migration::to_string(epoch) + ", which it has not written");
+  for (Vm& vm : vms_) {
+    if (vm.name != message.vm() || epoch < vm.taken_by) continue;
+    vm.taken_by = epoch;
+    vm.taken_at = host;
+    vm.taken_from = peer;
+  }
+}
+
 void World::on_log(unsigned host, const std::string& line) {
   trace.line(hosts[host]->name, line);
+  if (!plan.aims.kill_in_state.empty() && !healing && chance.one_in(2) &&
+      line.find(plan.aims.kill_source ? " to host-" : " from host-") != std::string::npos &&
+      line.find("-> " + std::string(plan.aims.kill_in_state) + " on ") != std::string::npos &&
+      hosts[host]->crash_in == 0) {
+    // At once, or a few effects later.
+    if (chance.one_in(3)) {
+      hosts[host]->crash("in the chosen state");
+    } else {
+      hosts[host]->crash_in = chance.between(1, 6);
+    }
+  }
+  if (line.find("in-doubt ") != std::string::npos) {
+    const bool doubt = line.find("-> in-doubt on ") != std::string::npos;
+    for (Vm& vm : vms_) {
+      if (line.find(" of " + vm.name + " ") != std::string::npos)
+        vm.doubted_at = doubt ? static_cast<int>(host) : kNowhere;
+    }
+  }
   // The host claimed the VM, perhaps without knowing the other's last changes.
   const bool claimed = line.find("stranded -> active") != std::string::npos ||
                        line.find(" -> claimed on") != std::string::npos;
@@ -163,11 +215,17 @@ void World::on_log(unsigned host, const std::string& line) {
     for (Token& token : tokens_)
       token.excused |= claimed && &vms_[nics_[flows_[token.flow].nic].vm] == &vm;
     vm.order_lost |= late;
+    const bool strict =
+        options.extras.claims || (options.mutant != nullptr && options.mutant->claims);
+    if (strict && claimed && !healing && plan.deeds.rule_changes)
+      schedule.after(chance.spread(10 * kUs, 5 * kMs),
+                     [this, at = &vm - vms_.data()] { change_rules(static_cast<unsigned>(at)); });
   }
 }
 
 void World::end_of_event() {
   bool look = std::exchange(rings_changed, false);
+  check_doubts();
   for (const auto& host : hosts) {
     if (host->to_be_cleared()) {
       host->life->dead = true;
@@ -188,6 +246,7 @@ void World::end_of_event() {
 RunReport World::run() {
   set_up();
   act_later();
+  if (liar_ != nullptr) lie_later();
   schedule.after(plan.length, [this] { heal(); });
   while (!over_ && report_.violation.empty() && !schedule.empty()) {
     schedule.step();
@@ -207,7 +266,7 @@ void World::heal() {
   wires.faults = {};
   for (unsigned a = 0; a < options.hosts; ++a) {
     for (unsigned b = 0; b < a; ++b) wires.part(a, b, false);
-    hosts[a]->disk_full = false;
+    hosts[a]->disk_state.full = false;
     hosts[a]->crash_in = 0;
     if (!hosts[a]->up()) {
       trace.line(hosts[a]->name, "starts again");

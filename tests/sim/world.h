@@ -28,6 +28,7 @@
 #include "migration/journal/memory_journal.h"
 #include "tests/sim/chance.h"
 #include "tests/sim/extras.h"
+#include "tests/sim/liar.h"
 #include "tests/sim/mutants.h"
 #include "tests/sim/plan.h"
 #include "tests/sim/schedule.h"
@@ -69,6 +70,12 @@ struct Switch {
   EndpointId uplink;
 };
 
+struct DiskState {
+  bool full = false;
+  bool lost = false;                           // the host has come back with less than it had
+  std::shared_ptr<migration::MemoryDisk> old;  // a copy from before; may be null
+};
+
 class Host final : public WorkerHost {
  public:
   Host(World& world, unsigned index, double clock_rate);
@@ -107,7 +114,7 @@ class Host final : public WorkerHost {
   const double clock_rate;
   SkewedClock clock;
   std::shared_ptr<migration::MemoryDisk> disk = std::make_shared<migration::MemoryDisk>();
-  bool disk_full = false;
+  DiskState disk_state;
   uint64_t crash_in = 0;  // effects until it dies; zero if it is not to die
   std::shared_ptr<Life> life;
   std::unique_ptr<Switch> sw;
@@ -153,7 +160,10 @@ struct Vm {
   std::vector<size_t> rules_inside;              // by NIC
   // A host claimed the VM without an answer: changes that it did not know of are lost.
   bool claimed = false;
-  bool order_lost = false;      // a backlog took longer than direct arrivals may wait
+  int doubted_at = kNowhere;  // a host whose move of it has just come into doubt
+  bool order_lost = false;    // a backlog took longer than direct arrivals may wait
+  migration::Epoch taken_by;  // the newest epoch by which a host said `active`
+  unsigned taken_at = kMaxHosts, taken_from = kMaxHosts;  // that host, and the one it said it to
   uint64_t unserved_since = 0;  // it runs without its policy or a port; zero if it has both
   uint32_t rules_made = 0;
 };
@@ -210,6 +220,7 @@ class World {
   void on_port_added(unsigned host, const std::string& endpoint);
   void on_port_removed(unsigned host, const std::string& endpoint);
   void on_crashed(unsigned host);
+  void on_said(unsigned host, unsigned peer, const migration::wire::Envelope& message);
   void on_log(unsigned host, const std::string& line);
   void violate(const std::string& what);
 
@@ -254,6 +265,9 @@ class World {
   void move(unsigned vm);
   void evacuate(unsigned from, unsigned to);
   void cancel(unsigned vm, unsigned at);
+  void aim_at_copy(unsigned from, unsigned to);
+  void lie_later();
+  void lose_disk(Host& host);
   void part(unsigned a, unsigned b, uint64_t for_ns);
   void change_rules(unsigned vm);
   bool change_rule(Host& host, unsigned vm, unsigned nic, bool of_uplink);
@@ -277,10 +291,14 @@ class World {
   void check_owned(const Vm& vm, const Host& owner);
   void check_left(const Vm& vm, const Host& other);
   void check_tokens();
+  void check_epochs();
+  void check_doubts();
+  bool disks_lost() const;
   bool checks_service() const;
   std::string missing(const Vm& vm) const;
   int owner_of(const Vm& vm) const;
 
+  std::unique_ptr<Liar> liar_;
   std::vector<Vm> vms_;
   std::vector<Nic> nics_;
   std::vector<Flow> flows_;
