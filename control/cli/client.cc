@@ -25,7 +25,8 @@ std::string read_answer(const std::string& line, uint64_t id, Answer& answer) {
   const auto error = parsed.find("error");
   if (error != parsed.end()) {
     if (!error->is_object()) return "its error is not an object";
-    answer.code = ExitCode::kRefused;  // also with id null: the daemon could not read the request
+    // An error is accepted with any id: a daemon that could not read the request answers id null.
+    answer.code = ExitCode::kRefused;
     answer.error = *error;
     return {};
   }
@@ -55,11 +56,15 @@ void Client::close() {
 std::string Client::connect() {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path_.empty() || path_.size() >= sizeof(address.sun_path)) return "not a valid socket path";
+  if (path_.empty() || path_.size() >= sizeof(address.sun_path)) {
+    return "the socket path must have 1 to " + std::to_string(sizeof(address.sun_path) - 1) +
+           " bytes";
+  }
   std::memcpy(address.sun_path, path_.c_str(), path_.size() + 1);
   socket_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (socket_ < 0) return std::strerror(errno);
-  // Connecting to a Unix socket waits only while the listener's queue is full.
+  // Connecting to a Unix socket waits only while the listener's queue is full. SO_SNDTIMEO bounds
+  // this wait, in whole seconds here, because zero would mean no bound.
   const auto seconds = std::max<time_t>(1, static_cast<time_t>(timeout_s_));
   const timeval limit{seconds, 0};
   setsockopt(socket_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
@@ -109,8 +114,9 @@ std::string Client::read_line(std::string& line, Clock::time_point deadline) {
     const std::string_view bytes(part.data(), static_cast<size_t>(got));
     const size_t newline = bytes.find('\n');
     line += bytes.substr(0, newline);
-    if (newline != bytes.npos) return {};  // one request at a time: nothing can follow
-    if (line.size() > kMaxAnswerBytes) return "its answer is too long";
+    if (newline != bytes.npos) return {};  // no bytes follow: one request is under way at a time
+    if (line.size() > kMaxAnswerBytes)
+      return "its answer has more than " + std::to_string(kMaxAnswerBytes >> 20) + " MiB";
   }
 }
 

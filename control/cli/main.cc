@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
     std::cerr << "godwit: " << arguments.error().message << "\n`godwit --help` shows the usage.\n";
     return static_cast<int>(ExitCode::kUsage);
   }
-  if (!arguments->answer.empty()) {
+  if (!arguments->answer.empty()) {  // --help or --version
     std::cout << arguments->answer;
     return static_cast<int>(ExitCode::kDone);
   }

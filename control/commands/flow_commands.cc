@@ -20,7 +20,7 @@ namespace {
 using dataplane::FlowCommand;
 using dataplane::FlowVerb;
 
-// Returns "vm7/net0 via physnet1" or "vm2/net0 at port 3".
+// Returns where the endpoint is, for people: "vm7/net0 via physnet1" or "vm2/net0 at port 3".
 std::string leads_to(const CommandContext& context, EndpointId output) {
   const dataplane::EndpointRecord* found = context.store.endpoint(output);
   if (found == nullptr) return "?";
@@ -30,6 +30,7 @@ std::string leads_to(const CommandContext& context, EndpointId output) {
     case dataplane::LocationKind::kPort:
       return name + " at port " + std::to_string(location.port.value);
     case dataplane::LocationKind::kUplink:
+      // sizeof counts the blank of "uplink physnet1" in place of the final zero.
       return name + " via " + location_text(context, location).substr(sizeof "uplink");
     case dataplane::LocationKind::kParked: return name + " parked";
     case dataplane::LocationKind::kRedirect: return name + " redirected";
@@ -76,7 +77,8 @@ std::vector<RuleId> rule_ids(const std::vector<uint64_t>& numbers) {
   return out;
 }
 
-// Returns the command of "text", the line behind the verb, or of the parts by name.
+// Returns the command that the parameters describe: either "text" has the rest of the line after
+// the verb, or each part is a parameter of its own.
 FlowCommand read_command(FlowVerb verb, const Json& json) {
   constexpr uint64_t kMostId = RuleId{}.value - 1u;
   const Parameters params(json, {"text", "port", "rules", "rule", "groups"});
@@ -106,7 +108,7 @@ FlowCommand read_command(FlowVerb verb, const Json& json) {
   if (verb == FlowVerb::kDestroy && command.rule_ids.empty())
     Parameters::wrong("the parameter \"rules\" is missing");
   if (verb == FlowVerb::kQuery && command.rule_ids.size() != 1)
-    Parameters::wrong("the parameter \"rule\" is missing");
+    Parameters::wrong("the parameter \"rule\" must name one rule");
   return command;
 }
 
@@ -114,8 +116,8 @@ const dataplane::RuleRecord& find_rule(const CommandContext& context,
                                        const dataplane::EndpointRecord& owner, uint32_t id) {
   const dataplane::RuleRecord* found = context.store.rule(owner.id, RuleId(id));
   if (found == nullptr)
-    refuse("there is no rule " + std::to_string(id) + " of " + owner.profile.name,
-           std::to_string(id));
+    refuse("no rule " + std::to_string(id) + " of " + owner.profile.name, std::to_string(id),
+           "a rule of `flow list " + owner.profile.name + "`");
   return *found;
 }
 
@@ -181,6 +183,7 @@ Json flow_destroy(CommandContext& context, const Json& params) {
   const dataplane::EndpointRecord& owner = find_endpoint(context, command.port);
   dataplane::Transaction transaction(context.store);
   for (const uint32_t id : command.rule_ids) {
+    find_rule(context, owner, id);
     auto destroyed = transaction.destroy_rule(owner.id, RuleId(id));
     if (!destroyed) refuse(destroyed.error().message, std::to_string(id));
   }

@@ -141,6 +141,7 @@ std::string print_show_port_info(const Json& data, const Json&) {
     if (!vhost) out += "MAC address: " + cell(port.at("mac")) + "\n";
     out += "Driver name: " + cell(port.at("driver")) + "\n";
     out += (vhost ? "Socket: " : "Devargs: ") + cell(port.at("detail")) + "\n";
+    // "Connect to socket" is testpmd's label of the NUMA node.
     out += "Connect to socket: " + cell(port.at("numa_node")) + "\n";
     out += "Link status: " + cell(port.at("link")) + "\n";
     out += "MTU: " + cell(port.at("mtu")) + "\n";
@@ -340,11 +341,12 @@ std::string print_show_memory(const Json& data, const Json&) {
 
 Json show_state(CommandContext& context, const Json& json) {
   const Parameters params(json, {});
-  constexpr size_t kMostShown = 100;
+  constexpr size_t kMostShown = 100;  // records; "set_aside" counts the others as well
   Json records = Json::array();
   uint64_t count = 0;
   if (context.journal != nullptr) {
     for (const migration::SetAside& record : context.journal->set_aside()) {
+      // "closed" is the endpoint whose port stays closed, because its policy lacks this record.
       if (++count <= kMostShown)
         records.push_back({{"table", record.table},
                            {"what", record.what},
