@@ -25,7 +25,7 @@ namespace godwit::migration {
 // The storage of a MemoryJournal, in place of a file. It outlives the journal, as a disk survives a
 // crash.
 struct MemoryDisk {
-  // A rule and the number of rules created before it.
+  // A rule and its number, which grows with each rule stored. policy() returns the rules by it.
   using NumberedRule = std::pair<uint64_t, StoredRule>;
 
   std::map<std::string, Epoch> epochs;
@@ -33,9 +33,9 @@ struct MemoryDisk {
   std::deque<SettledMove> settled;
   std::map<std::string, StoredEndpoint> endpoints;
   std::map<std::pair<std::string, uint32_t>, NumberedRule> rules;  // by owner and id
-  uint64_t rules_made = 0;
-  std::vector<std::string> configured;
-  bool written = false;
+  uint64_t rules_made = 0;                                         // the number of the next rule
+  std::vector<std::string> configured;  // JournalBatch::configured of the last batch that set it
+  bool written = false;                 // true once any policy was stored
 };
 
 class MemoryJournal final : public Journal {

@@ -72,10 +72,10 @@ JournalBatch moved_out(const dataplane::PolicyStore& store, const std::string& v
   const EndpointRecord* behind = store.endpoint(uplink);
   for (const EndpointRecord* endpoint : store.endpoints_of_vm(vm)) {
     batch.emptied.push_back(endpoint->profile.name);
-    StoredEndpoint& left = batch.endpoints.emplace_back();
-    left.profile = endpoint->profile;
-    left.implicit = endpoint->implicit;
-    if (behind != nullptr) left.uplink = behind->profile.name;
+    StoredEndpoint& stored = batch.endpoints.emplace_back();
+    stored.profile = endpoint->profile;
+    stored.implicit = endpoint->implicit;
+    if (behind != nullptr) stored.uplink = behind->profile.name;
   }
   for (const RuleRecord* record : rules_leaving_with(store, store.endpoints_of_vm(vm)))
     batch.destroyed.emplace_back(store.endpoint(record->owner)->profile.name, record->id.value);
@@ -85,7 +85,7 @@ JournalBatch moved_out(const dataplane::PolicyStore& store, const std::string& v
 namespace {
 
 // Adds the endpoints that the rule names and the store does not have. They are behind the uplink,
-// as after an import.
+// as after an import, or nowhere if `uplink` is invalid.
 Result<void> enter_named(dataplane::Transaction& transaction, const dataplane::PolicyStore& store,
                          EndpointId uplink, const dataplane::RuleSpec& spec) {
   for (const std::string& name : store.missing_endpoints({&spec, 1})) {
@@ -119,6 +119,7 @@ Result<void> restore_policy(dataplane::PolicyStore& store, EndpointId uplink,
                             const StoredPolicy& policy, std::vector<LostPolicy>* lost, bool lose) {
   dataplane::Transaction transaction(store);
   std::vector<LostPolicy> missed;
+  // Uplinks are added first, because the locations of other endpoints name them.
   for (const bool uplinks : {true, false}) {
     for (const StoredEndpoint& endpoint : policy.endpoints) {
       if ((endpoint.profile.kind == dataplane::EndpointKind::kUplink) != uplinks) continue;

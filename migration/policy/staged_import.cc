@@ -24,9 +24,11 @@ using dataplane::Transaction;
 
 namespace {
 
-constexpr size_t kMaxImportReasons = 100;  // in one refusal
+// A list of rules is read no further when the refusal has more reasons than this.
+constexpr size_t kMaxImportReasons = 100;
 
-// Returns the endpoint whose table a rule of the document belongs to; empty if it names none.
+// Returns the endpoint whose table a rule of the document belongs to. Returns an empty name if the
+// rule belongs to the shared table.
 std::string inside_of(const DocumentRule& owned, const Rule& rule) {
   if (rule.attributes.direction != Direction::kTransfer) return owned.owner;
   for (const dataplane::PatternItem& item : rule.pattern) {
@@ -36,12 +38,14 @@ std::string inside_of(const DocumentRule& owned, const Rule& rule) {
 }
 
 // Checks that the port offers every virtio feature that the VM's driver negotiated. The driver
-// keeps them, so QEMU would fail at the end of its migration, with the VM stopped.
+// keeps them, so QEMU would fail at the end of its migration, with the VM stopped. A port that is
+// not a vhost port offers none and is not checked.
 Result<void> check_features(const Profile& profile, const dataplane::PortInfo& port) {
   const uint64_t missing = profile.features & ~port.offered_features;
   if (port.offered_features == 0 || missing == 0) return {};
   char text[64];
-  std::snprintf(text, sizeof text, "0x%llx of 0x%llx", static_cast<unsigned long long>(missing),
+  std::snprintf(text, sizeof text, "0x%llx of the negotiated 0x%llx",
+                static_cast<unsigned long long>(missing),
                 static_cast<unsigned long long>(profile.features));
   return fail(profile.name + " uses virtio features that this switch does not offer: " + text);
 }
@@ -165,7 +169,7 @@ Result<void> StagedImport::make_ports(const Bindings& bindings) {
     place.port = *port;
     place.made_port = true;
     if (const auto info = ports_.info(*port)) {
-      if (auto known = check_features(profile, *info); !known) return known;
+      if (auto good = check_features(profile, *info); !good) return good;
     }
   }
   return {};
@@ -426,7 +430,8 @@ Result<void> StagedImport::publish(const MakeLocation& make) {
   for (auto& [name, place] : places_) {
     const EndpointRecord* record = store_.endpoint(place.id);
     if (record->implicit) {
-      // An implicit endpoint would go with the last rule that names it.
+      // An implicit endpoint is removed with the last rule that names it. add_endpoint() makes this
+      // one explicit.
       if (auto added = transaction->add_endpoint(record->profile, record->location); !added)
         return fail(added.error());
     }
