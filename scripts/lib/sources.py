@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
+# Patterns of file names.
 CPP = ("*.h", "*.cc", "*.c", "*.inc")
 PYTHON = ("*.py",)
 MARKDOWN = ("*.md",)
+# Files that the checks of size and columns read as well.
 OTHER = ("meson.build", "meson_options.txt", "*.yaml", "*.yml", "*.proto", "*.service")
+# A URL cannot be broken, so the checks of columns do not count it.
 URL = re.compile(r"https?://\S+")
 
 
@@ -20,7 +23,7 @@ class Unavailable(Exception):
 
 
 def listed(root):
-    """Returns the paths of all files of the repository, relative to `root`."""
+    """Returns the paths of all files that Git tracks and that exist, relative to `root`."""
     done = subprocess.run(
         ["git", "-C", str(root), "ls-files", "-z"],
         stdin=subprocess.DEVNULL,
@@ -33,6 +36,7 @@ def listed(root):
 
 
 def matches(path, patterns):
+    """Returns whether the file's name, without its folder, matches one of the patterns."""
     return any(fnmatch.fnmatch(Path(path).name, pattern) for pattern in patterns)
 
 
@@ -55,8 +59,9 @@ def is_python(root, path):
 
 
 def main(description, check):
-    """Runs `check(root)`, which yields breaches, and prints them. Returns the exit code: 1 if there
-    is a breach, 77 if the check cannot run."""
+    """Runs `check(root)`, which yields breaches, and prints them. A breach is one line of text that
+    names the place and the rule. Returns the exit code: 1 if there is a breach, or 77, which Meson
+    counts as skipped, if the check cannot run."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -61,7 +61,8 @@ class ControlSocketTest : public ::testing::Test {
     EXPECT_EQ(syscall(SYS_setresuid, -1, 0, -1), 0);
     return fd;
   }
-  // Returns whether the server has closed the connection, after what it had sent.
+  // Waits until the server has closed the connection. Appends what it sent before to `last`.
+  // Returns false if the connection is still open after 5 s.
   bool ended(int fd, std::string& last) {
     bool over = false;
     return until([&] {
@@ -69,7 +70,8 @@ class ControlSocketTest : public ::testing::Test {
       return over;
     });
   }
-  // Runs the server until `done` or until `most` has passed.
+  // Runs the server until `done` or until `most` has passed. Returns false in the second case. A
+  // `done` that returns false runs the server for all of `most`.
   bool until(const std::function<bool()>& done, std::chrono::milliseconds most = 5s) {
     const auto end = std::chrono::steady_clock::now() + most;
     while (!done()) {
@@ -202,7 +204,7 @@ TEST_F(ControlSocketTest, UnfinishedLines_DoNotKeepANewClientOut) {
 }
 
 TEST_F(ControlSocketTest, ClientsWithACommandInProgress_AreNotEvicted) {
-  if (geteuid() != 0) GTEST_SKIP() << "needs two users";
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, to connect as another user";
   auto opened = ControlSocket::open(context, path);
   ASSERT_TRUE(opened);
   server = std::move(*opened);
@@ -227,7 +229,7 @@ TEST_F(ControlSocketTest, ClientsWithACommandInProgress_AreNotEvicted) {
 }
 
 TEST_F(ControlSocketTest, ClientOfRoot_IsEvictedAfterThoseOfOthers) {
-  if (geteuid() != 0) GTEST_SKIP() << "needs two users";
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, to connect as another user";
   serve(echo);
   const int root = client();
   ASSERT_TRUE(until([&] { return server->connections() == 1; }));
@@ -276,8 +278,9 @@ TEST_F(ControlSocketTest, ClientThatDoesNotRead_GetsNoFurtherRequestsRun) {
   const int quick = client();
   say(quick, "q\n");
   EXPECT_EQ(hear_lines(quick, 1).size(), (1u << 20) + 1);
-  EXPECT_LE(answered,
-            3u);  // the quick client's, the slow one's first, and one that the socket may buffer
+  // The quick client's request, the slow client's first, and one whose answer the socket may
+  // buffer.
+  EXPECT_LE(answered, 3u);
 }
 
 TEST_F(ControlSocketTest, Close_WithPendingOperations_EndsAllConnections) {
