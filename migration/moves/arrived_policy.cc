@@ -135,7 +135,9 @@ bool ArrivedPolicy::any_port(bool dataplane::PortInfo::*is) const {
          });
 }
 
-bool ArrivedPolicy::connected() const { return any_port(&dataplane::PortInfo::connected); }
+bool ArrivedPolicy::connected() const {
+  return any_port(&dataplane::PortInfo::connected) || rings_run();
+}
 
 bool ArrivedPolicy::rings_run() const { return any_port(&dataplane::PortInfo::rings_running); }
 

@@ -13,10 +13,47 @@ TEST_F(RecoveryTest, Destination_KilledInPrepared_LearnsThatMoveWasAborted) {
   ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
   EXPECT_EQ(b_.disk->moves.size(), 1u);
   kill(b_);
+  ASSERT_TRUE(until([&] { return state(a_) == "detached"; })) << log_;
+  ASSERT_TRUE(a_.engine->cancel("vm7"));
   ASSERT_TRUE(until([&] { return state(a_) == "aborted"; })) << log_;
   restart(b_);
   ASSERT_TRUE(until([&] { return over(b_); })) << log_;
   expect_owner_for_good(a_);
+}
+
+TEST_F(RecoveryTest, Destination_KilledInPrepared_GoesOnWithRulesMadeMeanwhile) {
+  begin();
+  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
+  kill(b_);
+  ASSERT_TRUE(until([&] { return state(a_) == "detached"; })) << log_;
+  a_.sw->rule("vm7/net0", "ingress priority 3 pattern eth / ipv4 / end actions count / end");
+  digest_ = a_.engine->export_vm("vm7")->digest;
+  keep_policy(a_);
+  restart(b_);
+  ASSERT_TRUE(until([&] { return state(a_) == "prepared" && state(b_) == "prepared"; })) << log_;
+  kill(b_);  // what was offered again is in its journal
+  restart(b_);
+  run_at(nullptr);
+  ASSERT_TRUE(until([&] { return state(b_) == "handed-over"; })) << log_;
+  run_at(&b_);
+  ASSERT_TRUE(until([&] { return over(a_) && over(b_); }, 10000)) << log_;
+  EXPECT_EQ(log_.find("resend"), std::string::npos) << log_;
+  expect_owner_for_good(b_);
+}
+
+// The source has no state directory, or an older copy of it.
+TEST_F(RecoveryTest, Source_ThatLostItsState_DoesNotTakeRunningVm) {
+  begin();
+  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
+  kill(a_);
+  a_.disk->moves.clear();
+  ASSERT_TRUE(until([&] { return state(b_) == "stranded"; })) << log_;
+  run_at(nullptr);
+  run_at(&b_);
+  restart(a_);
+  ASSERT_TRUE(until([&] { return b_.sw->store.find("vm7/net0")->active; }, 10000)) << log_;
+  EXPECT_NE(log_.find("names a move that is not known here"), std::string::npos) << log_;
+  EXPECT_EQ(b_.engine->export_vm("vm7")->digest, digest_);
 }
 
 class KilledDestination : public RecoveryTest,

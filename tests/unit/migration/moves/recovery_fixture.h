@@ -68,6 +68,7 @@ class MortalNetwork final : public Network {
     void pause_reading(bool pause) override { inner_->pause_reading(pause); }
     size_t queued_bytes() const override { return inner_->queued_bytes(); }
     const std::string& host() const override { return inner_->host(); }
+    const LinkInfo& link() const override { return inner_->link(); }
 
    private:
     std::shared_ptr<PeerSession> inner_;

@@ -118,6 +118,8 @@ TEST_F(RecoveryTest, Source_ThatAborted_GivesWayToPeerThatClaimedVm) {
   ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
   a_.full = true;  // that it aborts is not written
   kill(b_);
+  ASSERT_TRUE(until([&] { return state(a_) == "detached"; })) << log_;
+  ASSERT_TRUE(a_.engine->cancel("vm7"));
   ASSERT_TRUE(until([&] { return state(a_) == "aborted"; })) << log_;
   a_.full = false;
   kill(a_);
