@@ -66,18 +66,14 @@ Result<void> ArrivedPolicy::apply(const MoveDelta& delta) {
   return done ? migration::apply(delta, document_) : done;
 }
 
-Result<std::vector<MoveDelta>> ArrivedPolicy::follow(const Document& document) {
+Result<std::vector<MoveDelta>> ArrivedPolicy::changes_to(const Document& document) const {
   if (!same_endpoints(document, document_))
     return fail("the endpoints of " + vm_ + " are not those of the first offer");
   if (document.epoch != document_.epoch) {
     return fail("another offer of the move has epoch " + to_string(document.epoch) + ", expected " +
                 to_string(document_.epoch));
   }
-  std::vector<MoveDelta> changes = changes_between(document_, document, move_);
-  for (const MoveDelta& change : changes) {
-    if (auto applied = apply(change); !applied) return fail(applied.error());
-  }
-  return changes;
+  return changes_between(document_, document, move_);
 }
 
 Result<void> ArrivedPolicy::publish() {

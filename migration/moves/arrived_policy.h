@@ -41,9 +41,9 @@ class ArrivedPolicy {
   [[nodiscard]] bool staged() const { return staged_ != nullptr; }
   // Applies a rule change of the source to what is staged and to the document.
   Result<void> apply(const MoveDelta& delta);
-  // Applies what the document has changed since the offer, to what is staged and to document().
-  // Returns the changes. On failure some may have been applied: the digests will differ.
-  Result<std::vector<MoveDelta>> follow(const Document& document);
+  // Returns the rule changes that lead from the policy to another offer of the same move, or an
+  // error if more than rules has changed.
+  [[nodiscard]] Result<std::vector<MoveDelta>> changes_to(const Document& document) const;
   // Return the digests of what is staged, which must exist.
   [[nodiscard]] std::string digest() const { return staged_->digest(); }
   [[nodiscard]] std::string uplinks_digest() const { return staged_->uplinks_digest(); }

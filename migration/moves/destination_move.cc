@@ -14,7 +14,6 @@ using dataplane::EndpointRecord;
 using dataplane::PortEventKind;
 
 namespace {
-
 // How long rings run here before the destination claims the VM of a source that cannot be asked.
 // The source waits as long before it claims the VM.
 constexpr uint64_t kClaimMs = 3000;
@@ -188,10 +187,7 @@ void DestinationMove::close_session() {
 }
 
 void DestinationMove::on_offer(const wire::Offer& offer) {
-  const DestinationState now = progress_.state();
-  if (now != DestinationState::kOffered && now != DestinationState::kPrepared &&
-      now != DestinationState::kRunning)
-    return;
+  if (progress_.state() > DestinationState::kRunning) return;
   if (auto taken = take_offer(offer); !taken)
     return step(DestinationEvent::kStageFailed, taken.error().message);
   step(DestinationEvent::kStaged);
@@ -217,11 +213,14 @@ Result<void> DestinationMove::take_offer(const wire::Offer& offer) {
 }
 
 Result<void> DestinationMove::follow(const Document& document) {
-  auto changes = policy_.follow(document);
-  if (!changes) return fail(changes.error());
+  auto changes = policy_.changes_to(document);
+  if (!changes || changes->empty()) return changes ? Result<void>{} : fail(changes.error());
   JournalBatch batch;
-  batch.deltas = std::move(*changes);
-  return batch.deltas.empty() ? Result<void>{} : context_.journal.write(batch);
+  batch.deltas = *changes;
+  auto done = context_.journal.write(batch);
+  for (auto change = changes->begin(); done && change != changes->end(); ++change)
+    done = policy_.apply(*change);
+  return done;
 }
 
 Result<void> DestinationMove::recover(const MoveRecord& record) {
@@ -502,7 +501,8 @@ void DestinationMove::on_done(const Epoch& its) {
   const Epoch ours = has_epoch ? new_epoch_ : offered_epoch_;
   if (its < ours) return context_.absorb(status_.id, status_.vm, "done", its, ours);
   if (asked) new_epoch_ = its;
-  const bool waits = !policy_.published() && !policy_.rings_run();
+  // Only a switch that was restarted can have forgotten that it was active.
+  const bool waits = !policy_.published() && !policy_.rings_run() && !recovered_;
   step(waits ? DestinationEvent::kHandover : DestinationEvent::kDone);
 }
 
