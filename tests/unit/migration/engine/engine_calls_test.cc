@@ -45,7 +45,7 @@ TEST_F(EngineCallsTest, Pull_ThatIsRefused_ReportsTheReason) {
     return !b_engine_->status("nobody").empty() &&
            b_engine_->status("nobody").back().state == "aborted";
   })) << log_;
-  EXPECT_NE(b_engine_->status("nobody").back().error.find("no endpoint of that VM"),
+  EXPECT_NE(b_engine_->status("nobody").back().error.find("nobody does not run at host-a"),
             std::string::npos);
   start();  // the source is at it already
   ASSERT_TRUE(until([&] { return state(a_engine_) == "prepared"; }));
