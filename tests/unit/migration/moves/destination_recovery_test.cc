@@ -41,6 +41,40 @@ TEST_F(RecoveryTest, Destination_KilledInPrepared_GoesOnWithRulesMadeMeanwhile) 
   expect_owner_for_good(b_);
 }
 
+// A source that offers, hangs up, and says that the move is done would publish a VM of its making.
+TEST_F(RecoveryTest, Done_WithoutRingsOrHandover_PublishesNothing) {
+  begin();
+  ASSERT_TRUE(until([&] { return state(a_) == "prepared"; }));
+  kill(a_);
+  AsioNetwork liar(io_);
+  std::vector<std::shared_ptr<PeerSession>> sessions;
+  unsigned answered = 0;
+  ASSERT_TRUE(liar.listen("127.0.0.1:" + std::to_string(ports_["host-a"]),
+                          [&](std::shared_ptr<PeerSession> session) {
+                            sessions.push_back(session);
+                            session->start(
+                                [&answered, to = session.get()](wire::Envelope& in) {
+                                  wire::Envelope out;
+                                  if (in.has_hello()) *out.mutable_hello() = make_hello("host-a");
+                                  if (in.has_ask()) {
+                                    out.set_vm(in.vm());
+                                    out.set_move(in.move());
+                                    to_wire(Epoch{1, "host-b"}, *out.mutable_epoch());
+                                    out.mutable_done();
+                                    ++answered;
+                                  }
+                                  to->send(out);
+                                },
+                                [](const std::string&) {});
+                          }));
+  ASSERT_TRUE(until([&] { return answered >= 2; }, 10000)) << log_;
+  EXPECT_EQ(state(b_), "orphaned") << log_;
+  EXPECT_FALSE(b_.sw->store.find("vm7/net0")->active);
+  run_at(&b_);
+  EXPECT_TRUE(until([&] { return b_.sw->store.find("vm7/net0")->active; })) << log_;
+  liar.stop_listening();
+}
+
 // The source has no state directory, or an older copy of it.
 TEST_F(RecoveryTest, Source_ThatLostItsState_DoesNotTakeRunningVm) {
   begin();
