@@ -258,7 +258,7 @@ void SourceMove::on_message(wire::Envelope& message) {
   }
 }
 
-// The offer in a state after the handover brings what has changed: the rules are guarded since.
+// The second offer is complete: rules have been guarded since the handover.
 void SourceMove::on_resend() {
   if (++resent_ > kMostResends) {
     return step(SourceEvent::kRefused,
@@ -406,6 +406,7 @@ void SourceMove::park() {
 void SourceMove::thaw() {
   endpoints_.guard({});
   status_.times.freeze_ns = status_.times.handover_ns = 0;
+  resent_ = 0;
   sender_.begin_stream();
   endpoints_.thaw(sender_.keeps_any(), weak_from_this());
 }
@@ -514,8 +515,8 @@ void SourceMove::stop() {
   endpoints_.stop();
   sender_.stop();
   proof_.stop();
-  // QEMU goes on after a prepared move, so the journal keeps it, and the next start goes on.
-  if (!recorded_) (void)cancel();
+  // QEMU continues after a prepared move, and so does the next start: the journal has the move.
+  if (progress_.state() < SourceState::kDetached) (void)cancel();
   link_.close("the switch ends");
 }
 
