@@ -139,8 +139,8 @@ struct ControlSocket::Impl : std::enable_shared_from_this<ControlSocket::Impl> {
         closing = true;
         return answered(line_too_long());
       }
-      const auto handler = impl->handler;
-      handler(
+      const auto handle = impl->handler;
+      handle(
           std::string_view(input).substr(0, newline),
           [self = shared_from_this()](std::string answer) { self->answered(std::move(answer)); });
     }

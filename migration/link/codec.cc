@@ -47,8 +47,9 @@ Result<Profile> from_wire(const wire::Profile& in) {
   Profile profile;
   profile.name = in.name();
   if (auto good = dataplane::check_endpoint_name(profile.name); !good) return fail(good.error());
-  if (static_cast<size_t>(in.macs_size() + in.ipv4s_size() + in.ipv6s_size()) >
-      kMaxProfileAddresses)
+  const auto mac_count = static_cast<size_t>(in.macs_size());
+  const auto ip_count = static_cast<size_t>(in.ipv4s_size()) + static_cast<size_t>(in.ipv6s_size());
+  if (mac_count + ip_count > kMaxProfileAddresses)
     return fail("peer: a profile of too many addresses");
   auto macs = addresses<MacAddress>(in.macs());
   auto ipv4s = addresses<Ipv4Address>(in.ipv4s());

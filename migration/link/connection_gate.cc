@@ -21,17 +21,17 @@ void take_one(std::map<std::string, size_t>& counts, const std::string& address)
 
 std::string ConnectionGate::make_room(const std::string& address, uint64_t now_ms) {
   if (count_of(by_address_, address) >= limits_.max_per_address) {
-    const std::string why =
+    std::string why =
         "its address has " + std::to_string(limits_.max_per_address) + " connections already";
     if (!evict(address, now_ms, why)) return why;
   }
   if (entries_.size() >= limits_.max_connections) {
-    const std::string why =
+    std::string why =
         "there are " + std::to_string(limits_.max_connections) + " connections already";
     if (!evict(busiest(), now_ms, why)) return why;
   }
   if (pending_ >= limits_.max_strangers) {
-    const std::string why =
+    std::string why =
         "there are already " + std::to_string(limits_.max_strangers) + " pending connections";
     if (!evict(busiest(), now_ms, why)) return why;
   }
